@@ -1,0 +1,1 @@
+//! The cascade engine: claim, fan out, record, retry, converge.

@@ -1,0 +1,1 @@
+//! Configuration: one struct per concern, defaults and units beside each field.

@@ -1,0 +1,1 @@
+//! The rules: pure, no async, no clock, no I/O, no wire types.

@@ -1,0 +1,1 @@
+//! gRPC: the edge, the handlers, the conversions.

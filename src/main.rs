@@ -1,0 +1,2 @@
+//! The program: parse arguments, call [`tenantry::app`], exit code.
+fn main() {}

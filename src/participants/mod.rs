@@ -1,0 +1,1 @@
+//! Target systems of a cascade.

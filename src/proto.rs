@@ -1,0 +1,1 @@
+//! Generated code: messages, clients, servers and the descriptor set. Nothing of ours.

@@ -1,0 +1,1 @@
+//! PostgreSQL: the log, the writer, one module per aggregate.
