@@ -1,1 +1,28 @@
 //! Generated code: messages, clients, servers and the descriptor set. Nothing of ours.
+#![allow(missing_docs, unreachable_pub, clippy::pedantic, clippy::all)]
+
+pub mod google {
+    pub mod r#type {
+        tonic::include_proto!("google.r#type");
+    }
+    pub mod rpc {
+        tonic::include_proto!("google.rpc");
+    }
+    pub mod api {
+        tonic::include_proto!("google.api");
+    }
+}
+pub mod tenantry {
+    pub mod v1 {
+        tonic::include_proto!("tenantry.v1");
+    }
+    pub mod participant {
+        pub mod v1 {
+            tonic::include_proto!("tenantry.participant.v1");
+        }
+    }
+}
+pub use tenantry::{participant::v1 as participant, v1};
+
+/// The descriptor set of every service, with comments and options, as bytes.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
