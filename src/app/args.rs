@@ -1,0 +1,134 @@
+//! The command line as a whole: which commands there are and which settings each takes.
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{Sections, Settings};
+
+/// The control plane for multi-tenant platforms.
+#[derive(Debug, Parser)]
+#[command(name = "tenantry", version, propagate_version = true, max_term_width = 110)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every command. The client commands join by a variant `Client(cli::Command)` under `#[command(flatten)]`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the registry on an existing PostgreSQL database.
+    Serve(Settings<ServeSections>),
+    /// Run everything in one process: a private PostgreSQL, stub participants and the server.
+    Dev(Settings<DevSections>),
+    /// Bring the database's schema up to this version, then stop.
+    Migrate(Settings<MigrateSections>),
+    /// Print the effective configuration, secrets masked, with the source of each value.
+    Config(Settings<AllSections>),
+    /// Play the tour against a running server and check every answer.
+    Demo(Demo),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `tenantry demo`.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// The server to play against.
+    #[arg(long, value_name = "URL", env = "TENANTRY_SERVER", default_value = "http://127.0.0.1:50051")]
+    pub server: String,
+}
+
+/// `serve` takes everything but the development settings.
+#[derive(Debug, Clone)]
+pub struct ServeSections;
+
+impl Sections for ServeSections {
+    const SECTIONS: &'static [&'static str] = &["server", "database", "view", "cascade", "telemetry"];
+}
+
+/// `dev` brings its own database.
+#[derive(Debug, Clone)]
+pub struct DevSections;
+
+impl Sections for DevSections {
+    const SECTIONS: &'static [&'static str] = &["dev", "server", "view", "cascade", "telemetry"];
+}
+
+/// `migrate` needs the database only.
+#[derive(Debug, Clone)]
+pub struct MigrateSections;
+
+impl Sections for MigrateSections {
+    const SECTIONS: &'static [&'static str] = &["database", "telemetry"];
+}
+
+/// `config` takes everything.
+#[derive(Debug, Clone)]
+pub struct AllSections;
+
+impl Sections for AllSections {
+    const SECTIONS: &'static [&'static str] = &["server", "database", "view", "cascade", "telemetry", "dev"];
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Args::try_parse_from(line.split(' ')).map(|args| args.command)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_takes_settings_by_flag_and_the_last_one_wins() {
+        let Ok(Command::Serve(given)) =
+            parse("tenantry serve --database-url postgres://db/r --insecure-no-auth --threads 1 --threads=2")
+        else {
+            panic!("serve")
+        };
+        let values = given.flags.values;
+        assert_eq!(values.get("database.url").map(String::as_str), Some("postgres://db/r"));
+        assert_eq!(values.get("server.insecure_no_auth").map(String::as_str), Some("true"));
+        assert_eq!(values.get("server.threads").map(String::as_str), Some("2"));
+        assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn repeated_participants_add_up() {
+        let Ok(Command::Config(given)) =
+            parse("tenantry config --participants a=postgres --participants b=http://b:1")
+        else {
+            panic!("config")
+        };
+        assert_eq!(
+            given.flags.values.get("cascade.participants").map(String::as_str),
+            Some("a=postgres,b=http://b:1")
+        );
+    }
+
+    #[test]
+    fn a_command_refuses_settings_it_has_no_use_for() {
+        assert!(parse("tenantry dev --database-url postgres://db/r").is_err());
+        assert!(parse("tenantry serve --data-dir x").is_err());
+        assert!(parse("tenantry migrate --grpc-listen 127.0.0.1:1").is_err());
+    }
+
+    #[test]
+    fn a_switch_takes_its_value_only_behind_an_equals_sign() {
+        assert!(parse("tenantry serve --insecure-no-auth false").is_err());
+        let Ok(Command::Serve(given)) = parse("tenantry serve --insecure-no-auth=false") else {
+            panic!("serve")
+        };
+        assert_eq!(given.flags.values.get("server.insecure_no_auth").map(String::as_str), Some("false"));
+    }
+}

@@ -1,0 +1,55 @@
+//! The in-memory read model's pace.
+
+use std::time::Duration;
+
+use super::{
+    Error,
+    setting::{Kind, Setting, setting},
+    values::Values,
+};
+
+/// How the view follows the log and when it calls itself stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Time between two looks at the log when no notification comes; 10 ms to 60 s.
+    pub poll_interval: Duration,
+    /// A view that has not reached the database for this long says so in its answers and its health; 1 s to 1 h,
+    /// and longer than the poll interval.
+    pub stale_after: Duration,
+}
+
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "view.poll_interval",
+        "view-poll-interval",
+        Some("200ms"),
+        Kind::Duration,
+        "Time between two looks at the log when no notification comes.",
+    ),
+    setting(
+        "view.stale_after",
+        "view-stale-after",
+        Some("60s"),
+        Kind::Duration,
+        "A view that has not reached the database for this long calls itself stale.",
+    ),
+];
+
+impl View {
+    pub(super) fn read(values: &Values) -> Result<Self, Error> {
+        let view = Self {
+            poll_interval: values
+                .duration("view.poll_interval", Duration::from_millis(10)..=Duration::from_mins(1))?,
+            stale_after: values
+                .duration("view.stale_after", Duration::from_secs(1)..=Duration::from_hours(1))?,
+        };
+        if view.stale_after <= view.poll_interval {
+            return Err(Error::Conflict(
+                "`--view-stale-after` must be longer than `--view-poll-interval`, or every view would be stale \
+                 between two polls."
+                    .to_owned(),
+            ));
+        }
+        Ok(view)
+    }
+}
