@@ -1,1 +1,8 @@
 //! The rules: pure, no async, no clock, no I/O, no wire types.
+
+pub mod flag;
+pub mod ids;
+pub mod lifecycle;
+pub mod text;
+pub mod tier;
+pub mod violation;
