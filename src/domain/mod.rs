@@ -1,6 +1,7 @@
 //! The rules: pure, no async, no clock, no I/O, no wire types.
 
 pub mod flag;
+pub mod health;
 pub mod ids;
 pub mod lifecycle;
 pub mod text;

@@ -1,5 +1,8 @@
 //! Feature flags: tenant override > tier default > global default; missing everywhere = false.
 
+mod compile;
+mod evaluate;
+pub mod validate;
 mod value;
 
 use std::collections::BTreeMap;
@@ -7,6 +10,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::compile::CompiledFlags;
+pub use self::evaluate::{Evaluation, Layer, LayerExplanation, Reason, TenantFacts};
+pub use self::validate::validate;
 pub use self::value::{FlagType, Value};
 use super::ids::{FlagKey, Revision, TenantId, TierId, VariantName};
 

@@ -275,7 +275,7 @@ mod tests {
         for (text, sentence) in [
             ("", "the catalogue has no [[tier]]"),
             ("tier = []", "the catalogue has no [[tier]]"),
-            ("[[tier]]\nid = \"", "the catalogue is not valid TOML at line 2, column 6"),
+            ("[[tier]]\nid = \"", "the catalogue is not valid TOML at line 2, column 7"),
             ("x = 1", "the catalogue has \"x\" at its top; only [[tier]] is read"),
             ("[[tier]]\nrank = 1", "tier 1 of the catalogue: id must be given, as text"),
             (&format!("{base}{base}"), "tier a of the catalogue: id is used by an earlier tier"),
