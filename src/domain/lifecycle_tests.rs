@@ -86,10 +86,15 @@ fn only_active_tenants_write_and_only_migrating_ones_read_besides() {
 fn suspend_archive_and_delete_retry_forward_while_activate_and_undelete_fall_back() {
     for (from, verb, to) in LEGAL {
         let expected = match verb {
-            Verb::Suspend | Verb::StartMigration | Verb::Archive | Verb::Delete => Toward::LessAccess,
-            Verb::FinishMigration { to: MigrationEnd::Suspended } => Toward::LessAccess,
-            Verb::Provision | Verb::Activate | Verb::Undelete => Toward::MoreAccess,
-            Verb::FinishMigration { to: MigrationEnd::Active } => Toward::MoreAccess,
+            Verb::Suspend
+            | Verb::StartMigration
+            | Verb::FinishMigration { to: MigrationEnd::Suspended }
+            | Verb::Archive
+            | Verb::Delete => Toward::LessAccess,
+            Verb::Provision
+            | Verb::Activate
+            | Verb::FinishMigration { to: MigrationEnd::Active }
+            | Verb::Undelete => Toward::MoreAccess,
         };
         assert_eq!(toward(from, to), expected, "{from} -> {to}");
     }

@@ -135,9 +135,9 @@ impl CacheTtlClass {
     /// The time.
     pub const fn ttl(self) -> Duration {
         match self {
-            Self::Critical => Duration::from_secs(60),
-            Self::Standard => Duration::from_secs(5 * 60),
-            Self::Relaxed => Duration::from_secs(15 * 60),
+            Self::Critical => Duration::from_mins(1),
+            Self::Standard => Duration::from_mins(5),
+            Self::Relaxed => Duration::from_mins(15),
         }
     }
 

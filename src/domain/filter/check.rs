@@ -120,10 +120,9 @@ impl Checker<'_> {
         }
         let pattern = self.pattern()?;
         match (self.operator, pattern) {
-            (Operator::Equal, pattern) => Ok(Condition::Text(pattern)),
             (Operator::NotEqual, pattern) => Ok(Condition::NotText(pattern)),
             (Operator::Has, Pattern::Exact(part)) => Ok(Condition::Contains(part.to_lowercase())),
-            (Operator::Has, pattern) => Ok(Condition::Text(pattern)),
+            (Operator::Equal | Operator::Has, pattern) => Ok(Condition::Text(pattern)),
             (_, Pattern::Exact(than)) => Ok(Condition::TextOrder(self.bounds(), than)),
             _ => self.fail("a * can be used with =, != and : only"),
         }

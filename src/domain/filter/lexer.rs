@@ -138,7 +138,7 @@ impl Lexer<'_> {
 
     fn quoted(&mut self, start: usize, end_quote: char) -> Result<Token, Error> {
         let mut content = String::new();
-        let mut stars = Vec::new();
+        let mut wildcards = Vec::new();
         loop {
             let at = self.offset;
             match self.bump() {
@@ -153,7 +153,7 @@ impl Lexer<'_> {
                     }
                 },
                 Some('*') => {
-                    stars.push(content.len());
+                    wildcards.push(content.len());
                     content.push('*');
                 }
                 Some(c) => content.push(c),
@@ -161,9 +161,9 @@ impl Lexer<'_> {
         }
         let last = content.len().wrapping_sub(1);
         Ok(Token {
-            star_first: stars.contains(&0),
-            star_last: last > 0 && stars.contains(&last),
-            star_inside: stars.iter().any(|star| *star != 0 && *star != last),
+            star_first: wildcards.contains(&0),
+            star_last: last > 0 && wildcards.contains(&last),
+            star_inside: wildcards.iter().any(|star| *star != 0 && *star != last),
             kind: Kind::Quoted(content),
             start,
             end: self.offset,

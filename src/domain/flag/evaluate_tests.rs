@@ -255,10 +255,17 @@ fn an_explanation_names_every_layer_and_who_decided() {
 fn one_change_among_100_000_overrides_copies_little() {
     let many = (0..100_000).map(|i| own("plain", &format!("t{i}"), "on", None));
     let flags = CompiledFlags::build([Arc::new(switch("plain"))], [], many);
-    let start = std::time::Instant::now();
-    let next = flags.clone().with_override(own("plain", "t5", "off", None));
-    // Copying them all takes several milliseconds even when optimised.
-    assert!(start.elapsed().as_millis() < 5, "{:?}", start.elapsed());
+    let change = own("plain", "t5", "off", None);
+    let next = flags.clone().with_override(Arc::clone(&change));
+    // The best of many, since the machine may be busy. Copying them all takes milliseconds even when optimised.
+    let best = (0..50)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            drop(flags.clone().with_override(Arc::clone(&change)));
+            start.elapsed()
+        })
+        .min();
+    assert!(best.unwrap() < std::time::Duration::from_millis(1), "{best:?}");
     let tenant = Tenant::new("t5", "gold");
     assert_eq!(answer(&flags, &tenant, "plain").0, Some(true));
     assert_eq!(answer(&next, &tenant, "plain").0, Some(false));

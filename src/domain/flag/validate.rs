@@ -79,14 +79,12 @@ fn check_value(flag_type: FlagType, value: &Value) -> Result<(), String> {
         ));
     }
     match value {
-        Value::Boolean(_) | Value::Integer(_) => Ok(()),
-        Value::Double(number) if number.is_finite() => Ok(()),
-        Value::Double(_) => Err("must be a finite number".to_owned()),
+        Value::Double(number) if !number.is_finite() => Err("must be a finite number".to_owned()),
         Value::String(text) if text.len() > STRING_MAX => {
             Err(format!("must have at most {STRING_MAX} bytes"))
         }
         Value::String(text) if text.contains('\0') => Err("must not contain NUL".to_owned()),
-        Value::String(_) => Ok(()),
+        Value::Boolean(_) | Value::Integer(_) | Value::Double(_) | Value::String(_) => Ok(()),
         Value::Object(map) => {
             // Depth first: writing JSON text recurses, so nothing deep may reach it.
             if !object_fits(map, DEPTH_MAX) {
