@@ -1,0 +1,316 @@
+//! The hierarchy, layer by layer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::flag::{CompiledFlags, FlagType, NewFlag, TenantOverride, TierDefault};
+use crate::domain::ids::FlagKey;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn key(text: &str) -> FlagKey {
+    FlagKey::parse(text).unwrap()
+}
+
+fn variant(text: &str) -> VariantName {
+    VariantName::parse(text).unwrap()
+}
+
+fn switch(name: &str) -> Flag {
+    let mut flag = NewFlag {
+        key: key(name),
+        flag_type: FlagType::Boolean,
+        description: String::new(),
+        variants: BTreeMap::new(),
+        default_variant: None,
+        safe_variant: None,
+        state: FlagState::Enabled,
+        owner: String::new(),
+        labels: BTreeMap::new(),
+    };
+    flag.fill_boolean_defaults();
+    flag.into_flag(Revision(3), NOW)
+}
+
+fn tier_default(flag: &str, tier: &str, to: &str) -> Arc<TierDefault> {
+    Arc::new(TierDefault {
+        tier: TierId::parse(tier).unwrap(),
+        flag: key(flag),
+        variant: variant(to),
+        revision: Revision(4),
+    })
+}
+
+fn own(flag: &str, tenant: &str, to: &str, expire_time: Option<Timestamp>) -> Arc<TenantOverride> {
+    Arc::new(TenantOverride {
+        tenant: TenantId::parse(tenant).unwrap(),
+        flag: key(flag),
+        variant: variant(to),
+        reason: String::new(),
+        expire_time,
+        revision: Revision(5),
+        update_time: NOW,
+    })
+}
+
+struct Tenant(TenantId, TierId, Access);
+
+impl Tenant {
+    fn new(id: &str, tier: &str) -> Self {
+        Self(TenantId::parse(id).unwrap(), TierId::parse(tier).unwrap(), Access::Full)
+    }
+
+    fn facts(&self) -> TenantFacts<'_> {
+        TenantFacts { tenant_id: &self.0, tier: &self.1, access: self.2 }
+    }
+}
+
+fn answer(flags: &CompiledFlags, tenant: &Tenant, flag: &str) -> (Option<bool>, Reason, Layer) {
+    let found = flags.evaluate(&tenant.facts(), flag, NOW);
+    (found.value.map(|value| value.as_bool().unwrap()), found.reason, found.layer)
+}
+
+/// The seed's example: analytics by tier, and marketing, a silver tenant, with an override.
+fn seed() -> CompiledFlags {
+    CompiledFlags::build(
+        ["advanced_analytics", "dedicated_namespace", "plain"].map(|name| Arc::new(switch(name))),
+        [
+            tier_default("advanced_analytics", "platinum", "on"),
+            tier_default("advanced_analytics", "gold", "on"),
+            tier_default("advanced_analytics", "silver", "off"),
+            tier_default("dedicated_namespace", "platinum", "on"),
+        ],
+        [own("advanced_analytics", "marketing", "on", None)],
+    )
+}
+
+#[test]
+fn the_tenant_s_override_beats_the_tier_which_beats_the_global_default() {
+    let flags = seed();
+    let (finance, hr) = (Tenant::new("finance", "platinum"), Tenant::new("hr", "gold"));
+    let (marketing, sales) = (Tenant::new("marketing", "silver"), Tenant::new("sales", "silver"));
+    let tier = |value| (Some(value), Reason::TargetingMatch, Layer::TierDefault);
+    assert_eq!(answer(&flags, &finance, "advanced_analytics"), tier(true));
+    assert_eq!(answer(&flags, &hr, "advanced_analytics"), tier(true));
+    assert_eq!(answer(&flags, &sales, "advanced_analytics"), tier(false));
+    assert_eq!(
+        answer(&flags, &marketing, "advanced_analytics"),
+        (Some(true), Reason::TargetingMatch, Layer::TenantOverride)
+    );
+    assert_eq!(answer(&flags, &finance, "dedicated_namespace"), tier(true));
+    assert_eq!(
+        answer(&flags, &hr, "dedicated_namespace"),
+        (Some(false), Reason::Default, Layer::GlobalDefault)
+    );
+}
+
+#[test]
+fn an_unknown_flag_is_false_and_says_so() {
+    let found = seed();
+    let tenant = Tenant::new("hr", "gold");
+    let found = found.evaluate(&tenant.facts(), "nowhere", NOW);
+    assert_eq!(found, Evaluation::unknown());
+    assert_eq!(found.value, Some(&Value::Boolean(false)));
+    assert_eq!(found.error_code(), Some("FLAG_NOT_FOUND"));
+}
+
+#[test]
+fn only_what_is_the_same_for_every_tenant_is_static() {
+    let tenant = Tenant::new("hr", "gold");
+    let reason = |flags: &CompiledFlags| flags.evaluate(&tenant.facts(), "plain", NOW).reason;
+    let flags = seed();
+    assert_eq!(reason(&flags), Reason::Static);
+    assert_eq!(reason(&flags.clone().with_override(own("plain", "other", "on", None))), Reason::Default);
+    assert_eq!(reason(&flags.clone().with_override(own("plain", "other", "on", Some(NOW)))), Reason::Default);
+    assert_eq!(
+        reason(&flags.clone().with_tier_default(tier_default("plain", "silver", "on"))),
+        Reason::Default
+    );
+    let safe = Flag { safe_variant: Some(variant("on")), ..switch("plain") };
+    assert_eq!(reason(&flags.with_flag(Arc::new(safe))), Reason::Default);
+}
+
+#[test]
+fn an_override_ends_at_its_expire_time() {
+    let tenant = Tenant::new("hr", "gold");
+    let end: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let flags = seed().with_override(own("plain", "hr", "on", Some(end)));
+    let layer = |now: &str| flags.evaluate(&tenant.facts(), "plain", now.parse().unwrap()).layer;
+    assert_eq!(layer("2025-12-31T23:59:59.999999999Z"), Layer::TenantOverride);
+    assert_eq!(layer("2026-01-01T00:00:00Z"), Layer::GlobalDefault);
+}
+
+#[test]
+fn a_tenant_that_is_not_active_gets_the_safe_variant_or_else_the_default() {
+    let mut tenant = Tenant::new("marketing", "silver");
+    for access in [Access::None, Access::ReadOnly] {
+        tenant.2 = access;
+        assert_eq!(
+            answer(&seed(), &tenant, "advanced_analytics"),
+            (Some(false), Reason::Default, Layer::SafeDefault),
+            "its override is not asked"
+        );
+        let safe = Flag { safe_variant: Some(variant("on")), ..switch("plain") };
+        assert_eq!(
+            answer(&seed().with_flag(Arc::new(safe)), &tenant, "plain"),
+            (Some(true), Reason::TargetingMatch, Layer::SafeDefault)
+        );
+    }
+}
+
+#[test]
+fn a_disabled_or_archived_flag_has_no_value_whatever_the_layers_say() {
+    let tenant = Tenant::new("marketing", "silver");
+    for state in [FlagState::Disabled, FlagState::Archived] {
+        let flags = seed().with_flag(Arc::new(Flag { state, ..switch("advanced_analytics") }));
+        assert_eq!(answer(&flags, &tenant, "advanced_analytics"), (None, Reason::Disabled, Layer::Disabled));
+    }
+}
+
+#[test]
+fn without_a_default_there_is_no_value() {
+    let flags = seed().with_flag(Arc::new(Flag { default_variant: None, ..switch("plain") }));
+    let tenant = Tenant::new("hr", "gold");
+    assert_eq!(answer(&flags, &tenant, "plain"), (None, Reason::Default, Layer::GlobalDefault));
+}
+
+#[test]
+fn a_layer_with_a_variant_that_is_gone_lets_the_next_one_decide() {
+    let flags = seed().with_override(own("dedicated_namespace", "finance", "half", None));
+    let tenant = Tenant::new("finance", "platinum");
+    assert_eq!(
+        answer(&flags, &tenant, "dedicated_namespace"),
+        (Some(true), Reason::TargetingMatch, Layer::TierDefault)
+    );
+}
+
+#[test]
+fn layers_may_arrive_before_their_flag() {
+    let tenant = Tenant::new("hr", "gold");
+    let early = CompiledFlags::new().with_override(own("late", "hr", "on", None));
+    assert_eq!(answer(&early, &tenant, "late"), (Some(false), Reason::Error, Layer::UnknownFlag));
+    assert_eq!(early.flags().count() + early.evaluate_all(&tenant.facts(), NOW).count(), 0);
+    let flags = early.with_flag(Arc::new(switch("late")));
+    assert_eq!(answer(&flags, &tenant, "late"), (Some(true), Reason::TargetingMatch, Layer::TenantOverride));
+}
+
+#[test]
+fn what_is_removed_no_longer_decides_and_older_snapshots_do_not_change() {
+    let before = seed();
+    let tenant = Tenant::new("marketing", "silver");
+    let layer = |flags: &CompiledFlags| answer(flags, &tenant, "advanced_analytics").2;
+    let no_override = before.clone().without_override("advanced_analytics", "marketing");
+    let no_tier = no_override.clone().without_tier_default("advanced_analytics", "silver");
+    let no_flag = no_tier.clone().without_flag("advanced_analytics");
+    assert_eq!(layer(&no_override), Layer::TierDefault);
+    assert_eq!(layer(&no_tier), Layer::GlobalDefault);
+    assert_eq!(layer(&no_flag), Layer::UnknownFlag);
+    assert_eq!(layer(&before), Layer::TenantOverride);
+}
+
+#[test]
+fn lists_are_by_flag_and_by_tenant() {
+    let flags = seed()
+        .with_override(own("plain", "marketing", "on", None))
+        .with_override(own("plain", "hr", "on", None));
+    let of_tenant: Vec<_> = flags.overrides_of_tenant("marketing").map(|own| own.flag.as_str()).collect();
+    assert_eq!(of_tenant, ["advanced_analytics", "plain"]);
+    assert_eq!(flags.overrides_of_flag("plain").count(), 2);
+    assert_eq!(flags.tier_defaults("advanced_analytics").count(), 3);
+    assert_eq!(flags.tier_defaults("nowhere").count(), 0);
+}
+
+#[test]
+fn an_explanation_names_every_layer_and_who_decided() {
+    let tenant = Tenant::new("marketing", "silver");
+    let layers = seed().explain(&tenant.facts(), "advanced_analytics", NOW);
+    let shown: Vec<_> = layers
+        .iter()
+        .map(|l| {
+            (
+                l.layer.as_str(),
+                l.decided,
+                l.variant.as_ref().map_or("", VariantName::as_str),
+                l.detail.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("DISABLED", false, "", "The flag is enabled."),
+            ("SAFE_DEFAULT", false, "", "Tenant marketing is active."),
+            ("TENANT_OVERRIDE", true, "on", "Tenant marketing has an override."),
+            ("TIER_DEFAULT", false, "off", "Tier silver has a default. An earlier layer decided."),
+            ("GLOBAL_DEFAULT", false, "off", "The flag has a default variant. An earlier layer decided."),
+        ]
+    );
+    assert_eq!(seed().explain(&tenant.facts(), "nowhere", NOW), [LayerExplanation::unknown_flag()]);
+}
+
+#[test]
+fn one_change_among_100_000_overrides_copies_little() {
+    let many = (0..100_000).map(|i| own("plain", &format!("t{i}"), "on", None));
+    let flags = CompiledFlags::build([Arc::new(switch("plain"))], [], many);
+    let change = own("plain", "t5", "off", None);
+    let next = flags.clone().with_override(Arc::clone(&change));
+    // The best of many, since the machine may be busy. Copying them all takes milliseconds even when optimised.
+    let best = (0..50)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            drop(flags.clone().with_override(Arc::clone(&change)));
+            start.elapsed()
+        })
+        .min();
+    assert!(best.unwrap() < std::time::Duration::from_millis(1), "{best:?}");
+    let tenant = Tenant::new("t5", "gold");
+    assert_eq!(answer(&flags, &tenant, "plain").0, Some(true));
+    assert_eq!(answer(&next, &tenant, "plain").0, Some(false));
+}
+
+proptest! {
+    #[test]
+    fn the_explanation_and_the_answer_agree_and_static_never_leaks(
+        state in prop::sample::select(vec![FlagState::Enabled, FlagState::Enabled, FlagState::Disabled, FlagState::Archived]),
+        default in prop::option::of(prop::sample::select(vec!["on", "off"])),
+        safe in prop::option::of(prop::sample::select(vec!["on", "off"])),
+        tiers in prop::collection::btree_map(prop::sample::select(vec!["gold", "silver"]), prop::sample::select(vec!["on", "off", "gone"]), 0..2),
+        owns in prop::collection::btree_map(prop::sample::select(vec!["a", "b"]), (prop::sample::select(vec!["on", "off", "gone"]), prop::option::of(-1_i64..2)), 0..2),
+    ) {
+        let flag = Flag { state, default_variant: default.map(variant), safe_variant: safe.map(variant), ..switch("f") };
+        let flags = CompiledFlags::build(
+            [Arc::new(flag)],
+            tiers.iter().map(|(tier, to)| tier_default("f", tier, to)),
+            owns.iter().map(|(tenant, (to, end))| own("f", tenant, to, end.map(|s| Timestamp::from_second(s).unwrap()))),
+        );
+        let mut values = Vec::new();
+        let mut any_static = false;
+        for id in ["a", "b", "c"] {
+            for tier in ["gold", "silver", "bronze"] {
+                for access in [Access::Full, Access::ReadOnly, Access::None] {
+                    let mut tenant = Tenant::new(id, tier);
+                    tenant.2 = access;
+                    let facts = tenant.facts();
+                    let found = flags.evaluate(&facts, "f", NOW);
+                    let layers = flags.explain(&facts, "f", NOW);
+                    let deciders: Vec<_> = layers.iter().filter(|l| l.decided).collect();
+                    prop_assert_eq!(deciders.len(), 1);
+                    prop_assert_eq!(deciders[0].layer, found.layer);
+                    prop_assert_eq!(deciders[0].variant.as_ref(), found.variant);
+                    prop_assert_eq!(found.value.is_some(), found.variant.is_some());
+                    let all: Vec<_> = flags.evaluate_all(&facts, NOW).collect();
+                    prop_assert_eq!(all.len(), 1);
+                    prop_assert_eq!(all[0].1, found);
+                    any_static |= found.reason == Reason::Static;
+                    values.push(found.value.cloned());
+                }
+            }
+        }
+        if any_static {
+            prop_assert!(values.windows(2).all(|pair| pair[0] == pair[1]));
+        }
+    }
+}

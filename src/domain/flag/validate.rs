@@ -1,0 +1,239 @@
+//! What a flag must look like before it is stored.
+
+use super::value::with_article;
+use super::{FlagType, NewFlag, Value};
+use crate::domain::ids::VariantName;
+use crate::domain::text::{self, quote};
+use crate::domain::violation::Violation;
+
+/// Most variants of one flag.
+pub const VARIANTS_MAX: usize = 64;
+/// Longest description, in characters.
+pub const DESCRIPTION_MAX: usize = 4_000;
+/// Longest owner, in characters.
+pub const OWNER_MAX: usize = 200;
+/// Longest string value, in bytes.
+pub const STRING_MAX: usize = 16 << 10;
+/// Largest object value, in bytes of its JSON text.
+pub const OBJECT_MAX: usize = 64 << 10;
+/// Deepest nesting inside an object value; the object itself is depth 1.
+pub const DEPTH_MAX: usize = 16;
+
+/// What is wrong with a flag; empty when it can be made. Call [`NewFlag::fill_boolean_defaults`] first.
+pub fn validate(flag: &NewFlag) -> Vec<Violation> {
+    let mut found = Vec::new();
+    if is_numeric(flag.flag_type) && looks_like_limit(flag.key.as_str()) {
+        found.push(Violation::new(
+            "flag_key",
+            format!(
+                "{} looks like a limit; a number that bounds what a tenant may use belongs in the tier's limits or the tenant's limit_overrides",
+                quote(flag.key.as_str())
+            ),
+        ));
+    }
+    let checks = [
+        ("description", text::free(&flag.description, DESCRIPTION_MAX)),
+        ("owner", text::one_line(&flag.owner, OWNER_MAX)),
+        ("labels", text::labels(&flag.labels)),
+    ];
+    found.extend(
+        checks
+            .into_iter()
+            .filter_map(|(field, check)| check.err().map(|invalid| Violation::new(field, invalid.why))),
+    );
+    variants(flag, &mut found);
+    found
+}
+
+fn variants(flag: &NewFlag, found: &mut Vec<Violation>) {
+    if flag.variants.is_empty() {
+        found.push(Violation::new("variants", "must have at least one entry"));
+    }
+    if flag.variants.len() > VARIANTS_MAX {
+        found.push(Violation::new("variants", format!("must have at most {VARIANTS_MAX} entries")));
+        return;
+    }
+    for (name, value) in &flag.variants {
+        if let Err(why) = check_value(flag.flag_type, value) {
+            found.push(Violation::new(format!("variants.{name}"), why));
+        }
+    }
+    let mut member = |field: &str, variant: Option<&VariantName>| {
+        if let Some(variant) = variant.filter(|variant| !flag.variants.contains_key(*variant)) {
+            found.push(Violation::new(
+                field,
+                format!("must be one of the variants; {} is not", quote(variant.as_str())),
+            ));
+        }
+    };
+    member("default_variant", flag.default_variant.as_ref());
+    member("safe_variant", flag.safe_variant.as_ref());
+}
+
+fn check_value(flag_type: FlagType, value: &Value) -> Result<(), String> {
+    if value.flag_type() != flag_type {
+        return Err(format!(
+            "must be {}; it is {}",
+            with_article(flag_type),
+            with_article(value.flag_type())
+        ));
+    }
+    match value {
+        Value::Double(number) if !number.is_finite() => Err("must be a finite number".to_owned()),
+        Value::String(text) if text.len() > STRING_MAX => {
+            Err(format!("must have at most {STRING_MAX} bytes"))
+        }
+        Value::String(text) if text.contains('\0') => Err("must not contain NUL".to_owned()),
+        Value::Boolean(_) | Value::Integer(_) | Value::Double(_) | Value::String(_) => Ok(()),
+        Value::Object(map) => {
+            // Depth first: writing JSON text recurses, so nothing deep may reach it.
+            if !object_fits(map, DEPTH_MAX) {
+                return Err(format!("must nest at most {DEPTH_MAX} deep and contain no NUL"));
+            }
+            if value.to_json().to_string().len() > OBJECT_MAX {
+                return Err(format!("must have at most {OBJECT_MAX} bytes as JSON"));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether a value nests at most `depth` deep and holds no NUL (which PostgreSQL's jsonb refuses).
+fn fits(json: &serde_json::Value, depth: usize) -> bool {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null | Json::Bool(_) | Json::Number(_) => true,
+        Json::String(text) => !text.contains('\0'),
+        Json::Array(items) => depth > 0 && items.iter().all(|item| fits(item, depth - 1)),
+        Json::Object(map) => object_fits(map, depth),
+    }
+}
+
+fn object_fits(map: &serde_json::Map<String, serde_json::Value>, depth: usize) -> bool {
+    depth > 0 && map.iter().all(|(key, child)| !key.contains('\0') && fits(child, depth - 1))
+}
+
+const fn is_numeric(flag_type: FlagType) -> bool {
+    matches!(flag_type, FlagType::Integer | FlagType::Double)
+}
+
+/// Whether a key has a word that names a bound. Words, not letters: `maxwell_theme` is no limit.
+fn looks_like_limit(key: &str) -> bool {
+    key.split(['_', '-', '.', '/']).any(|word| {
+        ["max", "limit", "limits", "quota", "quotas"].iter().any(|bound| word.eq_ignore_ascii_case(bound))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::flag::FlagState;
+    use crate::domain::ids::FlagKey;
+
+    fn flag(key: &str, flag_type: FlagType, variants: &[(&str, serde_json::Value)]) -> NewFlag {
+        NewFlag {
+            key: FlagKey::parse(key).unwrap(),
+            flag_type,
+            description: String::new(),
+            variants: variants
+                .iter()
+                .map(|(name, value)| {
+                    (VariantName::parse(name).unwrap(), Value::from_json(flag_type, value.clone()).unwrap())
+                })
+                .collect(),
+            default_variant: None,
+            safe_variant: None,
+            state: FlagState::Enabled,
+            owner: String::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn fields(flag: &NewFlag) -> Vec<String> {
+        validate(flag).into_iter().map(|violation| violation.field).collect()
+    }
+
+    #[test]
+    fn a_boolean_flag_needs_only_a_key() {
+        let mut bare = flag("advanced_analytics", FlagType::Boolean, &[]);
+        bare.fill_boolean_defaults();
+        assert_eq!(fields(&bare), [""; 0]);
+        assert_eq!(bare.default_variant, VariantName::parse("off").ok());
+        assert_eq!(bare.variants["on"], Value::Boolean(true));
+        assert_eq!(bare.variants["off"], Value::Boolean(false));
+    }
+
+    #[test]
+    fn other_types_need_variants() {
+        let mut bare = flag("theme", FlagType::String, &[]);
+        bare.fill_boolean_defaults();
+        assert_eq!(fields(&bare), ["variants"]);
+    }
+
+    #[test]
+    fn all_variants_have_the_flag_s_type_and_the_wrong_one_is_named() {
+        let mut mixed = flag("theme", FlagType::String, &[("dark", json!("d"))]);
+        mixed.variants.insert(VariantName::parse("light").unwrap(), Value::Integer(1));
+        assert_eq!(
+            validate(&mixed),
+            [Violation::new("variants.light", "must be a string; it is a whole number")]
+        );
+    }
+
+    #[test]
+    fn default_and_safe_variant_are_among_the_variants() {
+        let mut dangling = flag("theme", FlagType::String, &[("dark", json!("d"))]);
+        dangling.default_variant = VariantName::parse("light").ok();
+        dangling.safe_variant = VariantName::parse("grey").ok();
+        assert_eq!(fields(&dangling), ["default_variant", "safe_variant"]);
+    }
+
+    #[test]
+    fn at_most_64_variants() {
+        let many: Vec<(String, serde_json::Value)> = (0..65).map(|i| (format!("v{i}"), json!(i))).collect();
+        let borrowed: Vec<(&str, serde_json::Value)> =
+            many.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
+        assert_eq!(fields(&flag("n", FlagType::Integer, &borrowed[..64])), [""; 0]);
+        assert_eq!(fields(&flag("n", FlagType::Integer, &borrowed)), ["variants"]);
+    }
+
+    #[test]
+    fn a_number_named_like_a_limit_is_refused_with_the_way_out() {
+        for key in ["max_users", "storage_limit", "query-quota", "api/Max.connections", "limits"] {
+            let limit = flag(key, FlagType::Integer, &[("a", json!(1))]);
+            let found = validate(&limit);
+            assert_eq!(found.len(), 1, "{key}");
+            assert!(found[0].why.contains("limit_overrides"), "{}", found[0]);
+        }
+        for key in ["maxwell_theme", "climax", "unlimited_colour"] {
+            assert_eq!(fields(&flag(key, FlagType::Double, &[("a", json!(1))])), [""; 0], "{key}");
+        }
+        let mut boolean = flag("max_users", FlagType::Boolean, &[]);
+        boolean.fill_boolean_defaults();
+        assert_eq!(fields(&boolean), [""; 0], "a switch is no limit whatever its name");
+    }
+
+    #[test]
+    fn objects_are_bounded_in_depth_and_size() {
+        let nested = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({ "a": inner }));
+        let object = |value| flag("o", FlagType::Object, &[("a", value)]);
+        assert_eq!(fields(&object(nested(16))), [""; 0]);
+        assert_eq!(fields(&object(nested(17))), ["variants.a"]);
+        assert_eq!(fields(&object(json!({"a": "x".repeat(70_000)}))), ["variants.a"]);
+        assert_eq!(fields(&object(json!({"a": ["\0"]}))), ["variants.a"]);
+        assert_eq!(fields(&object(json!({"\0": 1}))), ["variants.a"]);
+    }
+
+    #[test]
+    fn values_must_be_storable() {
+        let mut double = flag("d", FlagType::Double, &[]);
+        double.variants.insert(VariantName::parse("nan").unwrap(), Value::Double(f64::NAN));
+        assert_eq!(fields(&double), ["variants.nan"]);
+        assert_eq!(fields(&flag("s", FlagType::String, &[("a", json!("x".repeat(17_000)))])), ["variants.a"]);
+        assert_eq!(fields(&flag("s", FlagType::String, &[("a", json!("\0"))])), ["variants.a"]);
+    }
+}

@@ -1,0 +1,194 @@
+//! Values of flags: five types, checked where they enter.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The type of all of a flag's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FlagType {
+    /// true or false.
+    Boolean,
+    /// Text.
+    String,
+    /// A whole number of 64 bits.
+    Integer,
+    /// A finite number.
+    Double,
+    /// A JSON object.
+    Object,
+}
+
+impl FlagType {
+    /// The name in the contract, for example `BOOLEAN`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::String => "STRING",
+            Self::Integer => "INTEGER",
+            Self::Double => "DOUBLE",
+            Self::Object => "OBJECT",
+        }
+    }
+}
+
+impl fmt::Display for FlagType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One value. Stored with its type named, because JSON alone cannot tell 3 from 3.0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// true or false.
+    Boolean(bool),
+    /// Text.
+    String(Arc<str>),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Double(f64),
+    /// A JSON object.
+    Object(Arc<serde_json::Map<String, serde_json::Value>>),
+}
+
+impl Value {
+    /// The value's type.
+    pub const fn flag_type(&self) -> FlagType {
+        match self {
+            Self::Boolean(_) => FlagType::Boolean,
+            Self::String(_) => FlagType::String,
+            Self::Integer(_) => FlagType::Integer,
+            Self::Double(_) => FlagType::Double,
+            Self::Object(_) => FlagType::Object,
+        }
+    }
+
+    /// The boolean, if it is one.
+    pub const fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Boolean(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Reads JSON as a value of a type: a number without a fraction is an integer as well as a double. The error is
+    /// the end of a sentence that starts with the field.
+    pub fn from_json(flag_type: FlagType, json: serde_json::Value) -> Result<Self, String> {
+        use serde_json::Value as Json;
+        match (flag_type, json) {
+            (FlagType::Boolean, Json::Bool(value)) => Ok(Self::Boolean(value)),
+            (FlagType::String, Json::String(value)) => Ok(Self::String(value.into())),
+            (FlagType::Integer, Json::Number(number)) => whole(&number)
+                .map(Self::Integer)
+                .ok_or_else(|| "must be a whole number of 64 bits".to_owned()),
+            (FlagType::Double, Json::Number(number)) => number
+                .as_f64()
+                .filter(|n| n.is_finite())
+                .map(Self::Double)
+                .ok_or_else(|| "must be a finite number".to_owned()),
+            (FlagType::Object, Json::Object(map)) => Ok(Self::Object(Arc::new(map))),
+            (expected, other) => {
+                Err(format!("must be {}; it is {}", with_article(expected), json_kind(&other)))
+            }
+        }
+    }
+
+    /// The value as JSON. A double keeps a fraction (`3.0`), which some clients need to tell it from an integer.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Boolean(value) => (*value).into(),
+            Self::String(value) => value.as_ref().into(),
+            Self::Integer(value) => (*value).into(),
+            Self::Double(value) => (*value).into(),
+            Self::Object(map) => serde_json::Value::Object(map.as_ref().clone()),
+        }
+    }
+}
+
+/// The number as i64 where that loses nothing. Wire formats that know only doubles send 3 as 3.0.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    // 2^63 as a double, the first that does not fit.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    number.as_i64().or_else(|| {
+        let float = number.as_f64()?;
+        #[allow(clippy::cast_possible_truncation)] // Checked to be whole and in range.
+        (number.is_f64() && float.fract() == 0.0 && (-END..END).contains(&float)).then_some(float as i64)
+    })
+}
+
+pub(super) const fn with_article(flag_type: FlagType) -> &'static str {
+    match flag_type {
+        FlagType::Boolean => "a boolean",
+        FlagType::String => "a string",
+        FlagType::Integer => "a whole number",
+        FlagType::Double => "a number",
+        FlagType::Object => "an object",
+    }
+}
+
+const fn json_kind(json: &serde_json::Value) -> &'static str {
+    match json {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "a boolean",
+        serde_json::Value::Number(_) => "a number",
+        serde_json::Value::String(_) => "a string",
+        serde_json::Value::Array(_) => "a list",
+        serde_json::Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_is_read_as_the_flag_s_type_and_no_other() {
+        let read = Value::from_json;
+        assert_eq!(read(FlagType::Boolean, json!(true)), Ok(Value::Boolean(true)));
+        assert_eq!(read(FlagType::String, json!("a")), Ok(Value::String("a".into())));
+        assert_eq!(read(FlagType::Integer, json!(3)), Ok(Value::Integer(3)));
+        assert_eq!(read(FlagType::Double, json!(3)), Ok(Value::Double(3.0)));
+        assert_eq!(
+            read(FlagType::Boolean, json!("true")),
+            Err("must be a boolean; it is a string".to_owned())
+        );
+        assert_eq!(read(FlagType::Object, json!([1])), Err("must be an object; it is a list".to_owned()));
+        assert_eq!(read(FlagType::String, json!(null)), Err("must be a string; it is null".to_owned()));
+    }
+
+    #[test]
+    fn integers_may_arrive_as_doubles_but_never_lose_anything() {
+        assert_eq!(Value::from_json(FlagType::Integer, json!(3.0)), Ok(Value::Integer(3)));
+        assert_eq!(Value::from_json(FlagType::Integer, json!(i64::MAX)), Ok(Value::Integer(i64::MAX)));
+        assert_eq!(
+            Value::from_json(FlagType::Integer, json!(-9_223_372_036_854_775_808.0)),
+            Ok(Value::Integer(i64::MIN))
+        );
+        for bad in [json!(3.5), json!(1e300), json!(u64::MAX), json!(9_223_372_036_854_775_808.0)] {
+            assert!(Value::from_json(FlagType::Integer, bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn doubles_keep_a_fraction_in_json_and_their_type_in_storage() {
+        assert_eq!(Value::Double(3.0).to_json().to_string(), "3.0");
+        for value in [
+            Value::Boolean(false),
+            Value::String("a".into()),
+            Value::Integer(3),
+            Value::Double(3.0),
+            Value::from_json(FlagType::Object, json!({"a": [1, null]})).unwrap(),
+        ] {
+            let stored = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), value);
+            assert_eq!(Value::from_json(value.flag_type(), value.to_json()).unwrap(), value);
+        }
+    }
+}

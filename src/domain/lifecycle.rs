@@ -1,0 +1,412 @@
+//! The life of a tenant: which states there are, which moves are legal and what each state grants.
+//!
+//! ```text
+//! PROVISIONING ──▶ ACTIVE ◀──▶ SUSPENDED ──▶ ARCHIVED ◀──▶ DELETED
+//!                   ▲ │           ▲              (back only by undelete,
+//!                   │ ▼           │               until the purge time)
+//!                  MIGRATING ─────┘
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::text::quote;
+
+/// The state a tenant is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Its resources are being made.
+    Provisioning,
+    /// In use.
+    Active,
+    /// Locked out for now; data kept.
+    Suspended,
+    /// Data is being moved; read only.
+    Migrating,
+    /// Kept for retention.
+    Archived,
+    /// Gone; can be undeleted until the purge time.
+    Deleted,
+}
+
+impl Status {
+    /// Every status, in the order of the contract.
+    pub const ALL: [Self; 6] =
+        [Self::Provisioning, Self::Active, Self::Suspended, Self::Migrating, Self::Archived, Self::Deleted];
+
+    /// The name in the contract, for example `ACTIVE`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "PROVISIONING",
+            Self::Active => "ACTIVE",
+            Self::Suspended => "SUSPENDED",
+            Self::Migrating => "MIGRATING",
+            Self::Archived => "ARCHIVED",
+            Self::Deleted => "DELETED",
+        }
+    }
+
+    /// What the registry grants a tenant in this status.
+    pub const fn access(self) -> Access {
+        match self {
+            Self::Active => Access::Full,
+            Self::Migrating => Access::ReadOnly,
+            Self::Provisioning | Self::Suspended | Self::Archived | Self::Deleted => Access::None,
+        }
+    }
+
+    /// How near to full use a status is, lowest first: the scale on which [`toward`] compares.
+    const fn openness(self) -> u8 {
+        match self {
+            Self::Deleted => 0,
+            Self::Archived => 1,
+            Self::Provisioning | Self::Suspended => 2,
+            Self::Migrating => 3,
+            Self::Active => 4,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The text names no status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there is no status {quoted}; the statuses are PROVISIONING, ACTIVE, SUSPENDED, MIGRATING, ARCHIVED and DELETED"
+)]
+pub struct UnknownStatus {
+    /// The input, cut, escaped and in quotes.
+    pub quoted: String,
+}
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    /// Takes a status by its name in either case.
+    fn from_str(input: &str) -> Result<Self, UnknownStatus> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(input))
+            .ok_or_else(|| UnknownStatus { quoted: quote(input) })
+    }
+}
+
+/// Where a migration ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MigrationEnd {
+    /// The tenant is let in again.
+    Active,
+    /// The tenant stays out.
+    Suspended,
+}
+
+/// What can be asked of a tenant's lifecycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Verb {
+    /// Make a new tenant's resources, then let it in.
+    Provision,
+    /// Let in.
+    Activate,
+    /// Lock out.
+    Suspend,
+    /// Read only while data moves.
+    StartMigration,
+    /// End the move.
+    FinishMigration {
+        /// In which status.
+        to: MigrationEnd,
+    },
+    /// Keep for retention.
+    Archive,
+    /// Remove.
+    Delete,
+    /// Take back the removal.
+    Undelete,
+}
+
+impl Verb {
+    /// Every verb, with both ends of a migration.
+    pub const ALL: [Self; 9] = [
+        Self::Provision,
+        Self::Activate,
+        Self::Suspend,
+        Self::StartMigration,
+        Self::FinishMigration { to: MigrationEnd::Active },
+        Self::FinishMigration { to: MigrationEnd::Suspended },
+        Self::Archive,
+        Self::Delete,
+        Self::Undelete,
+    ];
+
+    /// The name in the contract, for example `START_MIGRATION`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provision => "PROVISION",
+            Self::Activate => "ACTIVATE",
+            Self::Suspend => "SUSPEND",
+            Self::StartMigration => "START_MIGRATION",
+            Self::FinishMigration { .. } => "FINISH_MIGRATION",
+            Self::Archive => "ARCHIVE",
+            Self::Delete => "DELETE",
+            Self::Undelete => "UNDELETE",
+        }
+    }
+
+    /// The rpc that asks for it, for example `SuspendTenant`.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Provision => "CreateTenant",
+            Self::Activate => "ActivateTenant",
+            Self::Suspend => "SuspendTenant",
+            Self::StartMigration => "StartMigration",
+            Self::FinishMigration { .. } => "FinishMigration",
+            Self::Archive => "ArchiveTenant",
+            Self::Delete => "DeleteTenant",
+            Self::Undelete => "UndeleteTenant",
+        }
+    }
+
+    /// The status that the verb makes true, wherever it is legal.
+    pub const fn target(self) -> Status {
+        match self {
+            Self::Provision | Self::Activate | Self::FinishMigration { to: MigrationEnd::Active } => {
+                Status::Active
+            }
+            Self::Suspend | Self::FinishMigration { to: MigrationEnd::Suspended } => Status::Suspended,
+            Self::StartMigration => Status::Migrating,
+            Self::Archive | Self::Undelete => Status::Archived,
+            Self::Delete => Status::Deleted,
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The state machine has no such move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IllegalTransition {
+    /// The status the tenant is in.
+    pub from: Status,
+    /// What was asked for.
+    pub verb: Verb,
+    /// The statuses it can move to from there.
+    pub allowed: &'static [Status],
+}
+
+impl fmt::Display for IllegalTransition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, verb, allowed } = self;
+        write!(f, "a tenant that is {from} cannot take {}: ", verb.method())?;
+        match allowed {
+            [] => f.write_str("from there only UndeleteTenant leads back, until the purge time"),
+            [first, rest @ ..] => {
+                write!(f, "from there it can move to {first}")?;
+                rest.iter().try_for_each(|status| write!(f, " or {status}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for IllegalTransition {}
+
+/// Answers where a verb leads from a status, or why it may not be asked for there.
+///
+/// A verb that would change nothing (suspending the suspended) is illegal as well: whether a repeated request is
+/// forgiven is decided by its request id, never here.
+pub const fn transition(from: Status, verb: Verb) -> Result<Status, IllegalTransition> {
+    use Status::{Active, Archived, Deleted, Migrating, Provisioning, Suspended};
+    // By status, then verb, with no wildcard: a new status or verb does not compile until its row is decided.
+    let legal = match from {
+        Provisioning => match verb {
+            Verb::Provision | Verb::Activate => true,
+            Verb::Suspend
+            | Verb::StartMigration
+            | Verb::FinishMigration { .. }
+            | Verb::Archive
+            | Verb::Delete
+            | Verb::Undelete => false,
+        },
+        Active => match verb {
+            Verb::Suspend | Verb::StartMigration => true,
+            Verb::Provision
+            | Verb::Activate
+            | Verb::FinishMigration { .. }
+            | Verb::Archive
+            | Verb::Delete
+            | Verb::Undelete => false,
+        },
+        Suspended => match verb {
+            Verb::Activate | Verb::Archive => true,
+            Verb::Provision
+            | Verb::Suspend
+            | Verb::StartMigration
+            | Verb::FinishMigration { .. }
+            | Verb::Delete
+            | Verb::Undelete => false,
+        },
+        Migrating => match verb {
+            Verb::FinishMigration { .. } => true,
+            Verb::Provision
+            | Verb::Activate
+            | Verb::Suspend
+            | Verb::StartMigration
+            | Verb::Archive
+            | Verb::Delete
+            | Verb::Undelete => false,
+        },
+        Archived => match verb {
+            Verb::Delete => true,
+            Verb::Provision
+            | Verb::Activate
+            | Verb::Suspend
+            | Verb::StartMigration
+            | Verb::FinishMigration { .. }
+            | Verb::Archive
+            | Verb::Undelete => false,
+        },
+        Deleted => match verb {
+            Verb::Undelete => true,
+            Verb::Provision
+            | Verb::Activate
+            | Verb::Suspend
+            | Verb::StartMigration
+            | Verb::FinishMigration { .. }
+            | Verb::Archive
+            | Verb::Delete => false,
+        },
+    };
+    if legal { Ok(verb.target()) } else { Err(IllegalTransition { from, verb, allowed: allowed(from) }) }
+}
+
+/// The statuses that can follow a status. Undelete is no forward move: it takes one back, for a time, and is listed
+/// by [`verbs`] only.
+pub const fn allowed(from: Status) -> &'static [Status] {
+    match from {
+        Status::Provisioning => &[Status::Active],
+        Status::Active => &[Status::Suspended, Status::Migrating],
+        Status::Suspended => &[Status::Active, Status::Archived],
+        Status::Migrating => &[Status::Active, Status::Suspended],
+        Status::Archived => &[Status::Deleted],
+        Status::Deleted => &[],
+    }
+}
+
+/// The verbs that are legal in a status, in the order of [`Verb::ALL`].
+pub fn verbs(from: Status) -> impl Iterator<Item = Verb> {
+    Verb::ALL.into_iter().filter(move |verb| transition(from, *verb).is_ok())
+}
+
+/// Whether a deleted tenant can still be taken back: strictly before its purge time.
+pub fn can_undelete(now: Timestamp, purge_time: Timestamp) -> bool {
+    now < purge_time
+}
+
+/// What the registry grants a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// Reads.
+    ReadOnly,
+    /// Reads and writes.
+    Full,
+}
+
+impl Access {
+    /// The name in the contract, for example `READ_ONLY`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::ReadOnly => "READ_ONLY",
+            Self::Full => "FULL",
+        }
+    }
+}
+
+/// Whether a move takes access away or gives it: this decides what a failing cascade does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Toward {
+    /// Denied at once in the registry, then retried forward until every target follows.
+    LessAccess,
+    /// Granted last; a permanent failure leads every target back to the previous state.
+    MoreAccess,
+}
+
+/// Compares two statuses. Undelete counts as more access, although both of its ends grant nothing: a failure on the
+/// way out of deletion must lead back, not forward. No move at all counts as less, the cautious side.
+pub const fn toward(from: Status, to: Status) -> Toward {
+    if to.openness() > from.openness() { Toward::MoreAccess } else { Toward::LessAccess }
+}
+
+/// The access in force while an operation moves a tenant: the lesser of both ends.
+pub fn access_during(from: Status, to: Status) -> Access {
+    from.access().min(to.access())
+}
+
+/// What a target system is asked to make true for a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Desired {
+    /// Reads and writes pass.
+    Active,
+    /// Reads pass, writes do not.
+    ReadOnly,
+    /// Nothing passes; data stays.
+    Suspended,
+    /// Nothing passes; data is kept for retention.
+    Archived,
+    /// The data is removed.
+    Deleted,
+}
+
+impl Desired {
+    /// Every desired state.
+    pub const ALL: [Self; 5] = [Self::Active, Self::ReadOnly, Self::Suspended, Self::Archived, Self::Deleted];
+
+    /// The name in the contract, for example `READ_ONLY`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::ReadOnly => "READ_ONLY",
+            Self::Suspended => "SUSPENDED",
+            Self::Archived => "ARCHIVED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+impl fmt::Display for Desired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What targets must make true for a tenant in a status. Before provisioning is done, nobody is let in.
+pub const fn desired(status: Status) -> Desired {
+    match status {
+        Status::Active => Desired::Active,
+        Status::Migrating => Desired::ReadOnly,
+        Status::Provisioning | Status::Suspended => Desired::Suspended,
+        Status::Archived => Desired::Archived,
+        Status::Deleted => Desired::Deleted,
+    }
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;
