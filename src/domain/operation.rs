@@ -139,6 +139,7 @@ pub struct Operation {
     /// The tenant's uid: an id can be used again after purge, a uid never.
     pub tenant_uid: Uuid,
     /// What was asked for.
+    #[serde(with = "verb_name")]
     pub verb: Verb,
     /// The tenant's confirmed status before.
     pub from_status: Status,
@@ -165,6 +166,32 @@ pub struct Operation {
     /// The revision of its last change; set by the log.
     #[serde(default)]
     pub revision: Revision,
+}
+
+/// A verb as one word, so that it fits a column: both ends of a migration have a name of their own.
+mod verb_name {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::domain::lifecycle::{MigrationEnd, Verb};
+
+    fn name(verb: Verb) -> &'static str {
+        match verb {
+            Verb::FinishMigration { to: MigrationEnd::Suspended } => "FINISH_MIGRATION_SUSPENDED",
+            verb => verb.as_str(),
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(verb: &Verb, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name(*verb))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verb, D::Error> {
+        let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Verb::ALL
+            .into_iter()
+            .find(|verb| name(*verb) == word)
+            .ok_or_else(|| serde::de::Error::custom("not the name of a verb"))
+    }
 }
 
 /// What the engine saw of a target after an attempt.
