@@ -44,8 +44,9 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
     let task = {
         let inner = Arc::clone(&inner);
         async move {
+            let driver = Driver { inner: &inner, operation_id, epoch };
             tokio::select! {
-                () = Driver { inner: &inner, operation_id, epoch }.run() => {}
+                () = driver.run() => {}
                 () = inner.stop.cancelled() => {}
             }
             let mut driven = inner.driven();

@@ -11,15 +11,15 @@ use crate::domain::tier::{DESCRIPTION_MAX, LIMITS_MAX, Limits, SUPPORT_LEVEL_MAX
 use crate::domain::violation::Violation;
 
 /// Longest one-line attribute (business unit, region, …), in characters.
-pub const LINE_MAX: usize = 128;
+const LINE_MAX: usize = 128;
 /// Longest key reference, in characters.
-pub const KEY_REF_MAX: usize = 1_024;
+const KEY_REF_MAX: usize = 1_024;
 /// Most contacts.
-pub const CONTACTS_MAX: usize = 20;
+const CONTACTS_MAX: usize = 20;
 /// Most compliance frameworks.
-pub const FRAMEWORKS_MAX: usize = 32;
+const FRAMEWORKS_MAX: usize = 32;
 /// Largest monthly budget.
-pub const BUDGET_MAX: i64 = 1_000_000_000_000;
+const BUDGET_MAX: i64 = 1_000_000_000_000;
 
 /// Active codes of ISO 4217 for money, without funds, metals and testing codes.
 const CURRENCIES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN \

@@ -1,0 +1,114 @@
+//! What comes and goes beside the messages: freshness, the caller, the revision.
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use prost::Message;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Request, Response, Status};
+
+use super::Handler;
+use super::status::status;
+use crate::domain::error::Error;
+use crate::domain::ids::RequestId;
+use crate::services::Command;
+use crate::services::read::{Freshness, Token};
+use crate::view::Snapshot;
+
+/// Request: wait until the view has this revision.
+const MIN_REVISION: &str = "tenantry-min-revision";
+/// Request: `latest` for as of now in the database.
+const CONSISTENCY: &str = "tenantry-consistency";
+/// Response: the revision it was made at.
+const REVISION: &str = "tenantry-revision";
+/// Response: the seconds for which the view has not heard from the database.
+const STALE: &str = "tenantry-stale";
+/// Who calls, until authenticators tell: no more than a name for the log.
+const ACTOR: &str = "tenantry-actor";
+
+/// What a read demands.
+pub(super) fn freshness(metadata: &MetadataMap) -> Result<Freshness, Status> {
+    let refuse = |field: &str, why: &str| status(&Error::field(field, why));
+    let latest = match metadata.get(CONSISTENCY).map(MetadataValue::as_bytes) {
+        None | Some(b"cached" | b"") => false,
+        Some(b"latest") => true,
+        Some(_) => return Err(refuse(CONSISTENCY, "must be cached or latest")),
+    };
+    let token = match metadata.get(MIN_REVISION) {
+        None => None,
+        Some(value) => {
+            let token = value.to_str().ok().and_then(Token::parse);
+            Some(token.ok_or_else(|| {
+                refuse(MIN_REVISION, "must be a token from the tenantry-revision metadata of an answer")
+            })?)
+        }
+    };
+    Ok(match (latest, token) {
+        (true, _) => Freshness::Latest,
+        (false, Some(token)) => Freshness::AtLeast(token),
+        (false, None) => Freshness::Cached,
+    })
+}
+
+/// Who asks for a change and how. `message` is the body without its request id.
+pub(super) fn command(
+    metadata: &MetadataMap,
+    method: &'static str,
+    message: &impl Message,
+    request_id: &str,
+    validate_only: bool,
+) -> Result<Command, Error> {
+    let request_id = match request_id {
+        "" => None,
+        text => {
+            Some(RequestId::parse(text).map_err(|invalid| Error::field("request_id", invalid.to_string()))?)
+        }
+    };
+    let mut bytes = Vec::with_capacity(method.len() + message.encoded_len());
+    bytes.extend_from_slice(method.as_bytes());
+    bytes.extend(message.encode_to_vec());
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
+    Ok(Command { actor: actor(metadata), request_id, digest: hash, validate_only })
+}
+
+/// The name a caller gives itself. Anything that is no plain name counts as none.
+fn actor(metadata: &MetadataMap) -> String {
+    let name = metadata.get(ACTOR).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let plain = name.len() <= 128 && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain && !name.is_empty() { name.to_owned() } else { "anonymous".to_owned() }
+}
+
+impl Handler {
+    /// An answer with the newest revision that this replica has seen, and how stale it is.
+    pub(super) fn respond<T>(&self, message: T) -> Response<T> {
+        match self.registry.view.snapshot() {
+            Ok(snapshot) => self.respond_at(&snapshot, message),
+            Err(_) => Response::new(message),
+        }
+    }
+
+    /// An answer with the revision it was read at.
+    pub(super) fn respond_at<T>(&self, snapshot: &Snapshot, message: T) -> Response<T> {
+        let mut response = Response::new(message);
+        let token = Token::of(snapshot.epoch, snapshot.revision).to_string();
+        // Hexadecimal digits and a hyphen are always a valid value.
+        if let Ok(value) = token.parse() {
+            response.metadata_mut().insert(REVISION, value);
+        }
+        if let Some(silence) = self.registry.view.stale_for() {
+            response.metadata_mut().insert(STALE, silence.as_secs().into());
+        }
+        response
+    }
+
+    /// The snapshot that a request asks for.
+    pub(super) async fn snapshot<T>(&self, request: &Request<T>) -> Result<std::sync::Arc<Snapshot>, Status> {
+        let freshness = freshness(request.metadata())?;
+        self.registry.read(freshness).await.map_err(|error| status(&error))
+    }
+}
+
+/// The time, for what depends on it.
+pub(super) fn now() -> Timestamp {
+    crate::services::now()
+}
