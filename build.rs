@@ -22,6 +22,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is set by cargo")?);
     fs::write(out.join("descriptor_set.bin"), &encoded)?;
     let set = prost_reflect::prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
-    tonic_prost_build::configure().build_client(true).build_server(true).compile_fds(set)?;
+    tonic_prost_build::configure().btree_map(".").build_client(true).build_server(true).compile_fds(set)?;
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! The rules: pure, no async, no clock, no I/O, no wire types.
 
+pub mod error;
+pub mod event;
 pub mod filter;
 pub mod flag;
 pub mod health;
 pub mod ids;
 pub mod lifecycle;
+pub mod operation;
 pub mod page;
+pub mod tenant;
 pub mod text;
 pub mod tier;
 pub mod violation;

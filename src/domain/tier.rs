@@ -222,6 +222,7 @@ impl NewTier {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tier {
     /// Chosen by the caller, immutable.
+    #[serde(rename = "tier_id")]
     pub id: TierId,
     /// For people, 1 to 200 characters.
     pub display_name: String,

@@ -1,1 +1,24 @@
 //! PostgreSQL: the log, the writer, one module per aggregate.
+//!
+//! Every change is one [`log::Change`]: a statement of `sql/<aggregate>/<verb>.sql` followed by `sql/log/append.sql`,
+//! so that state, event, revision and kept reply come into being together or not at all.
+
+pub mod connect;
+pub mod error;
+pub mod flags;
+pub mod log;
+pub mod migrate;
+pub mod operations;
+pub mod tenants;
+pub mod tiers;
+pub mod writer;
+
+pub use self::error::Error;
+
+/// The statement of a change: its own part, then what every change ends with.
+macro_rules! change_sql {
+    ($file:literal) => {
+        concat!(include_str!(concat!("sql/", $file)), include_str!("sql/log/append.sql"))
+    };
+}
+use change_sql;

@@ -106,6 +106,7 @@ impl NewFlag {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Flag {
     /// Chosen by the caller, immutable.
+    #[serde(rename = "flag_key")]
     pub key: FlagKey,
     /// The type of all its variants; immutable.
     pub flag_type: FlagType,
@@ -137,8 +138,10 @@ pub struct Flag {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TierDefault {
     /// Which tier.
+    #[serde(rename = "tier_id")]
     pub tier: TierId,
     /// Which flag.
+    #[serde(rename = "flag_key")]
     pub flag: FlagKey,
     /// One of the flag's variants.
     pub variant: VariantName,
@@ -150,8 +153,10 @@ pub struct TierDefault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantOverride {
     /// Which tenant.
+    #[serde(rename = "tenant_id")]
     pub tenant: TenantId,
     /// Which flag.
+    #[serde(rename = "flag_key")]
     pub flag: FlagKey,
     /// One of the flag's variants.
     pub variant: VariantName,

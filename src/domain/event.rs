@@ -1,0 +1,156 @@
+//! What happened: the log's entries. Serialised once, stored as those exact bytes, and later hashed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::flag::{Flag, TenantOverride, TierDefault};
+use super::ids::{FlagKey, TenantId, TierId};
+use super::operation::Operation;
+use super::tenant::{Health, Tenant};
+use super::tier::Tier;
+
+/// Something that happened, in the past tense.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// A tenant was made.
+    TenantCreated {
+        /// As made.
+        tenant: Box<Tenant>,
+        /// Its provisioning, where there are targets.
+        operation: Option<Box<Operation>>,
+    },
+    /// Fields of a tenant were changed.
+    TenantUpdated {
+        /// As it is now.
+        tenant: Box<Tenant>,
+        /// Which fields.
+        fields: Vec<String>,
+    },
+    /// A tenant's health was reported.
+    TenantHealthReported {
+        /// As reported.
+        health: Health,
+    },
+    /// A change of state began.
+    OperationStarted {
+        /// As begun.
+        operation: Box<Operation>,
+        /// The operation it took over from.
+        superseded: Option<Box<Operation>>,
+    },
+    /// Targets were tried.
+    OperationAdvanced {
+        /// As it is now.
+        operation: Box<Operation>,
+    },
+    /// A tier was made.
+    TierCreated {
+        /// As made.
+        tier: Tier,
+    },
+    /// A tier was changed.
+    TierUpdated {
+        /// As it is now.
+        tier: Tier,
+    },
+    /// A tier was deleted.
+    TierDeleted {
+        /// Which.
+        tier_id: TierId,
+    },
+    /// A flag was made.
+    FlagCreated {
+        /// As made.
+        flag: Box<Flag>,
+    },
+    /// A flag was changed.
+    FlagUpdated {
+        /// As it is now.
+        flag: Box<Flag>,
+    },
+    /// A flag was deleted, with its defaults and overrides.
+    FlagDeleted {
+        /// Which.
+        flag_key: FlagKey,
+    },
+    /// A flag's value for a tier was set.
+    TierDefaultSet {
+        /// As set.
+        tier_default: TierDefault,
+    },
+    /// A flag's value for a tier was taken back.
+    TierDefaultCleared {
+        /// Which flag.
+        flag_key: FlagKey,
+        /// Which tier.
+        tier_id: TierId,
+    },
+    /// A flag's value for a tenant was set.
+    TenantOverrideSet {
+        /// As set.
+        tenant_override: TenantOverride,
+    },
+    /// A flag's value for a tenant was taken back.
+    TenantOverrideCleared {
+        /// Which flag.
+        flag_key: FlagKey,
+        /// Which tenant.
+        tenant_id: TenantId,
+    },
+}
+
+impl Event {
+    /// The event's kind, as in the log's column.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::TenantCreated { .. } => "tenant_created",
+            Self::TenantUpdated { .. } => "tenant_updated",
+            Self::TenantHealthReported { .. } => "tenant_health_reported",
+            Self::OperationStarted { .. } => "operation_started",
+            Self::OperationAdvanced { .. } => "operation_advanced",
+            Self::TierCreated { .. } => "tier_created",
+            Self::TierUpdated { .. } => "tier_updated",
+            Self::TierDeleted { .. } => "tier_deleted",
+            Self::FlagCreated { .. } => "flag_created",
+            Self::FlagUpdated { .. } => "flag_updated",
+            Self::FlagDeleted { .. } => "flag_deleted",
+            Self::TierDefaultSet { .. } => "tier_default_set",
+            Self::TierDefaultCleared { .. } => "tier_default_cleared",
+            Self::TenantOverrideSet { .. } => "tenant_override_set",
+            Self::TenantOverrideCleared { .. } => "tenant_override_cleared",
+        }
+    }
+
+    /// What it happened to: an id of the kind the event is about.
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::TenantCreated { tenant, .. } | Self::TenantUpdated { tenant, .. } => {
+                tenant.tenant_id.as_str()
+            }
+            Self::TenantHealthReported { health } => health.tenant_id.as_str(),
+            Self::OperationStarted { operation, .. } | Self::OperationAdvanced { operation } => {
+                operation.tenant_id.as_str()
+            }
+            Self::TierCreated { tier } | Self::TierUpdated { tier } => tier.id.as_str(),
+            Self::TierDeleted { tier_id } => tier_id.as_str(),
+            Self::FlagCreated { flag } | Self::FlagUpdated { flag } => flag.key.as_str(),
+            Self::FlagDeleted { flag_key } | Self::TierDefaultCleared { flag_key, .. } => flag_key.as_str(),
+            Self::TierDefaultSet { tier_default } => tier_default.flag.as_str(),
+            Self::TenantOverrideSet { tenant_override } => tenant_override.tenant.as_str(),
+            Self::TenantOverrideCleared { tenant_id, .. } => tenant_id.as_str(),
+        }
+    }
+}
+
+/// An entry of the log: who did what, when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Who.
+    pub actor: String,
+    /// When, by the clock of the replica that made it.
+    pub time: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}

@@ -1,0 +1,228 @@
+//! A tenant: who it is, what its owner may set, and what the registry knows of it.
+
+mod profile;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use self::profile::{Contact, DataClassification, IsolationModel, Profile, ProfileField};
+use super::health::{Score, Signals};
+use super::ids::{OperationId, Revision, TenantId};
+use super::lifecycle::{Access, Status, access_during};
+use super::text;
+use super::violation::Violation;
+
+/// Longest resource name, in bytes; PostgreSQL cuts longer identifiers silently, so the schema's name is bounded by
+/// its rule and all others by this.
+pub const RESOURCE_NAME_MAX: usize = 222;
+
+/// Names of a tenant's resources in the target systems.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceNames {
+    /// PostgreSQL schema in application databases.
+    pub database_schema: String,
+    /// Collection or namespace in the vector database.
+    pub vector_namespace: String,
+    /// Bucket in the object store.
+    pub bucket: String,
+    /// Prefix inside the bucket, ends with `/`.
+    pub bucket_prefix: String,
+    /// Prefix of its keys in the cache, ends with `:`.
+    pub cache_prefix: String,
+    /// Value of the `tenant` label in monitoring.
+    pub monitoring_label: String,
+}
+
+impl ResourceNames {
+    /// The names a tenant gets where none are chosen. They derive from the uid, which is never reused, but for the
+    /// monitoring label, which people read.
+    pub fn derived(tenant_id: &TenantId, uid: Uuid) -> Self {
+        let uid = uid.simple();
+        Self {
+            database_schema: format!("t_{uid}"),
+            vector_namespace: format!("t-{uid}"),
+            bucket: "tenants".to_owned(),
+            bucket_prefix: format!("t/{uid}/"),
+            cache_prefix: format!("t:{uid}:"),
+            monitoring_label: tenant_id.as_str().to_owned(),
+        }
+    }
+
+    /// What is wrong with names chosen by a caller; field names are those of the contract.
+    pub fn violations(&self) -> Vec<Violation> {
+        let word = |allowed: &'static str| {
+            move |name: &str| {
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || allowed.contains(b as char))
+            }
+        };
+        let mut found = Vec::new();
+        let mut require = |field: &str, fine: bool, why: &str| {
+            if !fine {
+                found.push(Violation::new(format!("resource_names.{field}"), why));
+            }
+        };
+        let schema = &self.database_schema;
+        require(
+            "database_schema",
+            word("_")(schema)
+                && schema.len() <= 63
+                && schema.starts_with(|c: char| c.is_ascii_lowercase())
+                && !schema.starts_with("pg_"),
+            "must be 1 to 63 of a-z, 0-9 and _, a letter first, and not start with pg_",
+        );
+        require(
+            "vector_namespace",
+            word("_-")(&self.vector_namespace)
+                && (1..=RESOURCE_NAME_MAX).contains(&self.vector_namespace.len()),
+            "must be 1 to 222 of a-z, 0-9, _ and -",
+        );
+        let bucket = &self.bucket;
+        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        require(
+            "bucket",
+            word("-.")(bucket)
+                && (3..=63).contains(&bucket.len())
+                && edge(bucket.chars().next())
+                && edge(bucket.chars().last())
+                && !bucket.contains(".."),
+            "must be 3 to 63 of a-z, 0-9, - and ., a letter or digit at both ends",
+        );
+        require(
+            "bucket_prefix",
+            word("_-./")(&self.bucket_prefix)
+                && self.bucket_prefix.len() <= RESOURCE_NAME_MAX
+                && self.bucket_prefix.len() > 1
+                && self.bucket_prefix.ends_with('/')
+                && !self.bucket_prefix.starts_with('/')
+                && !self.bucket_prefix.contains("//")
+                && !self.bucket_prefix.split('/').any(|part| part == "." || part == ".."),
+            "must be up to 222 of a-z, 0-9, _, -, . and /, must not start with / and must end with /",
+        );
+        require(
+            "cache_prefix",
+            word("_-:")(&self.cache_prefix)
+                && self.cache_prefix.len() <= RESOURCE_NAME_MAX
+                && self.cache_prefix.len() > 1
+                && self.cache_prefix.ends_with(':'),
+            "must be up to 222 of a-z, 0-9, _, - and :, and must end with :",
+        );
+        if let Err(invalid) = text::label_value(&self.monitoring_label) {
+            require("monitoring_label", false, &invalid.why);
+        } else {
+            require("monitoring_label", !self.monitoring_label.is_empty(), "must not be empty");
+        }
+        found
+    }
+}
+
+/// A tenant, as stored: the serialised names are the columns' names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Chosen by the caller, immutable, never reused before purge.
+    pub tenant_id: TenantId,
+    /// Made by the server (UUIDv7).
+    pub uid: Uuid,
+    /// What its owner may set.
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// Names chosen at creation; `None` where all are derived.
+    #[serde(default)]
+    pub resource_names: Option<Box<ResourceNames>>,
+    /// The state that is true in every target system.
+    pub status: Status,
+    /// When the status was reached.
+    pub status_time: Timestamp,
+    /// Why, in the words of whoever asked for it.
+    pub status_reason: String,
+    /// The state an open operation is making true.
+    pub pending_status: Option<Status>,
+    /// The open operation; set exactly while there is one.
+    pub operation_id: Option<OperationId>,
+    /// Grows with every change of the state desired in the targets.
+    pub generation: u64,
+    /// Who made it.
+    pub creator: String,
+    /// When it was made.
+    pub create_time: Timestamp,
+    /// When it was last changed.
+    pub update_time: Timestamp,
+    /// When it was deleted.
+    pub delete_time: Option<Timestamp>,
+    /// Until when it can be undeleted.
+    pub purge_time: Option<Timestamp>,
+    /// The revision of its last change; set by the log.
+    #[serde(default)]
+    pub revision: Revision,
+}
+
+impl Tenant {
+    /// A tenant that nobody can use yet.
+    pub fn provisioning(
+        tenant_id: TenantId,
+        uid: Uuid,
+        profile: Profile,
+        creator: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            tenant_id,
+            uid,
+            profile,
+            resource_names: None,
+            status: Status::Provisioning,
+            status_time: now,
+            status_reason: String::new(),
+            pending_status: None,
+            operation_id: None,
+            generation: 1,
+            creator,
+            create_time: now,
+            update_time: now,
+            delete_time: None,
+            purge_time: None,
+            revision: Revision::ZERO,
+        }
+    }
+
+    /// What the registry grants right now: while an operation is open, the lesser of both ends.
+    pub fn access(&self) -> Access {
+        self.pending_status.map_or_else(|| self.status.access(), |to| access_during(self.status, to))
+    }
+
+    /// Names of its resources: chosen or derived.
+    pub fn resource_names(&self) -> ResourceNames {
+        self.resource_names
+            .as_deref()
+            .cloned()
+            .unwrap_or_else(|| ResourceNames::derived(&self.tenant_id, self.uid))
+    }
+
+    /// Changes with every change of the tenant but health reports.
+    pub fn etag(&self) -> String {
+        etag(self.revision)
+    }
+}
+
+/// The etag of a resource whose row last changed at `revision`.
+pub fn etag(revision: Revision) -> String {
+    format!("{:x}", revision.get())
+}
+
+/// The last health report of a tenant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Which tenant.
+    pub tenant_id: TenantId,
+    /// As reported.
+    #[serde(flatten)]
+    pub signals: Signals,
+    /// 0 to 100.
+    pub score: Score,
+    /// When it was reported.
+    pub report_time: Timestamp,
+    /// The revision of the report; set by the log.
+    #[serde(default)]
+    pub revision: Revision,
+}

@@ -1,0 +1,1 @@
+SELECT count(*) FROM tenancy.demo_document

@@ -1,0 +1,1 @@
+UPDATE tenancy.demo_document SET title = title

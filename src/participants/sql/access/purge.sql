@@ -1,0 +1,1 @@
+DELETE FROM tenancy.demo_document WHERE tenant_id = $1

@@ -1,0 +1,115 @@
+//! Connections: a pool for short statements, and single ones for the writer and the follower, which hold theirs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::Client;
+use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::Error;
+use crate::config;
+
+/// How to reach the registry's database.
+#[derive(Clone)]
+pub struct Database {
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+    pool: Pool,
+    connect_timeout: Duration,
+    statement_timeout: Duration,
+}
+
+impl Database {
+    /// Prepares connections; none is opened yet.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no usable URL.
+    pub fn new(settings: &config::Database) -> Result<Self, config::Error> {
+        let url = settings.required_url()?;
+        // The URL was parsed when the configuration was read.
+        let mut config: tokio_postgres::Config = url
+            .expose()
+            .parse()
+            .map_err(|_| config::Error::Conflict("the database URL cannot be read".to_owned()))?;
+        config
+            .application_name("tenantry")
+            .connect_timeout(settings.connect_timeout)
+            .tcp_user_timeout(settings.tcp_user_timeout)
+            .keepalives_idle(settings.keepalive_idle)
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .options(format!(
+                "-c statement_timeout={} -c timezone=UTC",
+                settings.statement_timeout.as_millis()
+            ));
+        let tls = MakeRustlsConnect::new(tls());
+        let manager = Manager::from_config(
+            config.clone(),
+            tls.clone(),
+            // A transaction left open by whoever had the connection before must not reach the next one.
+            ManagerConfig { recycling_method: RecyclingMethod::Custom("ROLLBACK".to_owned()) },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(settings.pool_size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(settings.pool_wait_timeout))
+            .create_timeout(Some(settings.connect_timeout))
+            .recycle_timeout(Some(settings.pool_wait_timeout))
+            .pre_recycle(Hook::sync_fn(|client, _| {
+                if client.is_closed() { Err(HookError::message("closed")) } else { Ok(()) }
+            }))
+            .build()
+            .map_err(|error| config::Error::Conflict(format!("the pool cannot be built: {error}")))?;
+        Ok(Self {
+            config,
+            tls,
+            pool,
+            connect_timeout: settings.connect_timeout,
+            statement_timeout: settings.statement_timeout,
+        })
+    }
+
+    /// A pooled connection, for one short statement or transaction.
+    pub async fn pooled(&self) -> Result<deadpool_postgres::Object, Error> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// A connection of one's own. `on_notice` is called for every notification that arrives on it.
+    pub async fn dedicated(&self, on_notice: impl Fn() + Send + 'static) -> Result<Client, Error> {
+        let connect = self.config.connect(self.tls.clone());
+        let (client, mut connection) = tokio::time::timeout(self.connect_timeout, connect)
+            .await
+            .map_err(|_| Error::Unreachable("no connection in time".to_owned()))??;
+        tokio::spawn(async move {
+            while let Some(Ok(message)) =
+                std::future::poll_fn(|context| connection.poll_message(context)).await
+            {
+                if matches!(message, tokio_postgres::AsyncMessage::Notification(_)) {
+                    on_notice();
+                }
+            }
+        });
+        Ok(client)
+    }
+
+    /// Longest time one statement may take.
+    pub const fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+}
+
+/// Verifies the server where the URL asks for it as strictly as the driver can say; `sslmode=disable` never gets here.
+fn tls() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        // One unreadable root among the system's must not keep the others from working.
+        let _ = roots.add(certificate);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
+        .unwrap_or_else(|_| unreachable!("the provider supports the default versions"))
+}

@@ -1,0 +1,77 @@
+//! Why the database did not do what it was asked.
+
+use crate::domain;
+
+/// A failure of the store, for the log; callers see [`domain::error::Error`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, or none in time; the change may or may not have been made.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// The database refused a statement.
+    #[error("the database refused a statement: {0}")]
+    Refused(#[source] tokio_postgres::Error),
+    /// A row cannot be read: made by another version, or by hand.
+    #[error("a row of {table} cannot be read: {why}")]
+    Row {
+        /// Where.
+        table: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        use tokio_postgres::error::SqlState;
+        let Some(state) = error.code() else { return Self::Unreachable(chain(&error)) };
+        let gone = [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::QUERY_CANCELED,
+            SqlState::TOO_MANY_CONNECTIONS,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::DISK_FULL,
+            SqlState::OUT_OF_MEMORY,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+        ];
+        if gone.contains(state) || state.code().starts_with("08") {
+            Self::Unreachable(chain(&error))
+        } else {
+            Self::Refused(error)
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Error {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        match error {
+            deadpool_postgres::PoolError::Backend(error) => error.into(),
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+}
+
+impl From<Error> for domain::error::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unreachable(_) => Self::unavailable(error),
+            Error::Refused(_) | Error::Row { .. } => Self::bug(error),
+        }
+    }
+}
+
+/// An error with all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,204 @@
+//! The log: what a change consists of, where the log stands, what it says.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::GenericClient;
+use uuid::Uuid;
+
+use super::Error;
+use crate::domain::event::{Entry, Event};
+use crate::domain::ids::{RequestId, Revision};
+
+/// What makes a repeated request get the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The caller's, or made by the server: then nobody can repeat it, but an ambiguous commit can be looked up.
+    pub request_id: RequestId,
+    /// Of the method and the body.
+    pub digest: [u8; 32],
+}
+
+/// One conditional change: all of it, or nothing.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// A statement made by `change_sql!`.
+    pub(super) sql: &'static str,
+    /// The statement's own parameter.
+    pub(super) row: serde_json::Value,
+    /// What it is a repetition of, if anything.
+    pub(super) idempotency: Idempotency,
+    /// What a repetition is answered with; the revision is kept beside it.
+    pub(super) reply: Vec<u8>,
+    /// The event, as the bytes that stay.
+    pub(super) entry: Vec<u8>,
+    pub(super) kind: &'static str,
+    pub(super) subject: String,
+    pub(super) actor: String,
+}
+
+/// Who makes a change, when, and under which request.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Who.
+    pub actor: String,
+    /// When.
+    pub now: Timestamp,
+    /// Under which request.
+    pub idempotency: Idempotency,
+}
+
+impl Change {
+    /// Puts a change together.
+    pub(super) fn new(
+        sql: &'static str,
+        row: serde_json::Value,
+        event: Event,
+        context: &Context,
+        reply: &impl Serialize,
+    ) -> Self {
+        let kind = event.kind();
+        let subject = event.subject().to_owned();
+        let entry = Entry { actor: context.actor.clone(), time: context.now, event };
+        Self {
+            sql,
+            row,
+            idempotency: context.idempotency,
+            reply: json(reply),
+            entry: json(&entry),
+            kind,
+            subject,
+            actor: context.actor.clone(),
+        }
+    }
+}
+
+/// JSON of one of our own types. They have no maps with keys that are not text and no floats that are not finite,
+/// which is all that serialisation could fail on; an empty text would be refused by the database, never lost.
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// As [`json`], for a parameter.
+pub(super) fn json_value(value: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was made, as this revision.
+    Applied(Revision),
+    /// What it was decided on is no longer so: decide again.
+    Conflict,
+}
+
+/// The answer that a request got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Of the body that was answered.
+    pub digest: Vec<u8>,
+    /// The revision of the change.
+    pub revision: Revision,
+    /// The answer.
+    pub reply: Vec<u8>,
+}
+
+/// Where the log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The newest revision.
+    pub revision: Revision,
+    /// Revisions up to this one can no longer be told apart.
+    pub compacted: Revision,
+    /// Which log it is.
+    pub epoch: Uuid,
+}
+
+/// Reads where the log stands.
+pub async fn head(client: &impl GenericClient) -> Result<Head, Error> {
+    let row = client.query_one(include_str!("sql/log/head.sql"), &[]).await?;
+    Ok(Head { revision: revision(row.get(0)), compacted: revision(row.get(1)), epoch: row.get(2) })
+}
+
+/// Finds the answer that a request got, if it was made in the last 24 h.
+pub async fn find_request(client: &impl GenericClient, id: RequestId) -> Result<Option<Kept>, Error> {
+    let row = client.query_opt(include_str!("sql/log/find_request.sql"), &[&id.uuid()]).await?;
+    Ok(row.map(|row| Kept { digest: row.get(0), revision: revision(row.get(1)), reply: row.get(2) }))
+}
+
+/// Drops answers that are older than 24 h; answers how many.
+pub async fn forget_requests(client: &impl GenericClient) -> Result<u64, Error> {
+    Ok(client.execute(include_str!("sql/log/forget_requests.sql"), &[]).await?)
+}
+
+/// Tells other replicas that there is something to read.
+pub async fn notify(client: &impl GenericClient) -> Result<(), Error> {
+    client.query_one(include_str!("sql/log/notify.sql"), &[]).await?;
+    Ok(())
+}
+
+/// Asks to be told.
+pub async fn listen(client: &impl GenericClient) -> Result<(), Error> {
+    Ok(client.batch_execute(include_str!("sql/log/listen.sql")).await?)
+}
+
+/// What was removed after a revision, in order.
+pub async fn removals_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Event>, Error> {
+    let rows = client.query(include_str!("sql/log/removals_after.sql"), &[&after.as_i64()]).await?;
+    rows.iter()
+        .map(|row| {
+            let entry: Entry = serde_json::from_slice(row.get(0))
+                .map_err(|error| Error::Row { table: "log", why: error.to_string() })?;
+            Ok(entry.event)
+        })
+        .collect()
+}
+
+/// A row of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// Its place.
+    pub revision: Revision,
+    /// The event's kind.
+    pub kind: String,
+    /// What it happened to.
+    pub subject: String,
+    /// The entry, as written.
+    pub entry: Vec<u8>,
+}
+
+/// Reads entries after a revision, at most `limit`.
+pub async fn entries(client: &impl GenericClient, after: Revision, limit: i64) -> Result<Vec<Logged>, Error> {
+    let rows = client.query(include_str!("sql/log/entries.sql"), &[&after.as_i64(), &limit]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Logged {
+            revision: revision(row.get(0)),
+            kind: row.get(1),
+            subject: row.get(2),
+            entry: row.get(5),
+        })
+        .collect())
+}
+
+/// A revision column; the schema keeps them from being negative.
+pub(super) fn revision(number: i64) -> Revision {
+    Revision::from_i64(number).unwrap_or_default()
+}
+
+/// Reads every row of a one-column JSON statement as one of our own types.
+pub(super) async fn rows_as<T: serde::de::DeserializeOwned>(
+    client: &impl GenericClient,
+    table: &'static str,
+    sql: &'static str,
+    after: Revision,
+) -> Result<Vec<T>, Error> {
+    let rows = client.query(sql, &[&after.as_i64()]).await?;
+    rows.iter()
+        .map(|row| {
+            let json: tokio_postgres::types::Json<T> =
+                row.try_get(0).map_err(|error| Error::Row { table, why: format!("{error:?}") })?;
+            Ok(json.0)
+        })
+        .collect()
+}

@@ -1,0 +1,53 @@
+//! Numbered migrations inside the binary, each in a transaction of its own.
+
+use tokio_postgres::Client;
+
+use super::Error;
+
+/// Every migration, in order. One that was released never changes; each is safe while the version before still runs.
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (1, "registry", include_str!("migrations/0001_registry.sql")),
+    (2, "tenancy", include_str!("migrations/0002_tenancy.sql")),
+];
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The version that was found.
+    pub from: i32,
+    /// The version there is now.
+    pub to: i32,
+}
+
+/// The newest version that this program knows.
+pub fn newest() -> i32 {
+    MIGRATIONS.last().map_or(0, |(number, _, _)| *number)
+}
+
+/// The version of the database's schema; 0 where there is none.
+pub async fn version(client: &Client) -> Result<i32, Error> {
+    let known: bool = client.query_one(include_str!("sql/migration/known.sql"), &[]).await?.get(0);
+    if !known {
+        return Ok(0);
+    }
+    Ok(client.query_one(include_str!("sql/migration/version.sql"), &[]).await?.get(0))
+}
+
+/// Brings the schema up to this program's version. Several replicas may do so at once: they queue on one lock.
+pub async fn migrate(client: &mut Client) -> Result<Report, Error> {
+    client.batch_execute(include_str!("sql/migration/prepare.sql")).await?;
+    let mut from = None;
+    for (number, name, sql) in MIGRATIONS {
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(include_str!("sql/migration/lock.sql")).await?;
+        let found: i32 = transaction.query_one(include_str!("sql/migration/version.sql"), &[]).await?.get(0);
+        from.get_or_insert(found);
+        if found < *number {
+            transaction.batch_execute(sql).await?;
+            transaction.execute(include_str!("sql/migration/record.sql"), &[number, name]).await?;
+        }
+        transaction.commit().await?;
+    }
+    let to = version(client).await?;
+    Ok(Report { from: from.unwrap_or(to), to })
+}

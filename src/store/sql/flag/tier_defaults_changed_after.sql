@@ -1,0 +1,1 @@
+SELECT to_jsonb(d) AS tier_default FROM tier_default d WHERE revision > $1

@@ -1,0 +1,1 @@
+SELECT digest, revision, reply FROM request WHERE request_id = $1

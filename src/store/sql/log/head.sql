@@ -1,0 +1,1 @@
+SELECT revision, compacted_revision, epoch FROM log_head

@@ -1,0 +1,3 @@
+SELECT entry FROM log
+WHERE revision > $1 AND kind IN ('tier_deleted', 'flag_deleted', 'tier_default_cleared', 'tenant_override_cleared')
+ORDER BY revision

@@ -1,0 +1,1 @@
+LOCK TABLE schema_migration IN EXCLUSIVE MODE

@@ -1,0 +1,41 @@
+-- $8: {tenant, expected, operation, superseded or null, deny or null, lease_owner, lease_ms}. Opens an operation on a
+-- tenant that is as it was seen; one that is superseded ends in the same change. Towards less access, the access row
+-- of row-level security closes with it (deny): nobody reads the new state before the database refuses.
+WITH next AS (
+    SELECT jsonb_build_object('revision', revision + 1) AS revision, revision + 1 AS number FROM log_head
+), changed AS (
+    UPDATE tenant t SET
+        pending_status = g.pending_status, operation_id = g.operation_id, generation = g.generation,
+        status = g.status, status_time = g.status_time, status_reason = g.status_reason,
+        delete_time = g.delete_time, purge_time = g.purge_time, update_time = g.update_time, revision = g.revision
+    FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) g
+    WHERE t.tenant_id = g.tenant_id AND t.uid = g.uid AND t.revision = ($8::jsonb ->> 'expected')::bigint
+    RETURNING t.tenant_id
+), superseded AS (
+    UPDATE operation o SET
+        state = s.state, error = s.error, update_time = s.update_time, finish_time = s.finish_time,
+        revision = next.number
+    FROM changed, next, jsonb_populate_record(NULL::operation, $8::jsonb -> 'superseded') s
+    WHERE jsonb_typeof($8::jsonb -> 'superseded') = 'object' AND o.operation_id = s.operation_id
+), operation_made AS (
+    INSERT INTO operation
+    -- Counting makes the end of the former operation come first: only one may be open.
+    SELECT o.* FROM changed, next, (SELECT count(*) FROM superseded) ended,
+        jsonb_populate_record(NULL::operation, ($8::jsonb -> 'operation') || next.revision) o
+    RETURNING operation_id
+), steps_made AS (
+    INSERT INTO operation_step
+    SELECT s.* FROM operation_made, jsonb_array_elements($8::jsonb -> 'operation' -> 'steps') e,
+        jsonb_populate_record(NULL::operation_step, e || jsonb_build_object('operation_id', operation_made.operation_id)) s
+), leased AS (
+    INSERT INTO operation_lease (operation_id, owner, epoch, expire_time)
+    SELECT operation_id, ($8::jsonb ->> 'lease_owner')::uuid, 1,
+        now() + ($8::jsonb ->> 'lease_ms')::integer * interval '1 millisecond'
+    FROM operation_made
+), denied AS (
+    UPDATE tenancy.access a SET state = $8::jsonb ->> 'deny', generation = ($8::jsonb -> 'tenant' ->> 'generation')::bigint
+    FROM changed
+    WHERE jsonb_typeof($8::jsonb -> 'deny') = 'string' AND a.tenant_id = changed.tenant_id
+      AND a.uid = ($8::jsonb -> 'tenant' ->> 'uid')::uuid
+      AND a.generation < ($8::jsonb -> 'tenant' ->> 'generation')::bigint
+)

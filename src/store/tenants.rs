@@ -1,0 +1,210 @@
+//! Tenants and their health.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio_postgres::types::{FromSql, Json};
+use tokio_postgres::{GenericClient, Row};
+use uuid::Uuid;
+
+use super::log::{Change, Context, json_value, revision};
+use super::operations::{Lease, lease_ms};
+use super::{Error, change_sql};
+use crate::domain::event::Event;
+use crate::domain::health::{Score, Signals};
+use crate::domain::ids::{OperationId, Revision, TenantId, TierId};
+use crate::domain::operation::Operation;
+use crate::domain::tenant::{Health, Profile, ProfileField, Tenant};
+
+/// Makes a tenant, with the operation that provisions it. Conflict where the tenant exists, or tier or parent do not.
+pub fn tenant_create(
+    tenant: &Tenant,
+    operation: Option<&Operation>,
+    lease: Lease,
+    context: &Context,
+    reply: &impl Serialize,
+) -> Change {
+    let row = json!({
+        "tenant": tenant,
+        "operation": operation,
+        "lease_owner": lease.owner,
+        "lease_ms": lease_ms(lease.length),
+    });
+    let event = Event::TenantCreated {
+        tenant: Box::new(tenant.clone()),
+        operation: operation.map(|operation| Box::new(operation.clone())),
+    };
+    Change::new(change_sql!("tenant/create.sql"), row, event, context, reply)
+}
+
+/// Changes a tenant that is still as it was at `expected`. Conflict also where tier or parent are gone, or the parent
+/// came to stand below the tenant.
+pub fn tenant_update(
+    tenant: &Tenant,
+    fields: &[ProfileField],
+    expected: Revision,
+    context: &Context,
+    reply: &impl Serialize,
+) -> Change {
+    let row = json!({ "tenant": tenant, "expected": expected });
+    let event = Event::TenantUpdated {
+        tenant: Box::new(tenant.clone()),
+        fields: fields.iter().map(|field| field.as_str().to_owned()).collect(),
+    };
+    Change::new(change_sql!("tenant/update.sql"), row, event, context, reply)
+}
+
+/// Takes a health report. Conflict where the tenant is gone.
+pub fn health_report(health: &Health, context: &Context) -> Change {
+    let event = Event::TenantHealthReported { health: health.clone() };
+    Change::new(change_sql!("tenant/report_health.sql"), json_value(health), event, context, health)
+}
+
+/// Reads tenants that changed after a revision, one by one: there may be a million.
+pub async fn tenants_changed_after(
+    client: &impl GenericClient,
+    after: Revision,
+    mut take: impl FnMut(Tenant),
+) -> Result<(), Error> {
+    let rows = client.query_raw(include_str!("sql/tenant/changed_after.sql"), [after.as_i64()]).await?;
+    let mut rows = std::pin::pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        take(tenant(&row).map_err(|why| Error::Row { table: "tenant", why })?);
+    }
+    Ok(())
+}
+
+/// Reads health reports made after a revision, one by one.
+pub async fn health_changed_after(
+    client: &impl GenericClient,
+    after: Revision,
+    mut take: impl FnMut(Health),
+) -> Result<(), Error> {
+    let rows =
+        client.query_raw(include_str!("sql/tenant/health_changed_after.sql"), [after.as_i64()]).await?;
+    let mut rows = std::pin::pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        take(health(&row).map_err(|why| Error::Row { table: "tenant_health", why })?);
+    }
+    Ok(())
+}
+
+/// Reads columns in the statement's order.
+struct Columns<'a> {
+    row: &'a Row,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn get<T: FromSql<'a>>(&mut self) -> Result<T, String> {
+        let index = self.next;
+        self.next += 1;
+        self.row
+            .try_get(index)
+            .map_err(|error| format!("column {}: {error:?}", self.row.columns()[index].name()))
+    }
+
+    fn json<T: DeserializeOwned>(&mut self) -> Result<T, String> {
+        self.get::<Json<T>>().map(|json| json.0)
+    }
+
+    fn text(&mut self) -> Result<Box<str>, String> {
+        self.get::<&str>().map(Into::into)
+    }
+
+    /// A map of texts. Most are empty, and an empty one needs no parser.
+    fn map(&mut self) -> Result<BTreeMap<Box<str>, Box<str>>, String> {
+        self.json()
+    }
+
+    /// A name that serde knows as a variant of an enum.
+    fn name<T: DeserializeOwned>(&mut self) -> Result<T, String> {
+        variant(self.get()?)
+    }
+}
+
+fn variant<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    use serde::de::IntoDeserializer as _;
+    let deserializer: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+        name.into_deserializer();
+    T::deserialize(deserializer).map_err(|error| error.to_string())
+}
+
+fn tenant(row: &Row) -> Result<Tenant, String> {
+    let mut c = Columns { row, next: 0 };
+    let tenant_id = id(c.get()?, TenantId::parse)?;
+    let uid = c.get()?;
+    let profile = Profile {
+        display_name: c.text()?,
+        description: c.text()?,
+        parent: c.get::<Option<&str>>()?.map(|text| id(text, TenantId::parse)).transpose()?,
+        business_unit: c.text()?,
+        cost_center: c.text()?,
+        owner: c.text()?,
+        contacts: c.json()?,
+        tier: id(c.get()?, TierId::parse)?,
+        limit_overrides: c.json()?,
+        sla_target: c.get()?,
+        support_level: c.text()?,
+        isolation_model: c.name()?,
+        region: c.text()?,
+        data_residency: c.text()?,
+        compliance_frameworks: c.get::<Vec<&str>>()?.into_iter().map(Into::into).collect(),
+        data_classification: c.name()?,
+        encryption_key_ref: c.text()?,
+        // resource_names stands here; it is not of the profile.
+        time_zone: {
+            c.next += 1;
+            c.text()?
+        },
+        currency_code: c.text()?,
+        monthly_budget: c.get()?,
+        labels: c.map()?,
+        annotations: c.map()?,
+    };
+    let resource_names = row
+        .try_get::<_, Option<Json<_>>>("resource_names")
+        .map_err(|error| format!("column resource_names: {error:?}"))?
+        .map(|json| Box::new(json.0));
+    Ok(Tenant {
+        tenant_id,
+        uid,
+        profile,
+        resource_names,
+        status: c.name()?,
+        status_time: c.get()?,
+        status_reason: c.get()?,
+        pending_status: c.get::<Option<&str>>()?.map(variant).transpose()?,
+        operation_id: c.get::<Option<Uuid>>()?.map(OperationId::from_uuid),
+        generation: u64::try_from(c.get::<i64>()?).map_err(|error| error.to_string())?,
+        creator: c.get()?,
+        create_time: c.get()?,
+        update_time: c.get()?,
+        delete_time: c.get()?,
+        purge_time: c.get()?,
+        revision: revision(c.get()?),
+    })
+}
+
+fn health(row: &Row) -> Result<Health, String> {
+    let mut c = Columns { row, next: 0 };
+    Ok(Health {
+        tenant_id: id(c.get()?, TenantId::parse)?,
+        signals: Signals {
+            latency_p95_ms: c.get()?,
+            error_rate: c.get()?,
+            query_success_rate: c.get()?,
+            storage_utilization: c.get()?,
+        },
+        score: u8::try_from(c.get::<i16>()?).ok().and_then(Score::new).ok_or("column score: not 0 to 100")?,
+        report_time: c.get()?,
+        revision: revision(c.get()?),
+    })
+}
+
+fn id<T, E: ToString>(text: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<T, String> {
+    parse(text).map_err(|error| error.to_string())
+}

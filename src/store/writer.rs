@@ -1,0 +1,370 @@
+//! The writer: one task a replica that combines concurrent changes into one transaction.
+//!
+//! ```text
+//! BEGIN · lock the head · change · change · … · COMMIT      one pipeline, one round trip
+//! ```
+//!
+//! The head is locked first, so every change sees the final state of all before it and two replicas cannot deadlock.
+//! While one transaction is in flight the next one gathers; there is no timer.
+//!
+//! * A change that finds its condition unmet changes nothing and answers [`Outcome::Conflict`].
+//! * A change that fails rolls the transaction back; then every change goes alone, so that it hurts only itself.
+//! * When the connection breaks, nobody knows whether the commit happened. A new connection locks the head, which
+//!   waits for the former transaction's end, and looks every change up by its request id before it is made again.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::poll;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_postgres::types::Json;
+use tokio_postgres::{Client, Statement};
+
+use super::Error;
+use super::connect::Database;
+use super::log::{self, Change, Kept, Outcome};
+use crate::domain::ids::Revision;
+
+/// Most changes in one transaction. More gain nothing (measured: 128 a transaction give 25–39 k rows/s) and make the
+/// first of them wait.
+const BATCH_MAX: usize = 128;
+/// Changes that may wait; more callers wait to be let in.
+const QUEUE_MAX: usize = 1_024;
+/// How long a change may wait for a database that cannot be reached. The caller hears within 2 s.
+const PATIENCE: Duration = Duration::from_millis(1_800);
+/// The pause between attempts to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a submitted change came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submitted {
+    /// Made now, or not for a conflict.
+    Done(Outcome),
+    /// The request was answered before.
+    Repeated(Kept),
+}
+
+struct Job {
+    change: Change,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Submitted, Error>>,
+}
+
+/// A handle to the writer task. It ends when the last handle is dropped, after what it has been given is done.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    /// Starts the task. `written` carries the newest revision this replica made.
+    pub fn start(database: Database, written: watch::Sender<Revision>) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let task = Task { database, queue, written, session: None };
+        tokio::spawn(task.run());
+        Self { jobs }
+    }
+
+    /// Makes a change.
+    ///
+    /// # Errors
+    ///
+    /// `Unreachable` within 2 s where there is no database: the change may or may not have been made, and the same
+    /// request id finds out.
+    pub async fn submit(&self, change: Change) -> Result<Submitted, Error> {
+        let gone = || Error::Unreachable("the writer has stopped".to_owned());
+        let (answer, result) = oneshot::channel();
+        let job = Job { change, deadline: Instant::now() + PATIENCE, answer };
+        match tokio::time::timeout(PATIENCE, self.jobs.send(job)).await {
+            Ok(sent) => sent.map_err(|_| gone())?,
+            Err(_) => return Err(Error::Unreachable("too many changes are waiting".to_owned())),
+        }
+        result.await.map_err(|_| gone())?
+    }
+}
+
+/// A connection and what was prepared on it.
+struct Session {
+    client: Client,
+    lock: Statement,
+    prepared: HashMap<&'static str, Statement>,
+}
+
+struct Task {
+    database: Database,
+    queue: mpsc::Receiver<Job>,
+    written: watch::Sender<Revision>,
+    session: Option<Session>,
+}
+
+/// How a transaction ended.
+enum End {
+    /// Committed; one outcome a change.
+    Committed(Vec<Outcome>),
+    /// Rolled back, for one of its changes.
+    RolledBack(Error),
+    /// Nobody knows.
+    Unknown(Error),
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while self.queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            // Whoever gave up before its turn is not served: it was told that nothing is known.
+            let now = Instant::now();
+            let mut jobs: VecDeque<Job> = batch.drain(..).filter(|job| !job.answer.is_closed()).collect();
+            jobs.retain(|job| job.deadline > now);
+            self.write(jobs).await;
+        }
+    }
+
+    async fn write(&mut self, jobs: VecDeque<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let repeated = repeats_itself(&jobs);
+        match if repeated {
+            End::RolledBack(Error::Unreachable(String::new()))
+        } else {
+            self.transaction(&jobs).await
+        } {
+            End::Committed(outcomes) => self.answer(jobs, outcomes),
+            // One of them is at fault; alone, each hurts only itself.
+            End::RolledBack(_) | End::Unknown(_) => {
+                for job in jobs {
+                    self.write_alone(job).await;
+                }
+            }
+        }
+    }
+
+    /// Makes one change for certain, or tells why not.
+    async fn write_alone(&mut self, job: Job) {
+        let mut jobs = VecDeque::from([job]);
+        let result = loop {
+            let request_id = jobs[0].change.idempotency.request_id;
+            let found = self.find(request_id).await;
+            let error = match found {
+                Ok(Some(kept)) => break Ok(Submitted::Repeated(kept)),
+                Ok(None) => match self.transaction(&jobs).await {
+                    End::Committed(mut outcomes) => break Ok(Submitted::Done(outcomes.remove(0))),
+                    End::RolledBack(error @ Error::Refused(_)) if !is_repetition(&error) => break Err(error),
+                    End::RolledBack(error) | End::Unknown(error) => error,
+                },
+                Err(error) => error,
+            };
+            if Instant::now() + RECONNECT_PAUSE >= jobs[0].deadline {
+                break Err(error);
+            }
+            tracing::warn!(error = %error, "a change is tried again");
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+        };
+        if let Ok(Submitted::Done(Outcome::Applied(revision)) | Submitted::Repeated(Kept { revision, .. })) =
+            &result
+        {
+            self.advance(*revision);
+        }
+        if let Some(job) = jobs.pop_front() {
+            // A caller that has gone away has no use for the answer; the request id keeps it.
+            let _ = job.answer.send(result);
+        }
+    }
+
+    fn answer(&self, jobs: VecDeque<Job>, outcomes: Vec<Outcome>) {
+        let newest = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Applied(revision) => Some(*revision),
+            Outcome::Conflict => None,
+        });
+        if let Some(revision) = newest.max() {
+            self.advance(revision);
+        }
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            let _ = job.answer.send(Ok(Submitted::Done(outcome)));
+        }
+    }
+
+    fn advance(&self, revision: Revision) {
+        self.written.send_if_modified(|newest| {
+            let newer = revision > *newest;
+            *newest = revision.max(*newest);
+            newer
+        });
+    }
+
+    /// Looks a request up, behind the lock: a transaction of a former connection that is still committing has ended
+    /// before this answers.
+    async fn find(&mut self, request_id: crate::domain::ids::RequestId) -> Result<Option<Kept>, Error> {
+        let limit = self.database.statement_timeout();
+        let session = self.session().await?;
+        let found = tokio::time::timeout(limit, async {
+            session.client.batch_execute("BEGIN").await?;
+            session.client.query_one(&session.lock, &[]).await?;
+            let found = log::find_request(&session.client, request_id).await;
+            session.client.batch_execute("COMMIT").await?;
+            found
+        })
+        .await
+        .unwrap_or_else(|_| Err(Error::Unreachable("no answer in time".to_owned())));
+        if found.is_err() {
+            self.session = None;
+        }
+        found
+    }
+
+    /// Runs one transaction. A session that is not known to be idle afterwards is given up.
+    async fn transaction(&mut self, jobs: &VecDeque<Job>) -> End {
+        let limit = self.database.statement_timeout();
+        let session = match self.session().await {
+            Ok(session) => session,
+            Err(error) => return End::Unknown(error),
+        };
+        let end = match tokio::time::timeout(limit, session.transaction(jobs)).await {
+            Ok(end) => end,
+            Err(_) => End::Unknown(Error::Unreachable("no answer in time".to_owned())),
+        };
+        if matches!(end, End::Unknown(_)) {
+            self.session = None;
+        }
+        end
+    }
+
+    async fn session(&mut self) -> Result<&mut Session, Error> {
+        if self.session.as_ref().is_some_and(|session| session.client.is_closed()) {
+            self.session = None;
+        }
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => Session::open(&self.database).await?,
+        };
+        Ok(self.session.insert(session))
+    }
+}
+
+impl Session {
+    async fn open(database: &Database) -> Result<Self, Error> {
+        let client = database.dedicated(|| {}).await?;
+        let lock = client.prepare(include_str!("sql/log/lock.sql")).await?;
+        Ok(Self { client, lock, prepared: HashMap::new() })
+    }
+
+    async fn transaction(&mut self, jobs: &VecDeque<Job>) -> End {
+        for job in jobs {
+            let sql = job.change.sql;
+            if !self.prepared.contains_key(sql) {
+                match self.client.prepare(sql).await {
+                    Ok(statement) => self.prepared.insert(sql, statement),
+                    Err(error) => return rolled_back_or_unknown(error),
+                };
+            }
+        }
+        let mut begin = Box::pin(self.client.batch_execute("BEGIN"));
+        let mut lock = Box::pin(self.client.query_one(&self.lock, &[]));
+        let mut changes: Vec<_> = jobs
+            .iter()
+            .map(|job| Box::pin(execute(&self.client, &self.prepared[job.change.sql], &job.change)))
+            .collect();
+        let mut commit = Box::pin(self.client.batch_execute("COMMIT"));
+        // The first poll of each sends it; in this order, without waiting for an answer in between.
+        let begun = Sent::new(&mut begin).await;
+        let locked = Sent::new(&mut lock).await;
+        let mut sent = Vec::with_capacity(changes.len());
+        for change in &mut changes {
+            sent.push(Sent::new(change).await);
+        }
+        let committed = Sent::new(&mut commit).await;
+
+        let mut failed = begun.answer().await.err();
+        failed = failed.or(locked.answer().await.err());
+        let mut outcomes = Vec::with_capacity(sent.len());
+        for change in sent {
+            match change.answer().await {
+                Ok(outcome) => outcomes.push(outcome),
+                // Those after the first only say that the transaction has failed.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match (committed.answer().await, failed) {
+            (Ok(()), None) => End::Committed(outcomes),
+            // PostgreSQL answers COMMIT of a failed transaction with a rollback, and not with an error.
+            (Ok(()), Some(error)) => End::RolledBack(error.into()),
+            (Err(error), _) => End::Unknown(error.into()),
+        }
+    }
+}
+
+async fn execute(
+    client: &Client,
+    statement: &Statement,
+    change: &Change,
+) -> Result<Outcome, tokio_postgres::Error> {
+    let request_id = change.idempotency.request_id.uuid();
+    let digest = change.idempotency.digest.as_slice();
+    let row = client
+        .query_opt(
+            statement,
+            &[
+                &request_id,
+                &digest,
+                &change.reply,
+                &change.entry,
+                &change.kind,
+                &change.subject,
+                &change.actor,
+                &Json(&change.row),
+            ],
+        )
+        .await?;
+    Ok(row.map_or(Outcome::Conflict, |row| Outcome::Applied(log::revision(row.get(0)))))
+}
+
+/// A request that was sent, and its answer if it is there already.
+struct Sent<'a, F: Future> {
+    future: Pin<&'a mut F>,
+    answer: Option<F::Output>,
+}
+
+impl<'a, F: Future> Sent<'a, F> {
+    async fn new(future: &'a mut Pin<Box<F>>) -> Self {
+        let mut future = future.as_mut();
+        let answer = match poll!(future.as_mut()) {
+            std::task::Poll::Ready(answer) => Some(answer),
+            std::task::Poll::Pending => None,
+        };
+        Self { future, answer }
+    }
+
+    async fn answer(self) -> F::Output {
+        match self.answer {
+            Some(answer) => answer,
+            None => self.future.await,
+        }
+    }
+}
+
+fn rolled_back_or_unknown(error: tokio_postgres::Error) -> End {
+    match Error::from(error) {
+        refused @ Error::Refused(_) => End::RolledBack(refused),
+        other => End::Unknown(other),
+    }
+}
+
+/// Two changes of one request can meet in one batch, when a client repeats it at once.
+fn repeats_itself(jobs: &VecDeque<Job>) -> bool {
+    let mut ids: Vec<_> = jobs.iter().map(|job| job.change.idempotency.request_id).collect();
+    ids.sort_unstable();
+    ids.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// Whether the database refused a change because its request was answered in the meantime.
+fn is_repetition(error: &Error) -> bool {
+    match error {
+        Error::Refused(error) => {
+            error.as_db_error().is_some_and(|error| error.constraint() == Some("request_pkey"))
+        }
+        _ => false,
+    }
+}
