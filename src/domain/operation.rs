@@ -268,9 +268,22 @@ impl Operation {
         if to_status != open.from_status {
             return None;
         }
+        Some(Self::anew(open, request, to_status, now))
+    }
+
+    /// The same verb once more, where automatic retries have stopped: every target starts afresh under a new
+    /// generation. `None` in any other case.
+    pub fn again(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
+        if open.state != State::NeedsOperator || open.verb != request.verb {
+            return None;
+        }
+        Some(Self::anew(open, request, open.to_status, now))
+    }
+
+    fn anew(open: &Self, request: Request, to_status: Status, now: Timestamp) -> Self {
         let steps =
             open.steps.iter().map(|step| Step::pending(step.target.clone(), desired(to_status))).collect();
-        Some(Self {
+        Self {
             operation_id: request.operation_id,
             verb: request.verb,
             to_status,
@@ -285,7 +298,16 @@ impl Operation {
             finish_time: None,
             revision: Revision::ZERO,
             ..open.clone()
-        })
+        }
+    }
+
+    /// Adds targets that were not there when the operation it took over from began.
+    pub fn aim_at(&mut self, targets: &[TargetName]) {
+        for target in targets {
+            if let Err(place) = self.steps.binary_search_by(|step| step.target.cmp(target)) {
+                self.steps.insert(place, Step::pending(target.clone(), desired(self.to_status)));
+            }
+        }
     }
 
     /// The status the targets are being brought to right now: while reverting, the one before.

@@ -1,17 +1,23 @@
 //! A tenant: who it is, what its owner may set, and what the registry knows of it.
 
+mod new;
 mod profile;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::new::{ChosenNames, NewTenant};
 pub use self::profile::{Contact, DataClassification, IsolationModel, Profile, ProfileField};
 use super::health::{Score, Signals};
 use super::ids::{OperationId, Revision, TenantId};
 use super::lifecycle::{Access, Status, access_during};
+use super::operation::Operation;
 use super::text;
 use super::violation::Violation;
+
+/// How long a deleted tenant can be undeleted.
+pub const UNDELETE_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Longest resource name, in bytes; PostgreSQL cuts longer identifiers silently, so the schema's name is bounded by
 /// its rule and all others by this.
@@ -186,9 +192,34 @@ impl Tenant {
         }
     }
 
-    /// What the registry grants right now: while an operation is open, the lesser of both ends.
+    /// What the registry grants right now: while an operation is open, the lesser of what it leads from and to.
     pub fn access(&self) -> Access {
         self.pending_status.map_or_else(|| self.status.access(), |to| access_during(self.status, to))
+    }
+
+    /// Shows an operation on the tenant as it stands at `now`: under way, or ended with the status it confirmed.
+    pub fn follow(&mut self, operation: &Operation, now: Timestamp) {
+        self.update_time = now;
+        self.generation = operation.generation;
+        let Some(confirmed) = operation.confirmed() else {
+            self.operation_id = Some(operation.operation_id);
+            self.pending_status = Some(operation.heading());
+            return;
+        };
+        self.operation_id = None;
+        self.pending_status = None;
+        if confirmed != self.status {
+            self.status = confirmed;
+            self.status_time = now;
+            self.status_reason.clone_from(&operation.reason);
+        }
+        if confirmed != Status::Deleted {
+            self.delete_time = None;
+            self.purge_time = None;
+        } else if self.delete_time.is_none() {
+            self.delete_time = Some(now);
+            self.purge_time = now.checked_add(UNDELETE_PERIOD).ok();
+        }
     }
 
     /// Names of its resources: chosen or derived.

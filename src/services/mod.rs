@@ -1,1 +1,50 @@
-//! Use cases: one folder per proto service.
+//! Use cases: one folder per proto service, one file per verb where it has more than one step.
+//!
+//! A reading use case takes a [`Snapshot`] and answers. A changing one is a decision on a snapshot, made into one
+//! conditional change by [`Registry::change`], which also answers repeated requests and decides again after a
+//! conflict.
+
+pub mod change;
+pub mod feature_flags;
+pub mod lifecycle;
+pub mod paging;
+pub mod read;
+pub mod tenant_health;
+pub mod tenant_registry;
+pub mod tiers;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use self::change::Command;
+pub use self::read::Freshness;
+use crate::cascade::Engine;
+use crate::domain::ids::TargetName;
+use crate::store::connect::Database;
+use crate::store::operations::Lease;
+use crate::store::writer::Writer;
+use crate::view::View;
+
+/// Everything the use cases stand on.
+#[derive(Clone)]
+pub struct Registry {
+    /// What is read.
+    pub view: Arc<View>,
+    /// What changes.
+    pub writer: Writer,
+    /// For what must be asked of the database itself: repeated requests, the newest revision.
+    pub database: Database,
+    /// Who makes operations true.
+    pub engine: Engine,
+    /// The systems that follow a tenant's state, in order of their names.
+    pub targets: Arc<[TargetName]>,
+    /// Under which lease this replica opens operations.
+    pub lease: Lease,
+}
+
+/// The time, in the precision that the database keeps: what is answered now and what is read later are equal.
+pub fn now() -> Timestamp {
+    let microseconds = Timestamp::now().as_microsecond();
+    Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -76,6 +76,11 @@ impl Database {
         Ok(self.pool.get().await?)
     }
 
+    /// The pool itself, for a target system in the same database.
+    pub fn pool(&self) -> Pool {
+        self.pool.clone()
+    }
+
     /// A connection of one's own. `on_notice` is called for every notification that arrives on it.
     pub async fn dedicated(&self, on_notice: impl Fn() + Send + 'static) -> Result<Client, Error> {
         let connect = self.config.connect(self.tls.clone());

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Error;
@@ -112,18 +113,26 @@ pub struct Head {
     pub compacted: Revision,
     /// Which log it is.
     pub epoch: Uuid,
+    /// Signs page tokens, on every replica alike. Never leaves the server.
+    pub page_key: Uuid,
 }
 
 /// Reads where the log stands.
 pub async fn head(client: &impl GenericClient) -> Result<Head, Error> {
-    let row = client.query_one(include_str!("sql/log/head.sql"), &[]).await?;
-    Ok(Head { revision: revision(row.get(0)), compacted: revision(row.get(1)), epoch: row.get(2) })
+    let row = client.query_typed_one(include_str!("sql/log/head.sql"), &[]).await?;
+    Ok(Head {
+        revision: revision(row.get(0)),
+        compacted: revision(row.get(1)),
+        epoch: row.get(2),
+        page_key: row.get(3),
+    })
 }
 
 /// Finds the answer that a request got, if it was made in the last 24 h.
 pub async fn find_request(client: &impl GenericClient, id: RequestId) -> Result<Option<Kept>, Error> {
-    let row = client.query_opt(include_str!("sql/log/find_request.sql"), &[&id.uuid()]).await?;
-    Ok(row.map(|row| Kept { digest: row.get(0), revision: revision(row.get(1)), reply: row.get(2) }))
+    let rows =
+        client.query_typed(include_str!("sql/log/find_request.sql"), &[(&id.uuid(), Type::UUID)]).await?;
+    Ok(rows.first().map(|row| Kept { digest: row.get(0), revision: revision(row.get(1)), reply: row.get(2) }))
 }
 
 /// Drops answers that are older than 24 h; answers how many.
@@ -144,7 +153,9 @@ pub async fn listen(client: &impl GenericClient) -> Result<(), Error> {
 
 /// What was removed after a revision, in order.
 pub async fn removals_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Event>, Error> {
-    let rows = client.query(include_str!("sql/log/removals_after.sql"), &[&after.as_i64()]).await?;
+    let rows = client
+        .query_typed(include_str!("sql/log/removals_after.sql"), &[(&after.as_i64(), Type::INT8)])
+        .await?;
     rows.iter()
         .map(|row| {
             let entry: Entry = serde_json::from_slice(row.get(0))
@@ -193,7 +204,7 @@ pub(super) async fn rows_as<T: serde::de::DeserializeOwned>(
     sql: &'static str,
     after: Revision,
 ) -> Result<Vec<T>, Error> {
-    let rows = client.query(sql, &[&after.as_i64()]).await?;
+    let rows = client.query_typed(sql, &[(&after.as_i64(), Type::INT8)]).await?;
     rows.iter()
         .map(|row| {
             let json: tokio_postgres::types::Json<T> =

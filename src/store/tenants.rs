@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio_postgres::types::{FromSql, Json};
+use tokio_postgres::types::{FromSql, Json, Type};
 use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
@@ -69,7 +69,9 @@ pub async fn tenants_changed_after(
     after: Revision,
     mut take: impl FnMut(Tenant),
 ) -> Result<(), Error> {
-    let rows = client.query_raw(include_str!("sql/tenant/changed_after.sql"), [after.as_i64()]).await?;
+    let rows = client
+        .query_typed_raw(include_str!("sql/tenant/changed_after.sql"), [(after.as_i64(), Type::INT8)])
+        .await?;
     let mut rows = std::pin::pin!(rows);
     while let Some(row) = rows.try_next().await? {
         take(tenant(&row).map_err(|why| Error::Row { table: "tenant", why })?);
@@ -83,8 +85,9 @@ pub async fn health_changed_after(
     after: Revision,
     mut take: impl FnMut(Health),
 ) -> Result<(), Error> {
-    let rows =
-        client.query_raw(include_str!("sql/tenant/health_changed_after.sql"), [after.as_i64()]).await?;
+    let rows = client
+        .query_typed_raw(include_str!("sql/tenant/health_changed_after.sql"), [(after.as_i64(), Type::INT8)])
+        .await?;
     let mut rows = std::pin::pin!(rows);
     while let Some(row) = rows.try_next().await? {
         take(health(&row).map_err(|why| Error::Row { table: "tenant_health", why })?);

@@ -1,1 +1,133 @@
-//! The in-memory read model.
+//! The in-memory read model: an immutable snapshot, swapped whole, that follows the log.
+//!
+//! Every read is served from here. A reader sees one revision, never half a change.
+
+pub mod follower;
+pub mod snapshot;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+
+pub use self::snapshot::{Record, Snapshot, Statistics};
+use crate::domain::error::{Error, Reason};
+use crate::domain::ids::{OperationId, Revision, TenantId};
+
+/// Changes that a watcher may lag behind before it has to look at the whole snapshot again.
+const DELTAS_MAX: usize = 1_024;
+
+/// What came into the view at once.
+#[derive(Debug, Clone, Default)]
+pub struct Delta {
+    /// The snapshot's revision.
+    pub revision: Revision,
+    /// Tenants that changed.
+    pub tenants: Vec<TenantId>,
+    /// Operations that changed.
+    pub operations: Vec<OperationId>,
+}
+
+/// The view of this replica.
+#[derive(Debug)]
+pub struct View {
+    current: ArcSwapOption<Snapshot>,
+    revision: watch::Sender<Revision>,
+    deltas: broadcast::Sender<Arc<Delta>>,
+    started: Instant,
+    /// Milliseconds from `started` to the last answer of the database.
+    contact_ms: AtomicU64,
+    stale_after: Duration,
+}
+
+impl View {
+    /// An empty view: not ready until the follower has loaded it. It calls itself stale when the database has not
+    /// answered for `stale_after`.
+    pub fn new(stale_after: Duration) -> Self {
+        Self {
+            current: ArcSwapOption::empty(),
+            revision: watch::Sender::new(Revision::ZERO),
+            deltas: broadcast::Sender::new(DELTAS_MAX),
+            started: Instant::now(),
+            contact_ms: AtomicU64::new(0),
+            stale_after,
+        }
+    }
+
+    /// The newest snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Before the first load.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        self.current.load_full().ok_or_else(|| {
+            Error::new(Reason::ViewNotReady, "the server is still loading what it serves")
+                .retry_after(Duration::from_secs(1))
+        })
+    }
+
+    /// A snapshot that has seen `revision`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not get there within `patience`.
+    pub async fn at_least(&self, revision: Revision, patience: Duration) -> Result<Arc<Snapshot>, Error> {
+        let mut revisions = self.revision.subscribe();
+        let arrived = tokio::time::timeout(patience, revisions.wait_for(|seen| *seen >= revision)).await;
+        match arrived {
+            Ok(Ok(_)) => self.snapshot(),
+            _ => Err(Error::new(
+                Reason::ViewNotReady,
+                format!(
+                    "this server has not seen revision {revision} yet; it is at {}",
+                    *self.revision.borrow()
+                ),
+            )
+            .retry_after(Duration::from_millis(500))),
+        }
+    }
+
+    /// The revision of the newest snapshot, and a way to wait for the next.
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    /// What comes in from now on.
+    pub fn deltas(&self) -> broadcast::Receiver<Arc<Delta>> {
+        self.deltas.subscribe()
+    }
+
+    /// Whether there is anything to serve.
+    pub fn is_loaded(&self) -> bool {
+        self.current.load().is_some()
+    }
+
+    /// For how long the database has not answered, once that is longer than the bound.
+    pub fn stale_for(&self) -> Option<Duration> {
+        let silence = self.silence();
+        (silence > self.stale_after).then_some(silence)
+    }
+
+    /// For how long the database has not answered.
+    pub fn silence(&self) -> Duration {
+        let contact = Duration::from_millis(self.contact_ms.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(contact)
+    }
+
+    fn heard(&self) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.contact_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// Makes a snapshot the newest. Readers first, then those who wait for it.
+    fn publish(&self, snapshot: Snapshot, delta: Delta) {
+        let revision = snapshot.revision;
+        self.current.store(Some(Arc::new(snapshot)));
+        self.revision.send_replace(revision);
+        // Nobody watching is no failure.
+        let _ = self.deltas.send(Arc::new(delta));
+    }
+}

@@ -134,6 +134,93 @@ pub struct Flag {
     pub update_time: Timestamp,
 }
 
+/// A field of a flag that can be changed, as an update mask names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlagField {
+    /// The free text.
+    Description,
+    /// The variants.
+    Variants,
+    /// The default variant.
+    DefaultVariant,
+    /// The safe variant.
+    SafeVariant,
+    /// The state.
+    State,
+    /// The owner.
+    Owner,
+    /// The labels.
+    Labels,
+}
+
+impl FlagField {
+    /// Every field.
+    pub const ALL: &'static [Self] = &[
+        Self::Description,
+        Self::Variants,
+        Self::DefaultVariant,
+        Self::SafeVariant,
+        Self::State,
+        Self::Owner,
+        Self::Labels,
+    ];
+
+    /// The name in the contract, for example `default_variant`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Description => "description",
+            Self::Variants => "variants",
+            Self::DefaultVariant => "default_variant",
+            Self::SafeVariant => "safe_variant",
+            Self::State => "state",
+            Self::Owner => "owner",
+            Self::Labels => "labels",
+        }
+    }
+}
+
+impl NewFlag {
+    /// Takes one field's value from another flag.
+    pub fn take(&mut self, field: FlagField, from: &Self) {
+        match field {
+            FlagField::Description => self.description.clone_from(&from.description),
+            FlagField::Variants => self.variants.clone_from(&from.variants),
+            FlagField::DefaultVariant => self.default_variant.clone_from(&from.default_variant),
+            FlagField::SafeVariant => self.safe_variant.clone_from(&from.safe_variant),
+            FlagField::State => self.state = from.state,
+            FlagField::Owner => self.owner.clone_from(&from.owner),
+            FlagField::Labels => self.labels.clone_from(&from.labels),
+        }
+    }
+}
+
+impl Flag {
+    /// The part of the flag that its owner sets.
+    pub fn settings(&self) -> NewFlag {
+        NewFlag {
+            key: self.key.clone(),
+            flag_type: self.flag_type,
+            description: self.description.clone(),
+            variants: self.variants.clone(),
+            default_variant: self.default_variant.clone(),
+            safe_variant: self.safe_variant.clone(),
+            state: self.state,
+            owner: self.owner.clone(),
+            labels: self.labels.clone(),
+        }
+    }
+
+    /// The flag after a change of its settings.
+    #[must_use]
+    pub fn with_settings(&self, settings: NewFlag, now: Timestamp) -> Self {
+        Self {
+            version: self.version.saturating_add(1),
+            create_time: self.create_time,
+            ..settings.into_flag(self.revision, now)
+        }
+    }
+}
+
 /// What a tier's tenants get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TierDefault {

@@ -8,9 +8,12 @@ CREATE TABLE log_head (
     -- Watches cannot resume from before this revision.
     compacted_revision bigint NOT NULL,
     -- Differs between databases, also after a restore is promoted by hand: freshness tokens carry it.
-    epoch uuid NOT NULL
+    epoch uuid NOT NULL,
+    -- Signs page tokens; shown to nobody.
+    page_key uuid NOT NULL
 );
-INSERT INTO log_head (revision, compacted_revision, epoch) VALUES (0, 0, gen_random_uuid());
+INSERT INTO log_head (revision, compacted_revision, epoch, page_key)
+VALUES (0, 0, gen_random_uuid(), gen_random_uuid());
 
 CREATE TABLE log (
     revision bigint PRIMARY KEY,

@@ -1,1 +1,1 @@
-SELECT revision, compacted_revision, epoch FROM log_head
+SELECT revision, compacted_revision, epoch, page_key FROM log_head

@@ -1,0 +1,144 @@
+//! Changing: decide on a snapshot, make one conditional change, answer repeated requests the same.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::{Registry, now};
+use crate::domain::error::{Code, Error, Reason};
+use crate::domain::ids::{RequestId, Revision};
+use crate::domain::violation::Violation;
+use crate::store::log::{self, Change, Context, Idempotency, Kept, Outcome};
+use crate::store::writer::Submitted;
+use crate::view::Snapshot;
+
+/// How often a change is decided again when concurrent ones win.
+const DECISIONS_MAX: usize = 3;
+/// How long a change waits to be seen in this replica's own view before it answers anyway: a read of the same client
+/// then carries the token in its metadata and waits itself.
+const SEEN_MAX: Duration = Duration::from_millis(250);
+/// How long a decision waits for the view to catch up with the database.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
+
+/// Who asks for a change, and how.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Who.
+    pub actor: String,
+    /// The caller's id for this request, if it has one.
+    pub request_id: Option<RequestId>,
+    /// Of the method and the body without the request id.
+    pub digest: [u8; 32],
+    /// Check all, change nothing.
+    pub validate_only: bool,
+}
+
+/// What a decision came to.
+pub enum Decision<T> {
+    /// Make this change; answer that once it is made.
+    Make(Box<Change>, T),
+    /// It is so already.
+    Nothing(T),
+}
+
+/// An answer that can be kept, and knows its revision only once it was made.
+pub trait Reply: Serialize + DeserializeOwned + Send {
+    /// Puts the change's revision in.
+    fn set_revision(&mut self, revision: Revision);
+}
+
+/// For what answers nothing.
+impl Reply for () {
+    fn set_revision(&mut self, _: Revision) {}
+}
+
+impl Registry {
+    /// Decides and makes a change. `decide` may be called several times, each time on a newer snapshot.
+    pub(super) async fn change<T: Reply>(
+        &self,
+        command: &Command,
+        decide: impl Fn(&Snapshot, &Context) -> Result<Decision<T>, Error> + Send,
+    ) -> Result<T, Error> {
+        if let Some(request_id) = command.request_id
+            && let Some(kept) = self.find_request(request_id).await?
+        {
+            return repeated(command, &kept);
+        }
+        let request_id = command.request_id.unwrap_or_else(|| RequestId::from_uuid(Uuid::now_v7()));
+        let idempotency = Idempotency { request_id, digest: command.digest };
+        let mut snapshot = self.view.snapshot()?;
+        let mut caught_up = false;
+        let mut conflicts = 0;
+        loop {
+            let context = Context { actor: command.actor.clone(), now: now(), idempotency };
+            let decision = match decide(&snapshot, &context) {
+                Ok(decision) => decision,
+                // The view may lag behind another replica: nothing is refused for what it has not seen yet.
+                Err(error) if depends_on_state(&error) && !caught_up => {
+                    let newer = self.latest(CATCH_UP_MAX).await?;
+                    if newer.revision == snapshot.revision {
+                        return Err(error);
+                    }
+                    snapshot = newer;
+                    caught_up = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let (change, mut answer) = match decision {
+                Decision::Nothing(answer) => return Ok(answer),
+                Decision::Make(_, answer) if command.validate_only => return Ok(answer),
+                Decision::Make(change, answer) => (change, answer),
+            };
+            match self.writer.submit(*change).await? {
+                Submitted::Done(Outcome::Applied(revision)) => {
+                    answer.set_revision(revision);
+                    // Best effort: the change is made, whatever this replica sees of it.
+                    let _ = self.view.at_least(revision, SEEN_MAX).await;
+                    return Ok(answer);
+                }
+                Submitted::Repeated(kept) => return repeated(command, &kept),
+                Submitted::Done(Outcome::Conflict) => {
+                    conflicts += 1;
+                    if conflicts == DECISIONS_MAX {
+                        return Err(Error::new(
+                            Reason::ConcurrentChange,
+                            "others kept changing the same thing; read it again, then try again",
+                        )
+                        .retry_after(Duration::from_millis(100)));
+                    }
+                    snapshot = self.latest(CATCH_UP_MAX).await?;
+                    caught_up = true;
+                }
+            }
+        }
+    }
+
+    async fn find_request(&self, request_id: RequestId) -> Result<Option<Kept>, Error> {
+        let client = self.database.pooled().await?;
+        Ok(log::find_request(&**client, request_id).await?)
+    }
+}
+
+/// Whether a refusal could be another with a newer view.
+fn depends_on_state(error: &Error) -> bool {
+    matches!(
+        error.reason.code(),
+        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted
+    )
+}
+
+fn repeated<T: Reply>(command: &Command, kept: &Kept) -> Result<T, Error> {
+    if kept.digest != command.digest {
+        let violation = Violation::new(
+            "request_id",
+            "was used in the last 24 hours with another body or method; take a new one for a new request",
+        );
+        return Err(Error::invalid(Reason::RequestIdReused, vec![violation]));
+    }
+    let mut answer: T = serde_json::from_slice(&kept.reply).map_err(Error::bug)?;
+    answer.set_revision(kept.revision);
+    Ok(answer)
+}

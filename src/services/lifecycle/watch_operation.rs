@@ -1,0 +1,60 @@
+//! Watching an operation until it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::get_operation;
+use crate::domain::error::{Error, Reason};
+use crate::domain::ids::{OperationId, Revision};
+use crate::domain::operation::Operation;
+use crate::services::Registry;
+
+/// A watcher that takes nothing for this long is cut.
+const SLOW_READER_MAX: Duration = Duration::from_secs(30);
+
+impl Registry {
+    /// Tells an operation as it is now, then at every change, until it ended. Level triggered: changes that follow
+    /// each other closely may be told as one.
+    pub fn watch_operation(
+        &self,
+        operation_id: OperationId,
+    ) -> Result<mpsc::Receiver<Result<Arc<Operation>, Error>>, Error> {
+        let mut revisions = self.view.revisions();
+        revisions.borrow_and_update();
+        let mut operation = get_operation(&*self.view.snapshot()?, operation_id)?;
+        let view = Arc::clone(&self.view);
+        let (told, receiver) = mpsc::channel(16);
+        tokio::spawn(async move {
+            let mut seen = Revision::ZERO;
+            loop {
+                if operation.revision > seen {
+                    seen = operation.revision;
+                    let ended = operation.finish_time.is_some();
+                    if told.send_timeout(Ok(Arc::clone(&operation)), SLOW_READER_MAX).await.is_err() {
+                        let error = Error::new(
+                            Reason::SlowReader,
+                            "the stream was not read for 30 seconds; watch again",
+                        );
+                        let _ = told.send_timeout(Err(error), SLOW_READER_MAX).await;
+                        return;
+                    }
+                    if ended {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    changed = revisions.changed() => if changed.is_err() { return },
+                    () = told.closed() => return,
+                }
+                if let Some(newer) =
+                    view.snapshot().ok().and_then(|now| now.operations.get(&operation_id).cloned())
+                {
+                    operation = newer;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}

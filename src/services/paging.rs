@@ -1,0 +1,131 @@
+//! Pages: signed tokens, and slices of what is listed.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use crate::domain::error::{Error, Reason};
+use crate::domain::filter::Field;
+use crate::domain::filter::{FieldId, FieldType, FieldValue, OrderBy, Record, Schema};
+use crate::domain::page::{PageToken, SIGNATURE_LENGTH, fingerprint};
+use crate::domain::violation::Violation;
+use crate::view::Snapshot;
+
+/// Which page is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct PageRequest {
+    /// 1 to 1,000.
+    pub size: usize,
+    /// The token of the page before; empty for the first.
+    pub token: String,
+}
+
+/// A page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Leads to the next one; empty on the last.
+    pub next_token: String,
+    /// How many there are on all pages.
+    pub total: usize,
+}
+
+/// Cuts the asked page out of `items`, which are in `order` or, where `sorted` is false, yet to be sorted.
+/// `query` is everything but the page that makes the question: a token fits no other.
+pub fn page<T: Record>(
+    snapshot: &Snapshot,
+    request: &PageRequest,
+    query: &[&str],
+    order: &OrderBy,
+    mut items: Vec<T>,
+    sorted: bool,
+) -> Result<Page<T>, Error> {
+    let fingerprint = fingerprint(query);
+    let sign = |bytes: &[u8]| sign(snapshot, bytes);
+    let after = if request.token.is_empty() {
+        None
+    } else {
+        let bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(&request.token)
+            .map_err(|_| invalid_token("the page token is not one that this service gave"))?;
+        Some(
+            PageToken::decode(&bytes, fingerprint, sign)
+                .map_err(|error| invalid_token(&error.to_string()))?,
+        )
+    };
+    if !sorted {
+        items.sort_unstable_by(|a, b| order.compare(a, b));
+    }
+    let total = items.len();
+    let start = after.map_or(0, |token| items.partition_point(|item| !token.is_before(item, order)));
+    let end = start.saturating_add(request.size).min(total);
+    items.truncate(end);
+    let items: Vec<T> = items.drain(start..).collect();
+    let next_token = match items.last() {
+        Some(last) if end < total => {
+            BASE64_URL_SAFE_NO_PAD.encode(PageToken::after(last, order, fingerprint).encode(sign))
+        }
+        _ => String::new(),
+    };
+    Ok(Page { items, next_token, total })
+}
+
+fn invalid_token(why: &str) -> Error {
+    Error::invalid(Reason::InvalidPageToken, vec![Violation::new("page_token", why)])
+}
+
+fn sign(snapshot: &Snapshot, bytes: &[u8]) -> [u8; SIGNATURE_LENGTH] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, snapshot.page_key.as_bytes());
+    let tag = hmac::sign(&key, bytes);
+    let mut signature = [0; SIGNATURE_LENGTH];
+    signature.copy_from_slice(&tag.as_ref()[..SIGNATURE_LENGTH]);
+    signature
+}
+
+/// What is listed by one key alone: tiers by id, flags by key, operations by id.
+pub struct Keyed<T> {
+    /// The key.
+    pub key: String,
+    /// What it is the key of.
+    pub item: T,
+}
+
+/// The schema of [`Keyed`].
+pub static BY_KEY: Schema =
+    Schema { fields: &[Field { name: "key", field_type: FieldType::Text, orderable: true }], unique: 0 };
+
+impl<T> Record for Keyed<T> {
+    fn field(&self, _: FieldId) -> FieldValue<'_> {
+        FieldValue::Text(&self.key)
+    }
+
+    fn entry(&self, _: FieldId, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn has_any(&self, _: FieldId) -> bool {
+        false
+    }
+
+    fn any_item(&self, _: FieldId, _: &mut dyn FnMut(&str) -> bool) -> bool {
+        false
+    }
+}
+
+/// A page of what is listed by key; `items` are in that order (or in the reverse one, if `newest_first`).
+pub fn page_by_key<T>(
+    snapshot: &Snapshot,
+    request: &PageRequest,
+    query: &[&str],
+    newest_first: bool,
+    items: Vec<Keyed<T>>,
+) -> Result<Page<T>, Error> {
+    let order = OrderBy::parse(if newest_first { "key desc" } else { "" }, &BY_KEY).map_err(Error::bug)?;
+    let page = page(snapshot, request, query, &order, items, true)?;
+    Ok(Page {
+        items: page.items.into_iter().map(|keyed| keyed.item).collect(),
+        next_token: page.next_token,
+        total: page.total,
+    })
+}

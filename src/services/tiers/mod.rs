@@ -1,0 +1,120 @@
+//! Use cases of tiers.
+
+use std::sync::Arc;
+
+use super::change::{Decision, Reply};
+use super::paging::{Keyed, Page, PageRequest, page_by_key};
+use super::{Command, Registry};
+use crate::domain::error::{Error, Reason};
+use crate::domain::ids::{Revision, TierId};
+use crate::domain::tenant::etag;
+use crate::domain::tier::{NewTier, Tier, TierField};
+use crate::store::tiers;
+use crate::view::Snapshot;
+
+impl Reply for Tier {
+    fn set_revision(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+}
+
+/// What is to be changed of a tier.
+#[derive(Debug, Clone)]
+pub struct TierUpdate {
+    /// The new values; the id says which tier.
+    pub tier: NewTier,
+    /// Which of them.
+    pub fields: Vec<TierField>,
+    /// Refuse if it changed since.
+    pub etag: Option<String>,
+}
+
+/// Reads a tier.
+pub fn get_tier(snapshot: &Snapshot, tier_id: &TierId) -> Result<Arc<Tier>, Error> {
+    snapshot.tiers.get(tier_id).cloned().ok_or_else(|| not_found(tier_id))
+}
+
+/// Lists tiers by id.
+pub fn list_tiers(snapshot: &Snapshot, request: &PageRequest) -> Result<Page<Arc<Tier>>, Error> {
+    let items = snapshot
+        .tiers
+        .iter()
+        .map(|(id, tier)| Keyed { key: id.as_str().to_owned(), item: Arc::clone(tier) })
+        .collect();
+    page_by_key(snapshot, request, &["tiers"], false, items)
+}
+
+impl Registry {
+    /// Makes a tier.
+    pub async fn create_tier(&self, tier: NewTier, command: &Command) -> Result<Tier, Error> {
+        self.change(command, |snapshot, context| {
+            if snapshot.tiers.contains_key(&tier.id) {
+                return Err(Error::exists(Reason::TierExists, "tier", "tier_id", &tier.id));
+            }
+            let tier = tier.clone().into_tier(Revision::ZERO, context.now);
+            Ok(Decision::Make(Box::new(tiers::tier_create(&tier, context)), tier))
+        })
+        .await
+    }
+
+    /// Changes fields of a tier.
+    pub async fn update_tier(&self, update: TierUpdate, command: &Command) -> Result<Tier, Error> {
+        self.change(command, |snapshot, context| {
+            let current = get_tier(snapshot, &update.tier.id)?;
+            check_etag(update.etag.as_deref(), current.revision)?;
+            let mut settings = current.settings();
+            for field in &update.fields {
+                settings.take(*field, &update.tier);
+            }
+            let violations = settings.violations();
+            if !violations.is_empty() {
+                return Err(Error::invalid(Reason::InvalidField, violations).within("tier."));
+            }
+            let tier = current.with_settings(settings, context.now);
+            Ok(Decision::Make(Box::new(tiers::tier_update(&tier, current.revision, context)), tier))
+        })
+        .await
+    }
+
+    /// Deletes a tier that has no tenants.
+    pub async fn delete_tier(
+        &self,
+        tier_id: &TierId,
+        etag: Option<&str>,
+        command: &Command,
+    ) -> Result<(), Error> {
+        self.change(command, |snapshot, context| {
+            let current = get_tier(snapshot, tier_id)?;
+            check_etag(etag, current.revision)?;
+            let tenants =
+                snapshot.tenants.values().filter(|record| record.tenant.profile.tier == *tier_id).count();
+            if tenants > 0 {
+                return Err(Error::new(
+                    Reason::TierInUse,
+                    format!("tier \"{tier_id}\" has {tenants} tenants; move them to another tier first"),
+                )
+                .with("tier_id", tier_id)
+                .with("tenants", tenants));
+            }
+            Ok(Decision::Make(Box::new(tiers::tier_delete(tier_id, current.revision, context)), ()))
+        })
+        .await
+    }
+}
+
+fn not_found(tier_id: &TierId) -> Error {
+    Error::missing(Reason::TierNotFound, "tier", "tier_id", tier_id)
+}
+
+/// Refuses a lost update: `given` is what the caller saw last.
+pub(super) fn check_etag(given: Option<&str>, revision: Revision) -> Result<(), Error> {
+    let current = etag(revision);
+    match given {
+        Some(given) if given != current => Err(Error::new(
+            Reason::EtagMismatch,
+            "it changed since it was read; read it again, then try again with its new etag",
+        )
+        .with("etag", current)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,166 @@
+//! The follower: reads what changed since the last revision and publishes the next snapshot.
+//!
+//! Each look is one repeatable-read transaction: the head, then the rows of every table that changed after the last
+//! revision. The head lock makes revisions dense and in commit order, so nothing can appear behind it later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_postgres::{Client, IsolationLevel};
+use tokio_util::sync::CancellationToken;
+
+use super::snapshot::Snapshot;
+use super::{Delta, View};
+use crate::domain::ids::Revision;
+use crate::store::connect::Database;
+use crate::store::{Error, flags, log, operations, tenants, tiers};
+
+/// The pause before another attempt to reach the database.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// A look at the changes since the last one may take as long as this; the first, which reads everything, may take
+/// as long as it takes.
+const LOOK_MAX: Duration = Duration::from_secs(10);
+
+/// Follows the log into `view` until `stop`. Looks every `poll_interval`, and at once when told of a change: by
+/// `written`, which carries this replica's own, or by a notification of another.
+pub async fn follow(
+    view: Arc<View>,
+    database: Database,
+    mut written: watch::Receiver<Revision>,
+    poll_interval: Duration,
+    stop: CancellationToken,
+) {
+    let told = Arc::new(Notify::new());
+    let mut client: Option<Client> = None;
+    loop {
+        let look = async {
+            let connected = match client.take() {
+                Some(connected) if !connected.is_closed() => connected,
+                _ => connect(&database, &told).await?,
+            };
+            let connected = client.insert(connected);
+            let limit = if view.is_loaded() { LOOK_MAX } else { Duration::MAX };
+            tokio::time::timeout(limit, look(&view, connected))
+                .await
+                .unwrap_or_else(|_| Err(Error::Unreachable("the database did not answer in time".to_owned())))
+        };
+        let result = tokio::select! {
+            result = look => result,
+            () = stop.cancelled() => return,
+        };
+        let pause = match result {
+            Ok(()) => {
+                view.heard();
+                poll_interval
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "the view could not follow the log");
+                client = None;
+                RECONNECT_PAUSE
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = told.notified() => {}
+            changed = written.changed() => if changed.is_err() { tokio::time::sleep(pause).await },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn connect(database: &Database, told: &Arc<Notify>) -> Result<Client, Error> {
+    let told = Arc::clone(told);
+    let client = database.dedicated(move || told.notify_one()).await?;
+    // A hint only: where it cannot be had (some poolers, some databases), polling is the truth.
+    if let Err(error) = log::listen(&client).await {
+        tracing::info!(error = %error, "no notifications; following by polling alone");
+    }
+    Ok(client)
+}
+
+/// Looks once.
+async fn look(view: &View, client: &mut Client) -> Result<(), Error> {
+    let previous = view.snapshot().ok();
+    let head = log::head(client).await?;
+    if previous
+        .as_ref()
+        .is_some_and(|snapshot| snapshot.epoch == head.epoch && snapshot.revision == head.revision)
+    {
+        return Ok(());
+    }
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
+    let head = log::head(&transaction).await?;
+    // Another log, or an older state of it, was put in place (a restore): start over.
+    let base = previous.filter(|snapshot| snapshot.epoch == head.epoch && snapshot.revision <= head.revision);
+    let started = Instant::now();
+    let (snapshot, delta) = read(&transaction, base.as_deref(), head).await?;
+    transaction.commit().await?;
+    if base.is_none() {
+        tracing::info!(
+            tenants = snapshot.tenants.len(),
+            revision = snapshot.revision.get(),
+            milliseconds = started.elapsed().as_millis(),
+            "the view is loaded"
+        );
+    }
+    view.publish(snapshot, delta);
+    Ok(())
+}
+
+async fn read(
+    transaction: &tokio_postgres::Transaction<'_>,
+    base: Option<&Snapshot>,
+    head: log::Head,
+) -> Result<(Snapshot, Delta), Error> {
+    let after = base.map_or(Revision::ZERO, |base| base.revision);
+    let mut next = base
+        .map_or_else(|| Snapshot::empty(head.epoch, head.page_key), Clone::clone)
+        .successor(head.revision, head.compacted);
+    let mut delta = Delta { revision: head.revision, ..Delta::default() };
+    // Straight into the map: on the first load there may be a million.
+    let mut all_tenants = std::mem::take(&mut next.tenants);
+    let mut changed_tenants = Vec::new();
+    let mut reports = Vec::new();
+    // One pipeline: all statements are on their way before the first answer.
+    let (removals, changed_tiers, changed_flags, defaults, overrides, changed_operations, ..) = tokio::try_join!(
+        biased;
+        async { if base.is_some() { log::removals_after(transaction, after).await } else { Ok(Vec::new()) } },
+        tiers::tiers_changed_after(transaction, after),
+        flags::flags_changed_after(transaction, after),
+        flags::tier_defaults_changed_after(transaction, after),
+        flags::tenant_overrides_changed_after(transaction, after),
+        operations::operations_changed_after(transaction, after),
+        tenants::tenants_changed_after(transaction, after, |tenant| {
+            if base.is_some() {
+                changed_tenants.push(tenant.tenant_id.clone());
+            }
+            Snapshot::insert_tenant(&mut all_tenants, tenant);
+        }),
+        tenants::health_changed_after(transaction, after, |health| reports.push(health)),
+    )?;
+    next.tenants = all_tenants;
+    for event in &removals {
+        next.take_removal(event);
+    }
+    changed_tiers.into_iter().for_each(|tier| next.take_tier(tier));
+    changed_flags.into_iter().for_each(|flag| next.take_flag(flag));
+    defaults.into_iter().for_each(|default| next.take_tier_default(default));
+    overrides.into_iter().for_each(|own| next.take_override(own));
+    for operation in changed_operations {
+        delta.operations.push(operation.operation_id);
+        next.take_operation(operation);
+    }
+    if base.is_some() {
+        delta.tenants = changed_tenants;
+        delta.tenants.extend(reports.iter().map(|health| health.tenant_id.clone()));
+    }
+    reports.into_iter().for_each(|health| next.take_health(health));
+    Ok((next, delta))
+}

@@ -1,0 +1,267 @@
+//! One revision of everything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use imbl::OrdMap;
+use uuid::Uuid;
+
+use crate::domain::event::Event;
+use crate::domain::filter::tenant::TenantField;
+use crate::domain::filter::{FieldId, FieldValue};
+use crate::domain::flag::{CompiledFlags, Flag, TenantFacts, TenantOverride, TierDefault};
+use crate::domain::health::Score;
+use crate::domain::ids::{OperationId, Revision, TenantId, TierId};
+use crate::domain::lifecycle::Status;
+use crate::domain::operation::Operation;
+use crate::domain::tenant::{Health, Tenant};
+use crate::domain::tier::Tier;
+
+/// A tenant and what was last heard of its health.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its last health report.
+    pub health: Option<Box<Health>>,
+}
+
+impl Record {
+    /// The revision of the last change of either.
+    pub fn revision(&self) -> Revision {
+        self.health.as_ref().map_or(self.tenant.revision, |health| health.revision.max(self.tenant.revision))
+    }
+
+    /// Its health score: the best before any report.
+    pub fn score(&self) -> Score {
+        self.health.as_ref().map_or(Score::BEST, |health| health.score)
+    }
+
+    /// What the evaluation of flags needs to know.
+    pub fn facts(&self) -> TenantFacts<'_> {
+        TenantFacts {
+            tenant_id: &self.tenant.tenant_id,
+            tier: &self.tenant.profile.tier,
+            access: self.tenant.access(),
+        }
+    }
+}
+
+fn text(value: &str) -> FieldValue<'_> {
+    if value.is_empty() { FieldValue::Absent } else { FieldValue::Text(value) }
+}
+
+impl crate::domain::filter::Record for Record {
+    fn field(&self, id: FieldId) -> FieldValue<'_> {
+        let Some(field) = TenantField::from_id(id) else { return FieldValue::Absent };
+        let profile = &self.tenant.profile;
+        match field {
+            TenantField::TenantId => FieldValue::Text(self.tenant.tenant_id.as_str()),
+            TenantField::DisplayName => text(&profile.display_name),
+            TenantField::Status => FieldValue::Text(self.tenant.status.as_str()),
+            TenantField::Tier => FieldValue::Text(profile.tier.as_str()),
+            TenantField::HealthScore => FieldValue::Number(f64::from(self.score().get())),
+            TenantField::HealthLevel => FieldValue::Text(self.score().level().as_str()),
+            TenantField::Region => text(&profile.region),
+            TenantField::Parent => {
+                profile.parent.as_ref().map_or(FieldValue::Absent, |id| FieldValue::Text(id.as_str()))
+            }
+            TenantField::BusinessUnit => text(&profile.business_unit),
+            TenantField::CostCenter => text(&profile.cost_center),
+            TenantField::Owner => text(&profile.owner),
+            TenantField::IsolationModel => FieldValue::Text(profile.isolation_model.as_str()),
+            TenantField::DataResidency => text(&profile.data_residency),
+            TenantField::SupportLevel => text(&profile.support_level),
+            TenantField::CreateTime => FieldValue::Time(self.tenant.create_time),
+            TenantField::UpdateTime => FieldValue::Time(self.tenant.update_time),
+            TenantField::CurrencyCode => text(&profile.currency_code),
+            TenantField::Labels | TenantField::ComplianceFrameworks => FieldValue::Absent,
+        }
+    }
+
+    fn entry(&self, id: FieldId, key: &str) -> Option<&str> {
+        match TenantField::from_id(id)? {
+            TenantField::Labels => self.tenant.profile.labels.get(key).map(|value| &**value),
+            _ => None,
+        }
+    }
+
+    fn has_any(&self, id: FieldId) -> bool {
+        match TenantField::from_id(id) {
+            Some(TenantField::Labels) => !self.tenant.profile.labels.is_empty(),
+            Some(TenantField::ComplianceFrameworks) => !self.tenant.profile.compliance_frameworks.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn any_item(&self, id: FieldId, test: &mut dyn FnMut(&str) -> bool) -> bool {
+        match TenantField::from_id(id) {
+            Some(TenantField::ComplianceFrameworks) => {
+                self.tenant.profile.compliance_frameworks.iter().any(|item| test(item))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Counts over all tenants.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Statistics {
+    /// Tenants that are not deleted.
+    pub total: u64,
+    /// By status, all of them, deleted ones too.
+    pub by_status: BTreeMap<Status, u64>,
+    /// By tier, without deleted ones.
+    pub by_tier: BTreeMap<TierId, u64>,
+    /// By region, without deleted ones; an empty name is none.
+    pub by_region: BTreeMap<Box<str>, u64>,
+    /// By business unit, without deleted ones; an empty name is none.
+    pub by_business_unit: BTreeMap<Box<str>, u64>,
+    /// Mean health score of tenants that are not deleted; 0 without any.
+    pub average_health: f64,
+    /// Operations that have not ended.
+    pub open_operations: u64,
+}
+
+/// Everything, at one revision. Cheap to clone: all its maps share what did not change.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Which log it is of.
+    pub epoch: Uuid,
+    /// Everything up to this revision is in it, and nothing after.
+    pub revision: Revision,
+    /// Watches cannot resume from before this revision.
+    pub compacted: Revision,
+    /// Signs page tokens, on every replica alike.
+    pub page_key: Uuid,
+    /// Every tenant by id, deleted ones too.
+    pub tenants: OrdMap<TenantId, Arc<Record>>,
+    /// Every tier by id.
+    pub tiers: OrdMap<TierId, Arc<Tier>>,
+    /// Every flag with its defaults and overrides, compiled.
+    pub flags: CompiledFlags,
+    /// Every operation by id: by age, because ids are UUIDv7.
+    pub operations: OrdMap<OperationId, Arc<Operation>>,
+    statistics: OnceLock<Arc<Statistics>>,
+}
+
+impl Snapshot {
+    /// Nothing, of the log `epoch`.
+    pub fn empty(epoch: Uuid, page_key: Uuid) -> Self {
+        Self { epoch, page_key, ..Self::default() }
+    }
+
+    /// A copy to change, at its new place in the log.
+    pub(super) fn successor(&self, revision: Revision, compacted: Revision) -> Self {
+        Self { revision, compacted, statistics: OnceLock::new(), ..self.clone() }
+    }
+
+    /// The tenant of an id.
+    pub fn tenant(&self, id: &TenantId) -> Option<&Arc<Record>> {
+        self.tenants.get(id)
+    }
+
+    /// The tier of a tenant.
+    pub fn tier_of(&self, record: &Record) -> Option<&Arc<Tier>> {
+        self.tiers.get(&record.tenant.profile.tier)
+    }
+
+    /// Puts a tenant in, keeping what is known of its health.
+    pub(super) fn insert_tenant(tenants: &mut OrdMap<TenantId, Arc<Record>>, tenant: Tenant) {
+        let health = tenants.get(&tenant.tenant_id).and_then(|record| record.health.clone());
+        tenants.insert(tenant.tenant_id.clone(), Arc::new(Record { tenant, health }));
+    }
+
+    pub(super) fn take_health(&mut self, health: Health) {
+        if let Some(record) = self.tenants.get_mut(&health.tenant_id) {
+            Arc::make_mut(record).health = Some(Box::new(health));
+        }
+    }
+
+    pub(super) fn take_tier(&mut self, tier: Tier) {
+        self.tiers.insert(tier.id.clone(), Arc::new(tier));
+    }
+
+    pub(super) fn take_operation(&mut self, operation: Operation) {
+        self.operations.insert(operation.operation_id, Arc::new(operation));
+    }
+
+    pub(super) fn take_flag(&mut self, flag: Flag) {
+        self.flags = std::mem::take(&mut self.flags).with_flag(Arc::new(flag));
+    }
+
+    pub(super) fn take_tier_default(&mut self, default: TierDefault) {
+        self.flags = std::mem::take(&mut self.flags).with_tier_default(Arc::new(default));
+    }
+
+    pub(super) fn take_override(&mut self, own: TenantOverride) {
+        self.flags = std::mem::take(&mut self.flags).with_override(Arc::new(own));
+    }
+
+    /// Takes out what an event says was removed. Rows that were made anew after it are taken in afterwards.
+    pub(super) fn take_removal(&mut self, event: &Event) {
+        match event {
+            Event::TierDeleted { tier_id } => {
+                self.tiers.remove(tier_id);
+                let keys: Vec<_> = self.flags.flags().map(|flag| flag.key.clone()).collect();
+                for key in keys {
+                    self.flags =
+                        std::mem::take(&mut self.flags).without_tier_default(key.as_str(), tier_id.as_str());
+                }
+            }
+            Event::FlagDeleted { flag_key } => {
+                self.flags = std::mem::take(&mut self.flags).without_flag(flag_key.as_str());
+            }
+            Event::TierDefaultCleared { flag_key, tier_id } => {
+                self.flags =
+                    std::mem::take(&mut self.flags).without_tier_default(flag_key.as_str(), tier_id.as_str());
+            }
+            Event::TenantOverrideCleared { flag_key, tenant_id } => {
+                self.flags =
+                    std::mem::take(&mut self.flags).without_override(flag_key.as_str(), tenant_id.as_str());
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts over all tenants: counted once a snapshot, when first asked for.
+    pub fn statistics(&self) -> Arc<Statistics> {
+        Arc::clone(self.statistics.get_or_init(|| Arc::new(self.count())))
+    }
+
+    fn count(&self) -> Statistics {
+        let mut counts = Statistics {
+            by_status: Status::ALL.into_iter().map(|status| (status, 0)).collect(),
+            open_operations: self.operations.values().filter(|operation| operation.state.is_open()).count()
+                as u64,
+            ..Statistics::default()
+        };
+        let mut points = 0_u64;
+        for record in self.tenants.values() {
+            let tenant = &record.tenant;
+            *counts.by_status.entry(tenant.status).or_default() += 1;
+            if tenant.status == Status::Deleted {
+                continue;
+            }
+            counts.total += 1;
+            points += u64::from(record.score().get());
+            // Most tenants share a name with another: look before cloning.
+            add(&mut counts.by_tier, &tenant.profile.tier);
+            add(&mut counts.by_region, &tenant.profile.region);
+            add(&mut counts.by_business_unit, &tenant.profile.business_unit);
+        }
+        #[allow(clippy::cast_precision_loss)] // A mean of up to 2^46 tenants is exact enough.
+        if counts.total > 0 {
+            counts.average_health = points as f64 / counts.total as f64;
+        }
+        counts
+    }
+}
+
+fn add<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count += 1;
+    } else {
+        counts.insert(key.clone(), 1);
+    }
+}
