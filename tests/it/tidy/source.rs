@@ -75,15 +75,14 @@ impl Source {
         shipped.map(|(at, text)| (self.line(*at), text.as_str()))
     }
 
-    /// The file names inside `include_str!`.
-    pub(super) fn included(&self) -> Vec<&str> {
-        let call: Vec<char> = "include_str!(".chars().collect();
-        let is_included = |at: usize| {
-            let before: Vec<char> =
-                self.code[..at].iter().copied().filter(|letter| !letter.is_whitespace()).collect();
-            before.ends_with(&call)
+    /// The strings that are the first argument of a macro.
+    pub(super) fn macro_arguments(&self) -> Vec<&str> {
+        let begin: Vec<char> = "!(".chars().collect();
+        let is_argument = |at: usize| {
+            let before = self.code[..at].iter().rposition(|letter| !letter.is_whitespace());
+            before.is_some_and(|last| self.code[..=last].ends_with(&begin))
         };
-        self.strings.iter().filter(|(at, _)| is_included(*at)).map(|(_, text)| text.as_str()).collect()
+        self.strings.iter().filter(|(at, _)| is_argument(*at)).map(|(_, text)| text.as_str()).collect()
     }
 
     /// The line of a position, from 1.
@@ -267,7 +266,7 @@ fn a_function_is_measured_from_brace_to_brace() {
 }
 
 #[test]
-fn included_files_are_found_across_line_breaks() {
+fn the_first_argument_of_a_macro_is_found_across_line_breaks() {
     let source = Source::read("a(include_str!(\n    \"sql/x.sql\"\n), \"other\");");
-    assert_eq!(source.included(), ["sql/x.sql"]);
+    assert_eq!(source.macro_arguments(), ["sql/x.sql"]);
 }
