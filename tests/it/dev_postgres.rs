@@ -277,7 +277,7 @@ fn start_parent_with(command: &mut Command, data_dir: &Path) -> (Child, String) 
 }
 
 fn soon(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while Instant::now() < deadline {
         if condition() {
             return true;

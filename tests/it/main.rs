@@ -1,5 +1,6 @@
 //! The one integration binary.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+// A test may block its thread and read its environment.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod dependencies;
 mod dev_postgres;

@@ -164,7 +164,11 @@ fn every_sql_file_is_used() {
     for (path, source) in rust_files("src") {
         // Beside include_str! there are macros around it, which leave out the folder `sql`.
         let folder = root().join(&path).parent().unwrap().to_owned();
-        for name in source.macro_arguments().into_iter().filter(|name| name.ends_with(".sql")) {
+        for name in source
+            .macro_arguments()
+            .into_iter()
+            .filter(|name| Path::new(name).extension().is_some_and(|it| it == "sql"))
+        {
             used.extend(
                 [folder.join(name), folder.join("sql").join(name)]
                     .iter()

@@ -127,14 +127,13 @@ fn body(code: &[char], at: usize) -> Option<(usize, usize)> {
     let mut begin = None;
     for (at, &letter) in code.iter().enumerate().skip(at) {
         match (letter, begin) {
-            ('(' | '[', None) => nested += 1,
+            ('(' | '[', None) | ('{', Some(_)) => nested += 1,
             (')' | ']', None) => nested -= 1,
             (';', None) if nested == 0 => return None,
             ('{', None) if nested == 0 => {
                 begin = Some(at);
                 nested = 1;
             }
-            ('{', Some(_)) => nested += 1,
             ('}', Some(begin)) => {
                 nested -= 1;
                 if nested == 0 {
