@@ -159,7 +159,7 @@ fn the_effective_configuration_shows_sources_and_masks_secrets() {
     let text = loaded.render();
     assert!(!text.contains("s3cr3t"), "{text}");
     assert!(
-        text.contains("url = \"postgres://ada:****@db.example/registry\" # flag --database-url"),
+        text.contains("url = \"postgres://ada:****@db.example:5432/registry\" # flag --database-url"),
         "{text}"
     );
     assert!(text.contains("threads = 3 # environment TENANTRY_THREADS"), "{text}");

@@ -230,12 +230,11 @@ pub(super) fn text_of(kind: Kind, value: &toml::Value) -> Option<String> {
             }
             Some(pairs.join(","))
         }
-        (Kind::Map, _) => None,
         (Kind::Count | Kind::Bytes | Kind::Duration, toml::Value::Integer(number)) => {
             Some(number.to_string())
         }
         (Kind::Switch, toml::Value::Boolean(switch)) => Some(switch.to_string()),
-        (Kind::Count | Kind::Switch, _) => None,
+        (Kind::Map | Kind::Count | Kind::Switch, _) => None,
         (_, toml::Value::String(text)) => Some(text.clone()),
         _ => None,
     }

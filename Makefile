@@ -1,0 +1,34 @@
+# The few commands of this repository. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench demo setup
+BUF := tools/node_modules/.package-lock.json
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-6s %s\n", $$1, $$2 }'
+
+run: setup ## Build and start everything on this machine: a private PostgreSQL, stub participants, the server.
+	@[ -d target/debug ] || echo "First build: several minutes on two cores; later ones take seconds."
+	cargo build --locked
+	@exec cargo run --quiet --locked -- dev $(ARGS)
+
+test: setup $(BUF) ## Run every test.
+	cargo test --locked $(ARGS)
+
+lint: setup $(BUF) ## Check formatting, lints and the contract in proto/.
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	tools/node_modules/.bin/buf lint
+	scripts/proto_breaking.sh
+
+bench: setup ## Run the benchmarks.
+	cargo bench --locked $(ARGS)
+
+demo: setup ## Play the tour against a running server (`make run` in another terminal).
+	@cargo run --quiet --locked -- demo $(ARGS)
+
+setup:
+	@scripts/setup.sh
+
+$(BUF): tools/package-lock.json tools/package.json | setup
+	@npm ci --prefix tools --no-progress --loglevel=error
+	@touch $@
