@@ -1,2 +1,5 @@
 //! The program: parse arguments, call [`tenantry::app`], exit code.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    tenantry::app::main()
+}

@@ -2,4 +2,87 @@
 
 pub mod args;
 pub mod config_command;
+pub mod dev;
 pub mod dev_postgres;
+pub mod registry;
+pub mod serve;
+pub mod server;
+pub mod telemetry;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::args::{Args, Command};
+use crate::config::{self, Config, Flags, process_environment};
+use crate::domain;
+
+/// Why a command failed: one sentence for the person who typed it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The server did not start.
+    #[error(transparent)]
+    Start(#[from] server::StartError),
+    /// The private PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] dev_postgres::Error),
+    /// A use case.
+    #[error("{0}.")]
+    Domain(#[from] domain::error::Error),
+    /// The system.
+    #[error("The system refused it: {0}.")]
+    Io(#[from] io::Error),
+    /// Anything else.
+    #[error("{0}.")]
+    Failed(String),
+}
+
+/// Runs the program; answers its exit code.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    run(args.command).unwrap_or_else(|error| {
+        // Nothing can be done about a standard error that is gone.
+        let _ = writeln!(anstream::stderr(), "tenantry: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Serve(settings) => {
+            with_config(&settings.flags, |config| async move { serve::serve(&config).await })
+        }
+        Command::Dev(settings) => with_config(&settings.flags, dev::dev),
+        Command::Migrate(settings) => {
+            with_config(&settings.flags, |config| async move { serve::migrate(&config).await })
+        }
+        Command::Config(settings) => {
+            config_command::run(&settings.flags, &mut anstream::stdout())??;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(_) => Err(Error::Failed("not here yet".to_owned())),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "tenantry", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Loads the configuration, starts logs and traces, and runs a command on the work-stealing runtime.
+fn with_config<F>(flags: &Flags, command: impl FnOnce(Config) -> F) -> Result<ExitCode, Error>
+where
+    F: Future<Output = Result<ExitCode, Error>>,
+{
+    let config = Config::load(flags, process_environment)?.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let telemetry = telemetry::start(&config.telemetry)?;
+        let ended = command(config).await;
+        telemetry.stop();
+        ended
+    })
+}

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Inner;
 use crate::domain::ids::{OperationId, RequestId, TargetName};
 use crate::domain::lifecycle::Desired;
-use crate::domain::operation::{ERROR_MAX, Operation, Outcome};
+use crate::domain::operation::{Attempt, ERROR_MAX, Operation, Outcome};
 use crate::participants::{FailureKind, TenantRef};
 use crate::store::log::{Context, Idempotency, Outcome as Written};
 use crate::store::operations::operation_advance;
@@ -25,13 +25,6 @@ const WRITE_PAUSE: Duration = Duration::from_millis(200);
 /// Results that arrive this close to each other are written as one change. Shorter than any commit, so it costs less
 /// than a second write.
 const GATHER: Duration = Duration::from_millis(1);
-
-/// What an attempt came to.
-struct Attempt {
-    target: TargetName,
-    generation: u64,
-    outcome: Outcome,
-}
 
 /// Drives an operation in a task of its own, unless this replica does so already.
 pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
@@ -55,7 +48,7 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
             }
         }
     };
-    inner.tasks.spawn(task.instrument(span));
+    inner.tasks.spawn_on(task.instrument(span), &inner.runtime);
 }
 
 struct Driver<'a> {
@@ -169,13 +162,7 @@ impl Driver<'_> {
             let mut next = operation.clone();
             for result in results {
                 log_result(result);
-                next.record(
-                    &result.target,
-                    result.generation,
-                    result.outcome.clone(),
-                    self.inner.settings.patience,
-                    now,
-                );
+                next.record(result.clone(), self.inner.settings.patience, now);
             }
             next.settle(now);
             if next == *operation {

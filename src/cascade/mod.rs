@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,16 @@ struct Target {
     slots: Semaphore,
 }
 
+/// What the engine stands on.
+pub struct Ground {
+    /// What is read.
+    pub view: Arc<View>,
+    /// What writes what the targets did.
+    pub writer: Writer,
+    /// For leases.
+    pub database: Database,
+}
+
 /// A handle to the engine.
 #[derive(Clone)]
 pub struct Engine {
@@ -64,15 +75,15 @@ struct Inner {
     driven: Mutex<HashMap<OperationId, i64>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Where its tasks run: calls arrive on threads that have nothing but calls to serve.
+    runtime: Handle,
 }
 
 impl Engine {
     /// Starts the engine: its sweeper runs until `stop`.
     pub fn start(
-        view: Arc<View>,
-        writer: Writer,
-        database: Database,
-        participants: Vec<(TargetName, Arc<dyn Participant>)>,
+        ground: Ground,
+        participants: BTreeMap<TargetName, Arc<dyn Participant>>,
         settings: Settings,
         stop: CancellationToken,
     ) -> Self {
@@ -81,6 +92,7 @@ impl Engine {
             .map(|(name, participant)| (name, Target { participant, slots: Semaphore::new(PER_TARGET_MAX) }))
             .collect();
         let lease = Lease { owner: Uuid::new_v4(), length: settings.lease };
+        let Ground { view, writer, database } = ground;
         let inner = Inner {
             view,
             writer,
@@ -91,6 +103,7 @@ impl Engine {
             driven: Mutex::default(),
             stop,
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
         };
         let engine = Self { inner: Arc::new(inner) };
         engine.inner.tasks.spawn(sweep::run(Arc::clone(&engine.inner)));

@@ -205,6 +205,17 @@ pub enum Outcome {
     Permanent(String),
 }
 
+/// One attempt of one target, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which target.
+    pub target: TargetName,
+    /// Of which desired state.
+    pub generation: u64,
+    /// What was seen.
+    pub outcome: Outcome,
+}
+
 /// How often and how long the engine tries.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -351,14 +362,8 @@ impl Operation {
 
     /// Takes what was seen of one target in one attempt at `generation`. Results of an older generation are ignored.
     /// Call [`settle`](Self::settle) once all results at hand are in.
-    pub fn record(
-        &mut self,
-        target: &TargetName,
-        generation: u64,
-        outcome: Outcome,
-        pace: Patience,
-        now: Timestamp,
-    ) {
+    pub fn record(&mut self, attempt: Attempt, pace: Patience, now: Timestamp) {
+        let Attempt { target, generation, outcome } = attempt;
         if generation != self.generation || !self.state.is_driven() {
             return;
         }
@@ -366,7 +371,7 @@ impl Operation {
             State::Reverting => pace.attempts_max.saturating_mul(2),
             _ => pace.attempts_max,
         };
-        let Some(step) = self.steps.iter_mut().find(|step| step.target == *target) else { return };
+        let Some(step) = self.steps.iter_mut().find(|step| step.target == target) else { return };
         step.attempts = step.attempts.saturating_add(1);
         step.next_attempt_time = None;
         self.update_time = now;

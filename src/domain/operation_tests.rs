@@ -34,10 +34,14 @@ fn started(from: Status, verb: Verb) -> Operation {
     Operation::start(&tenant(from), request(verb, 1), &targets(), 2, now(0)).unwrap()
 }
 
+fn tried(operation: &mut Operation, target: &TargetName, generation: u64, outcome: Outcome, time: Timestamp) {
+    operation.record(Attempt { target: target.clone(), generation, outcome }, PACE, time);
+}
+
 fn all_observed(operation: &mut Operation, state: Desired) {
     for target in targets() {
         let generation = operation.generation;
-        operation.record(&target, generation, Outcome::Observed(state), PACE, now(1));
+        tried(operation, &target, generation, Outcome::Observed(state), now(1));
     }
     operation.settle(now(1));
 }
@@ -47,7 +51,7 @@ fn it_succeeds_only_once_every_target_was_seen_in_the_desired_state() {
     let mut operation = started(Status::Active, Verb::Suspend);
     for (index, target) in targets().iter().enumerate() {
         assert_eq!(operation.confirmed(), None, "after {index}");
-        operation.record(target, 2, Outcome::Observed(Desired::Suspended), PACE, now(1));
+        tried(&mut operation, target, 2, Outcome::Observed(Desired::Suspended), now(1));
         operation.settle(now(1));
     }
     assert_eq!(operation.state, State::Succeeded);
@@ -68,11 +72,11 @@ fn a_target_that_lies_is_not_verified() {
 fn towards_more_access_a_refusal_turns_all_targets_back_under_a_new_generation() {
     let mut operation = started(Status::Suspended, Verb::Activate);
     let names = targets();
-    operation.record(&names[0], 2, Outcome::Permanent("no".into()), PACE, now(1));
+    tried(&mut operation, &names[0], 2, Outcome::Permanent("no".into()), now(1));
     operation.settle(now(1));
     assert_eq!(operation.state, State::Running, "the others have not been tried");
-    operation.record(&names[1], 2, Outcome::Observed(Desired::Active), PACE, now(1));
-    operation.record(&names[2], 2, Outcome::Retryable("timeout".into()), PACE, now(1));
+    tried(&mut operation, &names[1], 2, Outcome::Observed(Desired::Active), now(1));
+    tried(&mut operation, &names[2], 2, Outcome::Retryable("timeout".into()), now(1));
     operation.settle(now(1));
     assert_eq!((operation.state, operation.generation), (State::Reverting, 3));
     assert!(operation.steps.iter().all(|step| step.desired == Desired::Suspended));
@@ -85,9 +89,9 @@ fn towards_more_access_a_refusal_turns_all_targets_back_under_a_new_generation()
 fn towards_less_access_a_refusal_waits_for_an_operator_and_nothing_turns_back() {
     let mut operation = started(Status::Active, Verb::Suspend);
     let names = targets();
-    operation.record(&names[0], 2, Outcome::Permanent("no".into()), PACE, now(1));
-    operation.record(&names[1], 2, Outcome::Observed(Desired::Suspended), PACE, now(1));
-    operation.record(&names[2], 2, Outcome::Observed(Desired::Suspended), PACE, now(1));
+    tried(&mut operation, &names[0], 2, Outcome::Permanent("no".into()), now(1));
+    tried(&mut operation, &names[1], 2, Outcome::Observed(Desired::Suspended), now(1));
+    tried(&mut operation, &names[2], 2, Outcome::Observed(Desired::Suspended), now(1));
     operation.settle(now(1));
     assert_eq!(
         (operation.state, operation.confirmed(), operation.generation),
@@ -99,17 +103,17 @@ fn towards_less_access_a_refusal_waits_for_an_operator_and_nothing_turns_back() 
 fn retries_stop_at_the_limit_and_reverting_gets_twice_as_many() {
     let mut operation = started(Status::Suspended, Verb::Activate);
     let names = targets();
-    operation.record(&names[1], 2, Outcome::Observed(Desired::Active), PACE, now(1));
-    operation.record(&names[2], 2, Outcome::Observed(Desired::Active), PACE, now(1));
+    tried(&mut operation, &names[1], 2, Outcome::Observed(Desired::Active), now(1));
+    tried(&mut operation, &names[2], 2, Outcome::Observed(Desired::Active), now(1));
     for _ in 0..3 {
-        operation.record(&names[0], 2, Outcome::Retryable("timeout".into()), PACE, now(1));
+        tried(&mut operation, &names[0], 2, Outcome::Retryable("timeout".into()), now(1));
         operation.settle(now(1));
     }
     assert_eq!(operation.state, State::Reverting);
     for attempt in 0..6 {
         assert_eq!(operation.state, State::Reverting, "attempt {attempt}");
         for name in &names {
-            operation.record(name, 3, Outcome::Retryable("timeout".into()), PACE, now(1));
+            tried(&mut operation, name, 3, Outcome::Retryable("timeout".into()), now(1));
         }
         operation.settle(now(1));
     }
@@ -120,7 +124,7 @@ fn retries_stop_at_the_limit_and_reverting_gets_twice_as_many() {
 fn results_of_an_older_generation_change_nothing() {
     let mut operation = started(Status::Active, Verb::Suspend);
     let before = operation.clone();
-    operation.record(&targets()[0], 1, Outcome::Observed(Desired::Suspended), PACE, now(9));
+    tried(&mut operation, &targets()[0], 1, Outcome::Observed(Desired::Suspended), now(9));
     operation.settle(now(9));
     assert_eq!(operation, before);
 }

@@ -3,6 +3,7 @@
 //! A handler decodes, calls one use case and encodes. What an error is on the wire, `status` alone knows.
 
 mod convert;
+pub mod edge;
 pub mod feature_flags;
 pub mod lifecycle;
 mod metadata;
@@ -11,7 +12,19 @@ pub mod tenant_health;
 pub mod tenant_registry;
 pub mod tiers;
 
+use tonic::service::Routes;
+
+use crate::proto::v1::feature_flags_server::FeatureFlagsServer;
+use crate::proto::v1::lifecycle_server::LifecycleServer;
+use crate::proto::v1::tenant_health_server::TenantHealthServer;
+use crate::proto::v1::tenant_registry_server::TenantRegistryServer;
+use crate::proto::v1::tiers_server::TiersServer;
 use crate::services::Registry;
+
+/// Largest answer, in bytes: a page of 1,000 large tenants.
+const ANSWER_MAX: usize = 64 << 20;
+/// Largest request of the one rpc that takes many things at once, in bytes.
+const BATCH_REQUEST_MAX: usize = 16 << 20;
 
 /// The implementation of one service: each has its own newtype, because each is a trait of its own.
 #[derive(Clone)]
@@ -24,4 +37,21 @@ impl Handler {
     pub const fn new(registry: Registry) -> Self {
         Self { registry }
     }
+}
+
+/// Every service over the use cases. A request may have `request_max` bytes.
+pub fn routes(registry: Registry, request_max: usize) -> Routes {
+    let handler = Handler::new(registry);
+    macro_rules! limited {
+        ($server:ident, $max:expr) => {
+            $server::new(handler.clone())
+                .max_decoding_message_size($max)
+                .max_encoding_message_size(ANSWER_MAX)
+        };
+    }
+    Routes::new(limited!(TenantRegistryServer, request_max.max(BATCH_REQUEST_MAX)))
+        .add_service(limited!(TiersServer, request_max))
+        .add_service(limited!(FeatureFlagsServer, request_max))
+        .add_service(limited!(LifecycleServer, request_max))
+        .add_service(limited!(TenantHealthServer, request_max))
 }

@@ -4,6 +4,8 @@
 //! client of the system would now find it in.
 
 pub mod postgres;
+pub mod remote;
+pub mod stub;
 
 use async_trait::async_trait;
 use uuid::Uuid;

@@ -1,0 +1,117 @@
+//! `tenantry dev`: a private PostgreSQL, a tier catalogue, stub participants and the server, in one process.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::dev_postgres::{self, Options, PrivatePostgres};
+use super::serve::stop_signal;
+use super::server::{self, Server};
+use crate::config::cascade::Participant;
+use crate::config::dev::SeedCatalogue;
+use crate::config::{Config, database};
+use crate::domain::error::{Code, Error};
+use crate::domain::tier::catalogue;
+use crate::participants::stub::Stub;
+use crate::services::{Command, Registry};
+
+/// What the stubs stand for.
+const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
+/// How long a stub takes for a change: about what the real systems do.
+const STUB_LATENCY: Duration = Duration::from_millis(20);
+/// How long the view may take to load before the catalogue goes in.
+const LOAD_MAX: Duration = Duration::from_secs(60);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {
+    config.server.insecure_no_auth = true;
+    config.server.check_exposure(false)?;
+    let data_dir = dev_postgres::data_dir(&config.dev);
+    let options = Options { port: config.dev.postgres_port, ..Options::kept_in(data_dir) };
+    let postgres = blocking(move || PrivatePostgres::start(&options)).await??;
+    let ran = run(&mut config, &postgres).await;
+    blocking(move || postgres.stop()).await??;
+    ran
+}
+
+async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode, super::Error> {
+    config.database.url = database::Url::parse(&postgres.url());
+    let stubs = start_stubs(&mut config.cascade.participants).await?;
+    let database = server::prepare(config, true).await?;
+    let server = Server::start(config, database).await?;
+    seed(&server.registry, config.dev.seed_catalogue).await?;
+    greet(&server, postgres)?;
+    let exit = stop_signal().await;
+    server.stop(config.server.drain_timeout).await;
+    stubs.iter().for_each(Stub::stop);
+    exit?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a stub for each system that the configuration does not already have.
+async fn start_stubs(participants: &mut BTreeMap<String, Participant>) -> Result<Vec<Stub>, std::io::Error> {
+    let mut stubs = Vec::new();
+    for name in STUBS {
+        if !participants.contains_key(name) {
+            let stub = Stub::start(STUB_LATENCY).await?;
+            participants.insert(name.to_owned(), Participant::Remote(stub.endpoint()));
+            stubs.push(stub);
+        }
+    }
+    Ok(stubs)
+}
+
+/// Makes the tiers of a catalogue that are not there yet; what is there stays as it is.
+async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<(), super::Error> {
+    let text = match which {
+        SeedCatalogue::Gcc => catalogue::GCC,
+        SeedCatalogue::Saas => catalogue::SAAS,
+        SeedCatalogue::None => return Ok(()),
+    };
+    registry.view.at_least(crate::domain::ids::Revision::ZERO, LOAD_MAX).await?;
+    let mut revisions = registry.view.revisions();
+    while !registry.view.is_loaded() {
+        // The follower logs why it cannot load, and tries again.
+        let _ = tokio::time::timeout(Duration::from_millis(50), revisions.changed()).await;
+    }
+    let tiers = catalogue::parse(text).map_err(|error| super::Error::Failed(error.to_string()))?;
+    for tier in tiers {
+        let command = Command {
+            actor: "tenantry-dev".to_owned(),
+            request_id: None,
+            digest: [0; 32],
+            validate_only: false,
+        };
+        match registry.create_tier(tier, &command).await {
+            Err(Error { reason, .. }) if reason.code() == Code::AlreadyExists => {}
+            made => drop(made?),
+        }
+    }
+    Ok(())
+}
+
+fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Error> {
+    let (grpc, http) = (server.grpc, server.http);
+    let participants = server.registry.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut out = anstream::stdout();
+    writeln!(
+        out,
+        "\n  Tenantry is serving.\n\
+         \x20   gRPC          {grpc}   (reflection is on; \x1b[31mno authentication: for this machine only\x1b[0m)\n\
+         \x20   HTTP          http://{http}/readyz, /metrics\n\
+         \x20   PostgreSQL    port {port}, data in {data}\n\
+         \x20   targets       {participants}\n\
+         \x20 Try:\n\
+         \x20   tenantry demo\n\
+         \x20   tenantry tenant create acme --display-name \"Acme\" --tier gold\n\
+         \x20   grpcurl -plaintext -d '{{\"tenant_id\":\"acme\"}}' {grpc} tenantry.v1.TenantRegistry/GetTenant\n",
+        port = postgres.port(),
+        data = postgres.data_dir().display(),
+    )?;
+    out.flush()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, super::Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| super::Error::Failed(error.to_string()))
+}

@@ -1,0 +1,125 @@
+//! Any sibling service that serves `tenantry.participant.v1`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use super::{Failure, Observed, Participant, TenantRef};
+use crate::domain::lifecycle::Desired;
+use crate::domain::text::quote;
+use crate::proto::participant::participant_client::ParticipantClient;
+use crate::proto::participant::{self as wire, ApplyRequest, ObserveRequest, State};
+
+/// Longest time to open a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// A connection that is silent for this long is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Largest answer, in bytes: two numbers need far less.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// The target.
+pub struct Remote {
+    client: ParticipantClient<Channel>,
+    deadline: Duration,
+}
+
+impl Remote {
+    /// A target at an endpoint such as `http://host:port`; one call may take `deadline`. Connects when first used, and
+    /// again whenever the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// Where the endpoint is no URL.
+    pub fn new(endpoint: &str, deadline: Duration) -> Result<Self, tonic::transport::Error> {
+        let channel = Endpoint::from_shared(endpoint.to_owned())?
+            .connect_timeout(CONNECT_MAX)
+            .timeout(deadline)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(CONNECT_MAX)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        Ok(Self { client: ParticipantClient::new(channel).max_decoding_message_size(ANSWER_MAX), deadline })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.deadline);
+        request
+    }
+}
+
+#[async_trait]
+impl Participant for Remote {
+    async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
+        let request = ApplyRequest {
+            tenant: Some(encode(tenant)),
+            desired: encode_state(desired).into(),
+            generation: i64::try_from(generation).unwrap_or(i64::MAX),
+        };
+        self.client.clone().apply(self.request(request)).await.map(drop).map_err(|status| failure(&status))
+    }
+
+    async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
+        let request = ObserveRequest { tenant: Some(encode(tenant)) };
+        let answer = self.client.clone().observe(self.request(request)).await;
+        let answer = answer.map_err(|status| failure(&status))?.into_inner();
+        let nonsense = || Failure::transient("answered with a state that does not exist");
+        let state = State::try_from(answer.state).map_err(|_| nonsense())?;
+        let generation = u64::try_from(answer.generation).map_err(|_| nonsense())?;
+        Ok(Observed { state: decode_state(state), generation })
+    }
+}
+
+fn encode(tenant: &TenantRef) -> wire::TenantRef {
+    let names = tenant.names.clone();
+    wire::TenantRef {
+        tenant_id: tenant.tenant_id.to_string(),
+        uid: tenant.uid.to_string(),
+        database_schema: names.database_schema,
+        vector_namespace: names.vector_namespace,
+        bucket: names.bucket,
+        bucket_prefix: names.bucket_prefix,
+        cache_prefix: names.cache_prefix,
+        monitoring_label: names.monitoring_label,
+    }
+}
+
+/// A desired state on the wire.
+pub(super) const fn encode_state(desired: Desired) -> State {
+    match desired {
+        Desired::Active => State::Active,
+        Desired::ReadOnly => State::ReadOnly,
+        Desired::Suspended => State::Suspended,
+        Desired::Archived => State::Archived,
+        Desired::Deleted => State::Deleted,
+    }
+}
+
+/// A state from the wire; `None` for a tenant that is not known there.
+pub(super) const fn decode_state(state: State) -> Option<Desired> {
+    match state {
+        State::Unspecified => None,
+        State::Active => Some(Desired::Active),
+        State::ReadOnly => Some(Desired::ReadOnly),
+        State::Suspended => Some(Desired::Suspended),
+        State::Archived => Some(Desired::Archived),
+        State::Deleted => Some(Desired::Deleted),
+    }
+}
+
+/// Only what the contract calls final is final. The service's own words are quoted, so that they cannot pass for ours.
+fn failure(status: &Status) -> Failure {
+    let words = quote(status.message());
+    match status.code() {
+        Code::InvalidArgument | Code::FailedPrecondition => Failure::permanent(format!("refused: {words}")),
+        Code::DeadlineExceeded | Code::Cancelled => Failure::transient("did not answer in time"),
+        // The transport's text is about sockets; the log has it.
+        Code::Unavailable | Code::Unknown => {
+            tracing::debug!(error = %status, "a participant cannot be reached");
+            Failure::transient("cannot be reached")
+        }
+        code => Failure::transient(format!("failed with {code:?}: {words}")),
+    }
+}

@@ -1,0 +1,228 @@
+//! A target system that exists in this process only, behind a real socket.
+//!
+//! `tenantry dev` uses it in place of a vector database, an object store, a cache and monitoring, and the tests make it
+//! misbehave: fail, hang, answer late, lie, or drop the reply after doing the work.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::remote::{decode_state, encode_state};
+use crate::domain::lifecycle::Desired;
+use crate::proto::participant::participant_server::{Participant, ParticipantServer};
+use crate::proto::participant::{
+    ApplyRequest, ApplyResponse, ObserveRequest, ObserveResponse, State, TenantRef,
+};
+
+/// How a stub misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Fails so many more times, in a way that may pass; then works again.
+    Failing(u32),
+    /// Refuses for good.
+    Refusing,
+    /// Never answers, and does nothing.
+    Hanging,
+    /// Does the work, then answers so much later.
+    Late(Duration),
+    /// Says that it did the work, and did not.
+    Lying,
+    /// Does the work, then fails as if the connection broke; so many more times.
+    DroppingReplies(u32),
+    /// Says of what it observes that it is in the desired state, whatever it is in.
+    Unseeing,
+}
+
+/// What a stub holds of one tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The state it is really in.
+    pub state: Desired,
+    /// The generation applied last.
+    pub generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// By uid.
+    held: HashMap<String, Held>,
+    /// Every change that was really made, in order.
+    effects: Vec<(String, Held)>,
+    fault: Option<Fault>,
+    /// What was last asked for, for a stub that says so without looking.
+    asked: HashMap<String, Held>,
+    calls: u64,
+}
+
+/// A stub that is being served.
+#[derive(Debug, Clone)]
+pub struct Stub {
+    inside: Arc<Mutex<Inside>>,
+    address: SocketAddr,
+    latency: Duration,
+    stop: CancellationToken,
+}
+
+impl Stub {
+    /// Serves a stub on a free loopback port. Every `apply` takes `latency`.
+    ///
+    /// # Errors
+    ///
+    /// Where no port can be had.
+    pub async fn start(latency: Duration) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let stub = Self {
+            inside: Arc::default(),
+            address: listener.local_addr()?,
+            latency,
+            stop: CancellationToken::new(),
+        };
+        let server = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .add_service(ParticipantServer::new(stub.clone()))
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(listener),
+                stub.stop.clone().cancelled_owned(),
+            );
+        tokio::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(error = %error, "a stub participant stopped");
+            }
+        });
+        Ok(stub)
+    }
+
+    /// Where it is served.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Misbehaves from now on; `None` behaves again.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.inside().fault = fault;
+    }
+
+    /// What it holds of a tenant.
+    pub fn held(&self, uid: &str) -> Option<Held> {
+        self.inside().held.get(uid).copied()
+    }
+
+    /// Every change that was really made to a tenant, in order.
+    pub fn effects(&self, uid: &str) -> Vec<Held> {
+        self.inside().effects.iter().filter(|(of, _)| of == uid).map(|(_, held)| *held).collect()
+    }
+
+    /// Calls so far, of both kinds.
+    pub fn calls(&self) -> u64 {
+        self.inside().calls
+    }
+
+    /// Stops serving.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the change, if the generation is new; answers whether anything changed.
+    fn work(&self, uid: &str, wanted: Held) -> Result<bool, Status> {
+        let mut inside = self.inside();
+        match inside.held.get(uid) {
+            Some(held) if held.generation > wanted.generation => {
+                return Err(Status::failed_precondition("a newer generation was applied already"));
+            }
+            Some(held) if *held == wanted => return Ok(false),
+            _ => {}
+        }
+        inside.held.insert(uid.to_owned(), wanted);
+        inside.effects.push((uid.to_owned(), wanted));
+        Ok(true)
+    }
+}
+
+impl Inside {
+    /// The fault of this call; a counted one is used up.
+    fn next_fault(&mut self) -> Option<Fault> {
+        let fault = self.fault?;
+        self.fault = match fault {
+            Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => None,
+            Fault::Failing(more) => Some(Fault::Failing(more - 1)),
+            Fault::DroppingReplies(more) => Some(Fault::DroppingReplies(more - 1)),
+            other => Some(other),
+        };
+        Some(fault)
+    }
+}
+
+#[tonic::async_trait]
+impl Participant for Stub {
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        let request = request.into_inner();
+        let uid = uid(request.tenant)?;
+        let wanted = Held {
+            state: State::try_from(request.desired)
+                .ok()
+                .and_then(decode_state)
+                .ok_or_else(|| Status::invalid_argument("desired must be a state"))?,
+            generation: u64::try_from(request.generation)
+                .map_err(|_| Status::invalid_argument("generation must not be negative"))?,
+        };
+        let fault = {
+            let mut inside = self.inside();
+            inside.calls += 1;
+            inside.asked.insert(uid.clone(), wanted);
+            inside.next_fault()
+        };
+        tokio::time::sleep(self.latency).await;
+        match fault {
+            Some(Fault::Failing(_)) => return Err(Status::unavailable("told to fail")),
+            Some(Fault::Refusing) => return Err(Status::failed_precondition("told to refuse")),
+            Some(Fault::Hanging) => std::future::pending::<()>().await,
+            Some(Fault::Lying) => return Ok(Response::new(ApplyResponse { changed: true })),
+            Some(Fault::Late(_) | Fault::DroppingReplies(_) | Fault::Unseeing) | None => {}
+        }
+        let changed = self.work(&uid, wanted)?;
+        match fault {
+            Some(Fault::DroppingReplies(_)) => return Err(Status::unavailable("told to drop the reply")),
+            Some(Fault::Late(pause)) => tokio::time::sleep(pause).await,
+            _ => {}
+        }
+        Ok(Response::new(ApplyResponse { changed }))
+    }
+
+    async fn observe(&self, request: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
+        let uid = uid(request.into_inner().tenant)?;
+        let fault = {
+            let mut inside = self.inside();
+            inside.calls += 1;
+            inside.fault
+        };
+        if fault == Some(Fault::Hanging) {
+            std::future::pending::<()>().await;
+        }
+        let inside = self.inside();
+        let seen = match fault {
+            Some(Fault::Unseeing) => inside.asked.get(&uid),
+            _ => inside.held.get(&uid),
+        };
+        Ok(Response::new(ObserveResponse {
+            state: seen.map_or(State::Unspecified, |held| encode_state(held.state)).into(),
+            generation: seen.map_or(0, |held| i64::try_from(held.generation).unwrap_or(i64::MAX)),
+        }))
+    }
+}
+
+fn uid(tenant: Option<TenantRef>) -> Result<String, Status> {
+    tenant
+        .map(|tenant| tenant.uid)
+        .filter(|uid| !uid.is_empty())
+        .ok_or_else(|| Status::invalid_argument("tenant.uid must be set"))
+}
