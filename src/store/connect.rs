@@ -41,7 +41,7 @@ impl Database {
             .keepalives_idle(settings.keepalive_idle)
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .options(format!(
-                "-c statement_timeout={} -c timezone=UTC",
+                "-c statement_timeout={} -c timezone=UTC -c client_min_messages=error",
                 settings.statement_timeout.as_millis()
             ));
         let tls = MakeRustlsConnect::new(tls());

@@ -4,4 +4,7 @@
 
 mod dependencies;
 mod dev_postgres;
+mod lifecycle;
+mod registry;
+mod support;
 mod tidy;

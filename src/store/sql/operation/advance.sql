@@ -23,7 +23,7 @@ WITH next AS (
         pending_status = g.pending_status, operation_id = g.operation_id, generation = g.generation,
         status = g.status, status_time = g.status_time, status_reason = g.status_reason,
         delete_time = g.delete_time, purge_time = g.purge_time, update_time = g.update_time, revision = next.number
-    FROM changed, next, jsonb_populate_record(NULL::tenant, $8::jsonb -> 'tenant') g
+    FROM changed, next, jsonb_populate_record(NULL::tenant, coalesce(nullif($8::jsonb -> 'tenant', 'null'), '{}')) g
     WHERE jsonb_typeof($8::jsonb -> 'tenant') = 'object' AND t.tenant_id = g.tenant_id AND t.uid = g.uid
 ), released AS (
     DELETE FROM operation_lease l USING changed

@@ -15,8 +15,9 @@ WITH next AS (
     UPDATE operation o SET
         state = s.state, error = s.error, update_time = s.update_time, finish_time = s.finish_time,
         revision = next.number
-    FROM changed, next, jsonb_populate_record(NULL::operation, $8::jsonb -> 'superseded') s
+    FROM changed, next, jsonb_populate_record(NULL::operation, coalesce(nullif($8::jsonb -> 'superseded', 'null'), '{}')) s
     WHERE jsonb_typeof($8::jsonb -> 'superseded') = 'object' AND o.operation_id = s.operation_id
+    RETURNING o.operation_id
 ), operation_made AS (
     INSERT INTO operation
     -- Counting makes the end of the former operation come first: only one may be open.

@@ -10,7 +10,7 @@ WITH next AS (
     RETURNING tenant_id
 ), operation_made AS (
     INSERT INTO operation
-    SELECT o.* FROM changed, next, jsonb_populate_record(NULL::operation, ($8::jsonb -> 'operation') || next.revision) o
+    SELECT o.* FROM changed, next, jsonb_populate_record(NULL::operation, coalesce(nullif($8::jsonb -> 'operation', 'null'), '{}') || next.revision) o
     WHERE jsonb_typeof($8::jsonb -> 'operation') = 'object'
     RETURNING operation_id
 ), steps_made AS (

@@ -1,0 +1,249 @@
+//! What the tests stand on: one PostgreSQL for the whole run, a database and a server for each test, stub targets.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tenantry::app::dev_postgres::{Options, PrivatePostgres};
+use tenantry::app::server::{self, Server};
+use tenantry::config::{Config, Flags};
+use tenantry::participants::stub::Stub;
+use tenantry::proto::v1;
+use tenantry::proto::v1::feature_flags_client::FeatureFlagsClient;
+use tenantry::proto::v1::lifecycle_client::LifecycleClient;
+use tenantry::proto::v1::tenant_health_client::TenantHealthClient;
+use tenantry::proto::v1::tenant_registry_client::TenantRegistryClient;
+use tenantry::proto::v1::tiers_client::TiersClient;
+use tonic::transport::Channel;
+
+/// The URL of this run's PostgreSQL. Its server ends with the process.
+fn postgres() -> String {
+    static POSTGRES: OnceLock<(String, Mutex<PrivatePostgres>)> = OnceLock::new();
+    let (url, _) = POSTGRES.get_or_init(|| {
+        let mut options = Options::ephemeral();
+        options.settings.push(("max_connections".to_owned(), "400".to_owned()));
+        let postgres = PrivatePostgres::start(&options).expect("PostgreSQL starts");
+        (postgres.url(), Mutex::new(postgres))
+    });
+    url.clone()
+}
+
+/// The URL of a new, empty database.
+pub async fn empty_database() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let url = tokio::task::spawn_blocking(postgres).await.unwrap();
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("PostgreSQL answers");
+    let driving = tokio::spawn(connection);
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database is made");
+    drop(client);
+    driving.await.unwrap().unwrap();
+    let (server, _) = url.rsplit_once('/').expect("the URL names a database");
+    format!("{server}/{name}")
+}
+
+/// How a test's server is made.
+#[derive(Default)]
+pub struct Setup {
+    /// Stub targets by name, beside `postgres`.
+    pub stubs: Vec<(&'static str, Stub)>,
+    /// Settings laid over those of tests, by key as in the configuration file.
+    pub settings: Vec<(&'static str, String)>,
+    /// Without any target: tenants are ACTIVE at once.
+    pub no_targets: bool,
+}
+
+/// The configuration of a replica on a database.
+pub fn config(database_url: &str, setup: &Setup) -> Config {
+    let mut participants: Vec<String> =
+        if setup.no_targets { vec![] } else { vec!["postgres=postgres".to_owned()] };
+    participants.extend(setup.stubs.iter().map(|(name, stub)| format!("{name}={}", stub.endpoint())));
+    let mut flags = Flags::default();
+    for (key, value) in [
+        ("server.grpc_listen", "127.0.0.1:0"),
+        ("server.http_listen", "127.0.0.1:0"),
+        ("server.insecure_no_auth", "true"),
+        ("server.threads", "1"),
+        ("server.drain_timeout", "2s"),
+        ("cascade.lease", "1s"),
+        ("cascade.apply_deadline", "500ms"),
+        ("cascade.max_attempts", "4"),
+        ("database.url", database_url),
+    ] {
+        flags.values.insert(key, value.to_owned());
+    }
+    for (key, value) in &setup.settings {
+        flags.values.insert(key, value.clone());
+    }
+    let mut config = Config::load(&flags, |_| None).expect("the configuration is valid").config;
+    config.cascade.participants = participants
+        .iter()
+        .map(|pair| {
+            let (name, place) = pair.split_once('=').unwrap();
+            let place = match place {
+                "postgres" => tenantry::config::cascade::Participant::Postgres,
+                endpoint => tenantry::config::cascade::Participant::Remote(endpoint.to_owned()),
+            };
+            (name.to_owned(), place)
+        })
+        .collect();
+    config
+}
+
+/// A server under test, with a client of each of its services.
+pub struct Replica {
+    /// The server.
+    pub server: Server,
+    /// A connection to it.
+    pub channel: Channel,
+    /// Of `TenantRegistry`.
+    pub tenants: TenantRegistryClient<Channel>,
+    /// Of `Tiers`.
+    pub tiers: TiersClient<Channel>,
+    /// Of `FeatureFlags`.
+    pub flags: FeatureFlagsClient<Channel>,
+    /// Of `Lifecycle`.
+    pub lifecycle: LifecycleClient<Channel>,
+    /// Of `TenantHealth`.
+    pub health: TenantHealthClient<Channel>,
+    /// Where its data is.
+    pub database_url: String,
+}
+
+impl Replica {
+    /// A server on a database of its own, with the tiers of the `gcc` catalogue.
+    pub async fn start(setup: &Setup) -> Self {
+        let url = empty_database().await;
+        let mut replica = Self::on(&url, setup).await;
+        replica.seed_tiers().await;
+        replica
+    }
+
+    /// Another server on a database that there is.
+    pub async fn on(database_url: &str, setup: &Setup) -> Self {
+        logs();
+        let config = config(database_url, setup);
+        let database = server::prepare(&config, true).await.expect("the database is ready");
+        let server = Server::start(&config, database).await.expect("the server starts");
+        let mut revisions = server.registry.view.revisions();
+        while !server.registry.view.is_loaded() {
+            let _ = tokio::time::timeout(Duration::from_millis(20), revisions.changed()).await;
+        }
+        let channel = Channel::from_shared(format!("http://{}", server.grpc))
+            .unwrap()
+            .connect()
+            .await
+            .expect("it answers");
+        Self {
+            tenants: TenantRegistryClient::new(channel.clone()).max_decoding_message_size(64 << 20),
+            tiers: TiersClient::new(channel.clone()),
+            flags: FeatureFlagsClient::new(channel.clone()),
+            lifecycle: LifecycleClient::new(channel.clone()),
+            health: TenantHealthClient::new(channel.clone()),
+            channel,
+            server,
+            database_url: database_url.to_owned(),
+        }
+    }
+
+    async fn seed_tiers(&mut self) {
+        for (rank, tier_id) in ["silver", "gold", "platinum"].into_iter().enumerate() {
+            self.tiers
+                .create_tier(v1::CreateTierRequest { tier: Some(tier(tier_id, rank)), ..Default::default() })
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Makes a tenant of tier gold and waits until it is ACTIVE.
+    pub async fn tenant(&mut self, tenant_id: &str) -> v1::Tenant {
+        let made = self.create(tenant_id).await.expect("the tenant is made");
+        self.settled(&made.tenant_id).await
+    }
+
+    /// Asks for a tenant of tier gold.
+    pub async fn create(&mut self, tenant_id: &str) -> Result<v1::Tenant, tonic::Status> {
+        let tenant = Some(new_tenant(tenant_id));
+        let request = v1::CreateTenantRequest { tenant, ..Default::default() };
+        self.tenants.create_tenant(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Reads a tenant.
+    pub async fn get(&mut self, tenant_id: &str) -> v1::Tenant {
+        let request = v1::GetTenantRequest { tenant_id: tenant_id.to_owned() };
+        self.tenants.get_tenant(request).await.expect("the tenant is there").into_inner()
+    }
+
+    /// Waits until no operation of the tenant is open.
+    pub async fn settled(&mut self, tenant_id: &str) -> v1::Tenant {
+        for _ in 0..2_000 {
+            let tenant = self.get(tenant_id).await;
+            if tenant.operation_id.is_empty() {
+                return tenant;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the operation of {tenant_id} does not end: {:?}", self.get(tenant_id).await);
+    }
+
+    /// Stops the server in order.
+    pub async fn stop(self) {
+        drop((self.channel, self.tenants, self.tiers, self.flags, self.lifecycle, self.health));
+        self.server.stop(Duration::from_secs(2)).await;
+    }
+}
+
+/// Shows the server's log with a failed test; `TEST_LOG` sets its level.
+fn logs() {
+    let filter = std::env::var("TEST_LOG").unwrap_or_else(|_| "warn".to_owned());
+    // Another test was first.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+}
+
+/// A tier as a caller asks for it.
+pub fn tier(tier_id: &str, rank: usize) -> v1::Tier {
+    let limit = v1::Limit { bound: Some(v1::limit::Bound::Value(100)) };
+    v1::Tier {
+        tier_id: tier_id.to_owned(),
+        display_name: tier_id.to_owned(),
+        rank: i32::try_from(rank).unwrap(),
+        sla_target: 0.999,
+        support_level: "24/7".to_owned(),
+        limits: [("storage_gb".to_owned(), limit)].into(),
+        ..Default::default()
+    }
+}
+
+/// A tenant as a caller asks for it.
+pub fn new_tenant(tenant_id: &str) -> v1::Tenant {
+    v1::Tenant {
+        tenant_id: tenant_id.to_owned(),
+        display_name: "A tenant".to_owned(),
+        tier: "gold".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// The reason of an error, as machines read it.
+pub fn reason(status: &tonic::Status) -> String {
+    use tonic_types::StatusExt as _;
+    status
+        .get_details_error_info()
+        .map(|info| info.reason)
+        .unwrap_or_else(|| format!("no reason: {status:?}"))
+}
+
+/// The fields at fault, as machines read them.
+pub fn fields(status: &tonic::Status) -> Vec<String> {
+    use tonic_types::StatusExt as _;
+    let violations =
+        status.get_details_bad_request().map(|request| request.field_violations).unwrap_or_default();
+    violations.into_iter().map(|violation| violation.field).collect()
+}
+
+/// The program as built for this run.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_tenantry"))
+}
