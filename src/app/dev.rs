@@ -21,7 +21,7 @@ const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
 /// How long a stub takes for a change: about what the real systems do.
 const STUB_LATENCY: Duration = Duration::from_millis(20);
 /// How long the view may take to load before the catalogue goes in.
-const LOAD_MAX: Duration = Duration::from_secs(60);
+const LOAD_MAX: Duration = Duration::from_mins(1);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {

@@ -87,7 +87,7 @@ fn participants(
 async fn announce(database: Database, mut changes: watch::Receiver<Revision>, stop: CancellationToken) {
     loop {
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            told = changes.changed() => if told.is_err() { return },
             () = stop.cancelled() => return,
         }
         changes.borrow_and_update();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::server::{self, Server, StartError};
+use super::server::{self, Server};
 use crate::config::Config;
 
 /// Serves until SIGTERM or SIGINT.
@@ -22,7 +22,7 @@ pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
 
 /// Brings the schema up to this program's version.
 pub async fn migrate(config: &Config) -> Result<ExitCode, super::Error> {
-    server::prepare(config, true).await.map_err(StartError::from)?;
+    server::prepare(config, true).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -42,9 +42,9 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
                 () = driver.run() => {}
                 () = inner.stop.cancelled() => {}
             }
-            let mut driven = inner.driven();
-            if driven.get(&operation_id) == Some(&epoch) {
-                driven.remove(&operation_id);
+            let mut mine = inner.driven();
+            if mine.get(&operation_id) == Some(&epoch) {
+                mine.remove(&operation_id);
             }
         }
     };
@@ -266,7 +266,7 @@ fn log_result(attempt: &Attempt) {
     match &attempt.outcome {
         Outcome::Observed(state) => tracing::info!(target_system = target, state = %state, "read back"),
         Outcome::Retryable(error) => {
-            tracing::warn!(target_system = target, error, "failed, will be tried again")
+            tracing::warn!(target_system = target, error, "failed, will be tried again");
         }
         Outcome::Permanent(error) => tracing::error!(target_system = target, error, "refused for good"),
     }

@@ -176,10 +176,14 @@ impl Error {
             if !message.is_empty() {
                 message.push_str("; ");
             }
-            message.push_str(&format!("{}: {}", violation.field, violation.why));
+            message.push_str(&violation.field);
+            message.push_str(": ");
+            message.push_str(&violation.why);
         }
         if violations.len() > 3 {
-            message.push_str(&format!("; and {} more", violations.len() - 3));
+            message.push_str("; and ");
+            message.push_str(&(violations.len() - 3).to_string());
+            message.push_str(" more");
         }
         Self { violations, ..Self::new(reason, message) }
     }

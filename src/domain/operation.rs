@@ -132,7 +132,7 @@ impl Step {
 /// A change of a tenant's state, as stored: the serialised names are the columns' names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
-    /// Made by the server (UUIDv7).
+    /// Made by the server (`UUIDv7`).
     pub operation_id: OperationId,
     /// Which tenant.
     pub tenant_id: TenantId,
@@ -181,6 +181,7 @@ mod verb_name {
         }
     }
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // The shape that serde calls.
     pub(super) fn serialize<S: Serializer>(verb: &Verb, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(name(*verb))
     }

@@ -128,7 +128,7 @@ impl ResourceNames {
 pub struct Tenant {
     /// Chosen by the caller, immutable, never reused before purge.
     pub tenant_id: TenantId,
-    /// Made by the server (UUIDv7).
+    /// Made by the server (`UUIDv7`).
     pub uid: Uuid,
     /// What its owner may set.
     #[serde(flatten)]

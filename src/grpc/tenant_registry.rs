@@ -1,5 +1,6 @@
 //! The service `TenantRegistry`.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use tokio_stream::wrappers::ReceiverStream;
@@ -220,9 +221,9 @@ fn encode_watch(watch: &Watch) -> WatchTenantsResponse {
 
 fn encode_statistics(statistics: &Statistics) -> GetStatisticsResponse {
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let named = |(name, count): (&Box<str>, &u64)| {
-        let name = if name.is_empty() { UNSET } else { name };
-        (name.to_owned(), number(*count))
+    let named = |counts: &BTreeMap<Box<str>, u64>| {
+        let name = |name: &str| if name.is_empty() { UNSET.to_owned() } else { name.to_owned() };
+        counts.iter().map(|(of, count)| (name(of), number(*count))).collect()
     };
     GetStatisticsResponse {
         total: number(statistics.total),
@@ -232,8 +233,8 @@ fn encode_statistics(statistics: &Statistics) -> GetStatisticsResponse {
             .map(|(status, count)| (status.as_str().to_ascii_lowercase(), number(*count)))
             .collect(),
         by_tier: statistics.by_tier.iter().map(|(tier, count)| (tier.to_string(), number(*count))).collect(),
-        by_region: statistics.by_region.iter().map(named).collect(),
-        by_business_unit: statistics.by_business_unit.iter().map(named).collect(),
+        by_region: named(&statistics.by_region),
+        by_business_unit: named(&statistics.by_business_unit),
         average_health_score: (statistics.average_health * 10.0).round() / 10.0,
         open_operations: number(statistics.open_operations),
     }

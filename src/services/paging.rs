@@ -31,17 +31,25 @@ pub struct Page<T> {
     pub total: usize,
 }
 
-/// Cuts the asked page out of `items`, which are in `order` or, where `sorted` is false, yet to be sorted.
-/// `query` is everything but the page that makes the question: a token fits no other.
+/// A question whose answer is cut into pages.
+pub struct Query<'a> {
+    /// Everything but the page that makes the question: a token fits no other.
+    pub parts: &'a [&'a str],
+    /// The order of the answer.
+    pub order: &'a OrderBy,
+    /// Whether the items are in that order already.
+    pub sorted: bool,
+}
+
+/// Cuts the asked page out of `items`.
 pub fn page<T: Record>(
     snapshot: &Snapshot,
     request: &PageRequest,
-    query: &[&str],
-    order: &OrderBy,
+    query: &Query<'_>,
     mut items: Vec<T>,
-    sorted: bool,
 ) -> Result<Page<T>, Error> {
-    let fingerprint = fingerprint(query);
+    let Query { parts, order, sorted } = *query;
+    let fingerprint = fingerprint(parts);
     let sign = |bytes: &[u8]| sign(snapshot, bytes);
     let after = if request.token.is_empty() {
         None
@@ -122,7 +130,8 @@ pub fn page_by_key<T>(
     items: Vec<Keyed<T>>,
 ) -> Result<Page<T>, Error> {
     let order = OrderBy::parse(if newest_first { "key desc" } else { "" }, &BY_KEY).map_err(Error::bug)?;
-    let page = page(snapshot, request, query, &order, items, true)?;
+    let query = Query { parts: query, order: &order, sorted: true };
+    let page = page(snapshot, request, &query, items)?;
     Ok(Page {
         items: page.items.into_iter().map(|keyed| keyed.item).collect(),
         next_token: page.next_token,

@@ -105,7 +105,7 @@ impl Database {
     }
 }
 
-/// Verifies the server where the URL asks for it as strictly as the driver can say; `sslmode=disable` never gets here.
+/// For URLs that ask for encryption (`sslmode=prefer` or `require`): the server's certificate is always verified.
 fn tls() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
@@ -113,8 +113,8 @@ fn tls() -> rustls::ClientConfig {
         let _ = roots.add(certificate);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
-        .unwrap_or_else(|_| unreachable!("the provider supports the default versions"))
+    rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_or_else(
+        |_| unreachable!("the provider supports the default versions"),
+        |builder| builder.with_root_certificates(roots).with_no_client_auth(),
+    )
 }

@@ -269,7 +269,7 @@ impl Session {
             .collect();
         let mut commit = Box::pin(self.client.batch_execute("COMMIT"));
         // The first poll of each sends it; in this order, without waiting for an answer in between.
-        let begun = Sent::new(&mut begin).await;
+        let started = Sent::new(&mut begin).await;
         let locked = Sent::new(&mut lock).await;
         let mut sent = Vec::with_capacity(changes.len());
         for change in &mut changes {
@@ -277,7 +277,7 @@ impl Session {
         }
         let committed = Sent::new(&mut commit).await;
 
-        let mut failed = begun.answer().await.err();
+        let mut failed = started.answer().await.err();
         failed = failed.or(locked.answer().await.err());
         let mut outcomes = Vec::with_capacity(sent.len());
         for change in sent {

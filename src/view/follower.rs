@@ -149,10 +149,18 @@ async fn read(
     for event in &removals {
         next.take_removal(event);
     }
-    changed_tiers.into_iter().for_each(|tier| next.take_tier(tier));
-    changed_flags.into_iter().for_each(|flag| next.take_flag(flag));
-    defaults.into_iter().for_each(|default| next.take_tier_default(default));
-    overrides.into_iter().for_each(|own| next.take_override(own));
+    for tier in changed_tiers {
+        next.take_tier(tier);
+    }
+    for flag in changed_flags {
+        next.take_flag(flag);
+    }
+    for default in defaults {
+        next.take_tier_default(default);
+    }
+    for own in overrides {
+        next.take_override(own);
+    }
     for operation in changed_operations {
         delta.operations.push(operation.operation_id);
         next.take_operation(operation);
@@ -161,6 +169,8 @@ async fn read(
         delta.tenants = changed_tenants;
         delta.tenants.extend(reports.iter().map(|health| health.tenant_id.clone()));
     }
-    reports.into_iter().for_each(|health| next.take_health(health));
+    for health in reports {
+        next.take_health(health);
+    }
     Ok((next, delta))
 }

@@ -140,7 +140,7 @@ pub struct Snapshot {
     pub tiers: OrdMap<TierId, Arc<Tier>>,
     /// Every flag with its defaults and overrides, compiled.
     pub flags: CompiledFlags,
-    /// Every operation by id: by age, because ids are UUIDv7.
+    /// Every operation by id: by age, because ids are `UUIDv7`.
     pub operations: OrdMap<OperationId, Arc<Operation>>,
     statistics: OnceLock<Arc<Statistics>>,
 }

@@ -16,7 +16,8 @@ const FLOORS: &str = "
     grpc http
     services
     auth
-    view cascade metering audit
+    cascade
+    view metering audit
     store
     participants config
     domain

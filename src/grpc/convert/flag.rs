@@ -1,5 +1,7 @@
 //! Flags, what is set of them, and what a tenant sees.
 
+use std::collections::BTreeMap;
+
 use prost_types::FieldMask;
 
 use super::{Faults, decode_timestamp, etag, mask, timestamp, value};
@@ -108,8 +110,8 @@ fn decode(
     wanted: &dyn Fn(FlagField) -> bool,
 ) -> Option<NewFlag> {
     let key = faults.id("flag_key", FlagKey::parse(&message.flag_key));
-    let mut variants = std::collections::BTreeMap::new();
-    let wanted_variants = if wanted(FlagField::Variants) { message.variants } else { Default::default() };
+    let mut variants = BTreeMap::new();
+    let wanted_variants = if wanted(FlagField::Variants) { message.variants } else { BTreeMap::default() };
     for (name, variant) in wanted_variants {
         let Some(name) = faults.id("variants", VariantName::parse(&name)) else { continue };
         let decoded = value::decode(variant).map_err(ToOwned::to_owned);

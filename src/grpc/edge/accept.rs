@@ -134,7 +134,7 @@ pub(super) async fn accept(
 }
 
 /// Serves the connections that are dealt to this thread, until there are no more.
-pub(super) fn run_thread(mut dealt: mpsc::Receiver<Dealt>, service: Edge, drain: CancellationToken) {
+pub(super) fn run_thread(mut dealt: mpsc::Receiver<Dealt>, service: &Edge, drain: &CancellationToken) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

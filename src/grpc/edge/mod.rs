@@ -55,7 +55,7 @@ pub fn serve(
         let (service, drain) = (service.clone(), drain.clone());
         let thread = std::thread::Builder::new()
             .name(format!("serve-{number}"))
-            .spawn(move || accept::run_thread(dealt, service, drain));
+            .spawn(move || accept::run_thread(dealt, &service, &drain));
         match thread {
             Ok(handle) => threads.push((connections, handle)),
             Err(error) => tracing::error!(error = %error, "a serving thread could not be started"),

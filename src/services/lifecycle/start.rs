@@ -1,5 +1,5 @@
-//! Asking for a change of a tenant's state: suspend_tenant, activate_tenant, start_migration, finish_migration,
-//! archive_tenant, delete_tenant, undelete_tenant.
+//! Asking for a change of a tenant's state: `suspend_tenant`, `activate_tenant`, `start_migration`, `finish_migration`,
+//! `archive_tenant`, `delete_tenant`, `undelete_tenant`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,15 +22,21 @@ pub const BATCH_MAX: usize = 1_000;
 /// that one batch gathers while the other commits.
 const CONCURRENT_MAX: usize = 256;
 
+/// What the server makes of its own accord; the same however often it has to decide.
+#[derive(Clone, Copy)]
+struct Ids {
+    uid: Uuid,
+    operation_id: OperationId,
+}
+
 impl Registry {
     /// Makes a tenant. With target systems it starts as PROVISIONING, and an operation makes it ACTIVE; without any it
     /// is ACTIVE at once.
     pub async fn create_tenant(&self, new: NewTenant, command: &Command) -> Result<Shown, Error> {
-        let uid = Uuid::now_v7();
-        let operation_id = OperationId::from_uuid(Uuid::now_v7());
+        let ids = Ids { uid: Uuid::now_v7(), operation_id: OperationId::from_uuid(Uuid::now_v7()) };
         let shown = self
             .change(command, |snapshot, context| {
-                let (tenant, operation) = self.decide_create(snapshot, &new, uid, operation_id, context)?;
+                let (tenant, operation) = self.decide_create(snapshot, &new, ids, context)?;
                 let shown =
                     Shown { tier: snapshot.tiers.get(&tenant.profile.tier).cloned(), tenant, health: None };
                 let change =
@@ -50,8 +56,7 @@ impl Registry {
         &self,
         snapshot: &Snapshot,
         new: &NewTenant,
-        uid: Uuid,
-        operation_id: OperationId,
+        Ids { uid, operation_id }: Ids,
         context: &Context,
     ) -> Result<(Tenant, Option<Operation>), Error> {
         if snapshot.tenants.contains_key(&new.tenant_id) {

@@ -6,7 +6,7 @@ use crate::domain::error::{Error, invalid_filter, invalid_order};
 use crate::domain::filter::tenant::SCHEMA;
 use crate::domain::filter::{FieldId, FieldValue, Filter, OrderBy, Record as Row};
 use crate::domain::lifecycle::Status;
-use crate::services::paging::{Page, PageRequest, page};
+use crate::services::paging::{Page, PageRequest, Query, page};
 use crate::view::{Record, Snapshot};
 
 /// Which tenants, in which order.
@@ -59,8 +59,8 @@ impl ListTenants {
         // The map is in the order of ids already.
         let sorted = matches!(order.keys(), [key] if key.field == SCHEMA.unique && !key.descending);
         let deleted = if self.show_deleted { "with deleted" } else { "" };
-        let query = ["tenants", &self.filter, &self.order_by, deleted];
-        let page = page(snapshot, &self.page, &query, &order, rows, sorted)?;
+        let parts = ["tenants", &self.filter, &self.order_by, deleted];
+        let page = page(snapshot, &self.page, &Query { parts: &parts, order: &order, sorted }, rows)?;
         Ok(Page {
             items: page.items.into_iter().map(|row| row.0).collect(),
             next_token: page.next_token,

@@ -218,20 +218,19 @@ impl Watcher {
 
     async fn tell(&mut self, what: Watched, snapshot: &Arc<Snapshot>) -> Result<(), Gone> {
         let watch = Watch { what, revision: self.seen, snapshot: Arc::clone(snapshot) };
-        match self.told.send_timeout(Ok(watch), SLOW_READER_MAX).await {
-            Ok(()) => Ok(()),
-            Err(_) => {
-                let error = Error::new(
-                    Reason::SlowReader,
-                    "the stream was not read for 30 seconds; resume from the last revision received",
-                );
-                // It will find this behind what waits for it, if it ever reads on.
-                let told = self.told.clone();
-                tokio::spawn(async move {
-                    let _ = told.send_timeout(Err(error), SLOW_READER_MAX).await;
-                });
-                Err(Gone)
-            }
+        if let Ok(()) = self.told.send_timeout(Ok(watch), SLOW_READER_MAX).await {
+            Ok(())
+        } else {
+            let error = Error::new(
+                Reason::SlowReader,
+                "the stream was not read for 30 seconds; resume from the last revision received",
+            );
+            // It will find this behind what waits for it, if it ever reads on.
+            let told = self.told.clone();
+            tokio::spawn(async move {
+                let _ = told.send_timeout(Err(error), SLOW_READER_MAX).await;
+            });
+            Err(Gone)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What the tests stand on: one PostgreSQL for the whole run, a database and a server for each test, stub targets.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tenantry::app::dev_postgres::{Options, PrivatePostgres};
@@ -30,7 +30,7 @@ fn postgres() -> String {
 }
 
 /// The URL of a new, empty database.
-pub async fn empty_database() -> String {
+pub(crate) async fn empty_database() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let url = tokio::task::spawn_blocking(postgres).await.unwrap();
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -46,7 +46,7 @@ pub async fn empty_database() -> String {
 
 /// How a test's server is made.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Stub targets by name, beside `postgres`.
     pub stubs: Vec<(&'static str, Stub)>,
     /// Settings laid over those of tests, by key as in the configuration file.
@@ -56,7 +56,7 @@ pub struct Setup {
 }
 
 /// The configuration of a replica on a database.
-pub fn config(database_url: &str, setup: &Setup) -> Config {
+pub(crate) fn config(database_url: &str, setup: &Setup) -> Config {
     let mut participants: Vec<String> =
         if setup.no_targets { vec![] } else { vec!["postgres=postgres".to_owned()] };
     participants.extend(setup.stubs.iter().map(|(name, stub)| format!("{name}={}", stub.endpoint())));
@@ -93,7 +93,7 @@ pub fn config(database_url: &str, setup: &Setup) -> Config {
 }
 
 /// A server under test, with a client of each of its services.
-pub struct Replica {
+pub(crate) struct Replica {
     /// The server.
     pub server: Server,
     /// A connection to it.
@@ -114,7 +114,7 @@ pub struct Replica {
 
 impl Replica {
     /// A server on a database of its own, with the tiers of the `gcc` catalogue.
-    pub async fn start(setup: &Setup) -> Self {
+    pub(crate) async fn start(setup: &Setup) -> Self {
         let url = empty_database().await;
         let mut replica = Self::on(&url, setup).await;
         replica.seed_tiers().await;
@@ -122,7 +122,7 @@ impl Replica {
     }
 
     /// Another server on a database that there is.
-    pub async fn on(database_url: &str, setup: &Setup) -> Self {
+    pub(crate) async fn on(database_url: &str, setup: &Setup) -> Self {
         logs();
         let config = config(database_url, setup);
         let database = server::prepare(&config, true).await.expect("the database is ready");
@@ -158,26 +158,26 @@ impl Replica {
     }
 
     /// Makes a tenant of tier gold and waits until it is ACTIVE.
-    pub async fn tenant(&mut self, tenant_id: &str) -> v1::Tenant {
+    pub(crate) async fn tenant(&mut self, tenant_id: &str) -> v1::Tenant {
         let made = self.create(tenant_id).await.expect("the tenant is made");
         self.settled(&made.tenant_id).await
     }
 
     /// Asks for a tenant of tier gold.
-    pub async fn create(&mut self, tenant_id: &str) -> Result<v1::Tenant, tonic::Status> {
+    pub(crate) async fn create(&mut self, tenant_id: &str) -> Result<v1::Tenant, tonic::Status> {
         let tenant = Some(new_tenant(tenant_id));
         let request = v1::CreateTenantRequest { tenant, ..Default::default() };
         self.tenants.create_tenant(request).await.map(tonic::Response::into_inner)
     }
 
     /// Reads a tenant.
-    pub async fn get(&mut self, tenant_id: &str) -> v1::Tenant {
+    pub(crate) async fn get(&mut self, tenant_id: &str) -> v1::Tenant {
         let request = v1::GetTenantRequest { tenant_id: tenant_id.to_owned() };
         self.tenants.get_tenant(request).await.expect("the tenant is there").into_inner()
     }
 
     /// Waits until no operation of the tenant is open.
-    pub async fn settled(&mut self, tenant_id: &str) -> v1::Tenant {
+    pub(crate) async fn settled(&mut self, tenant_id: &str) -> v1::Tenant {
         for _ in 0..2_000 {
             let tenant = self.get(tenant_id).await;
             if tenant.operation_id.is_empty() {
@@ -189,7 +189,7 @@ impl Replica {
     }
 
     /// Stops the server in order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop((self.channel, self.tenants, self.tiers, self.flags, self.lifecycle, self.health));
         self.server.stop(Duration::from_secs(2)).await;
     }
@@ -203,7 +203,7 @@ fn logs() {
 }
 
 /// A tier as a caller asks for it.
-pub fn tier(tier_id: &str, rank: usize) -> v1::Tier {
+pub(crate) fn tier(tier_id: &str, rank: usize) -> v1::Tier {
     let limit = v1::Limit { bound: Some(v1::limit::Bound::Value(100)) };
     v1::Tier {
         tier_id: tier_id.to_owned(),
@@ -217,7 +217,7 @@ pub fn tier(tier_id: &str, rank: usize) -> v1::Tier {
 }
 
 /// A tenant as a caller asks for it.
-pub fn new_tenant(tenant_id: &str) -> v1::Tenant {
+pub(crate) fn new_tenant(tenant_id: &str) -> v1::Tenant {
     v1::Tenant {
         tenant_id: tenant_id.to_owned(),
         display_name: "A tenant".to_owned(),
@@ -227,16 +227,13 @@ pub fn new_tenant(tenant_id: &str) -> v1::Tenant {
 }
 
 /// The reason of an error, as machines read it.
-pub fn reason(status: &tonic::Status) -> String {
+pub(crate) fn reason(status: &tonic::Status) -> String {
     use tonic_types::StatusExt as _;
-    status
-        .get_details_error_info()
-        .map(|info| info.reason)
-        .unwrap_or_else(|| format!("no reason: {status:?}"))
+    status.get_details_error_info().map_or_else(|| format!("no reason: {status:?}"), |info| info.reason)
 }
 
 /// The fields at fault, as machines read them.
-pub fn fields(status: &tonic::Status) -> Vec<String> {
+pub(crate) fn fields(status: &tonic::Status) -> Vec<String> {
     use tonic_types::StatusExt as _;
     let violations =
         status.get_details_bad_request().map(|request| request.field_violations).unwrap_or_default();
@@ -244,6 +241,6 @@ pub fn fields(status: &tonic::Status) -> Vec<String> {
 }
 
 /// The program as built for this run.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_tenantry"))
 }
