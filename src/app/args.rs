@@ -3,18 +3,22 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::cli;
 use crate::config::{Sections, Settings};
 
 /// The control plane for multi-tenant platforms.
 #[derive(Debug, Parser)]
-#[command(name = "tenantry", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "tenantry", version, propagate_version = true, max_term_width = 110, after_help = cli::EXIT_CODES)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Where the client commands go, and what they print.
+    #[command(flatten)]
+    pub connection: cli::Connection,
 }
 
-/// Every command. The client commands join by a variant `Client(cli::Command)` under `#[command(flatten)]`.
+/// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the registry on an existing PostgreSQL database.
@@ -26,20 +30,15 @@ pub enum Command {
     /// Print the effective configuration, secrets masked, with the source of each value.
     Config(Settings<AllSections>),
     /// Play the tour against a running server and check every answer.
-    Demo(Demo),
+    Demo,
+    /// A client command against a running server.
+    #[command(flatten)]
+    Client(cli::Command),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: Shell,
     },
-}
-
-/// Arguments of `tenantry demo`.
-#[derive(Debug, clap::Args)]
-pub struct Demo {
-    /// The server to play against.
-    #[arg(long, value_name = "URL", env = "TENANTRY_SERVER", default_value = "http://127.0.0.1:50051")]
-    pub server: String,
 }
 
 /// `serve` takes everything but the development settings.

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::args::{Args, Command};
+use crate::cli;
 use crate::config::{self, Config, Flags, process_environment};
 use crate::domain;
 
@@ -44,15 +45,16 @@ pub enum Error {
 /// Runs the program; answers its exit code.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    run(args.command).unwrap_or_else(|error| {
+    run(args).unwrap_or_else(|error| {
         // Nothing can be done about a standard error that is gone.
         let _ = writeln!(anstream::stderr(), "tenantry: {error}");
         ExitCode::FAILURE
     })
 }
 
-fn run(command: Command) -> Result<ExitCode, Error> {
-    match command {
+fn run(args: Args) -> Result<ExitCode, Error> {
+    let connection = args.connection;
+    match args.command {
         Command::Serve(settings) => {
             with_config(&settings.flags, |config| async move { serve::serve(&config).await })
         }
@@ -64,7 +66,8 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             config_command::run(&settings.flags, &mut anstream::stdout())??;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Demo(_) => Err(Error::Failed("not here yet".to_owned())),
+        Command::Demo => Ok(cli::play_demo(&connection)),
+        Command::Client(command) => Ok(cli::run(command, &connection)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "tenantry", &mut io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -1,1 +1,124 @@
-//! The command line: a client of the public API.
+//! The command line: a client of the public API, nothing private.
+//!
+//! Requests and answers are the API's own messages in their JSON form, found by name in the descriptors. What a script
+//! reads with `-o json` is therefore exactly what the API says.
+
+mod client;
+pub mod demo;
+mod exit;
+mod flag;
+mod health;
+mod operation;
+mod output;
+mod progress;
+mod tenant;
+mod tier;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+pub use self::client::Client;
+pub use self::exit::Failure;
+pub use self::output::Format;
+
+/// Exit codes, for `--help`.
+pub const EXIT_CODES: &str = "Exit codes: 0 done · 1 internal error · 2 invalid arguments · 3 not found · 4 conflict or \
+     illegal state · 5 not allowed · 6 server not reached in time · 7 the operation did not succeed";
+
+/// What every client command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Connection {
+    /// The server.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TENANTRY_SERVER",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    pub server: String,
+    /// What to print: a table for people, or JSON or YAML for scripts.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Longest time a call may take, in seconds.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
+    pub timeout: u64,
+    /// A UUID that makes the change safe to repeat for 24 hours.
+    #[arg(long, global = true, value_name = "UUID")]
+    pub request_id: Option<String>,
+}
+
+/// Every client command.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Make, read, change and move tenants.
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Make, read and change tiers; import a catalogue.
+    #[command(subcommand)]
+    Tier(tier::Command),
+    /// Make, change and evaluate feature flags.
+    #[command(subcommand)]
+    Flag(flag::Command),
+    /// Follow changes of tenants' states.
+    #[command(subcommand)]
+    Operation(operation::Command),
+    /// Report and read tenants' health.
+    #[command(subcommand)]
+    Health(health::Command),
+    /// Count tenants by status, tier, region and business unit.
+    Stats,
+}
+
+/// Plays the demo against a server, to its exit code.
+pub fn play_demo(connection: &Connection) -> ExitCode {
+    exit::finish(with_client(connection, async |client| demo::run(&client, &mut output::stdout()).await))
+}
+
+fn with_client(
+    connection: &Connection,
+    command: impl AsyncFnOnce(Client) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = Client::connect(&connection.server, Duration::from_secs(connection.timeout)).await?;
+        command(client).await
+    })
+}
+
+/// Runs a client command to its exit code.
+pub fn run(command: Command, connection: &Connection) -> ExitCode {
+    exit::finish(with_client(connection, async |client| {
+        let context = Context { client, connection };
+        match command {
+            Command::Tenant(command) => tenant::run(command, &context).await,
+            Command::Tier(command) => tier::run(command, &context).await,
+            Command::Flag(command) => flag::run(command, &context).await,
+            Command::Operation(command) => operation::run(command, &context).await,
+            Command::Health(command) => health::run(command, &context).await,
+            Command::Stats => health::stats(&context).await,
+        }
+    }))
+}
+
+/// What a command runs with.
+pub(crate) struct Context<'a> {
+    client: Client,
+    connection: &'a Connection,
+}
+
+impl Context<'_> {
+    /// Calls a changing method, with the request id where one was given.
+    async fn change(
+        &self,
+        method: &str,
+        mut request: serde_json::Value,
+    ) -> Result<serde_json::Value, Failure> {
+        if let Some(request_id) = &self.connection.request_id {
+            request["requestId"] = request_id.as_str().into();
+        }
+        self.client.call(method, request).await
+    }
+}

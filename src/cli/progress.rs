@@ -1,0 +1,124 @@
+//! What becomes of an operation, target by target, while it happens.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::exit::Failure;
+use super::output::{enum_name, stdout, text};
+
+/// Watches an operation to its end and shows each target's way; answers the operation as it ended. With `quiet`
+/// nothing is shown: a script reads the end.
+pub(super) async fn follow(client: &Client, operation_id: &str, quiet: bool) -> Result<Value, Failure> {
+    let mut watch = client.watch("Lifecycle/WatchOperation", json!({ "operationId": operation_id })).await?;
+    let mut shown = Shown::new(quiet);
+    let mut last = Value::Null;
+    while let Some(operation) = watch.next().await? {
+        shown.update(&operation)?;
+        let waits = enum_name(operation["state"].as_str().unwrap_or_default()) == "NEEDS_OPERATOR";
+        last = operation;
+        if waits {
+            // Nothing moves until somebody does something.
+            break;
+        }
+    }
+    shown.end();
+    Ok(last)
+}
+
+/// Says how an operation ended; anything but success is a failure.
+pub(super) fn verdict(operation: &Value) -> Result<(), Failure> {
+    let state = enum_name(operation["state"].as_str().unwrap_or_default());
+    if state == "SUCCEEDED" {
+        return Ok(());
+    }
+    let why = operation["error"].as_str().unwrap_or_default();
+    let id = text(&operation["operationId"]);
+    Err(Failure::unsuccessful(format!(
+        "operation {id} is {state}{}{why}",
+        if why.is_empty() { "" } else { ": " }
+    )))
+}
+
+enum Shown {
+    Nothing,
+    /// A line for each target that changes in place.
+    Bars(MultiProgress, BTreeMap<String, ProgressBar>),
+    /// A line for each change.
+    Lines(BTreeMap<String, String>),
+}
+
+impl Shown {
+    fn new(quiet: bool) -> Self {
+        if quiet {
+            Self::Nothing
+        } else if std::io::stdout().is_terminal() {
+            Self::Bars(MultiProgress::new(), BTreeMap::new())
+        } else {
+            Self::Lines(BTreeMap::new())
+        }
+    }
+
+    fn update(&mut self, operation: &Value) -> Result<(), Failure> {
+        let none = Vec::new();
+        for step in operation["targets"].as_array().unwrap_or(&none) {
+            let target = text(&step["target"]);
+            let line = line(step);
+            match self {
+                Self::Nothing => {}
+                Self::Bars(all, bars) => {
+                    let bar = bars.entry(target.clone()).or_insert_with(|| {
+                        let bar = all.add(ProgressBar::new_spinner().with_prefix(format!("{target:14}")));
+                        bar.set_style(ProgressStyle::default_spinner());
+                        if let Ok(style) = ProgressStyle::with_template("  {spinner} {prefix} {msg}") {
+                            bar.set_style(style);
+                        }
+                        bar.enable_steady_tick(std::time::Duration::from_millis(100));
+                        bar
+                    });
+                    if step["state"] == "TARGET_STATE_VERIFIED" {
+                        bar.finish_with_message(line);
+                    } else {
+                        bar.set_message(line);
+                    }
+                }
+                Self::Lines(seen) => {
+                    if seen.get(&target) != Some(&line) {
+                        writeln!(stdout(), "  {target:14} {line}")?;
+                        seen.insert(target, line);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) {
+        if let Self::Bars(_, bars) = self {
+            for bar in bars.values() {
+                bar.abandon();
+            }
+        }
+    }
+}
+
+fn line(step: &Value) -> String {
+    let state = enum_name(step["state"].as_str().unwrap_or("PENDING"));
+    let desired = text(&step["desired"]);
+    let attempts = step["attempts"].as_u64().unwrap_or_default();
+    let mut line = match state {
+        "VERIFIED" => format!("{desired}, read back"),
+        "PENDING" => format!("→ {desired}"),
+        other => format!("→ {desired}: {other}"),
+    };
+    if attempts > 1 {
+        line.push_str(&format!(" after {attempts} attempts"));
+    }
+    if let Some(error) = step["lastError"].as_str() {
+        line.push_str(&format!(" ({error})"));
+    }
+    line
+}
