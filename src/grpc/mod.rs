@@ -1,1 +1,3 @@
 //! gRPC: the edge, the handlers, the conversions.
+
+pub mod edge;
