@@ -1,1 +1,3 @@
 //! The composition root: commands, wiring, shutdown.
+
+pub mod telemetry;
