@@ -13,7 +13,9 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use self::json::JsonLines;
 
@@ -50,7 +52,9 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter does not parse.
-    #[error("The log filter `{0}` is not valid: use a level, or levels by module as in `info,tenantry::cascade=debug`.")]
+    #[error(
+        "The log filter `{0}` is not valid: use a level, or levels by module as in `info,tenantry::cascade=debug`."
+    )]
     Filter(String),
     /// The collector's address cannot be used.
     #[error("Traces cannot be sent to `{endpoint}`: it must be an http:// address of an OTLP collector.")]
@@ -98,7 +102,8 @@ impl Drop for Guard {
 /// # Errors
 /// See [`Error`].
 pub fn start(options: &Options) -> Result<Guard, Error> {
-    let filter = EnvFilter::try_new(&options.filter).map_err(|_cause| Error::Filter(options.filter.clone()))?;
+    let filter =
+        EnvFilter::try_new(&options.filter).map_err(|_cause| Error::Filter(options.filter.clone()))?;
     let is_pretty = match options.format {
         Format::Auto => io::stderr().is_terminal(),
         Format::Pretty => true,

@@ -1,1 +1,5 @@
 //! The one integration binary.
+// A test may block its thread and read its environment.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod edge;

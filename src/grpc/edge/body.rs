@@ -68,18 +68,17 @@ impl AnswerBody {
     }
 
     fn interrupted(&mut self, cx: &mut Context<'_>) -> Option<Refusal> {
-        if self.until.is_none() && self.drain.is_none() {
+        if self.until.is_none() && self.drain.is_none() && self.interrupts.is_none() {
             return None;
         }
         let interrupts = self.interrupts.get_or_insert_with(|| Interrupts {
             deadline: self.until.map(|until| Box::pin(sleep_until(until))),
             drain: self.drain.take().map(|drain| Box::pin(drain.cancelled_owned())),
         });
-        let is_ready =
-            |future: Option<&mut Pin<Box<Sleep>>>, cx: &mut Context<'_>| match future {
-                Some(future) => future.as_mut().poll(cx).is_ready(),
-                None => false,
-            };
+        let is_ready = |future: Option<&mut Pin<Box<Sleep>>>, cx: &mut Context<'_>| match future {
+            Some(future) => future.as_mut().poll(cx).is_ready(),
+            None => false,
+        };
         if is_ready(interrupts.deadline.as_mut(), cx) {
             return Some(DEADLINE_EXCEEDED);
         }

@@ -60,7 +60,11 @@ impl Early {
 }
 
 /// Serves one connection until it ends. Told to drain, it sends GOAWAY and ends with its last call.
-pub(super) async fn serve_connection<S>(stream: TcpStream, shared: Arc<Shared>, service: S) -> Result<(), Early>
+pub(super) async fn serve_connection<S>(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    service: S,
+) -> Result<(), Early>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,

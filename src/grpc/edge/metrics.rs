@@ -99,7 +99,8 @@ impl Served {
 
     pub(super) fn ended(&self, code: Code, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
-        let Some(slot) = usize::try_from(i32::from(code)).ok().and_then(|index| self.by_code.get(index)) else {
+        let Some(slot) = usize::try_from(i32::from(code)).ok().and_then(|index| self.by_code.get(index))
+        else {
             return;
         };
         let counter = slot.get_or_init(|| {

@@ -92,14 +92,18 @@ mod tests {
     fn a_status_of_ours_passes_untouched() {
         let ours = MESSAGE_TOO_LARGE.status();
         let passed = normalised(&ours, Place::Headers);
-        assert_eq!((passed.code(), passed.message(), passed.details()), (ours.code(), ours.message(), ours.details()));
+        assert_eq!(
+            (passed.code(), passed.message(), passed.details()),
+            (ours.code(), ours.message(), ours.details())
+        );
     }
 
     #[test]
     fn library_text_never_passes() {
         for number in 1..17 {
             for place in [Place::Headers, Place::Trailers] {
-                let status = normalised(&Status::new(Code::from_i32(number), "tokio-1.2/src/secret.rs"), place);
+                let status =
+                    normalised(&Status::new(Code::from_i32(number), "tokio-1.2/src/secret.rs"), place);
                 assert!(!status.message().contains("secret"), "{status:?}");
                 assert!(status.get_details_error_info().is_some(), "{status:?}");
             }

@@ -104,8 +104,7 @@ fn span_of<B>(served: &Served, request: &Request<B>, id: &RequestId) -> Span {
 /// A place and a deadline, or a refusal.
 fn admit<B>(shared: &Shared, call: &mut Call, request: &Request<B>) -> Result<Option<Instant>, Refusal> {
     let method = &call.served.method;
-    let bound =
-        method.shape.is_unary().then(|| method.deadline.unwrap_or(shared.limits.unary_deadline));
+    let bound = method.shape.is_unary().then(|| method.deadline.unwrap_or(shared.limits.unary_deadline));
     let until = allowed(request.headers(), bound)?.map(|allowed| Instant::now() + allowed);
     if !method.is_probe() {
         let calls = if method.shape.is_unary() { &shared.unary } else { &shared.streams };
@@ -115,7 +114,12 @@ fn admit<B>(shared: &Shared, call: &mut Call, request: &Request<B>) -> Result<Op
     Ok(until)
 }
 
-fn prepare(limits: &Limits, call: &Call, request: Request<Incoming>, until: Option<Instant>) -> Request<Body> {
+fn prepare(
+    limits: &Limits,
+    call: &Call,
+    request: Request<Incoming>,
+    until: Option<Instant>,
+) -> Request<Body> {
     let compression =
         request.headers().get(GRPC_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
     let rule = Rule {

@@ -111,7 +111,10 @@ mod tests {
     fn a_trace_gives_its_id_and_a_broken_one_does_not() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(id_of(TRACEPARENT, &format!("00-{trace}-00f067aa0ba902b7-01")).as_str(), trace);
-        assert_ne!(id_of(TRACEPARENT, "00-00000000000000000000000000000000-00f067aa0ba902b7-01").as_str(), "0".repeat(32));
+        assert_ne!(
+            id_of(TRACEPARENT, "00-00000000000000000000000000000000-00f067aa0ba902b7-01").as_str(),
+            "0".repeat(32)
+        );
         assert_eq!(trace_id("nonsense"), None);
     }
 }

@@ -104,7 +104,9 @@ impl Refusal {
             Code::OutOfRange => refusal(code, "OUT_OF_RANGE", "The request asks for more than there is."),
             Code::Unimplemented => METHOD_UNKNOWN,
             Code::Unavailable => refusal(code, "UNAVAILABLE", "The service is not available; try again."),
-            Code::Unauthenticated => refusal(code, "UNAUTHENTICATED", "The call carries no valid credentials."),
+            Code::Unauthenticated => {
+                refusal(code, "UNAUTHENTICATED", "The call carries no valid credentials.")
+            }
         }
     }
 
