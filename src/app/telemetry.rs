@@ -13,8 +13,12 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
+use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, FilterFn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use self::json::JsonLines;
@@ -40,7 +44,8 @@ pub enum Format {
 pub struct Options {
     /// The form of log lines, which go to standard error.
     pub format: Format,
-    /// What is logged, in the `tracing` filter syntax: `info,tenantry::cascade=debug`.
+    /// Which events are logged, in the `tracing` filter syntax: `info,tenantry::cascade=debug`. Spans at `info` and
+    /// above always name the lines within them and are always traced.
     pub filter: String,
     /// Where traces go by OTLP over gRPC (`http://host:4317`); `None` sends none.
     pub otlp_endpoint: Option<String>,
@@ -119,17 +124,24 @@ pub fn start(options: &Options) -> Result<Guard, Error> {
         Some(endpoint) => Some(provider(endpoint, options.sample_ratio)?),
         None => None,
     };
+    // Filters of their own: a quiet log must not mean no traces, nor lines that do not say which call they belong to.
+    let lines = lines.with_filter(spans().or(filter));
     let traces = provider.as_ref().map(|provider| {
-        tracing_opentelemetry::layer::<tracing_subscriber::layer::Layered<EnvFilter, Registry>>()
-            .with_tracer(provider.tracer(SERVICE))
+        tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE)).with_filter(LevelFilter::INFO)
     });
     tracing_subscriber::registry()
-        .with(filter)
         .with(traces)
         .with(lines)
         .try_init()
         .map_err(|_cause| Error::AlreadyStarted)?;
     Ok(Guard { provider })
+}
+
+/// Lets every span pass that is not made for debugging.
+fn spans() -> FilterFn {
+    let is_plain: fn(&Metadata<'_>) -> bool =
+        |metadata| metadata.is_span() && *metadata.level() <= Level::INFO;
+    FilterFn::new(is_plain).with_max_level_hint(LevelFilter::INFO)
 }
 
 fn provider(endpoint: &str, sample_ratio: f64) -> Result<SdkTracerProvider, Error> {

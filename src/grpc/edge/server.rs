@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    io,
+    io, iter,
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -126,8 +126,9 @@ where
         };
         runtime.spawn(acceptor.run(listener));
     }
-    for (index, (runtime, serving, end)) in threads.into_iter().enumerate() {
-        let (shared, service) = (Arc::clone(&shared), service.clone());
+    let services = iter::repeat_n(service, threads.len());
+    for (index, ((runtime, serving, end), service)) in threads.into_iter().zip(services).enumerate() {
+        let shared = Arc::clone(&shared);
         thread::Builder::new().name(format!("serve-{index}")).spawn(move || {
             // Nobody waits for the end: then nobody wants to know.
             let _ = end.send(run_thread(runtime, serving, &shared, &service));

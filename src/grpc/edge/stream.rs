@@ -18,13 +18,13 @@ use tokio::{
 #[derive(Debug)]
 pub(super) struct Replayed<const N: usize> {
     head: [u8; N],
-    replayed: usize,
+    position: usize,
     stream: TcpStream,
 }
 
 impl<const N: usize> Replayed<N> {
     pub(super) fn new(head: [u8; N], stream: TcpStream) -> Self {
-        Self { head, replayed: 0, stream }
+        Self { head, position: 0, stream }
     }
 }
 
@@ -34,10 +34,10 @@ impl<const N: usize> AsyncRead for Replayed<N> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.replayed < N {
-            let count = buffer.remaining().min(N - self.replayed);
-            buffer.put_slice(&self.head[self.replayed..self.replayed + count]);
-            self.replayed += count;
+        if self.position < N {
+            let count = buffer.remaining().min(N - self.position);
+            buffer.put_slice(&self.head[self.position..self.position + count]);
+            self.position += count;
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)

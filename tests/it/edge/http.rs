@@ -26,9 +26,12 @@ fn start(limits: Limits, drain: &CancellationToken) -> (Server, Arc<AtomicBool>)
     let asked = Arc::clone(&is_up);
     let database = Check {
         name: "database",
-        ask: Arc::new(move || match asked.load(Ordering::Relaxed) {
-            true => Readiness::Ready("primary".to_owned()),
-            false => Readiness::NotReady("no answer for 5 s".to_owned()),
+        ask: Arc::new(move || {
+            if asked.load(Ordering::Relaxed) {
+                Readiness::Ready("primary".to_owned())
+            } else {
+                Readiness::NotReady("no answer for 5 s".to_owned())
+            }
         }),
     };
     let view = Check { name: "view", ask: Arc::new(|| Readiness::Degraded("from the disk copy".to_owned())) };

@@ -5,5 +5,5 @@ mod connections;
 mod drain;
 mod http;
 mod refusals;
-mod served;
-mod wire;
+pub(crate) mod served;
+pub(crate) mod wire;

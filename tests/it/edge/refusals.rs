@@ -39,6 +39,9 @@ fn assert_ours(case: &str, answer: &Answer, code: Code, reason: &str) {
     assert!(id.is_some(), "{case}: no request id");
 }
 
+/// Name, headers, body; code, reason.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Vec<u8>, Code, &'a str);
+
 #[tokio::test]
 async fn a_faulty_body_is_named_for_what_it_is() {
     let limits = Limits { message_bytes_max: 64 << 10, ..few_threads() };
@@ -49,7 +52,7 @@ async fn a_faulty_body_is_named_for_what_it_is() {
     let deep = framed(0, &[0x0b; 10_000]);
     let big = framed(0, &vec![0; 70_000]);
     let bomb = framed(1, &gzipped(&vec![0; 1 << 20]));
-    let cases: Vec<(&str, &[(&str, &str)], Vec<u8>, Code, &str)> = vec![
+    let cases: Vec<Case> = vec![
         (
             "random bytes",
             &[],

@@ -16,16 +16,16 @@ use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Rout
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What a test leans on.
-pub(super) struct Served {
-    pub(super) address: SocketAddr,
-    pub(super) drain: CancellationToken,
-    pub(super) registry: Registry,
-    pub(super) health: health::Health,
-    pub(super) server: Server,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) drain: CancellationToken,
+    pub(crate) registry: Registry,
+    pub(crate) health: health::Health,
+    pub(crate) server: Server,
 }
 
 impl Served {
-    pub(super) async fn with(limits: Limits) -> Self {
+    pub(crate) async fn with(limits: Limits) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
@@ -44,22 +44,22 @@ impl Served {
         Self { address: server.local_addr(), drain, registry, health, server }
     }
 
-    pub(super) async fn usual() -> Self {
+    pub(crate) async fn usual() -> Self {
         Self::with(few_threads()).await
     }
 
-    pub(super) async fn channel(&self) -> tonic::transport::Channel {
+    pub(crate) async fn channel(&self) -> tonic::transport::Channel {
         tonic::transport::Endpoint::new(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
-    pub(super) fn metrics_text(&self) -> String {
+    pub(crate) fn metrics_text(&self) -> String {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 }
 
-pub(super) fn few_threads() -> Limits {
+pub(crate) fn few_threads() -> Limits {
     Limits { threads: 2, drain_timeout: Duration::from_secs(5), ..Limits::default() }
 }
 

@@ -11,41 +11,41 @@ use tokio::net::TcpStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-pub(super) const GET: &str = "/tenantry.v1.TenantHealth/GetTenantHealth";
-pub(super) const REPORT: &str = "/tenantry.v1.TenantHealth/ReportSignals";
+pub(crate) const GET: &str = "/tenantry.v1.TenantHealth/GetTenantHealth";
+pub(crate) const REPORT: &str = "/tenantry.v1.TenantHealth/ReportSignals";
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) http: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-    pub(super) trailers: HeaderMap,
+pub(crate) struct Answer {
+    pub(crate) http: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: HeaderMap,
 }
 
 impl Answer {
-    pub(super) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         Status::from_header_map(&self.trailers).or_else(|| Status::from_header_map(&self.headers)).unwrap()
     }
 
-    pub(super) fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         self.status().code()
     }
 
-    pub(super) fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         self.status().get_details_error_info().unwrap().reason
     }
 }
 
 /// Opens a connection whose client part runs beside the test.
-pub(super) async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
-pub(super) fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
+pub(crate) fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::post(format!("http://edge{path}")).body(()).unwrap();
     request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
     for (name, value) in headers {
@@ -56,7 +56,7 @@ pub(super) fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
 }
 
 /// Sends one request with this body on the connection and reads everything.
-pub(super) async fn send(
+pub(crate) async fn send(
     client: &SendRequest<Bytes>,
     request: Request<()>,
     body: Vec<u8>,
@@ -76,23 +76,23 @@ pub(super) async fn send(
 }
 
 /// One call on a connection of its own.
-pub(super) async fn call(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+pub(crate) async fn call(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
     send(&connect(address).await, request(path, headers), body).await.unwrap()
 }
 
 /// A message with its five bytes of framing.
-pub(super) fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
     let mut framed = vec![flag];
     framed.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
     framed.extend_from_slice(message);
     framed
 }
 
-pub(super) fn of_tenant(tenant_id: &str) -> Vec<u8> {
+pub(crate) fn of_tenant(tenant_id: &str) -> Vec<u8> {
     framed(0, &GetTenantHealthRequest { tenant_id: tenant_id.to_owned() }.encode_to_vec())
 }
 
-pub(super) fn gzipped(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
