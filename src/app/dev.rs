@@ -43,7 +43,7 @@ async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode
     seed(&server.registry, config.dev.seed_catalogue).await?;
     greet(&server, postgres)?;
     let exit = stop_signal().await;
-    server.stop(config.server.drain_timeout).await;
+    server.stop().await;
     stubs.iter().for_each(Stub::stop);
     exit?;
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use self::args::{Args, Command};
 use crate::cli;
+use crate::config::telemetry::LogFormat;
 use crate::config::{self, Config, Flags, process_environment};
 use crate::domain;
 
@@ -28,6 +29,9 @@ pub enum Error {
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] server::StartError),
+    /// Logs and traces.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
     /// The private PostgreSQL.
     #[error(transparent)]
     Postgres(#[from] dev_postgres::Error),
@@ -83,9 +87,22 @@ where
     let config = Config::load(flags, process_environment)?.config;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let telemetry = telemetry::start(&config.telemetry)?;
+        let telemetry = telemetry::start(&telemetry_options(&config.telemetry))?;
         let ended = command(config).await;
-        telemetry.stop();
+        telemetry.flush().await;
         ended
     })
+}
+
+fn telemetry_options(settings: &config::Telemetry) -> telemetry::Options {
+    telemetry::Options {
+        format: match settings.log_format {
+            LogFormat::Auto => telemetry::Format::Auto,
+            LogFormat::Pretty => telemetry::Format::Pretty,
+            LogFormat::Json => telemetry::Format::Json,
+        },
+        filter: settings.log_filter.clone(),
+        otlp_endpoint: settings.otlp_endpoint.clone(),
+        sample_ratio: 1.0,
+    }
 }

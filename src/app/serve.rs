@@ -16,7 +16,7 @@ pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
     tracing::info!(grpc = %server.grpc, http = %server.http, "serving");
     stop_signal().await?;
     tracing::info!("going down: open calls get time to end");
-    server.stop(config.server.drain_timeout).await;
+    server.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 

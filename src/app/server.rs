@@ -1,20 +1,24 @@
 //! A server that runs: listeners bound, parts started, probes told the truth, an orderly end.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use prometheus::Registry as Prometheus;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 use super::registry::{self, WiringError};
 use crate::config::Config;
-use crate::grpc::edge;
-use crate::http::{self, Readiness};
+use crate::grpc;
+use crate::grpc::edge::health::Health;
+use crate::grpc::edge::{self, Limits, Methods, Metrics, Wiring, reflection};
+use crate::http::{self, Check, Readiness};
 use crate::services::Registry;
 use crate::store::connect::Database;
 use crate::store::{self, migrate};
+use crate::view::View;
 
 /// How often the probes' answer is looked at again.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
@@ -26,7 +30,7 @@ pub enum StartError {
     #[error(transparent)]
     Wiring(#[from] WiringError),
     /// A port cannot be had.
-    #[error("{flag} {address} cannot be used: {why}.")]
+    #[error("`--{flag} {address}` cannot be used: {why}.")]
     Listen {
         /// The flag that says where.
         flag: &'static str,
@@ -44,7 +48,7 @@ pub enum StartError {
         why: String,
     },
     /// The schema is of another version.
-    #[error("The database has schema version {found}, this program needs {needed}: {advice}.")]
+    #[error("The database has schema version {found}, and this program needs {needed}: {advice}.")]
     Schema {
         /// The version found.
         found: i32,
@@ -56,6 +60,9 @@ pub enum StartError {
     /// The schema could not be brought up to date.
     #[error("The database's schema could not be brought up to date: {0}.")]
     Migrate(String),
+    /// A part of the server could not be made.
+    #[error("The server cannot be set up: {0}.")]
+    SetUp(String),
 }
 
 /// A running server.
@@ -68,7 +75,9 @@ pub struct Server {
     pub http: SocketAddr,
     drain: CancellationToken,
     stop: CancellationToken,
-    serving: Vec<JoinHandle<()>>,
+    serving: edge::Server,
+    pages: http::Server,
+    telling: JoinHandle<()>,
 }
 
 /// Connects, and checks that the schema is this program's; brings it there first if `migrate_first`.
@@ -100,56 +109,81 @@ pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, S
 impl Server {
     /// Binds the listeners, starts the parts and serves.
     pub async fn start(config: &Config, database: Database) -> Result<Self, StartError> {
-        let grpc_listener = bind("--grpc-listen", config.server.grpc_listen).await?;
-        let http_listener = bind("--http-listen", config.server.http_listen).await?;
-        let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
-        let grpc = address(&grpc_listener, config.server.grpc_listen);
-        let http = address(&http_listener, config.server.http_listen);
+        let grpc_listener = bind("grpc-listen", config.server.grpc_listen)?;
+        let http_listener = bind("http-listen", config.server.http_listen)?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let registry = registry::start(config, database, stop.clone())?;
-        let metrics = edge::Metrics::new();
-        let health = edge::Health::new();
-        let routes = edge::with_health_and_reflection(
-            crate::grpc::routes(registry.clone(), config.server.decode_limit_bytes),
-            &health,
-        );
-        let serving_grpc = edge::serve(grpc_listener, routes, limits(config), metrics.clone(), drain.clone());
-        let readiness = readiness(&registry, &drain);
-        let app = http::router(Arc::clone(&readiness), metrics.registry());
-        let serving_http = tokio::spawn(http::serve(http_listener, app, stop.clone()));
-        let telling = tokio::spawn(tell_health(health, readiness, drain.clone()));
-        Ok(Self { registry, grpc, http, drain, stop, serving: vec![serving_grpc, serving_http, telling] })
+        let prometheus = Prometheus::new();
+        let metrics = Metrics::register(&prometheus).map_err(set_up)?;
+        let methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
+        let (health, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
+        let wiring = Wiring { limits: limits(config), methods, metrics, drain: drain.clone() };
+        let serving = edge::serve(grpc_listener, routes, wiring).map_err(set_up)?;
+        let checks = checks(&registry.view, &drain);
+        let pages = http::serve(http_listener, checks, prometheus, http::Limits::default(), stop.clone());
+        let pages = pages.map_err(set_up)?;
+        let telling = tokio::spawn(tell_health(health, Arc::clone(&registry.view), drain.clone()));
+        Ok(Self {
+            grpc: serving.local_addr(),
+            http: pages.local_addr(),
+            registry,
+            drain,
+            stop,
+            serving,
+            pages,
+            telling,
+        })
     }
 
-    /// Ends in order: probes say no, open calls get `patience` to end, then the parts stop.
-    pub async fn stop(self, patience: Duration) {
+    /// Ends in order: probes say no, open calls get their time to end, then the parts stop.
+    pub async fn stop(self) {
         self.drain.cancel();
-        let mut serving = self.serving.into_iter();
-        if let Some(grpc) = serving.next()
-            && tokio::time::timeout(patience, grpc).await.is_err()
-        {
-            tracing::warn!("open calls were cut off at the end of the drain time");
+        // It ends with the drain; had it panicked, that was logged.
+        let _ = self.telling.await;
+        let cut = self.serving.finished().await.aborted_connections;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "open calls were cut off at the end of the drain time");
         }
         self.stop.cancel();
         self.registry.engine.stopped().await;
-        for task in serving {
-            // Ends with `stop`; a panic in it was logged.
-            let _ = task.await;
-        }
+        self.pages.finished().await;
     }
 }
 
-fn limits(config: &Config) -> edge::Limits {
-    edge::Limits {
-        connections_max: config.server.max_connections,
-        connections_per_ip_max: config.server.max_connections_per_ip,
-        deadline: config.server.unary_deadline,
-        threads: config.server.threads,
+async fn routes(
+    registry: &Registry,
+    methods: &Methods,
+    request_max: usize,
+) -> Result<(Health, Routes), StartError> {
+    let ours = methods.services().into_iter().filter(|name| name.starts_with("tenantry.v1.")).collect();
+    let (health, health_service) = edge::health::health(ours).await;
+    let routes = grpc::routes(registry.clone(), request_max)
+        .add_service(health_service)
+        .add_service(reflection::v1().map_err(set_up)?)
+        .add_service(reflection::v1alpha().map_err(set_up)?);
+    Ok((health, routes))
+}
+
+#[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
+fn set_up(error: impl std::fmt::Display) -> StartError {
+    StartError::SetUp(error.to_string())
+}
+
+fn limits(config: &Config) -> Limits {
+    let server = &config.server;
+    Limits {
+        threads: server.threads,
+        connections_max: server.max_connections,
+        connections_per_peer_max: server.max_connections_per_ip,
+        message_bytes_max: server.decode_limit_bytes.max(grpc::BATCH_REQUEST_MAX),
+        unary_deadline: server.unary_deadline,
+        drain_timeout: server.drain_timeout,
+        ..Limits::default()
     }
 }
 
-async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|error| {
         let why = match error.kind() {
             std::io::ErrorKind::AddrInUse => "another process is listening there",
             std::io::ErrorKind::PermissionDenied => "this user may not listen there",
@@ -160,24 +194,43 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, St
     })
 }
 
-fn readiness(registry: &Registry, drain: &CancellationToken) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
-    let (view, drain) = (Arc::clone(&registry.view), drain.clone());
-    Arc::new(move || Readiness {
-        view_loaded: view.is_loaded(),
-        draining: drain.is_cancelled(),
-        database_silent_seconds: view.silence().as_secs(),
-        stale: view.stale_for().is_some(),
-    })
+/// What readiness rests on. A stale view still answers reads, and says so: taking every replica out at once when the
+/// database is gone would turn failed writes into a failed platform.
+fn checks(view: &Arc<View>, drain: &CancellationToken) -> Vec<Check> {
+    let (loaded, silent, drain) = (Arc::clone(view), Arc::clone(view), drain.clone());
+    let view = Check {
+        name: "view",
+        ask: Arc::new(move || match loaded.snapshot() {
+            Ok(snapshot) => Readiness::Ready(format!("at revision {}", snapshot.revision)),
+            Err(_) => Readiness::NotReady("still loading".to_owned()),
+        }),
+    };
+    let database = Check {
+        name: "database",
+        ask: Arc::new(move || match silent.stale_for() {
+            Some(silence) => {
+                Readiness::Degraded(format!("silent for {} s; reads are stale", silence.as_secs()))
+            }
+            None => Readiness::Ready(String::new()),
+        }),
+    };
+    let draining = Check {
+        name: "draining",
+        ask: Arc::new(move || {
+            if drain.is_cancelled() {
+                Readiness::NotReady("going down".to_owned())
+            } else {
+                Readiness::Ready(String::new())
+            }
+        }),
+    };
+    vec![view, database, draining]
 }
 
-async fn tell_health(
-    health: edge::Health,
-    readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    drain: CancellationToken,
-) {
+async fn tell_health(health: Health, view: Arc<View>, drain: CancellationToken) {
     let mut told = None;
     loop {
-        let serving = readiness().is_ready();
+        let serving = view.is_loaded();
         if told != Some(serving) {
             health.set_all(serving).await;
             told = Some(serving);

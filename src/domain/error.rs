@@ -26,10 +26,6 @@ pub enum Code {
     OutOfRange,
     /// Too much was asked for.
     ResourceExhausted,
-    /// There is no such thing to ask for.
-    Unimplemented,
-    /// It took longer than the caller or the server allows.
-    DeadlineExceeded,
     /// Try again later.
     Unavailable,
     /// A bug of ours.
@@ -114,16 +110,6 @@ reasons! {
     RevisionCompacted "REVISION_COMPACTED" OutOfRange;
     /// The stream's reader is too slow.
     SlowReader "SLOW_READER" ResourceExhausted;
-    /// The request is larger than the server reads.
-    MessageTooLarge "MESSAGE_TOO_LARGE" ResourceExhausted;
-    /// More calls are under way than the server takes on.
-    Overloaded "OVERLOADED" ResourceExhausted;
-    /// The request's bytes are no message of the method.
-    MalformedRequest "MALFORMED_REQUEST" InvalidArgument;
-    /// There is no such method, or it is called in a way it is not made for.
-    UnknownMethod "UNKNOWN_METHOD" Unimplemented;
-    /// The call took longer than the caller or the server allows.
-    DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded;
     /// The database cannot be reached in time.
     DatabaseUnavailable "DATABASE_UNAVAILABLE" Unavailable;
     /// This replica's view is not there yet.

@@ -24,7 +24,7 @@ use crate::services::Registry;
 /// Largest answer, in bytes: a page of 1,000 large tenants.
 const ANSWER_MAX: usize = 64 << 20;
 /// Largest request of the one rpc that takes many things at once, in bytes.
-const BATCH_REQUEST_MAX: usize = 16 << 20;
+pub const BATCH_REQUEST_MAX: usize = 16 << 20;
 
 /// The implementation of one service: each has its own newtype, because each is a trait of its own.
 #[derive(Clone)]

@@ -4,11 +4,9 @@ use prost::Message as _;
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt as _};
 
+use super::edge::DOMAIN;
 use crate::domain::error::{Code, Error};
 use crate::proto::google::rpc;
-
-/// The domain of our reasons in `google.rpc.ErrorInfo`.
-pub(super) const DOMAIN: &str = "tenantry";
 
 /// Message and details together stay below this: some clients refuse trailers over 8 KiB, and details go out in
 /// base64, a third longer.
@@ -25,8 +23,6 @@ const fn code(code: Code) -> tonic::Code {
         Code::Aborted => tonic::Code::Aborted,
         Code::OutOfRange => tonic::Code::OutOfRange,
         Code::ResourceExhausted => tonic::Code::ResourceExhausted,
-        Code::Unimplemented => tonic::Code::Unimplemented,
-        Code::DeadlineExceeded => tonic::Code::DeadlineExceeded,
         Code::Unavailable => tonic::Code::Unavailable,
         Code::Internal => tonic::Code::Internal,
     }

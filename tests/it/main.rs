@@ -4,7 +4,9 @@
 
 mod dependencies;
 mod dev_postgres;
+mod edge;
 mod lifecycle;
 mod registry;
 mod support;
+mod telemetry;
 mod tidy;

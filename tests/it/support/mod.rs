@@ -191,7 +191,7 @@ impl Replica {
     /// Stops the server in order.
     pub(crate) async fn stop(self) {
         drop((self.channel, self.tenants, self.tiers, self.flags, self.lifecycle, self.health));
-        self.server.stop(Duration::from_secs(2)).await;
+        self.server.stop().await;
     }
 }
 

@@ -1,0 +1,135 @@
+//! The load: a closed loop of calls over raw HTTP/2, with as little client as possible.
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use h2::client::SendRequest;
+use http::Request;
+use tokio::{net::TcpStream, task::JoinSet};
+
+use crate::Case;
+
+/// How much at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    pub(crate) connections: usize,
+    pub(crate) streams: usize,
+    pub(crate) threads: usize,
+}
+
+/// What came of a slice.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) failed: usize,
+    /// Of the calls that did not fail, in microseconds.
+    pub(crate) latencies_us: Vec<u32>,
+}
+
+/// Loads the server for the length of a slice.
+pub(crate) fn run(address: SocketAddr, case: &Case, load: &Load, slice: Duration) -> Outcome {
+    let threads = load.threads.clamp(1, load.connections);
+    let mut total = Outcome::default();
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|index| {
+                let connections = (load.connections - index).div_ceil(threads);
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(run_thread(address, case.clone(), connections, load.streams, slice))
+                })
+            })
+            .collect();
+        for thread in running {
+            let outcome = thread.join().unwrap();
+            total.failed += outcome.failed;
+            total.latencies_us.extend(outcome.latencies_us);
+        }
+    });
+    total
+}
+
+async fn run_thread(
+    address: SocketAddr,
+    case: Case,
+    connections: usize,
+    streams: usize,
+    slice: Duration,
+) -> Outcome {
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (client, connection) = h2::client::Builder::new()
+            .initial_window_size(1 << 20)
+            .initial_connection_window_size(8 << 20)
+            .handshake::<_, Bytes>(stream)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        clients.push(client);
+    }
+    let mut body = BytesMut::new();
+    body.put_u8(0);
+    body.put_u32(u32::try_from(case.request.len()).unwrap());
+    body.put_slice(&case.request);
+    let body = body.freeze();
+    let until = Instant::now() + slice;
+    let mut loops = JoinSet::new();
+    for client in &clients {
+        for _ in 0..streams {
+            loops.spawn(closed_loop(client.clone(), case.clone(), body.clone(), until));
+        }
+    }
+    let mut total = Outcome::default();
+    while let Some(outcome) = loops.join_next().await {
+        let outcome = outcome.unwrap();
+        total.failed += outcome.failed;
+        total.latencies_us.extend(outcome.latencies_us);
+    }
+    total
+}
+
+async fn closed_loop(client: SendRequest<Bytes>, case: Case, body: Bytes, until: Instant) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut began = Instant::now();
+    while began < until {
+        let replied = call(client.clone(), &case, body.clone()).await;
+        let ended = Instant::now();
+        let is_right = replied.is_ok_and(|size| {
+            size.is_some_and(|size| case.reply_bytes.is_none_or(|expected| expected == size))
+        });
+        if is_right {
+            outcome.latencies_us.push(u32::try_from((ended - began).as_micros()).unwrap_or(u32::MAX));
+        } else {
+            outcome.failed += 1;
+        }
+        began = ended;
+    }
+    outcome
+}
+
+/// The size of the reply; none if its status was an error.
+async fn call(client: SendRequest<Bytes>, case: &Case, body: Bytes) -> Result<Option<usize>, h2::Error> {
+    let mut client = client.ready().await?;
+    let request = Request::post(format!("http://load{}", case.path))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    let (answer, mut sending) = client.send_request(request, false)?;
+    sending.send_data(body, true)?;
+    let mut reply = answer.await?.into_body();
+    let mut size = 0;
+    while let Some(chunk) = reply.data().await {
+        let chunk = chunk?;
+        reply.flow_control().release_capacity(chunk.len())?;
+        size += chunk.len();
+    }
+    let trailers = reply.trailers().await?.unwrap_or_default();
+    let is_ok = trailers.get("grpc-status").is_some_and(|status| status == "0");
+    Ok(is_ok.then(|| size.saturating_sub(5)))
+}

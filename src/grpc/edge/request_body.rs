@@ -1,0 +1,186 @@
+//! Checks the gRPC framing of a request while it streams through, so that every fault in it gets our words.
+//!
+//! tonic checks the same things, but answers with its own text and codes, and ignores a second message where one is
+//! asked for.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tonic::Status;
+
+use super::status::{
+    BAD_FRAME, CALL_CANCELLED, COMPRESSED_WITHOUT_ENCODING, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal,
+    SEVERAL_MESSAGES, TRUNCATED_REQUEST,
+};
+
+const HEADER_BYTES: usize = 5;
+
+/// What a request's framing must satisfy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// Exactly one message.
+    pub(super) single: bool,
+    /// `grpc-encoding` names a compression, so messages may be compressed.
+    pub(super) compression: bool,
+    /// Largest message in bytes, as sent.
+    pub(super) message_bytes_max: usize,
+}
+
+/// Follows message boundaries through chunks of any size.
+#[derive(Debug)]
+struct Framing {
+    rule: Rule,
+    header: [u8; HEADER_BYTES],
+    header_filled: usize,
+    message_left: usize,
+    messages: usize,
+}
+
+impl Framing {
+    fn new(rule: Rule) -> Self {
+        Self { rule, header: [0; HEADER_BYTES], header_filled: 0, message_left: 0, messages: 0 }
+    }
+
+    fn advance(&mut self, mut chunk: &[u8]) -> Result<(), Refusal> {
+        while !chunk.is_empty() {
+            if self.message_left > 0 {
+                let skipped = self.message_left.min(chunk.len());
+                self.message_left -= skipped;
+                chunk = &chunk[skipped..];
+                continue;
+            }
+            if self.rule.single && self.messages == 1 {
+                return Err(SEVERAL_MESSAGES);
+            }
+            let taken = (HEADER_BYTES - self.header_filled).min(chunk.len());
+            self.header[self.header_filled..self.header_filled + taken].copy_from_slice(&chunk[..taken]);
+            self.header_filled += taken;
+            chunk = &chunk[taken..];
+            if self.header_filled == HEADER_BYTES {
+                self.begin_message()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_message(&mut self) -> Result<(), Refusal> {
+        let [flag, length @ ..] = self.header;
+        match flag {
+            0 => {}
+            1 if self.rule.compression => {}
+            1 => return Err(COMPRESSED_WITHOUT_ENCODING),
+            _ => return Err(BAD_FRAME),
+        }
+        self.message_left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if self.message_left > self.rule.message_bytes_max {
+            return Err(MESSAGE_TOO_LARGE);
+        }
+        self.header_filled = 0;
+        self.messages += 1;
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Refusal> {
+        if self.header_filled > 0 || self.message_left > 0 {
+            return Err(TRUNCATED_REQUEST);
+        }
+        if self.rule.single && self.messages == 0 {
+            return Err(NO_MESSAGE);
+        }
+        Ok(())
+    }
+}
+
+/// A request's body under a [`Rule`]; a fault is a status of ours, which tonic hands on as it is.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    inner: Incoming,
+    framing: Framing,
+    has_ended: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, rule: Rule) -> Self {
+        Self { inner, framing: Framing::new(rule), has_ended: false }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    // `is_end_stream` stays false: whoever trusts it would skip the check at the end.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let Some(polled) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else {
+            self.has_ended = true;
+            return Poll::Ready(self.framing.end().err().map(|refusal| Err(refusal.status())));
+        };
+        let checked = match polled {
+            Ok(frame) => match frame.data_ref().map(|data| self.framing.advance(data)) {
+                Some(Err(refusal)) => Err(refusal),
+                Some(Ok(())) | None => Ok(frame),
+            },
+            // The stream broke, so nobody reads the answer.
+            Err(_broken) => Err(CALL_CANCELLED),
+        };
+        self.has_ended = checked.is_err();
+        Poll::Ready(Some(checked.map_err(Refusal::status)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNARY: Rule = Rule { single: true, compression: false, message_bytes_max: 10 };
+
+    fn judge(rule: Rule, body: &[u8], chunk_bytes: usize) -> Result<(), Refusal> {
+        let mut framing = Framing::new(rule);
+        for chunk in body.chunks(chunk_bytes) {
+            framing.advance(chunk)?;
+        }
+        framing.end()
+    }
+
+    #[test]
+    fn the_verdict_does_not_depend_on_how_the_body_is_cut() {
+        let cases: &[(&[u8], Result<(), Refusal>)] = &[
+            (b"\0\0\0\0\x03abc", Ok(())),
+            (b"\0\0\0\0\0", Ok(())),
+            (b"", Err(NO_MESSAGE)),
+            (b"\0\0\0\0\x03ab", Err(TRUNCATED_REQUEST)),
+            (b"\0\0\0", Err(TRUNCATED_REQUEST)),
+            (b"\0\0\0\0\x01a\0\0\0\0\x01b", Err(SEVERAL_MESSAGES)),
+            (b"\0\0\0\0\x0babcdefghijk", Err(MESSAGE_TOO_LARGE)),
+            (b"\x01\0\0\0\x01a", Err(COMPRESSED_WITHOUT_ENCODING)),
+            (b"\x02\0\0\0\x01a", Err(BAD_FRAME)),
+        ];
+        for (body, verdict) in cases {
+            for chunk_bytes in 1..=12 {
+                assert_eq!(judge(UNARY, body, chunk_bytes), *verdict, "{body:?} by {chunk_bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_streaming_request_may_have_any_number_of_messages() {
+        let rule = Rule { single: false, compression: true, ..UNARY };
+        assert_eq!(judge(rule, b"", 4), Ok(()));
+        assert_eq!(judge(rule, b"\0\0\0\0\x01a\x01\0\0\0\x01b", 4), Ok(()));
+    }
+}

@@ -1,0 +1,130 @@
+//! The edge's own refusals: code, reason, sentence.
+
+use std::{collections::HashMap, time::Duration};
+
+use http::Response;
+use tonic::{Code, Status, body::Body};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// `ErrorInfo.domain` of every error of this service.
+pub const DOMAIN: &str = "tenantry";
+
+/// What the edge tells a caller: closed, so that `docs/ERRORS.md` can list it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) code: Code,
+    pub(super) reason: &'static str,
+    pub(super) sentence: &'static str,
+    /// When trying again makes sense.
+    pub(super) retry_after: Option<Duration>,
+}
+
+const fn refusal(code: Code, reason: &'static str, sentence: &'static str) -> Refusal {
+    Refusal { code, reason, sentence, retry_after: None }
+}
+
+pub(super) const MALFORMED_REQUEST: Refusal = refusal(
+    Code::InvalidArgument,
+    "MALFORMED_REQUEST",
+    "The request is not a valid protobuf message of this method.",
+);
+pub(super) const TRUNCATED_REQUEST: Refusal =
+    refusal(Code::InvalidArgument, "MALFORMED_REQUEST", "The request's body ends within a message.");
+pub(super) const BAD_FRAME: Refusal = refusal(
+    Code::InvalidArgument,
+    "MALFORMED_REQUEST",
+    "The request's body is not framed as gRPC: a message's first byte must be 0 or 1.",
+);
+pub(super) const COMPRESSED_WITHOUT_ENCODING: Refusal = refusal(
+    Code::Internal,
+    "COMPRESSION_UNDECLARED",
+    "The request's message is flagged as compressed, but `grpc-encoding` names no compression.",
+);
+pub(super) const NO_MESSAGE: Refusal =
+    refusal(Code::Unimplemented, "MESSAGE_COUNT", "This method takes exactly one message; none was sent.");
+pub(super) const SEVERAL_MESSAGES: Refusal =
+    refusal(Code::Unimplemented, "MESSAGE_COUNT", "This method takes exactly one message; more were sent.");
+pub(super) const MESSAGE_TOO_LARGE: Refusal = refusal(
+    Code::ResourceExhausted,
+    "MESSAGE_TOO_LARGE",
+    "The request's message is larger than this server accepts.",
+);
+pub(super) const COMPRESSION_UNSUPPORTED: Refusal = refusal(
+    Code::Unimplemented,
+    "COMPRESSION_UNSUPPORTED",
+    "The request's compression is not supported; `grpc-accept-encoding` lists what is.",
+);
+pub(super) const METHOD_UNKNOWN: Refusal = refusal(
+    Code::Unimplemented,
+    "METHOD_UNKNOWN",
+    "This server has no such method; its reflection service lists those it has.",
+);
+pub(super) const BAD_TIMEOUT: Refusal = refusal(
+    Code::InvalidArgument,
+    "INVALID_TIMEOUT",
+    "`grpc-timeout` must be one to eight digits and a unit, one of H, M, S, m, u and n.",
+);
+pub(super) const DEADLINE_EXCEEDED: Refusal =
+    refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "The call did not finish within its deadline.");
+pub(super) const OVERLOADED: Refusal = Refusal {
+    code: Code::ResourceExhausted,
+    reason: "OVERLOADED",
+    sentence: "The server has as many open calls as it takes; try again shortly.",
+    retry_after: Some(Duration::from_millis(500)),
+};
+pub(super) const SHUTTING_DOWN: Refusal = Refusal {
+    code: Code::Unavailable,
+    reason: "SHUTTING_DOWN",
+    sentence: "This replica is shutting down; resume the stream on another connection.",
+    retry_after: Some(Duration::from_millis(100)),
+};
+pub(super) const BUG: Refusal = refusal(
+    Code::Internal,
+    "INTERNAL",
+    "The server failed on this call; its log has the cause under this call's request id.",
+);
+pub(super) const CALL_CANCELLED: Refusal = refusal(Code::Cancelled, "CANCELLED", "The call was cancelled.");
+
+impl Refusal {
+    /// Words for a status that carries a code and nothing else of ours.
+    pub(super) fn of_code(code: Code) -> Self {
+        match code {
+            Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => BUG,
+            Code::Cancelled => CALL_CANCELLED,
+            Code::InvalidArgument => refusal(code, "INVALID_ARGUMENT", "The request is not valid."),
+            Code::DeadlineExceeded => DEADLINE_EXCEEDED,
+            Code::NotFound => refusal(code, "NOT_FOUND", "There is nothing of this name."),
+            Code::AlreadyExists => refusal(code, "ALREADY_EXISTS", "It exists already."),
+            Code::PermissionDenied => refusal(code, "PERMISSION_DENIED", "The caller may not do this."),
+            Code::ResourceExhausted => MESSAGE_TOO_LARGE,
+            Code::FailedPrecondition => {
+                refusal(code, "FAILED_PRECONDITION", "The present state does not allow this.")
+            }
+            Code::Aborted => refusal(code, "ABORTED", "The call lost against another; try again."),
+            Code::OutOfRange => refusal(code, "OUT_OF_RANGE", "The request asks for more than there is."),
+            Code::Unimplemented => METHOD_UNKNOWN,
+            Code::Unavailable => refusal(code, "UNAVAILABLE", "The service is not available; try again."),
+            Code::Unauthenticated => {
+                refusal(code, "UNAUTHENTICATED", "The call carries no valid credentials.")
+            }
+        }
+    }
+
+    /// The status with its details, which also mark it as ours.
+    pub(super) fn status(self) -> Status {
+        let mut details = ErrorDetails::with_error_info(self.reason, DOMAIN, HashMap::new());
+        if self.code == Code::InvalidArgument {
+            let field = if self == BAD_TIMEOUT { "grpc-timeout" } else { "request" };
+            details.add_bad_request_violation(field, self.sentence);
+        }
+        if let Some(delay) = self.retry_after {
+            details.set_retry_info(Some(delay));
+        }
+        Status::with_error_details(self.code, self.sentence, details)
+    }
+
+    /// The answer of a call that ends here.
+    pub(super) fn response(self) -> Response<Body> {
+        self.status().into_http()
+    }
+}
