@@ -69,12 +69,8 @@ async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<(), super::Er
         SeedCatalogue::Saas => catalogue::SAAS,
         SeedCatalogue::None => return Ok(()),
     };
-    registry.view.at_least(crate::domain::ids::Revision::ZERO, LOAD_MAX).await?;
-    let mut revisions = registry.view.revisions();
-    while !registry.view.is_loaded() {
-        // The follower logs why it cannot load, and tries again.
-        let _ = tokio::time::timeout(Duration::from_millis(50), revisions.changed()).await;
-    }
+    let loaded = tokio::time::timeout(LOAD_MAX, registry.view.loaded()).await;
+    loaded.map_err(|_| super::Error::Failed("the database did not answer in time".to_owned()))?;
     let tiers = catalogue::parse(text).map_err(|error| super::Error::Failed(error.to_string()))?;
     for tier in tiers {
         let command = Command {

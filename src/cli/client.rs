@@ -99,7 +99,7 @@ fn path(method: &MethodDescriptor) -> Result<PathAndQuery, Failure> {
 }
 
 fn to_json(message: &DynamicMessage) -> Result<Value, Failure> {
-    let options = SerializeOptions::new().skip_default_fields(true).stringify_64_bit_integers(false);
+    let options = SerializeOptions::new().skip_default_fields(false).stringify_64_bit_integers(false);
     message
         .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|error| Failure::internal(&error))

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::exit::Failure;
-use super::output::{rows_table, text};
+use super::output::{rows_table, text, trimmed};
 use super::progress;
 use super::tier::catalogue;
 
@@ -157,7 +157,7 @@ impl<W: Write + Send> Story<'_, W> {
     /// Waits for what is under way, and lets a tenant in that an earlier run locked out.
     async fn bring_back(&self, id: &str) -> Result<(), Failure> {
         let mut tenant = self.tenant(id).await?;
-        if let Some(operation) = tenant["operationId"].as_str() {
+        if let Some(operation) = tenant["operationId"].as_str().filter(|id| !id.is_empty()) {
             progress::follow(self.client, operation, true).await?;
             tenant = self.tenant(id).await?;
         }
@@ -191,7 +191,7 @@ impl<W: Write + Send> Story<'_, W> {
                 rows.iter().filter(|tenant| ids.contains(&text(&tenant["tenantId"]))).cloned().collect();
             let columns =
                 [("ID", "tenantId"), ("NAME", "displayName"), ("TIER", "tier"), ("HEALTH", "healthScore")];
-            writeln!(self.out, "{}", rows_table(&ours, &columns))?;
+            writeln!(self.out, "{}", trimmed(&rows_table(&ours, &columns)))?;
             let wanted = if what == "active" { 5 } else { 2 };
             self.check(&format!("{what} ones of the five"), &ours.len().to_string(), &wanted.to_string())?;
         }

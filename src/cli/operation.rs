@@ -19,7 +19,7 @@ pub enum Command {
         /// Only this tenant's.
         #[arg(long)]
         tenant: Option<String>,
-        /// Only in this state, for example needs_operator.
+        /// Only in this state, for example `needs_operator`.
         #[arg(long)]
         state: Option<String>,
         /// How many, 1 to 1,000.

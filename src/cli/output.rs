@@ -50,7 +50,7 @@ pub(super) fn show_list(
     }
     let none = Vec::new();
     let rows = response[field].as_array().unwrap_or(&none);
-    let mut text = format!("{}\n", rows_table(rows, columns));
+    let mut text = format!("{}\n", trimmed(&rows_table(rows, columns)));
     let total = response["totalSize"].as_u64().unwrap_or(rows.len() as u64);
     if total > rows.len() as u64 {
         let token = response["nextPageToken"].as_str().unwrap_or_default();
@@ -80,15 +80,28 @@ pub(super) fn rows_table(rows: &[Value], columns: &[Column]) -> Table {
     table
 }
 
-/// One thing as names and values, nested ones indented by their path.
-fn details(thing: &Value) -> Table {
+/// What people look for first.
+const FIRST: [&str; 8] =
+    ["tenantId", "tierId", "flagKey", "operationId", "displayName", "status", "state", "tier"];
+
+/// One thing as names and values; what is not set is left out.
+fn details(thing: &Value) -> String {
     let mut table = empty_table();
-    if let Some(fields) = thing.as_object() {
-        for (name, value) in fields {
-            table.add_row([words(name), text(value)]);
+    let mut fields: Vec<(&String, &Value)> = thing.as_object().into_iter().flatten().collect();
+    fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    for (name, value) in fields {
+        let value = text(value);
+        if !value.is_empty() && !value.ends_with("_UNSPECIFIED") {
+            table.add_row([words(name), value]);
         }
     }
-    table
+    trimmed(&table)
+}
+
+/// A table's text without the blanks that fill its last column.
+pub(super) fn trimmed(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
 }
 
 fn empty_table() -> Table {
@@ -128,17 +141,24 @@ pub(super) fn text(value: &Value) -> String {
 }
 
 fn text_inner(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            if let (Some(units), Some(currency)) = (fields.get("units"), fields.get("currencyCode")) {
-                return format!("{} {}", text(units), text(currency));
-            }
-            let fields: Vec<String> =
-                fields.iter().map(|(name, value)| format!("{}={}", words(name), text(value))).collect();
-            fields.join(" ")
-        }
-        other => text(other),
+    let Some(fields) = value.as_object() else { return text(value) };
+    let field = |name: &str| fields.get(name).map(text);
+    if let (Some(units), Some(currency)) = (field("units"), field("currencyCode")) {
+        return format!("{units} {currency}");
     }
+    // A limit, and one in force.
+    if let Some(limit) = field("value").filter(|_| fields.len() == 1) {
+        return limit;
+    }
+    if fields.len() == 1 && fields.contains_key("unlimited") {
+        return "unlimited".to_owned();
+    }
+    if let (Some(metric), Some(limit), Some(source)) = (field("metric"), field("limit"), field("source")) {
+        return format!("{metric} {limit} ({})", source.to_lowercase());
+    }
+    let fields =
+        fields.iter().map(|(name, value)| (name, text(value))).filter(|(_, value)| !value.is_empty());
+    fields.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 const ENUMS: [&str; 12] = [
@@ -178,6 +198,9 @@ mod tests {
         assert_eq!(text(&json!(["GDPR", "SOX"])), "GDPR, SOX");
         assert_eq!(text(&json!({"currencyCode": "USD", "units": 1000})), "1000 USD");
         assert_eq!(text(&json!(null)), "");
+        let limit = json!({"metric": "users", "limit": {"value": 100}, "source": "LIMIT_SOURCE_OVERRIDE"});
+        assert_eq!(text(&limit), "users 100 (override)");
+        assert_eq!(text(&json!({"HR Operations": 1})), "HR Operations=1");
         assert_eq!(words("displayName"), "display name");
     }
 

@@ -117,7 +117,7 @@ fn line(step: &Value) -> String {
     if attempts > 1 {
         line.push_str(&format!(" after {attempts} attempts"));
     }
-    if let Some(error) = step["lastError"].as_str() {
+    if let Some(error) = step["lastError"].as_str().filter(|error| !error.is_empty()) {
         line.push_str(&format!(" ({error})"));
     }
     line

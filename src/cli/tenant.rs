@@ -385,7 +385,9 @@ async fn create(
     tenant.insert("tenant_id".into(), tenant_id.as_str().into());
     let request = json!({ "tenant": tenant, "validateOnly": validate_only });
     let made = context.change("TenantRegistry/CreateTenant", request).await?;
-    let Some(operation_id) = made["operationId"].as_str().filter(|_| !validate_only && !no_wait) else {
+    let Some(operation_id) =
+        made["operationId"].as_str().filter(|id| !id.is_empty() && !validate_only && !no_wait)
+    else {
         return show(output, &made);
     };
     let ended = progress::follow(&context.client, operation_id, output != Format::Table).await?;

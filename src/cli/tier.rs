@@ -164,7 +164,7 @@ async fn import(context: &Context<'_>, which: &str) -> Result<(), Failure> {
         match context.client.call("Tiers/CreateTier", json!({ "tier": tier })).await {
             Ok(_) => print(&format!("tier {id} is made\n"))?,
             Err(failure) if failure.code() == 4 => {
-                print(&format!("tier {id} is there already, and stays as it is\n"))?
+                print(&format!("tier {id} is there already, and stays as it is\n"))?;
             }
             Err(failure) => return Err(failure),
         }

@@ -54,7 +54,8 @@ struct Inside {
     held: HashMap<String, Held>,
     /// Every change that was really made, in order.
     effects: Vec<(String, Held)>,
-    fault: Option<Fault>,
+    /// By uid.
+    faults: HashMap<String, Fault>,
     /// What was last asked for, for a stub that says so without looking.
     asked: HashMap<String, Held>,
     calls: u64,
@@ -103,9 +104,13 @@ impl Stub {
         format!("http://{}", self.address)
     }
 
-    /// Misbehaves from now on; `None` behaves again.
-    pub fn set_fault(&self, fault: Option<Fault>) {
-        self.inside().fault = fault;
+    /// Misbehaves towards a tenant from now on; `None` behaves again.
+    pub fn set_fault(&self, uid: &str, fault: Option<Fault>) {
+        let mut inside = self.inside();
+        match fault {
+            Some(fault) => inside.faults.insert(uid.to_owned(), fault),
+            None => inside.faults.remove(uid),
+        };
     }
 
     /// What it holds of a tenant.
@@ -150,15 +155,15 @@ impl Stub {
 
 impl Inside {
     /// The fault of this call; a counted one is used up.
-    fn next_fault(&mut self) -> Option<Fault> {
-        let fault = self.fault?;
-        self.fault = match fault {
-            Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => None,
-            Fault::Failing(more) => Some(Fault::Failing(more - 1)),
-            Fault::DroppingReplies(more) => Some(Fault::DroppingReplies(more - 1)),
-            other => Some(other),
-        };
-        Some(fault)
+    fn next_fault(&mut self, uid: &str) -> Option<Fault> {
+        let fault = self.faults.get_mut(uid)?;
+        let now = *fault;
+        match fault {
+            Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => drop(self.faults.remove(uid)),
+            Fault::Failing(more) | Fault::DroppingReplies(more) => *more -= 1,
+            _ => {}
+        }
+        Some(now)
     }
 }
 
@@ -179,7 +184,7 @@ impl Participant for Stub {
             let mut inside = self.inside();
             inside.calls += 1;
             inside.asked.insert(uid.clone(), wanted);
-            inside.next_fault()
+            inside.next_fault(&uid)
         };
         tokio::time::sleep(self.latency).await;
         match fault {
@@ -203,7 +208,7 @@ impl Participant for Stub {
         let fault = {
             let mut inside = self.inside();
             inside.calls += 1;
-            inside.fault
+            inside.faults.get(&uid).copied()
         };
         if fault == Some(Fault::Hanging) {
             std::future::pending::<()>().await;

@@ -105,6 +105,15 @@ impl View {
         self.current.load().is_some()
     }
 
+    /// Waits for the first load, however long it takes.
+    pub async fn loaded(&self) {
+        let mut revisions = self.revision.subscribe();
+        while !self.is_loaded() {
+            // The sender lives as long as the view itself.
+            let _ = revisions.changed().await;
+        }
+    }
+
     /// For how long the database has not answered, once that is longer than the bound.
     pub fn stale_for(&self) -> Option<Duration> {
         let silence = self.silence();

@@ -2,6 +2,7 @@
 // A test may block its thread and read its environment.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod cascade;
 mod dependencies;
 mod dev_postgres;
 mod edge;

@@ -127,10 +127,7 @@ impl Replica {
         let config = config(database_url, setup);
         let database = server::prepare(&config, true).await.expect("the database is ready");
         let server = Server::start(&config, database).await.expect("the server starts");
-        let mut revisions = server.registry.view.revisions();
-        while !server.registry.view.is_loaded() {
-            let _ = tokio::time::timeout(Duration::from_millis(20), revisions.changed()).await;
-        }
+        server.registry.view.loaded().await;
         let channel = Channel::from_shared(format!("http://{}", server.grpc))
             .unwrap()
             .connect()
