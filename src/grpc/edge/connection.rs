@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::pending,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -88,37 +89,46 @@ where
         }
     });
     let mut connection = pin!(builder(&shared.limits).serve_connection(TokioIo::new(stream), calls));
-    let mut first_request = pin!(sleep(bound));
-    let mut age = pin!(old_age(shared.limits.connection_age_max));
-    let mut drain = pin!(shared.drain.cancelled());
-    let (mut waits_for_first, mut stays) = (true, true);
+    // Every read wakes this task. A set of futures polls only those that were woken themselves, so two timers and a
+    // lock that all connections share are not touched by each of them.
+    let events: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>> = FuturesUnordered::new();
+    events.push(Box::pin(sleep(bound).map(|()| Event::FirstRequestDue)));
+    events.push(Box::pin(old_age(shared.limits.connection_age_max).map(|()| Event::Leave)));
+    events.push(Box::pin(shared.drain.clone().cancelled_owned().map(|()| Event::Leave)));
+    let mut events = pin!(events);
+    let mut stays = true;
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 if let Err(cause) = ended {
                     debug!(%cause, "A connection broke.");
                 }
                 return Ok(());
             }
-            () = first_request.as_mut(), if waits_for_first => {
-                waits_for_first = false;
-                if !has_called.load(Ordering::Relaxed) {
+            Some(event) = events.next() => match event {
+                Event::FirstRequestDue if has_called.load(Ordering::Relaxed) => {}
+                Event::FirstRequestDue => {
                     connection.as_mut().graceful_shutdown();
                     // A peer in the middle of its settings would never end by itself.
                     let _ = timeout(LEAVE, connection.as_mut()).await;
                     return Err(Early::Silent);
                 }
-            }
-            () = age.as_mut(), if stays => {
-                stays = false;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = drain.as_mut(), if stays => {
-                stays = false;
-                connection.as_mut().graceful_shutdown();
-            }
+                Event::Leave if stays => {
+                    stays = false;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Event::Leave => {}
+            },
         }
     }
+}
+
+/// What happens to a connection from outside.
+enum Event {
+    FirstRequestDue,
+    /// Old age or drain.
+    Leave,
 }
 
 fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
