@@ -16,12 +16,25 @@ use crate::grpc::edge::health::Health;
 use crate::grpc::edge::{self, Limits, Methods, Metrics, Wiring, reflection};
 use crate::http::{self, Check, Readiness};
 use crate::services::Registry;
+use crate::services::lifecycle::WAIT_MAX;
 use crate::store::connect::Database;
 use crate::store::{self, migrate};
 use crate::view::View;
 
 /// How often the probes' answer is looked at again.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The verbs that can wait for an operation's end, and what that takes at most.
+const WAITING: [&str; 7] = [
+    "SuspendTenant",
+    "ActivateTenant",
+    "StartMigration",
+    "FinishMigration",
+    "ArchiveTenant",
+    "DeleteTenant",
+    "UndeleteTenant",
+];
+const WAITING_DEADLINE: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
 
 /// Why a server does not start: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +128,12 @@ impl Server {
         let registry = registry::start(config, database, stop.clone())?;
         let prometheus = Prometheus::new();
         let metrics = Metrics::register(&prometheus).map_err(set_up)?;
-        let methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
+        let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
+        for method in WAITING {
+            if !methods.set_deadline(&format!("/tenantry.v1.Lifecycle/{method}"), WAITING_DEADLINE) {
+                return Err(set_up(format!("there is no method {method}")));
+            }
+        }
         let (health, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
         let wiring = Wiring { limits: limits(config), methods, metrics, drain: drain.clone() };
         let serving = edge::serve(grpc_listener, routes, wiring).map_err(set_up)?;
