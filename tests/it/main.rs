@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod cascade;
+mod demo;
 mod dependencies;
 mod dev_postgres;
 mod edge;
+mod errors;
+mod flags;
 mod lifecycle;
 mod registry;
+mod replicas;
 mod support;
 mod telemetry;
 mod tidy;

@@ -112,9 +112,9 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
 
 /// Decodes a moment, to the microsecond that the database keeps.
 pub(super) fn decode_timestamp(time: prost_types::Timestamp) -> Result<Timestamp, &'static str> {
-    const RANGE: &str = "must be a time from year 1 to 9999 with 0 to 999999999 nanoseconds";
-    // What RFC 3339 can write, which is what the wire format allows.
-    if !(-62_135_596_800..=253_402_300_799).contains(&time.seconds)
+    const RANGE: &str = "must be a time from year 1 to 9999-12-30 with 0 to 999999999 nanoseconds";
+    // What RFC 3339 can write, less the last day, which not every time zone could still write.
+    if !(-62_135_596_800..=253_402_207_200).contains(&time.seconds)
         || !(0..=999_999_999).contains(&time.nanos)
     {
         return Err(RANGE);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn times_read_back_and_impossible_ones_are_refused() {
-        for seconds in [-62_135_596_800, -1, 0, 253_402_300_799] {
+        for seconds in [-62_135_596_800, -1, 0, 253_402_207_199] {
             let time = prost_types::Timestamp { seconds, nanos: 123_456_000 };
             assert_eq!(timestamp(decode_timestamp(time).unwrap()), time);
         }

@@ -1,0 +1,55 @@
+//! The whole tour, by the real program against a running server.
+
+use std::process::Command;
+use std::time::Duration;
+
+use tenantry::participants::stub::Stub;
+
+use crate::support::{Replica, Setup, program};
+
+async fn run(replica: &Replica, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(program());
+    command.args(arguments).args(["--server", &format!("http://{}", replica.server.grpc)]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap(), text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_plays_twice_and_every_answer_is_as_it_must_be() {
+    let mut stubs = Vec::new();
+    for name in ["cache", "monitoring", "object-store", "vector-db"] {
+        stubs.push((name, Stub::start(Duration::from_millis(1)).await.unwrap()));
+    }
+    let setup = Setup { stubs, ..Setup::default() };
+    let url = crate::support::empty_database().await;
+    let replica = Replica::on(&url, &setup).await;
+    for turn in 1..=2 {
+        let (code, text) = run(&replica, &["demo"]).await;
+        assert_eq!(code, 0, "turn {turn}: {text}");
+        assert!(text.contains("43 answers checked, all as they must be."), "turn {turn}: {text}");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_ends_with_the_exit_code_of_the_failures_class() {
+    let replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    for (arguments, wanted) in [
+        (["tenant", "get", "nobody"].as_slice(), 3),
+        (&["tenant", "get", "No Id"], 2),
+        (&["tenant", "create", "acme", "--tier", "gold"], 0),
+        (&["tenant", "create", "acme", "--tier", "gold"], 4),
+        (&["tenant", "delete", "acme"], 4),
+        (&["tenant", "suspend", "acme", "--reason", "unpaid"], 0),
+        (&["tenant", "update", "acme", "--owner", "ada", "-o", "json"], 0),
+        (&["flag", "create", "new_search"], 0),
+        (&["flag", "explain", "acme", "new_search", "-o", "yaml"], 0),
+        (&["stats"], 0),
+    ] {
+        let (code, text) = run(&replica, arguments).await;
+        assert_eq!(code, wanted, "{arguments:?}: {text}");
+    }
+    replica.stop().await;
+}
