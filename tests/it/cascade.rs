@@ -140,12 +140,16 @@ impl Clients {
     }
 
     async fn get(&mut self, tenant_id: &str) -> v1::Tenant {
-        let request = v1::GetTenantRequest { tenant_id: tenant_id.to_owned() };
+        let mut request = tonic::Request::new(v1::GetTenantRequest { tenant_id: tenant_id.to_owned() });
+        request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
         self.tenants.get_tenant(request).await.unwrap().into_inner()
     }
 
     async fn operation(&mut self, operation_id: &str) -> v1::Operation {
-        let request = v1::GetOperationRequest { operation_id: operation_id.to_owned() };
+        let mut request =
+            tonic::Request::new(v1::GetOperationRequest { operation_id: operation_id.to_owned() });
+        // It may have been opened on another replica.
+        request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
         self.lifecycle.get_operation(request).await.unwrap().into_inner()
     }
 
@@ -369,7 +373,7 @@ struct Process {
 }
 
 impl Process {
-    async fn serve(database_url: &str, stubs: &[(&str, Stub)]) -> Self {
+    fn serve(database_url: &str, stubs: &[(&str, Stub)]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let grpc = format!("127.0.0.1:{port}");
         let mut command = Command::new(program());
@@ -430,14 +434,14 @@ async fn killed_in_the_middle_of_a_cascade_it_goes_on_where_it_was() {
         for verb in [Verb::Suspend, Verb::Activate] {
             let context = format!("{verb:?}, killed after {pause_ms} ms");
             let tenant_id = format!("t{number}-{}", format!("{verb:?}").to_lowercase());
-            let process = Process::serve(&url, &stubs).await;
+            let process = Process::serve(&url, &stubs);
             let mut clients = process.clients().await;
             let tenant = clients.tenant_before(&tenant_id, verb).await;
             stubs[3].1.set_fault(&tenant.uid, Some(Fault::DroppingReplies(1)));
             let operation = verb.ask(&mut clients, &tenant_id, 0).await.unwrap();
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             process.kill();
-            let process = Process::serve(&url, &stubs).await;
+            let process = Process::serve(&url, &stubs);
             let mut clients = process.clients().await;
             let ended = clients.ended(&operation.operation_id).await;
             assert_eq!(ended.state(), v1::OperationState::Succeeded, "{context}: {ended:?}");

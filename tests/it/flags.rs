@@ -52,7 +52,11 @@ async fn an_override_beats_the_tier_and_the_tier_the_default_and_each_can_be_tak
     assert_eq!(seen(&mut replica).await, (v1::FlagLayer::TenantOverride, "off".into()));
     let explain = v1::ExplainFlagRequest { tenant_id: "finance".into(), flag_key: "search".into() };
     let layers = replica.flags.explain_flag(explain).await.unwrap().into_inner().layers;
-    let decided: Vec<_> = layers.iter().filter(|layer| layer.decided).map(|layer| layer.layer()).collect();
+    let decided: Vec<_> = layers
+        .iter()
+        .filter(|layer| layer.decided)
+        .map(v1::explain_flag_response::LayerExplanation::layer)
+        .collect();
     assert_eq!(decided, [v1::FlagLayer::TenantOverride]);
     replica.flags.set_tenant_override(set_tenant("")).await.unwrap();
     replica.flags.set_tier_default(set_tier("")).await.unwrap();
