@@ -91,7 +91,7 @@ fn details(thing: &Value) -> String {
     fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     for (name, value) in fields {
         let value = text(value);
-        if !value.is_empty() && !value.ends_with("_UNSPECIFIED") {
+        if !value.is_empty() && !value.ends_with("UNSPECIFIED") {
             table.add_row([words(name), value]);
         }
     }
@@ -161,7 +161,10 @@ fn text_inner(value: &Value) -> String {
     fields.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-const ENUMS: [&str; 12] = [
+const ENUMS: [&str; 15] = [
+    "FLAG_STATE_",
+    "FLAG_TYPE_",
+    "CACHE_TTL_CLASS_",
     "TENANT_STATUS_",
     "TENANT_ACCESS_",
     "ISOLATION_MODEL_",

@@ -26,7 +26,7 @@ const ANSWER_MAX: usize = 64 << 20;
 /// Largest request of the one rpc that takes many things at once, in bytes.
 pub const BATCH_REQUEST_MAX: usize = 16 << 20;
 
-/// The implementation of one service: each has its own newtype, because each is a trait of its own.
+/// The implementation of every service, over the use cases.
 #[derive(Clone)]
 pub struct Handler {
     registry: Registry,

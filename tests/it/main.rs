@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod cascade;
+mod coverage;
 mod demo;
 mod dependencies;
 mod dev_postgres;

@@ -1,0 +1,85 @@
+//! What must hold for everything there is of a kind, so that what is new is covered by itself.
+
+use std::path::{Path, PathBuf};
+
+use prost_reflect::{DescriptorPool, Value};
+
+use crate::support::{Replica, Setup};
+
+#[test]
+fn every_rpc_names_its_action_its_roles_and_whether_it_only_reads() {
+    let pool = DescriptorPool::decode(tenantry::proto::DESCRIPTOR_SET).unwrap();
+    let access = pool.get_extension_by_name("tenantry.v1.access").expect("the option is in the contract");
+    let methods: Vec<_> = pool
+        .services()
+        .filter(|service| service.parent_file().package_name() == "tenantry.v1")
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .collect();
+    assert!(methods.len() > 30, "the contract is read");
+    for method in methods {
+        let name = method.full_name();
+        let options = method.options();
+        assert!(options.has_extension(&access), "{name} has no (access) option");
+        let value = options.get_extension(&access);
+        let Value::Message(said) = &*value else { panic!("{name}: the option is a message") };
+        let field = |field: &str| said.get_field_by_name(field).unwrap().into_owned();
+        assert!(
+            field("action").as_str().is_some_and(|action| action.contains('.')),
+            "{name} names no action"
+        );
+        assert!(
+            field("roles").as_list().is_some_and(|roles| !roles.is_empty()),
+            "{name} may be called by nobody"
+        );
+        let reads = ["Get", "BatchGet", "List", "Watch", "Evaluate", "Explain"];
+        let reads = reads.iter().any(|verb| method.name().starts_with(verb));
+        assert_eq!(field("read_only").as_bool(), Some(reads), "{name}: read_only");
+        let request = method.input();
+        let repeatable =
+            request.get_field_by_name("request_id").is_some() || request.name().starts_with("Batch");
+        assert_eq!(repeatable, !reads || request.name().starts_with("Batch"), "{name}: request_id");
+    }
+}
+
+#[tokio::test]
+async fn every_statement_is_valid_against_the_schema() {
+    let replica = Replica::start(&Setup::default()).await;
+    let (client, connection) =
+        tokio_postgres::connect(&replica.database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let append = std::fs::read_to_string(root.join("store/sql/log/append.sql")).unwrap();
+    let mut prepared = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        if file.ends_with("log/append.sql") || file.to_string_lossy().contains("migration") {
+            continue;
+        }
+        let sql = if text.contains("changed AS (") { format!("{text}{append}") } else { text };
+        // What PostgreSQL cannot prepare, it can still parse and run.
+        if sql.starts_with("SET ") || sql.starts_with("LISTEN ") {
+            client
+                .batch_execute(&format!("BEGIN; {sql}; ROLLBACK"))
+                .await
+                .unwrap_or_else(|error| panic!("{file:?}: {error:?}"));
+        } else {
+            client.prepare(&sql).await.unwrap_or_else(|error| panic!("{file:?}: {error:?}"));
+        }
+        prepared += 1;
+    }
+    assert!(prepared > 30, "only {prepared} statements were found");
+    replica.stop().await;
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "sql") {
+            files.push(path);
+        }
+    }
+}
