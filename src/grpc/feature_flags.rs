@@ -15,6 +15,7 @@ use crate::proto::v1::{
     ListFlagsResponse, ListTenantOverridesRequest, ListTenantOverridesResponse, SetTenantOverrideRequest,
     SetTierDefaultRequest, TenantOverride, TierDefault, UpdateFlagRequest,
 };
+use crate::services::Freshness;
 use crate::services::feature_flags::{get_flag, list_flags, list_tenant_overrides};
 use crate::services::tenant_registry::get_tenant;
 use crate::view::Snapshot;
@@ -67,7 +68,11 @@ impl FeatureFlags for Handler {
             let request_id = std::mem::take(&mut message.request_id);
             let command =
                 command(request.metadata(), "UpdateFlag", &message, &request_id, message.validate_only)?;
-            let snapshot = self.registry.view.snapshot()?;
+            // What a variant may be hangs on the flag's type: a flag that another replica made must be seen first.
+            let mut snapshot = self.registry.view.snapshot()?;
+            if message.flag.as_ref().is_some_and(|flag| snapshot.flags.flag(&flag.flag_key).is_none()) {
+                snapshot = self.registry.read(Freshness::Latest).await?;
+            }
             let update = flag::decode_update(&snapshot, message.flag, message.update_mask)?;
             self.registry.update_flag(update, &command).await
         };

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{Registry, now};
-use crate::domain::error::{Code, Error, Reason};
+use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{RequestId, Revision};
 use crate::domain::violation::Violation;
 use crate::store::log::{self, Change, Context, Idempotency, Kept, Outcome};
@@ -21,6 +21,8 @@ const DECISIONS_MAX: usize = 3;
 const SEEN_MAX: Duration = Duration::from_millis(250);
 /// How long a decision waits for the view to catch up with the database.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
+/// How long the look for a repeated request may take: as the writer, within 2 s.
+const FIND_MAX: Duration = Duration::from_millis(1_800);
 
 /// Who asks for a change, and how.
 #[derive(Debug, Clone)]
@@ -73,21 +75,18 @@ impl Registry {
         let mut conflicts = 0;
         loop {
             let context = Context { actor: command.actor.clone(), now: now(), idempotency };
-            let decision = match decide(&snapshot, &context) {
-                Ok(decision) => decision,
-                // The view may lag behind another replica: nothing is refused for what it has not seen yet.
-                Err(error) if depends_on_state(&error) && !caught_up => {
-                    let newer = self.latest(CATCH_UP_MAX).await?;
-                    if newer.revision == snapshot.revision {
-                        return Err(error);
-                    }
+            let decided = decide(&snapshot, &context);
+            // The view may lag behind another replica: nothing is refused, and nothing is called done already, for what
+            // it has not seen yet. A change that is made needs no such care: its statement has its own conditions.
+            if !caught_up && !matches!(decided, Ok(Decision::Make(..))) {
+                let newer = self.latest(CATCH_UP_MAX).await?;
+                caught_up = true;
+                if newer.revision != snapshot.revision {
                     snapshot = newer;
-                    caught_up = true;
                     continue;
                 }
-                Err(error) => return Err(error),
-            };
-            let (change, mut answer) = match decision {
+            }
+            let (change, mut answer) = match decided? {
                 Decision::Nothing(answer) => return Ok(answer),
                 Decision::Make(_, answer) if command.validate_only => return Ok(answer),
                 Decision::Make(change, answer) => (change, answer),
@@ -117,17 +116,13 @@ impl Registry {
     }
 
     async fn find_request(&self, request_id: RequestId) -> Result<Option<Kept>, Error> {
-        let client = self.database.pooled().await?;
-        Ok(log::find_request(&**client, request_id).await?)
+        let find = async {
+            let client = self.database.pooled().await?;
+            log::find_request(&**client, request_id).await
+        };
+        let found = tokio::time::timeout(FIND_MAX, find).await;
+        Ok(found.map_err(|_| Error::unavailable("a request could not be looked up in time"))??)
     }
-}
-
-/// Whether a refusal could be another with a newer view.
-fn depends_on_state(error: &Error) -> bool {
-    matches!(
-        error.reason.code(),
-        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted
-    )
 }
 
 fn repeated<T: Reply>(command: &Command, kept: &Kept) -> Result<T, Error> {

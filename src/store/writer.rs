@@ -77,12 +77,17 @@ impl Writer {
     pub async fn submit(&self, change: Change) -> Result<Submitted, Error> {
         let gone = || Error::Unreachable("the writer has stopped".to_owned());
         let (answer, result) = oneshot::channel();
-        let job = Job { change, deadline: Instant::now() + PATIENCE, answer };
+        let deadline = Instant::now() + PATIENCE;
+        let job = Job { change, deadline, answer };
         match tokio::time::timeout(PATIENCE, self.jobs.send(job)).await {
             Ok(sent) => sent.map_err(|_| gone())?,
             Err(_) => return Err(Error::Unreachable("too many changes are waiting".to_owned())),
         }
-        result.await.map_err(|_| gone())?
+        // The task may be held up in an earlier transaction for longer than this caller waits.
+        match tokio::time::timeout_at(deadline, result).await {
+            Ok(answered) => answered.map_err(|_| gone())?,
+            Err(_) => Err(Error::Unreachable("no answer in time".to_owned())),
+        }
     }
 }
 
@@ -144,6 +149,9 @@ impl Task {
 
     /// Makes one change for certain, or tells why not.
     async fn write_alone(&mut self, job: Job) {
+        if job.answer.is_closed() {
+            return;
+        }
         let mut jobs = VecDeque::from([job]);
         let result = loop {
             let request_id = jobs[0].change.idempotency.request_id;
@@ -199,8 +207,8 @@ impl Task {
     /// before this answers.
     async fn find(&mut self, request_id: crate::domain::ids::RequestId) -> Result<Option<Kept>, Error> {
         let limit = self.database.statement_timeout();
-        let session = self.session().await?;
         let found = tokio::time::timeout(limit, async {
+            let session = self.session().await?;
             session.client.batch_execute("BEGIN").await?;
             session.client.query_one(&session.lock, &[]).await?;
             let found = log::find_request(&session.client, request_id).await;
@@ -218,11 +226,13 @@ impl Task {
     /// Runs one transaction. A session that is not known to be idle afterwards is given up.
     async fn transaction(&mut self, jobs: &VecDeque<Job>) -> End {
         let limit = self.database.statement_timeout();
-        let session = match self.session().await {
-            Ok(session) => session,
-            Err(error) => return End::Unknown(error),
+        let work = async {
+            match self.session().await {
+                Ok(session) => session.transaction(jobs).await,
+                Err(error) => End::Unknown(error),
+            }
         };
-        let end = match tokio::time::timeout(limit, session.transaction(jobs)).await {
+        let end = match tokio::time::timeout(limit, work).await {
             Ok(end) => end,
             Err(_) => End::Unknown(Error::Unreachable("no answer in time".to_owned())),
         };

@@ -38,7 +38,9 @@ pub async fn follow(
         let look = async {
             let connected = match client.take() {
                 Some(connected) if !connected.is_closed() => connected,
-                _ => connect(&database, &told).await?,
+                _ => tokio::time::timeout(LOOK_MAX, connect(&database, &told))
+                    .await
+                    .unwrap_or_else(|_| Err(Error::Unreachable("no connection in time".to_owned())))?,
             };
             let connected = client.insert(connected);
             let limit = if view.is_loaded() { LOOK_MAX } else { Duration::MAX };

@@ -4,6 +4,7 @@
 
 mod cascade;
 mod coverage;
+mod database_faults;
 mod demo;
 mod dependencies;
 mod dev_postgres;

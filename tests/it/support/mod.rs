@@ -1,5 +1,7 @@
 //! What the tests stand on: one PostgreSQL for the whole run, a database and a server for each test, stub targets.
 
+pub(crate) mod proxy;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -145,7 +147,7 @@ impl Replica {
         }
     }
 
-    async fn seed_tiers(&mut self) {
+    pub(crate) async fn seed_tiers(&mut self) {
         for (rank, tier_id) in ["silver", "gold", "platinum"].into_iter().enumerate() {
             self.tiers
                 .create_tier(v1::CreateTierRequest { tier: Some(tier(tier_id, rank)), ..Default::default() })
