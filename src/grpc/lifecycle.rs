@@ -189,7 +189,9 @@ fn decode_start(
         faults.add("reason", invalid.why);
     }
     let wait = wait.map_or(Some(Duration::ZERO), |wait| {
-        let wait = Duration::try_from(*wait).ok().filter(|wait| *wait <= WAIT_MAX);
+        // Bounded before it is converted: the conversion overflows at the far end of `seconds`.
+        let within = (0..=WAIT_MAX.as_secs().cast_signed()).contains(&wait.seconds) && wait.nanos >= 0;
+        let wait = within.then(|| Duration::try_from(*wait).ok()).flatten().filter(|wait| *wait <= WAIT_MAX);
         if wait.is_none() {
             faults.add("wait", "must be from 0 to 30 seconds");
         }

@@ -11,6 +11,7 @@ mod dev_postgres;
 mod edge;
 mod errors;
 mod flags;
+mod hostile;
 mod lifecycle;
 mod registry;
 mod replicas;
