@@ -37,7 +37,7 @@ pub enum WiringError {
 
 /// Puts the parts together and starts those that run by themselves; they stop with `stop`.
 pub fn start(config: &Config, database: Database, stop: CancellationToken) -> Result<Registry, WiringError> {
-    let view = Arc::new(View::new(config.view.stale_after));
+    let view = Arc::new(View::new(config.view.stale_after, config.view.slow_reader_after));
     let (written, changes) = watch::channel(Revision::ZERO);
     let writer = Writer::start(database.clone(), written);
     tokio::spawn(announce(database.clone(), changes.clone(), stop.clone()));

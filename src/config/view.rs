@@ -16,6 +16,8 @@ pub struct View {
     /// A view that has not reached the database for this long says so in its answers and its health; 1 s to 1 h,
     /// and longer than the poll interval.
     pub stale_after: Duration,
+    /// The reader of a watch that takes nothing for this long is cut; 1 s to 10 min.
+    pub slow_reader_after: Duration,
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -33,6 +35,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Duration,
         "A view that has not reached the database for this long calls itself stale.",
     ),
+    setting(
+        "view.slow_reader_after",
+        "view-slow-reader-after",
+        Some("30s"),
+        Kind::Duration,
+        "The reader of a watch that takes nothing for this long is cut.",
+    ),
 ];
 
 impl View {
@@ -42,6 +51,8 @@ impl View {
                 .duration("view.poll_interval", Duration::from_millis(10)..=Duration::from_mins(1))?,
             stale_after: values
                 .duration("view.stale_after", Duration::from_secs(1)..=Duration::from_hours(1))?,
+            slow_reader_after: values
+                .duration("view.slow_reader_after", Duration::from_secs(1)..=Duration::from_mins(10))?,
         };
         if view.stale_after <= view.poll_interval {
             return Err(Error::Conflict(

@@ -41,12 +41,13 @@ pub struct View {
     /// Milliseconds from `started` to the last answer of the database.
     contact_ms: AtomicU64,
     stale_after: Duration,
+    slow_reader_after: Duration,
 }
 
 impl View {
     /// An empty view: not ready until the follower has loaded it. It calls itself stale when the database has not
-    /// answered for `stale_after`.
-    pub fn new(stale_after: Duration) -> Self {
+    /// answered for `stale_after`, and cuts watchers that have taken nothing for `slow_reader_after`.
+    pub fn new(stale_after: Duration, slow_reader_after: Duration) -> Self {
         Self {
             current: ArcSwapOption::empty(),
             revision: watch::Sender::new(Revision::ZERO),
@@ -54,7 +55,24 @@ impl View {
             started: Instant::now(),
             contact_ms: AtomicU64::new(0),
             stale_after,
+            slow_reader_after,
         }
+    }
+
+    /// How long a watcher may take nothing before it is cut.
+    pub fn slow_reader_after(&self) -> Duration {
+        self.slow_reader_after
+    }
+
+    /// Why a watcher was cut.
+    pub fn slow_reader(&self) -> Error {
+        let seconds = self.slow_reader_after.as_secs();
+        Error::new(
+            Reason::SlowReader,
+            format!(
+                "the stream was not read for {seconds} seconds; watch again from the last revision received"
+            ),
+        )
     }
 
     /// The newest snapshot.

@@ -13,6 +13,7 @@ mod errors;
 mod flags;
 mod hostile;
 mod lifecycle;
+mod reasons;
 mod registry;
 mod replicas;
 mod support;

@@ -1,18 +1,14 @@
 //! Watching an operation until it ends.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::get_operation;
-use crate::domain::error::{Error, Reason};
+use crate::domain::error::Error;
 use crate::domain::ids::{OperationId, Revision};
 use crate::domain::operation::Operation;
 use crate::services::Registry;
-
-/// A watcher that takes nothing for this long is cut.
-const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 
 impl Registry {
     /// Tells an operation as it is now, then at every change, until it ended. Level triggered: changes that follow
@@ -27,17 +23,14 @@ impl Registry {
         let view = Arc::clone(&self.view);
         let (told, receiver) = mpsc::channel(16);
         tokio::spawn(async move {
+            let patience = view.slow_reader_after();
             let mut seen = Revision::ZERO;
             loop {
                 if operation.revision > seen {
                     seen = operation.revision;
                     let ended = operation.finish_time.is_some();
-                    if told.send_timeout(Ok(Arc::clone(&operation)), SLOW_READER_MAX).await.is_err() {
-                        let error = Error::new(
-                            Reason::SlowReader,
-                            "the stream was not read for 30 seconds; watch again",
-                        );
-                        let _ = told.send_timeout(Err(error), SLOW_READER_MAX).await;
+                    if told.send_timeout(Ok(Arc::clone(&operation)), patience).await.is_err() {
+                        let _ = told.send_timeout(Err(view.slow_reader()), patience).await;
                         return;
                     }
                     if ended {

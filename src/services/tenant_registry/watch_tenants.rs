@@ -17,12 +17,10 @@ use crate::domain::ids::{Revision, TenantId};
 use crate::domain::lifecycle::Status;
 use crate::domain::violation::Violation;
 use crate::services::Registry;
-use crate::view::{Record, Snapshot};
+use crate::view::{Record, Snapshot, View};
 
 /// How often a watcher hears where the log stands.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
-/// A watcher that takes nothing for this long is cut.
-const SLOW_READER_MAX: Duration = Duration::from_secs(30);
 /// What may wait for a watcher.
 const WAITING_MAX: usize = 256;
 
@@ -79,12 +77,12 @@ impl Registry {
         let snapshot = self.view.snapshot()?;
         let after = start(request, &snapshot)?;
         let (told, receiver) = mpsc::channel(WAITING_MAX);
-        let mut watcher = Watcher { told, filter, matching: BTreeSet::new(), seen: after };
         let view = Arc::clone(&self.view);
+        let mut watcher = Watcher { told, view, filter, matching: BTreeSet::new(), seen: after };
         let initial = request.initial_snapshot;
         tokio::spawn(async move {
             // An error means that the watcher is gone or was told why it is cut.
-            let _ = watcher.run(&view, snapshot, deltas, initial).await;
+            let _ = watcher.run(snapshot, deltas, initial).await;
         });
         Ok(receiver)
     }
@@ -115,6 +113,7 @@ struct Gone;
 
 struct Watcher {
     told: Told,
+    view: Arc<View>,
     filter: Filter,
     /// Which tenants it knows to match; only kept where there is a filter.
     matching: BTreeSet<TenantId>,
@@ -124,7 +123,6 @@ struct Watcher {
 impl Watcher {
     async fn run(
         &mut self,
-        view: &crate::view::View,
         snapshot: Arc<Snapshot>,
         mut deltas: tokio::sync::broadcast::Receiver<Arc<crate::view::Delta>>,
         initial: bool,
@@ -140,7 +138,7 @@ impl Watcher {
             let delta = tokio::select! {
                 delta = deltas.recv() => delta,
                 _ = bookmark.tick() => {
-                    let Ok(snapshot) = view.snapshot() else { continue };
+                    let Ok(snapshot) = self.view.snapshot() else { continue };
                     if snapshot.revision == self.seen {
                         self.tell(Watched::Bookmark, &snapshot).await?;
                     }
@@ -148,7 +146,7 @@ impl Watcher {
                 }
                 () = self.told.closed() => return Err(Gone),
             };
-            let Ok(snapshot) = view.snapshot() else { continue };
+            let Ok(snapshot) = self.view.snapshot() else { continue };
             match delta {
                 Ok(delta) if delta.revision <= self.seen => {}
                 Ok(delta) if snapshot.revision == delta.revision && !delta.tenants.is_empty() => {
@@ -218,17 +216,14 @@ impl Watcher {
 
     async fn tell(&mut self, what: Watched, snapshot: &Arc<Snapshot>) -> Result<(), Gone> {
         let watch = Watch { what, revision: self.seen, snapshot: Arc::clone(snapshot) };
-        if let Ok(()) = self.told.send_timeout(Ok(watch), SLOW_READER_MAX).await {
+        if let Ok(()) = self.told.send_timeout(Ok(watch), self.view.slow_reader_after()).await {
             Ok(())
         } else {
-            let error = Error::new(
-                Reason::SlowReader,
-                "the stream was not read for 30 seconds; resume from the last revision received",
-            );
+            let (error, patience) = (self.view.slow_reader(), self.view.slow_reader_after());
             // It will find this behind what waits for it, if it ever reads on.
             let told = self.told.clone();
             tokio::spawn(async move {
-                let _ = told.send_timeout(Err(error), SLOW_READER_MAX).await;
+                let _ = told.send_timeout(Err(error), patience).await;
             });
             Err(Gone)
         }
