@@ -13,6 +13,7 @@ mod errors;
 mod flags;
 mod hostile;
 mod lifecycle;
+mod random_changes;
 mod reasons;
 mod registry;
 mod replicas;
