@@ -1,0 +1,206 @@
+//! Every verb, with every fault, at every target.
+
+use std::time::Duration;
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::stub::{Fault, Stub};
+use tenantry::proto::v1;
+use tonic::Code;
+
+use super::verbs::{Clients, TARGETS, VERBS, Verb, assert_true, stubs};
+use crate::support::{Replica, Setup, reason};
+
+const FAULTS: [Fault; 7] = [
+    Fault::Failing(2),
+    Fault::Refusing,
+    Fault::Hanging,
+    Fault::Late(Duration::from_millis(100)),
+    Fault::Lying,
+    Fault::DroppingReplies(2),
+    Fault::Unseeing,
+];
+
+/// Plays one verb against one misbehaving target and checks the end against what is true.
+async fn play(
+    mut clients: Clients,
+    stubs: Vec<(&'static str, Stub)>,
+    verb: Verb,
+    target: usize,
+    fault: Fault,
+) {
+    let context = format!("{verb:?} with {fault:?} at {}", stubs[target].0);
+    let tenant_id =
+        format!("t-{}", context.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let tenant_id =
+        tenant_id.trim_end_matches('-').chars().take(60).collect::<String>().trim_end_matches('-').to_owned();
+    let before = clients.tenant_before(&tenant_id, verb).await;
+    assert_eq!(before.status(), verb.from().0, "{context}");
+    stubs[target].1.set_fault(&before.uid, Some(fault));
+    let started = verb.ask(&mut clients, &tenant_id, 0).await.unwrap();
+    if !verb.opens() && verb != Verb::StartMigration {
+        assert_eq!(
+            clients.get(&tenant_id).await.access(),
+            v1::TenantAccess::None,
+            "{context}: denied from the start"
+        );
+    }
+    let ended = loop {
+        let tenant = clients.get(&tenant_id).await;
+        assert_true(&tenant, &stubs, &context);
+        let operation = clients.operation(&started.operation_id).await;
+        if !matches!(operation.state(), v1::OperationState::Running | v1::OperationState::Reverting) {
+            break operation;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let tenant = clients.get(&tenant_id).await;
+    assert_true(&tenant, &stubs, &context);
+    let held: Vec<Desired> = stubs.iter().map(|(_, stub)| stub.held(&tenant.uid).unwrap().state).collect();
+    match ended.state() {
+        v1::OperationState::Succeeded => {
+            assert_eq!(tenant.status(), verb.to().0, "{context}");
+            // A stub that answers without looking cannot be found out by asking it.
+            if fault != Fault::Unseeing {
+                assert!(held.iter().all(|state| *state == verb.to().1), "{context}: {held:?}");
+            }
+        }
+        v1::OperationState::Failed => {
+            assert!(verb.opens(), "{context}: towards less access nothing turns back");
+            assert_eq!(tenant.status(), verb.from().0, "{context}");
+            assert!(held.iter().all(|state| *state == verb.from().1), "{context}: {held:?}");
+        }
+        v1::OperationState::NeedsOperator => {
+            assert_eq!(tenant.status(), verb.from().0, "{context}");
+            assert!(!ended.error.is_empty(), "{context}");
+        }
+        other => panic!("{context}: ended as {other:?}"),
+    }
+    let must_succeed =
+        matches!(fault, Fault::Failing(_) | Fault::DroppingReplies(_) | Fault::Late(_) | Fault::Unseeing);
+    assert_eq!(must_succeed, ended.state() == v1::OperationState::Succeeded, "{context}: {ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_verb_ends_in_a_true_state_whatever_any_target_does() {
+    let stubs = stubs(Duration::from_millis(1)).await;
+    let replica = Replica::start(&Setup { stubs: stubs.clone(), ..Setup::default() }).await;
+    let mut plays = tokio::task::JoinSet::new();
+    for verb in VERBS {
+        for fault in FAULTS {
+            for target in 0..TARGETS.len() {
+                plays.spawn(play(Clients::of(&replica), stubs.clone(), verb, target, fault));
+            }
+        }
+    }
+    while let Some(played) = plays.join_next().await {
+        played.unwrap();
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_activation_takes_over_from_a_hanging_suspension() {
+    let stubs = stubs(Duration::ZERO).await;
+    let mut replica = Replica::start(&Setup { stubs: stubs.clone(), ..Setup::default() }).await;
+    let tenant = replica.tenant("finance").await;
+    let mut clients = Clients::of(&replica);
+    stubs[0].1.set_fault(&tenant.uid, Some(Fault::Hanging));
+    let suspending = Verb::Suspend.ask(&mut clients, "finance", 0).await.unwrap();
+    let error = Verb::StartMigration.ask(&mut clients, "finance", 0).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::Aborted, "OPERATION_IN_PROGRESS"));
+    stubs[0].1.set_fault(&tenant.uid, None);
+    let activating = Verb::Activate.ask(&mut clients, "finance", 20).await.unwrap();
+    assert_eq!(activating.state(), v1::OperationState::Succeeded, "{activating:?}");
+    assert_eq!(clients.operation(&suspending.operation_id).await.state(), v1::OperationState::Superseded);
+    let tenant = replica.get("finance").await;
+    assert_eq!((tenant.status(), tenant.access()), (v1::TenantStatus::Active, v1::TenantAccess::Full));
+    for (name, stub) in &stubs {
+        assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Active, "{name}");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_verb_again_starts_afresh_once_an_operator_is_needed() {
+    let stubs = stubs(Duration::ZERO).await;
+    let mut replica = Replica::start(&Setup { stubs: stubs.clone(), ..Setup::default() }).await;
+    let tenant = replica.tenant("finance").await;
+    let mut clients = Clients::of(&replica);
+    stubs[1].1.set_fault(&tenant.uid, Some(Fault::Refusing));
+    let stuck = Verb::Suspend.ask(&mut clients, "finance", 20).await.unwrap();
+    assert_eq!(stuck.state(), v1::OperationState::NeedsOperator);
+    assert_eq!(replica.get("finance").await.access(), v1::TenantAccess::None);
+    stubs[1].1.set_fault(&tenant.uid, None);
+    let again = Verb::Suspend.ask(&mut clients, "finance", 20).await.unwrap();
+    assert_eq!(again.state(), v1::OperationState::Succeeded, "{again:?}");
+    assert_eq!(replica.get("finance").await.status(), v1::TenantStatus::Suspended);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_changes_nothing() {
+    let mut replica = Replica::start(&Setup::default()).await;
+    let before = replica.tenant("finance").await;
+    let request =
+        v1::SuspendTenantRequest { tenant_id: "finance".into(), validate_only: true, ..Default::default() };
+    let plan = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
+    assert_eq!((plan.targets.len(), plan.to_status()), (1, v1::TenantStatus::Suspended));
+    assert_eq!(replica.get("finance").await, before);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn another_replica_takes_over_what_one_left() {
+    let stubs = stubs(Duration::ZERO).await;
+    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
+    let mut first = Replica::start(&setup).await;
+    let tenant = first.tenant("finance").await;
+    let second = Replica::on(&first.database_url, &setup).await;
+    stubs[2].1.set_fault(&tenant.uid, Some(Fault::Hanging));
+    let operation = Verb::Suspend.ask(&mut Clients::of(&first), "finance", 0).await.unwrap();
+    first.stop().await;
+    stubs[2].1.set_fault(&tenant.uid, None);
+    let mut clients = Clients::of(&second);
+    let ended = clients.ended(&operation.operation_id).await;
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+    assert_true(&clients.get("finance").await, &stubs, "taken over");
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_that_hang_for_many_tenants_hold_up_nobody_else() {
+    let stubs = stubs(Duration::from_millis(1)).await;
+    let settings = vec![("cascade.max_attempts", "1000".to_owned())];
+    let mut replica = Replica::start(&Setup { stubs: stubs.clone(), settings, ..Setup::default() }).await;
+    let mut hanging = Vec::new();
+    for number in 0..64 {
+        hanging.push(replica.tenant(&format!("hanging{number}")).await);
+    }
+    replica.tenant("healthy").await;
+    let mut clients = Clients::of(&replica);
+    let mut operations = Vec::new();
+    for tenant in &hanging {
+        stubs[0].1.set_fault(&tenant.uid, Some(Fault::Hanging));
+        operations.push(Verb::Suspend.ask(&mut clients, &tenant.tenant_id, 0).await.unwrap());
+    }
+    for _ in 0..5 {
+        for verb in [Verb::Suspend, Verb::Activate] {
+            let operation = verb.ask(&mut clients, "healthy", 10).await.unwrap();
+            assert_eq!(operation.state(), v1::OperationState::Succeeded, "{operation:?}");
+        }
+    }
+    for operation in &operations {
+        let operation = clients.operation(&operation.operation_id).await;
+        assert_eq!(operation.state(), v1::OperationState::Running, "it still hangs, and is not given up");
+        let done = operation.targets.iter().filter(|step| step.state() == v1::TargetState::Verified).count();
+        assert_eq!(done, TARGETS.len(), "all but the hanging one: {operation:?}");
+    }
+    for tenant in &hanging {
+        stubs[0].1.set_fault(&tenant.uid, None);
+    }
+    for operation in &operations {
+        let ended = clients.ended(&operation.operation_id).await;
+        assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+    }
+    replica.stop().await;
+}

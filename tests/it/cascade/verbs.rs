@@ -1,0 +1,199 @@
+//! The verbs, the targets, and what must be true of a tenant at any moment.
+
+use std::time::Duration;
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::stub::Stub;
+use tenantry::proto::v1;
+
+use crate::support::{Replica, new_tenant};
+
+pub(super) const TARGETS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
+
+pub(super) async fn stubs(latency: Duration) -> Vec<(&'static str, Stub)> {
+    let mut stubs = Vec::new();
+    for name in TARGETS {
+        stubs.push((name, Stub::start(latency).await.unwrap()));
+    }
+    stubs
+}
+
+/// The verbs, and the states around them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Suspend,
+    Activate,
+    StartMigration,
+    FinishMigration,
+    Archive,
+    Delete,
+    Undelete,
+}
+
+pub(super) const VERBS: [Verb; 7] = [
+    Verb::Suspend,
+    Verb::Activate,
+    Verb::StartMigration,
+    Verb::FinishMigration,
+    Verb::Archive,
+    Verb::Delete,
+    Verb::Undelete,
+];
+
+impl Verb {
+    /// The verbs that lead an active tenant to where this one starts.
+    pub(super) fn before(self) -> &'static [Self] {
+        match self {
+            Self::Suspend | Self::StartMigration => &[],
+            Self::Activate | Self::Archive => &[Self::Suspend],
+            Self::FinishMigration => &[Self::StartMigration],
+            Self::Delete => &[Self::Suspend, Self::Archive],
+            Self::Undelete => &[Self::Suspend, Self::Archive, Self::Delete],
+        }
+    }
+
+    pub(super) fn from(self) -> (v1::TenantStatus, Desired) {
+        match self {
+            Self::Suspend | Self::StartMigration => (v1::TenantStatus::Active, Desired::Active),
+            Self::Activate | Self::Archive => (v1::TenantStatus::Suspended, Desired::Suspended),
+            Self::FinishMigration => (v1::TenantStatus::Migrating, Desired::ReadOnly),
+            Self::Delete => (v1::TenantStatus::Archived, Desired::Archived),
+            Self::Undelete => (v1::TenantStatus::Deleted, Desired::Deleted),
+        }
+    }
+
+    pub(super) fn to(self) -> (v1::TenantStatus, Desired) {
+        match self {
+            Self::Suspend => (v1::TenantStatus::Suspended, Desired::Suspended),
+            Self::Activate | Self::FinishMigration => (v1::TenantStatus::Active, Desired::Active),
+            Self::StartMigration => (v1::TenantStatus::Migrating, Desired::ReadOnly),
+            Self::Archive | Self::Undelete => (v1::TenantStatus::Archived, Desired::Archived),
+            Self::Delete => (v1::TenantStatus::Deleted, Desired::Deleted),
+        }
+    }
+
+    pub(super) fn opens(self) -> bool {
+        matches!(self, Self::Activate | Self::FinishMigration | Self::Undelete)
+    }
+
+    pub(super) async fn ask(
+        self,
+        replica: &mut Clients,
+        tenant_id: &str,
+        seconds: i64,
+    ) -> Result<v1::Operation, tonic::Status> {
+        let wait = Some(prost_types::Duration { seconds, nanos: 0 });
+        let tenant_id = tenant_id.to_owned();
+        let client = &mut replica.lifecycle;
+        let answer = match self {
+            Self::Suspend => {
+                client
+                    .suspend_tenant(v1::SuspendTenantRequest { tenant_id, wait, ..Default::default() })
+                    .await
+            }
+            Self::Activate => {
+                client
+                    .activate_tenant(v1::ActivateTenantRequest { tenant_id, wait, ..Default::default() })
+                    .await
+            }
+            Self::StartMigration => {
+                client
+                    .start_migration(v1::StartMigrationRequest { tenant_id, wait, ..Default::default() })
+                    .await
+            }
+            Self::FinishMigration => {
+                client
+                    .finish_migration(v1::FinishMigrationRequest { tenant_id, wait, ..Default::default() })
+                    .await
+            }
+            Self::Archive => {
+                client
+                    .archive_tenant(v1::ArchiveTenantRequest { tenant_id, wait, ..Default::default() })
+                    .await
+            }
+            Self::Delete => {
+                client.delete_tenant(v1::DeleteTenantRequest { tenant_id, wait, ..Default::default() }).await
+            }
+            Self::Undelete => {
+                client
+                    .undelete_tenant(v1::UndeleteTenantRequest { tenant_id, wait, ..Default::default() })
+                    .await
+            }
+        };
+        answer.map(tonic::Response::into_inner)
+    }
+}
+
+/// Clients that a task can take with it.
+#[derive(Clone)]
+pub(super) struct Clients {
+    pub(super) tenants: v1::tenant_registry_client::TenantRegistryClient<tonic::transport::Channel>,
+    pub(super) lifecycle: v1::lifecycle_client::LifecycleClient<tonic::transport::Channel>,
+}
+
+impl Clients {
+    pub(super) fn of(replica: &Replica) -> Self {
+        Self { tenants: replica.tenants.clone(), lifecycle: replica.lifecycle.clone() }
+    }
+
+    pub(super) async fn get(&mut self, tenant_id: &str) -> v1::Tenant {
+        let mut request = tonic::Request::new(v1::GetTenantRequest { tenant_id: tenant_id.to_owned() });
+        request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
+        self.tenants.get_tenant(request).await.unwrap().into_inner()
+    }
+
+    pub(super) async fn operation(&mut self, operation_id: &str) -> v1::Operation {
+        let mut request =
+            tonic::Request::new(v1::GetOperationRequest { operation_id: operation_id.to_owned() });
+        // It may have been opened on another replica.
+        request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
+        self.lifecycle.get_operation(request).await.unwrap().into_inner()
+    }
+
+    /// Waits until the engine has nothing more to do.
+    pub(super) async fn ended(&mut self, operation_id: &str) -> v1::Operation {
+        for _ in 0..6_000 {
+            let operation = self.operation(operation_id).await;
+            if !matches!(operation.state(), v1::OperationState::Running | v1::OperationState::Reverting) {
+                return operation;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the operation does not end: {:?}", self.operation(operation_id).await);
+    }
+
+    /// A tenant that is where the verb starts.
+    pub(super) async fn tenant_before(&mut self, tenant_id: &str, verb: Verb) -> v1::Tenant {
+        let request = v1::CreateTenantRequest { tenant: Some(new_tenant(tenant_id)), ..Default::default() };
+        let made = self.tenants.create_tenant(request).await.unwrap().into_inner();
+        self.ended(&made.operation_id).await;
+        for step in verb.before() {
+            let operation = step.ask(self, tenant_id, 20).await.unwrap();
+            assert_eq!(operation.state(), v1::OperationState::Succeeded, "{operation:?}");
+        }
+        self.get(tenant_id).await
+    }
+}
+
+/// Nothing that a tenant is said to be may be untrue in a target, and no effect may be there twice.
+pub(super) fn assert_true(tenant: &v1::Tenant, stubs: &[(&str, Stub)], context: &str) {
+    for (name, stub) in stubs {
+        let held = stub.held(&tenant.uid);
+        let lets_in = held.is_some_and(|held| matches!(held.state, Desired::Active | Desired::ReadOnly));
+        let locked = matches!(
+            tenant.status(),
+            v1::TenantStatus::Suspended | v1::TenantStatus::Archived | v1::TenantStatus::Deleted
+        );
+        // On the way up it is still said to be locked while targets open one by one: then an operation says so.
+        if locked && tenant.pending_status() == v1::TenantStatus::Unspecified {
+            assert!(!lets_in, "{context}: {name} lets in a tenant that is {:?}: {held:?}", tenant.status());
+        }
+        let effects = stub.effects(&tenant.uid);
+        for pair in effects.windows(2) {
+            assert!(
+                pair[0].generation < pair[1].generation,
+                "{context}: {name} did something twice: {effects:?}"
+            );
+        }
+    }
+}
