@@ -205,7 +205,6 @@ async fn assert_dense(database_url: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_random_changes_on_two_replicas_every_view_is_what_the_tables_say() {
     let seed = std::env::var("TEST_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("TEST_SEED={seed}");
     // With a real target, so that the engine writes too.
     let first = Replica::start(&Setup::default()).await;
     let second = Replica::on(&first.database_url, &Setup::default()).await;
@@ -216,7 +215,8 @@ async fn after_random_changes_on_two_replicas_every_view_is_what_the_tables_say(
         writers.spawn(async move {
             for _ in 0..CHANGES {
                 if let Err(error) = writer.change().await {
-                    assert!(EXPECTED.contains(&reason(&error).as_str()), "{error:?}");
+                    let expected = EXPECTED.contains(&reason(&error).as_str());
+                    assert!(expected, "TEST_SEED={seed}: {error:?}");
                 }
             }
         });
@@ -237,11 +237,11 @@ async fn after_random_changes_on_two_replicas_every_view_is_what_the_tables_say(
     let wanted = fresh.server.registry.view.snapshot().unwrap();
     for replica in [&first, &second, &reading] {
         let view = &replica.server.registry.view;
-        let seen = view.at_least(wanted.revision, Duration::from_secs(5)).await.unwrap();
-        for (seen, wanted) in contents(&seen).iter().zip(contents(&wanted)) {
-            assert_eq!(*seen, wanted);
+        let followed = view.at_least(wanted.revision, Duration::from_secs(5)).await.unwrap();
+        for (line, wanted) in contents(&followed).iter().zip(contents(&wanted)) {
+            assert_eq!(*line, wanted, "TEST_SEED={seed}");
         }
-        assert_eq!(contents(&seen).len(), contents(&wanted).len());
+        assert_eq!(contents(&followed).len(), contents(&wanted).len(), "TEST_SEED={seed}");
     }
     for replica in [first, second, reading, fresh] {
         replica.stop().await;
