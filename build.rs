@@ -10,6 +10,7 @@ const ROOTS: &[&str] = &[
     "tenantry/v1/lifecycle.proto",
     "tenantry/v1/tenant_health.proto",
     "tenantry/participant/v1/participant.proto",
+    "tenantry/stub/v1/stub.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

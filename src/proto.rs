@@ -21,8 +21,13 @@ pub mod tenantry {
             tonic::include_proto!("tenantry.participant.v1");
         }
     }
+    pub mod stub {
+        pub mod v1 {
+            tonic::include_proto!("tenantry.stub.v1");
+        }
+    }
 }
-pub use tenantry::{participant::v1 as participant, v1};
+pub use tenantry::{participant::v1 as participant, stub::v1 as stub, v1};
 
 /// The descriptor set of every service, with comments and options, as bytes.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));

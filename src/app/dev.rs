@@ -1,7 +1,7 @@
 //! `tenantry dev`: a private PostgreSQL, a tier catalogue, stub participants and the server, in one process.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::domain::tier::catalogue;
 use crate::participants::stub::Stub;
 use crate::services::{Command, Registry};
 
-/// What the stubs stand for.
-const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
+/// What the stubs stand for. Each has the port after the one before.
+pub const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
 /// How long a stub takes for a change: about what the real systems do.
 const STUB_LATENCY: Duration = Duration::from_millis(20);
 /// How long the view may take to load before the catalogue goes in.
@@ -37,7 +37,7 @@ pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {
 
 async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode, super::Error> {
     config.database.url = database::Url::parse(&postgres.url());
-    let stubs = start_stubs(&mut config.cascade.participants).await?;
+    let stubs = start_stubs(config, postgres.data_dir()).await?;
     let database = server::prepare(config, true).await?;
     let server = Server::start(config, database).await?;
     seed(&server.registry, config.dev.seed_catalogue).await?;
@@ -49,15 +49,23 @@ async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts a stub for each system that the configuration does not already have.
-async fn start_stubs(participants: &mut BTreeMap<String, Participant>) -> Result<Vec<Stub>, std::io::Error> {
+/// Starts a stub for each system that the configuration does not already have. They keep their state beside the
+/// database, which remembers what it asked of them.
+async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, super::Error> {
     let mut stubs = Vec::new();
-    for name in STUBS {
-        if !participants.contains_key(name) {
-            let stub = Stub::start(STUB_LATENCY).await?;
-            participants.insert(name.to_owned(), Participant::Remote(stub.endpoint()));
-            stubs.push(stub);
+    for (index, name) in (0..).zip(STUBS) {
+        if config.cascade.participants.contains_key(name) {
+            continue;
         }
+        let port = config.dev.stub_port.map_or(0, |first| first + index);
+        let file = data_dir.join(format!("stub-{name}.json"));
+        let stub = Stub::start_kept(STUB_LATENCY, port, file).await.map_err(|error| {
+            super::Error::Failed(format!(
+                "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {error}. `--dev-stub-port 0` takes free ports."
+            ))
+        })?;
+        config.cascade.participants.insert(name.to_owned(), Participant::Remote(stub.endpoint()));
+        stubs.push(stub);
     }
     Ok(stubs)
 }

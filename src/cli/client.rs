@@ -43,7 +43,7 @@ impl Client {
         Ok(Self { channel, pool, timeout })
     }
 
-    /// Calls `Service/Method` of `tenantry.v1` and answers its response.
+    /// Calls `Service/Method` of `tenantry.v1`, or of another package with its full name, and answers its response.
     pub async fn call(&self, method: &str, request: Value) -> Result<Value, Failure> {
         let (method, message) = self.prepare(method, request)?;
         let mut request = Request::new(message);
@@ -70,9 +70,11 @@ impl Client {
 
     fn prepare(&self, name: &str, request: Value) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
         let (service, method) = name.split_once('/').unwrap_or((name, ""));
+        let full_name =
+            if service.contains('.') { service.to_owned() } else { format!("tenantry.v1.{service}") };
         let method = self
             .pool
-            .get_service_by_name(&format!("tenantry.v1.{service}"))
+            .get_service_by_name(&full_name)
             .and_then(|service| service.methods().find(|candidate| candidate.name() == method))
             .ok_or_else(|| Failure::internal(&format!("there is no method {name}")))?;
         let message = DynamicMessage::deserialize(method.input(), request)

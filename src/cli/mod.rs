@@ -11,6 +11,7 @@ mod health;
 mod operation;
 mod output;
 mod progress;
+mod stub;
 mod tenant;
 mod tier;
 
@@ -68,6 +69,9 @@ pub enum Command {
     /// Report and read tenants' health.
     #[command(subcommand)]
     Health(health::Command),
+    /// See what the stub participants of `tenantry dev` hold, and make them misbehave.
+    #[command(subcommand)]
+    Stub(stub::Command),
     /// Count tenants by status, tier, region and business unit.
     Stats,
 }
@@ -90,6 +94,15 @@ fn with_client(
 
 /// Runs a client command to its exit code.
 pub fn run(command: Command, connection: &Connection) -> ExitCode {
+    // A stub is a server of its own, somewhere else.
+    let server = match &command {
+        Command::Stub(command) => command.server(),
+        _ => Ok(connection.server.clone()),
+    };
+    let connection = match server {
+        Ok(server) => &Connection { server, ..connection.clone() },
+        Err(failure) => return exit::finish(Err(failure)),
+    };
     exit::finish(with_client(connection, async |client| {
         let context = Context { client, connection };
         match command {
@@ -98,6 +111,7 @@ pub fn run(command: Command, connection: &Connection) -> ExitCode {
             Command::Flag(command) => flag::run(command, &context).await,
             Command::Operation(command) => operation::run(command, &context).await,
             Command::Health(command) => health::run(command, &context).await,
+            Command::Stub(command) => stub::run(command, &context).await,
             Command::Stats => health::stats(&context).await,
         }
     }))

@@ -3,11 +3,17 @@
 //! `tenantry dev` uses it in place of a vector database, an object store, a cache and monitoring, and the tests make it
 //! misbehave: fail, hang, answer late, lie, or drop the reply after doing the work.
 
+mod control;
+mod kept;
+
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +25,7 @@ use crate::proto::participant::participant_server::{Participant, ParticipantServ
 use crate::proto::participant::{
     ApplyRequest, ApplyResponse, ObserveRequest, ObserveResponse, State, TenantRef,
 };
+use crate::proto::stub::stub_control_server::StubControlServer;
 
 /// How a stub misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +47,7 @@ pub enum Fault {
 }
 
 /// What a stub holds of one tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The state it is really in.
     pub state: Desired,
@@ -48,14 +55,25 @@ pub struct Held {
     pub generation: u64,
 }
 
+/// A tenant as a call names it.
+#[derive(Debug, Clone)]
+struct Who {
+    uid: String,
+    tenant_id: String,
+}
+
 #[derive(Debug, Default)]
 struct Inside {
     /// By uid.
     held: HashMap<String, Held>,
+    /// Tenant ids by uid, for people.
+    names: BTreeMap<String, String>,
     /// Every change that was really made, in order.
     effects: Vec<(String, Held)>,
-    /// By uid.
+    /// By uid or tenant id; the empty name is everybody else.
     faults: HashMap<String, Fault>,
+    /// Where it is kept between runs, if it is.
+    file: Option<PathBuf>,
     /// What was last asked for, for a stub that says so without looking.
     asked: HashMap<String, Held>,
     calls: u64,
@@ -77,9 +95,22 @@ impl Stub {
     ///
     /// Where no port can be had.
     pub async fn start(latency: Duration) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::serve(latency, 0, Inside::default()).await
+    }
+
+    /// Serves a stub on a loopback port (0: a free one) that remembers what it holds in a file.
+    ///
+    /// # Errors
+    ///
+    /// Where the port is taken or the file cannot be read.
+    pub async fn start_kept(latency: Duration, port: u16, file: PathBuf) -> std::io::Result<Self> {
+        Self::serve(latency, port, Inside::load(file)?).await
+    }
+
+    async fn serve(latency: Duration, port: u16, inside: Inside) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let stub = Self {
-            inside: Arc::default(),
+            inside: Arc::new(Mutex::new(inside)),
             address: listener.local_addr()?,
             latency,
             stop: CancellationToken::new(),
@@ -87,6 +118,7 @@ impl Stub {
         let server = tonic::transport::Server::builder()
             .tcp_nodelay(true)
             .add_service(ParticipantServer::new(stub.clone()))
+            .add_service(StubControlServer::new(stub.clone()))
             .serve_with_incoming_shutdown(
                 TcpListenerStream::new(listener),
                 stub.stop.clone().cancelled_owned(),
@@ -104,12 +136,12 @@ impl Stub {
         format!("http://{}", self.address)
     }
 
-    /// Misbehaves towards a tenant from now on; `None` behaves again.
-    pub fn set_fault(&self, uid: &str, fault: Option<Fault>) {
+    /// Misbehaves towards a tenant, by uid or id, from now on; `None` behaves again. The empty name is everybody else.
+    pub fn set_fault(&self, tenant: &str, fault: Option<Fault>) {
         let mut inside = self.inside();
         match fault {
-            Some(fault) => inside.faults.insert(uid.to_owned(), fault),
-            None => inside.faults.remove(uid),
+            Some(fault) => inside.faults.insert(tenant.to_owned(), fault),
+            None => inside.faults.remove(tenant),
         };
     }
 
@@ -138,28 +170,41 @@ impl Stub {
     }
 
     /// Makes the change, if the generation is new; answers whether anything changed.
-    fn work(&self, uid: &str, wanted: Held) -> Result<bool, Status> {
+    fn work(&self, who: &Who, wanted: Held) -> Result<bool, Status> {
         let mut inside = self.inside();
-        match inside.held.get(uid) {
+        match inside.held.get(&who.uid) {
             Some(held) if held.generation > wanted.generation => {
                 return Err(Status::failed_precondition("a newer generation was applied already"));
             }
             Some(held) if *held == wanted => return Ok(false),
             _ => {}
         }
-        inside.held.insert(uid.to_owned(), wanted);
-        inside.effects.push((uid.to_owned(), wanted));
+        inside.held.insert(who.uid.clone(), wanted);
+        inside.names.insert(who.uid.clone(), who.tenant_id.clone());
+        inside.effects.push((who.uid.clone(), wanted));
+        inside
+            .save()
+            .map_err(|error| Status::unavailable(format!("the stub cannot keep its state: {error}")))?;
         Ok(true)
     }
 }
 
 impl Inside {
+    /// Under which name the fault of a tenant is kept: its own before everybody's.
+    fn fault_name(&self, who: &Who) -> Option<String> {
+        [who.uid.as_str(), &who.tenant_id, ""]
+            .into_iter()
+            .find(|name| self.faults.contains_key(*name))
+            .map(str::to_owned)
+    }
+
     /// The fault of this call; a counted one is used up.
-    fn next_fault(&mut self, uid: &str) -> Option<Fault> {
-        let fault = self.faults.get_mut(uid)?;
+    fn next_fault(&mut self, who: &Who) -> Option<Fault> {
+        let name = self.fault_name(who)?;
+        let fault = self.faults.get_mut(&name)?;
         let now = *fault;
         match fault {
-            Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => drop(self.faults.remove(uid)),
+            Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => drop(self.faults.remove(&name)),
             Fault::Failing(more) | Fault::DroppingReplies(more) => *more -= 1,
             _ => {}
         }
@@ -171,7 +216,7 @@ impl Inside {
 impl Participant for Stub {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let request = request.into_inner();
-        let uid = uid(request.tenant)?;
+        let who = who(request.tenant)?;
         let wanted = Held {
             state: State::try_from(request.desired)
                 .ok()
@@ -183,8 +228,8 @@ impl Participant for Stub {
         let fault = {
             let mut inside = self.inside();
             inside.calls += 1;
-            inside.asked.insert(uid.clone(), wanted);
-            inside.next_fault(&uid)
+            inside.asked.insert(who.uid.clone(), wanted);
+            inside.next_fault(&who)
         };
         tokio::time::sleep(self.latency).await;
         match fault {
@@ -194,7 +239,7 @@ impl Participant for Stub {
             Some(Fault::Lying) => return Ok(Response::new(ApplyResponse { changed: true })),
             Some(Fault::Late(_) | Fault::DroppingReplies(_) | Fault::Unseeing) | None => {}
         }
-        let changed = self.work(&uid, wanted)?;
+        let changed = self.work(&who, wanted)?;
         match fault {
             Some(Fault::DroppingReplies(_)) => return Err(Status::unavailable("told to drop the reply")),
             Some(Fault::Late(pause)) => tokio::time::sleep(pause).await,
@@ -204,19 +249,19 @@ impl Participant for Stub {
     }
 
     async fn observe(&self, request: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
-        let uid = uid(request.into_inner().tenant)?;
+        let who = who(request.into_inner().tenant)?;
         let fault = {
             let mut inside = self.inside();
             inside.calls += 1;
-            inside.faults.get(&uid).copied()
+            inside.fault_name(&who).and_then(|name| inside.faults.get(&name).copied())
         };
         if fault == Some(Fault::Hanging) {
             std::future::pending::<()>().await;
         }
         let inside = self.inside();
         let seen = match fault {
-            Some(Fault::Unseeing) => inside.asked.get(&uid),
-            _ => inside.held.get(&uid),
+            Some(Fault::Unseeing) => inside.asked.get(&who.uid),
+            _ => inside.held.get(&who.uid),
         };
         Ok(Response::new(ObserveResponse {
             state: seen.map_or(State::Unspecified, |held| encode_state(held.state)).into(),
@@ -225,9 +270,9 @@ impl Participant for Stub {
     }
 }
 
-fn uid(tenant: Option<TenantRef>) -> Result<String, Status> {
+fn who(tenant: Option<TenantRef>) -> Result<Who, Status> {
     tenant
-        .map(|tenant| tenant.uid)
-        .filter(|uid| !uid.is_empty())
+        .filter(|tenant| !tenant.uid.is_empty())
+        .map(|tenant| Who { uid: tenant.uid, tenant_id: tenant.tenant_id })
         .ok_or_else(|| Status::invalid_argument("tenant.uid must be set"))
 }

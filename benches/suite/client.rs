@@ -11,7 +11,18 @@ use h2::client::SendRequest;
 use http::Request;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use crate::Case;
+/// One method to load.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// For the report.
+    pub(crate) name: String,
+    /// `/package.Service/Method`.
+    pub(crate) path: String,
+    /// The request, encoded.
+    pub(crate) request: Bytes,
+    /// Size of the reply, if it must be that; anything else counts as a failure.
+    pub(crate) reply_bytes: Option<usize>,
+}
 
 /// How much at once.
 #[derive(Debug, Clone)]
@@ -61,22 +72,9 @@ async fn run_thread(
 ) -> Outcome {
     let mut clients = Vec::new();
     for _ in 0..connections {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (client, connection) = h2::client::Builder::new()
-            .initial_window_size(1 << 20)
-            .initial_connection_window_size(8 << 20)
-            .handshake::<_, Bytes>(stream)
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        clients.push(client);
+        clients.push(connect(address).await);
     }
-    let mut body = BytesMut::new();
-    body.put_u8(0);
-    body.put_u32(u32::try_from(case.request.len()).unwrap());
-    body.put_slice(&case.request);
-    let body = body.freeze();
+    let body = framed(&case.request);
     let until = Instant::now() + slice;
     let mut loops = JoinSet::new();
     for client in &clients {
@@ -91,6 +89,27 @@ async fn run_thread(
         total.latencies_us.extend(outcome.latencies_us);
     }
     total
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (client, connection) = h2::client::Builder::new()
+        .initial_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
+        .handshake::<_, Bytes>(stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn framed(request: &Bytes) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(0);
+    body.put_u32(u32::try_from(request.len()).unwrap());
+    body.put_slice(request);
+    body.freeze()
 }
 
 async fn closed_loop(client: SendRequest<Bytes>, case: Case, body: Bytes, until: Instant) -> Outcome {
@@ -132,4 +151,13 @@ async fn call(client: SendRequest<Bytes>, case: &Case, body: Bytes) -> Result<Op
     let trailers = reply.trailers().await?.unwrap_or_default();
     let is_ok = trailers.get("grpc-status").is_some_and(|status| status == "0");
     Ok(is_ok.then(|| size.saturating_sub(5)))
+}
+
+/// How large the reply of one call is.
+pub(crate) fn reply_bytes(address: SocketAddr, case: &Case) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, body) = (connect(address).await, framed(&case.request));
+        call(client, case, body).await.unwrap().expect("the call succeeds")
+    })
 }

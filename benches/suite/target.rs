@@ -29,7 +29,7 @@ impl Target {
     /// This program once more, as a server.
     pub(crate) fn spawn(kind: Echo, reply_bytes: usize) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["echo", kind.name(), "--reply-bytes", &reply_bytes.to_string()])
+            .args(["serve-echo", kind.name(), "--reply-bytes", &reply_bytes.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Case, client::Outcome, target::Target};
+use crate::{client::Outcome, target::Target};
 
 /// One server's slices on one case.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +47,8 @@ fn percentile(sorted: &[u32], permille: usize) -> u32 {
     sorted.get(sorted.len() * permille / 1_000).copied().unwrap_or(0)
 }
 
-pub(crate) fn print(case: &Case, targets: &[Target], tallies: &[Tally]) {
-    println!("\n{}", case.name);
+pub(crate) fn print(name: &str, targets: &[&Target], tallies: &[Tally]) {
+    println!("\n{name}");
     println!(
         "{:<14} {:>9} {:>19} {:>8} {:>8} {:>9} {:>7}   vs {}",
         "server", "calls/s", "(min-max)", "p50 us", "p99 us", "CPU us", "failed", targets[0].name

@@ -18,7 +18,7 @@ use tenantry::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes, transport::server::TcpIncoming};
 
-use crate::Case;
+use crate::client::Case;
 
 /// Which server.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

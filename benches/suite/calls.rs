@@ -1,0 +1,101 @@
+//! Real calls of the real server, beside echoes that answer as many bytes: one behind a usual tonic server, one behind our
+//! own edge with the same logging.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use prost::Message;
+use tenantry::proto::v1::{
+    CreateFlagRequest, CreateTenantRequest, EvaluateFlagRequest, EvaluateFlagsRequest, Flag, FlagType,
+    GetTenantRequest, SetTierDefaultRequest, feature_flags_client::FeatureFlagsClient,
+    tenant_registry_client::TenantRegistryClient,
+};
+
+use crate::{
+    client::{self, Case, Load},
+    echo::{self, Echo},
+    edge::in_turns,
+    served::{Database, Served, runtime, tenant},
+    target::Target,
+};
+
+/// Options of `calls`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Slices per server and case.
+    #[arg(long, default_value_t = 6)]
+    slices: usize,
+    /// Length of a slice.
+    #[arg(long, default_value_t = 700)]
+    slice_ms: u64,
+}
+
+const TENANT: &str = "acme-production-eu";
+const FLAGS: usize = 50;
+
+/// Runs it.
+pub(crate) fn run(options: &Options) {
+    let database = Database::start(false);
+    let served = runtime().block_on(async {
+        let served = Served::start(&database, &[]).await;
+        seed(&served).await;
+        served
+    });
+    let ours = Target::attach("tenantry".to_owned(), served.address, served.pid());
+    for mut case in cases() {
+        let bytes = client::reply_bytes(served.address, &case);
+        case.reply_bytes = Some(bytes);
+        let plain = Target::spawn(Echo::Tonic, bytes);
+        let alike = Target::spawn(Echo::EdgeLogged, bytes);
+        for load in [
+            Load { connections: 4, streams: 16, threads: 1 },
+            Load { connections: 64, streams: 1, threads: 1 },
+        ] {
+            let name = format!(
+                "{}, reply of {bytes} bytes, {} connections x {} streams",
+                case.name, load.connections, load.streams
+            );
+            let echo = echo::case(bytes);
+            let rivals = [(&plain, echo.clone()), (&alike, echo), (&ours, case.clone())];
+            in_turns(&name, &rivals, &load, options.slices, Duration::from_millis(options.slice_ms));
+        }
+    }
+}
+
+async fn seed(served: &Served) {
+    served.seed_tier().await;
+    let mut tenants = TenantRegistryClient::new(served.channel().await);
+    let request = CreateTenantRequest { tenant: Some(tenant(TENANT.to_owned())), ..Default::default() };
+    tenants.create_tenant(request).await.unwrap();
+    let mut flags = FeatureFlagsClient::new(served.channel().await);
+    for number in 0..FLAGS {
+        let flag_key = format!("feature-{number:02}");
+        let flag =
+            Flag { flag_key: flag_key.clone(), r#type: FlagType::Boolean.into(), ..Default::default() };
+        flags.create_flag(CreateFlagRequest { flag: Some(flag), ..Default::default() }).await.unwrap();
+        if number % 2 == 0 {
+            let (tier_id, variant) = ("gold".to_owned(), "on".to_owned());
+            let request = SetTierDefaultRequest { flag_key, tier_id, variant, ..Default::default() };
+            flags.set_tier_default(request).await.unwrap();
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let tenant_id = || TENANT.to_owned();
+    let case = |name: &str, path: &str, request: Vec<u8>| Case {
+        name: name.to_owned(),
+        path: format!("/tenantry.v1.{path}"),
+        request: Bytes::from(request),
+        reply_bytes: None,
+    };
+    let one = EvaluateFlagRequest { tenant_id: tenant_id(), flag_key: "feature-00".to_owned() };
+    let all = EvaluateFlagsRequest { tenant_id: tenant_id(), flag_keys: vec![] };
+    let get = GetTenantRequest { tenant_id: tenant_id() };
+    vec![
+        case("GetTenant", "TenantRegistry/GetTenant", get.encode_to_vec()),
+        case("EvaluateFlag", "FeatureFlags/EvaluateFlag", one.encode_to_vec()),
+        case("EvaluateFlags (50)", "FeatureFlags/EvaluateFlags", all.encode_to_vec()),
+    ]
+}

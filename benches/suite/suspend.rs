@@ -1,0 +1,58 @@
+//! How long a suspension takes beside its slowest target: four stubs of 20 ms each, and PostgreSQL.
+
+use std::time::{Duration, Instant};
+
+use tenantry::{
+    participants::stub::Stub,
+    proto::v1::{
+        ActivateTenantRequest, CreateTenantRequest, OperationState, SuspendTenantRequest,
+        lifecycle_client::LifecycleClient, tenant_registry_client::TenantRegistryClient,
+    },
+};
+
+use crate::served::{Database, Served, runtime, tenant};
+
+const LATENCY: Duration = Duration::from_millis(20);
+const ROUNDS: usize = 60;
+
+/// Runs it.
+pub(crate) fn run() {
+    let database = Database::start(true);
+    runtime().block_on(async {
+        let mut arguments = vec!["--participants".to_owned(), "postgres=postgres".to_owned()];
+        let mut stubs = Vec::new();
+        for name in ["cache", "monitoring", "object-store", "vector-db"] {
+            let stub = Stub::start(LATENCY).await.unwrap();
+            arguments.extend(["--participants".to_owned(), format!("{name}={}", stub.endpoint())]);
+            stubs.push(stub);
+        }
+        let served = Served::start(&database, &arguments).await;
+        served.seed_tier().await;
+        let mut tenants = TenantRegistryClient::new(served.channel().await);
+        let request = CreateTenantRequest { tenant: Some(tenant("acme".to_owned())), ..Default::default() };
+        tenants.create_tenant(request).await.unwrap();
+        let mut lifecycle = LifecycleClient::new(served.channel().await);
+        let wait = Some(prost_types::Duration { seconds: 20, nanos: 0 });
+        let (mut down, mut up) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let request = SuspendTenantRequest { tenant_id: "acme".to_owned(), wait, ..Default::default() };
+            let began = Instant::now();
+            let ended = lifecycle.suspend_tenant(request).await;
+            // Until it is provisioned it cannot be suspended.
+            let Ok(ended) = ended else { continue };
+            assert_eq!(ended.into_inner().state(), OperationState::Succeeded);
+            down.push(began.elapsed());
+            let request = ActivateTenantRequest { tenant_id: "acme".to_owned(), wait, ..Default::default() };
+            let began = Instant::now();
+            let ended = lifecycle.activate_tenant(request).await.unwrap().into_inner();
+            assert_eq!(ended.state(), OperationState::Succeeded);
+            up.push(began.elapsed());
+        }
+        println!("four targets of {} ms and PostgreSQL with fsync, one after the other", LATENCY.as_millis());
+        for (verb, mut took) in [("suspend", down), ("activate", up)] {
+            took.sort_unstable();
+            let (least, middle, most) = (took[0], took[took.len() / 2], took[took.len() * 9 / 10]);
+            println!("{verb:<9} least {least:.1?}, p50 {middle:.1?}, p90 {most:.1?} of {}", took.len());
+        }
+    });
+}
