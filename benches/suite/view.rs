@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use tenantry::proto::v1::{
     BatchCreateTenantsRequest, CreateTenantRequest, GetStatisticsRequest,
-    tenant_registry_client::TenantRegistryClient,
+    batch_create_tenants_response::result::Outcome, tenant_registry_client::TenantRegistryClient,
 };
 
 use crate::served::{Database, Served, runtime, tenant};
@@ -42,7 +42,11 @@ pub(crate) fn run(options: &Options) {
                 let channel = served.channel().await;
                 batches.spawn(async move {
                     let mut tenants = TenantRegistryClient::new(channel).max_decoding_message_size(64 << 20);
-                    tenants.batch_create_tenants(BatchCreateTenantsRequest { requests }).await.unwrap();
+                    let request = BatchCreateTenantsRequest { requests };
+                    let answer = tenants.batch_create_tenants(request).await.unwrap().into_inner();
+                    for result in answer.results {
+                        assert!(matches!(result.outcome, Some(Outcome::Tenant(_))), "{result:?}");
+                    }
                 });
                 next = last;
             }

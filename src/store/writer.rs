@@ -257,6 +257,7 @@ impl Task {
 impl Session {
     async fn open(database: &Database) -> Result<Self, Error> {
         let client = database.dedicated(|| {}).await?;
+        client.batch_execute(include_str!("sql/log/plan_once.sql")).await?;
         let lock = client.prepare(include_str!("sql/log/lock.sql")).await?;
         Ok(Self { client, lock, prepared: HashMap::new() })
     }

@@ -167,3 +167,24 @@ async fn health_follows_the_signals_and_impossible_ones_are_refused() {
     assert_eq!(replica.get("finance").await, before);
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn tiers_are_listed_by_rank_highest_first_page_by_page() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    for (tier_id, rank) in [("aaa", 1), ("zzz", 2)] {
+        let tier = Some(tier(tier_id, rank));
+        replica.tiers.create_tier(v1::CreateTierRequest { tier, ..Default::default() }).await.unwrap();
+    }
+    let (mut listed, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListTiersRequest { page_size: 2, page_token };
+        let page = replica.tiers.list_tiers(request).await.unwrap().into_inner();
+        listed.extend(page.tiers.into_iter().map(|tier| tier.tier_id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, ["platinum", "zzz", "aaa", "gold", "silver"]);
+    replica.stop().await;
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod cascade;
+mod clients;
 mod coverage;
 mod database_faults;
 mod demo;

@@ -34,13 +34,18 @@ pub fn get_tier(snapshot: &Snapshot, tier_id: &TierId) -> Result<Arc<Tier>, Erro
     snapshot.tiers.get(tier_id).cloned().ok_or_else(|| not_found(tier_id))
 }
 
-/// Lists tiers by id.
+/// Lists tiers by rank, highest first, then by id.
 pub fn list_tiers(snapshot: &Snapshot, request: &PageRequest) -> Result<Page<Arc<Tier>>, Error> {
-    let items = snapshot
+    let mut items: Vec<_> = snapshot
         .tiers
         .iter()
-        .map(|(id, tier)| Keyed { key: id.as_str().to_owned(), item: Arc::clone(tier) })
+        .map(|(id, tier)| {
+            // Ten digits hold the distance of any two ranks, so that the keys' order is that of the numbers.
+            let below_highest = i64::from(i32::MAX) - i64::from(tier.rank);
+            Keyed { key: format!("{below_highest:010}{id}"), item: Arc::clone(tier) }
+        })
         .collect();
+    items.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     page_by_key(snapshot, request, &["tiers"], false, items)
 }
 
