@@ -169,6 +169,8 @@ async fn grpcurl() -> Option<PathBuf> {
     Some(program)
 }
 
+// What is left out is said aloud.
+#[allow(clippy::print_stderr)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grpcurl_lists_describes_and_calls() {
     let Some(grpcurl) = grpcurl().await else {
