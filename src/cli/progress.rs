@@ -1,14 +1,14 @@
 //! What becomes of an operation, target by target, while it happens.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::exit::Failure;
-use super::output::{enum_name, stdout, text};
+use super::output::{enum_name, print, text};
 
 /// Watches an operation to its end and shows each target's way; answers the operation as it ended. With `quiet`
 /// nothing is shown: a script reads the end.
@@ -87,7 +87,7 @@ impl Shown {
                 }
                 Self::Lines(seen) => {
                     if seen.get(&target) != Some(&line) {
-                        writeln!(stdout(), "  {target:14} {line}")?;
+                        print(&format!("  {target:14} {line}\n"))?;
                         seen.insert(target, line);
                     }
                 }
