@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
 use super::Error;
@@ -126,6 +126,16 @@ pub async fn head(client: &impl GenericClient) -> Result<Head, Error> {
         epoch: row.get(2),
         page_key: row.get(3),
     })
+}
+
+/// Begins to read several tables as they are at one moment; ended by [`end_reading`].
+pub async fn begin_reading(client: &Client) -> Result<(), Error> {
+    Ok(client.batch_execute(include_str!("sql/log/begin_read.sql")).await?)
+}
+
+/// Ends what [`begin_reading`] began.
+pub async fn end_reading(client: &Client) -> Result<(), Error> {
+    Ok(client.batch_execute("COMMIT").await?)
 }
 
 /// Finds the answer that a request got, if it was made in the last 24 h.

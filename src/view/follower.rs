@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshot::Snapshot;
@@ -83,7 +83,7 @@ async fn connect(database: &Database, told: &Arc<Notify>) -> Result<Client, Erro
 }
 
 /// Looks once.
-async fn look(view: &View, client: &mut Client) -> Result<(), Error> {
+async fn look(view: &View, client: &Client) -> Result<(), Error> {
     let previous = view.snapshot().ok();
     let head = log::head(client).await?;
     if previous
@@ -92,18 +92,10 @@ async fn look(view: &View, client: &mut Client) -> Result<(), Error> {
     {
         return Ok(());
     }
-    let transaction = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?;
-    let head = log::head(&transaction).await?;
     // Another log, or an older state of it, was put in place (a restore): start over.
     let base = previous.filter(|snapshot| snapshot.epoch == head.epoch && snapshot.revision <= head.revision);
     let started = Instant::now();
-    let (snapshot, delta) = read(&transaction, base.as_deref(), head).await?;
-    transaction.commit().await?;
+    let (snapshot, delta) = read(client, base.as_deref(), &head).await?;
     if base.is_none() {
         tracing::info!(
             tenants = snapshot.tenants.len(),
@@ -116,37 +108,43 @@ async fn look(view: &View, client: &mut Client) -> Result<(), Error> {
     Ok(())
 }
 
+/// Reads what changed since `base`, as of a moment at or after `expected`.
 async fn read(
-    transaction: &tokio_postgres::Transaction<'_>,
+    client: &Client,
     base: Option<&Snapshot>,
-    head: log::Head,
+    expected: &log::Head,
 ) -> Result<(Snapshot, Delta), Error> {
     let after = base.map_or(Revision::ZERO, |base| base.revision);
-    let mut next = base
-        .map_or_else(|| Snapshot::empty(head.epoch, head.page_key), Clone::clone)
-        .successor(head.revision, head.compacted);
-    let mut delta = Delta { revision: head.revision, ..Delta::default() };
+    let mut next = base.map_or_else(|| Snapshot::empty(expected.epoch, expected.page_key), Clone::clone);
     // Straight into the map: on the first load there may be a million.
     let mut all_tenants = std::mem::take(&mut next.tenants);
     let mut changed_tenants = Vec::new();
     let mut reports = Vec::new();
-    // One pipeline: all statements are on their way before the first answer.
-    let (removals, changed_tiers, changed_flags, defaults, overrides, changed_operations, ..) = tokio::try_join!(
+    // One pipeline, one round trip: all statements are sent, in this order, before the first answer.
+    let ((), head, removals, changed_tiers, changed_flags, defaults, overrides, changed_operations, ..) = tokio::try_join!(
         biased;
-        async { if base.is_some() { log::removals_after(transaction, after).await } else { Ok(Vec::new()) } },
-        tiers::tiers_changed_after(transaction, after),
-        flags::flags_changed_after(transaction, after),
-        flags::tier_defaults_changed_after(transaction, after),
-        flags::tenant_overrides_changed_after(transaction, after),
-        operations::operations_changed_after(transaction, after),
-        tenants::tenants_changed_after(transaction, after, |tenant| {
+        log::begin_reading(client),
+        log::head(client),
+        async { if base.is_some() { log::removals_after(client, after).await } else { Ok(Vec::new()) } },
+        tiers::tiers_changed_after(client, after),
+        flags::flags_changed_after(client, after),
+        flags::tier_defaults_changed_after(client, after),
+        flags::tenant_overrides_changed_after(client, after),
+        operations::operations_changed_after(client, after),
+        tenants::tenants_changed_after(client, after, |tenant| {
             if base.is_some() {
                 changed_tenants.push(tenant.tenant_id.clone());
             }
             Snapshot::insert_tenant(&mut all_tenants, tenant);
         }),
-        tenants::health_changed_after(transaction, after, |health| reports.push(health)),
+        tenants::health_changed_after(client, after, |health| reports.push(health)),
+        log::end_reading(client),
     )?;
+    if head.epoch != expected.epoch || head.revision < expected.revision {
+        return Err(Error::Unreachable("another log was put in place while it was read".to_owned()));
+    }
+    next = next.successor(head.revision, head.compacted);
+    let mut delta = Delta { revision: head.revision, ..Delta::default() };
     next.tenants = all_tenants;
     for event in &removals {
         next.take_removal(event);
