@@ -185,6 +185,8 @@ fn contents(snapshot: &Snapshot) -> Vec<String> {
     }
     lines.extend(snapshot.operations.iter().map(|(id, operation)| format!("operation {id} {operation:?}")));
     lines.push(format!("{:?}", snapshot.statistics()));
+    // A flag's overrides are kept in no particular order.
+    lines.sort_unstable();
     lines
 }
 
