@@ -9,6 +9,7 @@ pub mod ids;
 pub mod lifecycle;
 pub mod operation;
 pub mod page;
+pub mod rule;
 pub mod tenant;
 pub mod text;
 pub mod tier;

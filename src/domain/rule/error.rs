@@ -1,0 +1,38 @@
+//! Why a rule was refused.
+
+/// What kind of mistake it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// Nested too deeply.
+    Depth,
+    /// Too many parts, or a text that is too long.
+    Size,
+    /// There is no such operator.
+    Operator,
+    /// An operator's arguments are too few, too many, or of a kind it can never take.
+    Arguments,
+    /// There is no such segment.
+    Segment,
+    /// Segments that refer to each other in a circle.
+    Cycle,
+    /// A pattern that cannot be read or is too large.
+    Pattern,
+}
+
+/// A mistake in a rule, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{why}", self.place())]
+pub struct Error {
+    /// What kind of mistake it is.
+    pub kind: ErrorKind,
+    /// Where in the source, for example `if[0].==[1]`; empty for the whole.
+    pub path: String,
+    /// The end of a sentence that starts with the place, for example `there is no operator "foo"`.
+    pub why: String,
+}
+
+impl Error {
+    fn place(&self) -> String {
+        if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) }
+    }
+}
