@@ -137,17 +137,27 @@ impl Clients {
     }
 
     pub(super) async fn get(&mut self, tenant_id: &str) -> v1::Tenant {
-        let mut request = tonic::Request::new(v1::GetTenantRequest { tenant_id: tenant_id.to_owned() });
-        request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
-        self.tenants.get_tenant(request).await.unwrap().into_inner()
+        let client = self.tenants.clone();
+        patiently(|| {
+            let mut request = tonic::Request::new(v1::GetTenantRequest { tenant_id: tenant_id.to_owned() });
+            request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
+            let mut client = client.clone();
+            async move { client.get_tenant(request).await }
+        })
+        .await
     }
 
     pub(super) async fn operation(&mut self, operation_id: &str) -> v1::Operation {
-        let mut request =
-            tonic::Request::new(v1::GetOperationRequest { operation_id: operation_id.to_owned() });
-        // It may have been opened on another replica.
-        request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
-        self.lifecycle.get_operation(request).await.unwrap().into_inner()
+        let client = self.lifecycle.clone();
+        patiently(|| {
+            let mut request =
+                tonic::Request::new(v1::GetOperationRequest { operation_id: operation_id.to_owned() });
+            // It may have been opened on another replica.
+            request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
+            let mut client = client.clone();
+            async move { client.get_operation(request).await }
+        })
+        .await
     }
 
     /// Waits until the engine has nothing more to do.
@@ -173,6 +183,23 @@ impl Clients {
         }
         self.get(tenant_id).await
     }
+}
+
+/// Asks again while the server says that it may be asked again: on a machine under load, a read of the newest state can
+/// take longer than the server waits.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+{
+    for _ in 0..40 {
+        match ask().await {
+            Err(status) if status.code() == tonic::Code::Unavailable => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            answer => return answer.unwrap().into_inner(),
+        }
+    }
+    panic!("unavailable for longer than anybody waits");
 }
 
 /// Nothing that a tenant is said to be may be untrue in a target, and no effect may be there twice.
