@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::dev_postgres::{self, Options, PrivatePostgres};
 use super::serve::stop_signal;
 use super::server::{self, Server};
-use crate::config::cascade::Participant;
 use crate::config::dev::SeedCatalogue;
+use crate::config::targets::{Remote, Target};
 use crate::config::{Config, database};
 use crate::domain::error::{Code, Error};
 use crate::domain::tier::catalogue;
@@ -54,7 +54,7 @@ async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode
 async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, super::Error> {
     let mut stubs = Vec::new();
     for (index, name) in (0..).zip(STUBS) {
-        if config.cascade.participants.contains_key(name) {
+        if config.cascade.targets.contains_key(name) {
             continue;
         }
         let port = config.dev.stub_port.map_or(0, |first| first + index);
@@ -64,7 +64,8 @@ async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, 
                 "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {error}. `--dev-stub-port 0` takes free ports."
             ))
         })?;
-        config.cascade.participants.insert(name.to_owned(), Participant::Remote(stub.endpoint()));
+        let place = Remote::at(&stub.endpoint()).map(Target::Remote);
+        config.cascade.targets.extend(place.map(|target| (name.to_owned(), target)));
         stubs.push(stub);
     }
     Ok(stubs)

@@ -7,6 +7,7 @@ pub mod dev_postgres;
 pub mod registry;
 pub mod serve;
 pub mod server;
+pub mod targets;
 pub mod telemetry;
 
 use std::io::{self, Write as _};

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::registry::{self, WiringError};
+use super::registry;
+use super::targets::WiringError;
 use crate::config::Config;
 use crate::grpc;
 use crate::grpc::edge::health::Health;

@@ -243,9 +243,12 @@ async fn try_target(
             }
             Ok(seen) => match seen.state {
                 Some(state) => Outcome::Observed(state),
+                // A system that has forgotten the tenant has deleted it.
+                None if desired == Desired::Deleted => Outcome::Observed(desired),
                 None => Outcome::Retryable("took the change, but does not know the tenant".to_owned()),
             },
-            Err(failure) => failed(FailureKind::Transient, &failure.message),
+            // What cannot be seen may be seen later, whatever the reason.
+            Err(failure) => failed(FailureKind::Unknown, &failure.message),
         }
     };
     tokio::time::timeout(inner.settings.attempt_max, attempt)
@@ -257,7 +260,8 @@ fn failed(kind: FailureKind, message: &str) -> Outcome {
     let message: String = message.chars().take(ERROR_MAX).collect();
     match kind {
         FailureKind::Permanent => Outcome::Permanent(message),
-        FailureKind::Transient => Outcome::Retryable(message),
+        FailureKind::Retryable | FailureKind::Unknown => Outcome::Retryable(message),
+        FailureKind::Unfinished => Outcome::Unfinished(message),
     }
 }
 
@@ -268,6 +272,7 @@ fn log_result(attempt: &Attempt) {
         Outcome::Retryable(error) => {
             tracing::warn!(target_system = target, error, "failed, will be tried again");
         }
+        Outcome::Unfinished(progress) => tracing::info!(target_system = target, progress, "more is left"),
         Outcome::Permanent(error) => tracing::error!(target_system = target, error, "refused for good"),
     }
 }

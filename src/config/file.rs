@@ -50,17 +50,21 @@ const fn expected(kind: Kind) -> &'static str {
         Kind::Count => "a number without quotes",
         Kind::Switch => "true or false without quotes",
         Kind::Map => "a table of names and strings",
+        Kind::Targets => "tables of the form `[cascade.targets.NAME]`",
         _ => "a string in quotes",
     }
 }
 
 fn unknown(path: &Path, key: String) -> Error {
-    let nearest = setting::all()
-        .map(|setting| (distance(setting.key, &key), setting.key))
-        .min()
-        .filter(|(distance, _)| *distance <= 4);
-    let hint = nearest.map_or_else(String::new, |(_, known)| format!("; `{known}` is the nearest one"));
+    let hint = nearest(&key, setting::all().map(|setting| setting.key))
+        .map_or_else(String::new, |known| format!("; `{known}` is the nearest one"));
     Error::UnknownKey { path: path.to_owned(), key, hint }
+}
+
+/// The known key that a misspelt one most likely means.
+pub(super) fn nearest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let nearest = known.map(|known| (distance(known, key), known)).min();
+    nearest.filter(|(distance, _)| *distance <= 4).map(|(_, known)| known)
 }
 
 /// Levenshtein's distance: how many letters to add, drop or change.

@@ -13,6 +13,7 @@ mod render;
 pub mod secret;
 pub mod server;
 pub mod setting;
+pub mod targets;
 pub mod telemetry;
 pub mod values;
 pub mod view;
@@ -28,6 +29,7 @@ pub use self::{
     flags::{Flags, Sections, Settings},
     secret::Secret,
     server::Server,
+    targets::Target,
     telemetry::Telemetry,
     view::View,
 };

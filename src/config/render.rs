@@ -6,6 +6,7 @@ use super::{
     database::Url,
     secret::MASK,
     setting::{self, Kind, Setting},
+    targets,
     values::{Given, Source, Values},
 };
 
@@ -24,7 +25,7 @@ pub(super) fn render(values: &Values) -> String {
         }
         match values.given(setting.key) {
             // A table ends the keys of its section, so it is written when the section is done.
-            Some(given) if setting.kind == Kind::Map => maps.push((setting, given)),
+            Some(given) if matches!(setting.kind, Kind::Map | Kind::Targets) => maps.push((setting, given)),
             Some(given) => {
                 let _ = writeln!(
                     text,
@@ -45,6 +46,10 @@ pub(super) fn render(values: &Values) -> String {
 
 fn flush_maps(text: &mut String, maps: &mut Vec<(&Setting, &Given)>) {
     for (setting, given) in maps.drain(..) {
+        if setting.kind == Kind::Targets {
+            text.push_str(&targets::render(&given.text, &remark(setting, &given.source)));
+            continue;
+        }
         let _ = writeln!(text, "\n[{}] # {}", setting.key, remark(setting, &given.source));
         for pair in given.text.split(',').map(str::trim) {
             if let Some((name, value)) = pair.split_once('=') {

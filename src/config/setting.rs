@@ -22,6 +22,8 @@ pub enum Kind {
     Map,
     /// A PostgreSQL URL; shown without its password.
     DatabaseUrl,
+    /// Tables by name, as TOML: repeated on the command line, tables in the file; shown without its secrets.
+    Targets,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Path => "PATH",
             Self::Map => "NAME=VALUE",
             Self::DatabaseUrl => "URL",
+            Self::Targets => "TOML",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write as _, path::PathBuf, time::Duration};
 
-use super::{cascade::Participant, *};
+use super::{targets::Remote, *};
 
 fn flags(pairs: &[(&'static str, &str)]) -> Flags {
     Flags { file: None, values: pairs.iter().map(|(key, text)| (*key, (*text).to_owned())).collect() }
@@ -36,7 +36,7 @@ fn without_any_input_the_defaults_hold() {
     assert_eq!(config.database.pool_size, 8);
     assert_eq!(config.view.poll_interval, Duration::from_millis(200));
     assert_eq!(config.cascade.lease, Duration::from_secs(10));
-    assert_eq!(config.cascade.participants.get("postgres"), Some(&Participant::Postgres));
+    assert_eq!(config.cascade.targets.get("postgres"), Some(&Target::Registry));
     assert_eq!(config.dev.data_dir, PathBuf::from(".tenantry"));
     assert!(!config.dev.data_dir_chosen);
 }
@@ -67,10 +67,10 @@ fn participants_come_from_a_table_or_from_pairs() {
         file("[cascade.participants]\npostgres = \"postgres\"\ncache = \"http://127.0.0.1:7001\"\n");
     let from_file = Flags { file: Some(path), ..Flags::default() };
     let from_flag = flags(&[("cascade.participants", "postgres=postgres, cache=http://127.0.0.1:7001")]);
-    let one = Config::load(&from_file, env(&[])).unwrap().config.cascade.participants;
-    let two = Config::load(&from_flag, env(&[])).unwrap().config.cascade.participants;
+    let one = Config::load(&from_file, env(&[])).unwrap().config.cascade.targets;
+    let two = Config::load(&from_flag, env(&[])).unwrap().config.cascade.targets;
     assert_eq!(one, two);
-    assert_eq!(one.get("cache"), Some(&Participant::Remote("http://127.0.0.1:7001".to_owned())));
+    assert_eq!(one.get("cache"), Remote::at("http://127.0.0.1:7001").map(Target::Remote).as_ref());
 }
 
 #[test]

@@ -67,16 +67,43 @@ impl Values {
 
     /// The error for a value that the setting does not accept; `given` is shown in quotes.
     pub(super) fn invalid(&self, key: &'static str, expected: impl Into<String>, given: &str) -> Error {
-        let place = self.0.get(key).map_or_else(
-            || format!("`{key}`"),
+        let place = self.place(key, &format!("`{key}`"));
+        Error::Invalid { place, expected: expected.into(), given: format!("`{}`", given.escape_debug()) }
+    }
+
+    /// The error for a value that may hold a secret, even where it does not parse.
+    pub(super) fn invalid_unseen(&self, key: &'static str, expected: &str) -> Error {
+        let place = self.place(key, &format!("`{key}`"));
+        Error::Invalid {
+            place,
+            expected: expected.to_owned(),
+            given: "something else (not shown)".to_owned(),
+        }
+    }
+
+    /// How to call a value inside a setting, such as `cascade.targets.cache.url`, for people.
+    pub(super) fn place_in(&self, key: &'static str, inside: &str) -> String {
+        let name = format!("`{key}.{inside}`");
+        match self.source(key) {
+            Some(Source::Flag | Source::Environment) => {
+                let place = self.place(key, &name);
+                format!("{name} in {}{}", place[..1].to_lowercase(), &place[1..])
+            }
+            _ => self.place(key, &name),
+        }
+    }
+
+    /// How to call a setting for people: by the way in which it was given, `name` where that was the file.
+    fn place(&self, key: &str, name: &str) -> String {
+        self.0.get(key).map_or_else(
+            || name.to_owned(),
             |(setting, given)| match &given.source {
                 Source::Flag => format!("The flag `--{}`", setting.flag),
                 Source::Environment => format!("The environment variable `{}`", setting.env()),
-                Source::File(path) => format!("`{key}` in the file `{}`", path.display()),
-                Source::Default => format!("The default of `{key}`"),
+                Source::File(path) => format!("{name} in the file `{}`", path.display()),
+                Source::Default => format!("The default of {name}"),
             },
-        );
-        Error::Invalid { place, expected: expected.into(), given: format!("`{}`", given.escape_debug()) }
+        )
     }
 
     pub(super) fn optional_text(&self, key: &'static str) -> Option<String> {
@@ -183,15 +210,8 @@ impl Values {
 
     pub(super) fn database_url(&self, key: &'static str) -> Result<Option<Url>, Error> {
         let Some(given) = self.given(key) else { return Ok(None) };
-        Url::parse(&given.text).map(Some).ok_or_else(|| {
-            let Error::Invalid { place, expected, .. } =
-                self.invalid(key, "a PostgreSQL URL such as `postgres://user:password@host/name`", "")
-            else {
-                return Error::Conflict(format!("`{key}` is not a PostgreSQL URL."));
-            };
-            // The text may hold a password, even where it does not parse.
-            Error::Invalid { place, expected, given: "something else (not shown)".to_owned() }
-        })
+        let expected = "a PostgreSQL URL such as `postgres://user:password@host/name`";
+        Url::parse(&given.text).map(Some).ok_or_else(|| self.invalid_unseen(key, expected))
     }
 }
 
@@ -207,7 +227,7 @@ fn parse_bytes(text: &str) -> Option<usize> {
     digits.parse::<usize>().ok()?.checked_mul(unit)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let number: u64 = digits.parse().ok()?;
     match text.get(digits.len()..)?.trim() {
@@ -230,11 +250,12 @@ pub(super) fn text_of(kind: Kind, value: &toml::Value) -> Option<String> {
             }
             Some(pairs.join(","))
         }
+        (Kind::Targets, toml::Value::Table(table)) => Some(table.to_string()),
         (Kind::Count | Kind::Bytes | Kind::Duration, toml::Value::Integer(number)) => {
             Some(number.to_string())
         }
         (Kind::Switch, toml::Value::Boolean(switch)) => Some(switch.to_string()),
-        (Kind::Map | Kind::Count | Kind::Switch, _) => None,
+        (Kind::Map | Kind::Targets | Kind::Count | Kind::Switch, _) => None,
         (_, toml::Value::String(text)) => Some(text.clone()),
         _ => None,
     }

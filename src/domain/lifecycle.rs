@@ -396,6 +396,16 @@ impl fmt::Display for Desired {
     }
 }
 
+/// How a target's state is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Verification {
+    /// Only what the system has stored was read: whether it acts on it was not seen.
+    PolicyOnly,
+    /// What an ordinary client of the system now gets was seen.
+    Effect,
+}
+
 /// What targets must make true for a tenant in a status. Before provisioning is done, nobody is let in.
 pub const fn desired(status: Status) -> Desired {
     match status {

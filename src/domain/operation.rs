@@ -204,6 +204,8 @@ pub enum Outcome {
     Retryable(String),
     /// It refused for good.
     Permanent(String),
+    /// A part of long work is done, and more is left: no failure, so it does not count against the patience.
+    Unfinished(String),
 }
 
 /// One attempt of one target, and what came of it.
@@ -390,6 +392,13 @@ impl Operation {
             Outcome::Permanent(error) => {
                 step.state = TargetState::Failed;
                 step.last_error = error;
+                return;
+            }
+            Outcome::Unfinished(progress) => {
+                step.attempts -= 1;
+                step.state = TargetState::Retrying;
+                step.last_error = progress;
+                step.next_attempt_time = now.checked_add(backoff(0)).ok();
                 return;
             }
             Outcome::Retryable(error) => error,

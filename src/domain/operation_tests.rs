@@ -60,6 +60,21 @@ fn it_succeeds_only_once_every_target_was_seen_in_the_desired_state() {
 }
 
 #[test]
+fn long_work_in_parts_does_not_use_up_the_patience() {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    let target = &targets()[0];
+    for part in 0..10 {
+        tried(&mut operation, target, 2, Outcome::Unfinished(format!("part {part}")), now(part));
+        operation.settle(now(part));
+        assert_eq!((operation.steps[0].state, operation.steps[0].attempts), (TargetState::Retrying, 0));
+    }
+    assert_eq!(operation.steps[0].last_error, "part 9");
+    assert!(operation.next_due().is_some_and(|due| due < now(10)), "it goes on at once");
+    tried(&mut operation, target, 2, Outcome::Observed(Desired::Suspended), now(11));
+    assert_eq!(operation.steps[0].state, TargetState::Verified);
+}
+
+#[test]
 fn a_target_that_lies_is_not_verified() {
     let mut operation = started(Status::Active, Verb::Suspend);
     all_observed(&mut operation, Desired::Active);

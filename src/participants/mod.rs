@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::domain::ids::TenantId;
-use crate::domain::lifecycle::Desired;
+use crate::domain::lifecycle::{Desired, Verification};
 use crate::domain::tenant::{ResourceNames, Tenant};
 
 /// Who is meant, and what its things are called.
@@ -39,6 +39,23 @@ pub struct Observed {
     pub state: Option<Desired>,
     /// The generation applied last; 0 for none.
     pub generation: u64,
+    /// Whether an ordinary client's view was seen, or only what is stored.
+    pub verification: Verification,
+}
+
+impl Observed {
+    /// A system that has never heard of the tenant, or has forgotten it.
+    pub const UNKNOWN_TENANT: Self = Self { state: None, generation: 0, verification: Verification::Effect };
+
+    /// What an ordinary client was seen to get.
+    pub const fn effect(state: Desired, generation: u64) -> Self {
+        Self { state: Some(state), generation, verification: Verification::Effect }
+    }
+
+    /// What is stored, without a client having been tried.
+    pub const fn policy(state: Desired, generation: u64) -> Self {
+        Self { state: Some(state), generation, verification: Verification::PolicyOnly }
+    }
 }
 
 /// Whether it makes sense to try again.
@@ -46,8 +63,12 @@ pub struct Observed {
 pub enum FailureKind {
     /// The system understood and refused; it would refuse again.
     Permanent,
-    /// It did not happen, or nobody knows whether it happened.
-    Transient,
+    /// It did not happen, and may the next time.
+    Retryable,
+    /// Nobody knows whether it happened: the answer was lost, or none came in time.
+    Unknown,
+    /// A bounded part of a long work is done, and the next call goes on from there.
+    Unfinished,
 }
 
 /// Why a system did not do what it was asked.
@@ -61,16 +82,31 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Did not happen, or nobody knows.
-    pub fn transient(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Transient, message: message.into() }
-    }
-
     /// Refused.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Permanent, message: message.into() }
     }
+
+    /// Did not happen.
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Retryable, message: message.into() }
+    }
+
+    /// May have happened.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Unknown, message: message.into() }
+    }
+
+    /// Happened in part; the message says how far.
+    pub fn unfinished(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Unfinished, message: message.into() }
+    }
 }
+
+/// Settings with which a participant cannot be made, in the end of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
 
 /// A system that follows tenants' states.
 #[async_trait]

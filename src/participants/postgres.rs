@@ -24,7 +24,7 @@ impl Postgres {
     async fn connection(&self) -> Result<Object, Failure> {
         self.pool.get().await.map_err(|error| {
             tracing::warn!(error = %error, "the postgres target has no connection");
-            Failure::transient("the database cannot be reached")
+            Failure::retryable("the database cannot be reached")
         })
     }
 }
@@ -60,21 +60,21 @@ impl Participant for Postgres {
         let mut client = self.connection().await?;
         let transaction = client.transaction().await.map_err(refused)?;
         let Some((named, generation)) = find(&transaction, tenant).await? else {
-            return Ok(Observed { state: None, generation: 0 });
+            return Ok(Observed::UNKNOWN_TENANT);
         };
         let (reads, writes) = probe(&transaction, tenant).await?;
         transaction.rollback().await.map_err(refused)?;
         let state = match (reads, writes) {
             (true, true) => Desired::Active,
             (true, false) => Desired::ReadOnly,
-            (false, true) => return Err(Failure::transient("writes pass but reads do not")),
+            (false, true) => return Err(Failure::retryable("writes pass but reads do not")),
             // Nothing passes: which kind of nothing, only the row can say.
             (false, false) if matches!(named, Desired::Active | Desired::ReadOnly) => {
-                return Err(Failure::transient("the access row grants what the policies refuse"));
+                return Err(Failure::retryable("the access row grants what the policies refuse"));
             }
             (false, false) => named,
         };
-        Ok(Observed { state: Some(state), generation: u64::try_from(generation).unwrap_or_default() })
+        Ok(Observed::effect(state, u64::try_from(generation).unwrap_or_default()))
     }
 }
 
@@ -86,7 +86,7 @@ async fn find(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<Optio
     let Some(row) = row else { return Ok(None) };
     let name: &str = row.get(0);
     let state = Desired::ALL.into_iter().find(|state| state.as_str() == name);
-    let state = state.ok_or_else(|| Failure::transient("the access row has a state of another version"))?;
+    let state = state.ok_or_else(|| Failure::retryable("the access row has a state of another version"))?;
     Ok(Some((state, row.get(1))))
 }
 
@@ -107,5 +107,5 @@ async fn probe(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<(boo
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
 fn refused(error: tokio_postgres::Error) -> Failure {
     tracing::warn!(error = %error, "the postgres target failed");
-    Failure::transient("the database did not do what it was asked")
+    Failure::retryable("the database did not do what it was asked")
 }

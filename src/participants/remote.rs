@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
-use super::{Failure, Observed, Participant, TenantRef};
+use super::{Failure, Observed, Participant, TenantRef, Unusable};
+use crate::config;
 use crate::domain::lifecycle::Desired;
 use crate::domain::text::quote;
 use crate::proto::participant::participant_client::ParticipantClient;
@@ -26,21 +27,26 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A target at an endpoint such as `http://host:port`; one call may take `deadline`. Connects when first used, and
-    /// again whenever the connection is lost.
+    /// A target at the endpoint of its settings; one call may take `deadline`. Connects when first used, and again
+    /// whenever the connection is lost.
     ///
     /// # Errors
     ///
-    /// Where the endpoint is no URL.
-    pub fn new(endpoint: &str, deadline: Duration) -> Result<Self, tonic::transport::Error> {
-        let channel = Endpoint::from_shared(endpoint.to_owned())?
+    /// Where the endpoint or a certificate cannot be used.
+    pub fn new(settings: &config::targets::Remote, deadline: Duration) -> Result<Self, Unusable> {
+        let unusable = |_| Unusable("its endpoint or one of its certificates cannot be used".to_owned());
+        let mut endpoint = Endpoint::from_shared(settings.endpoint.expose().to_owned())
+            .map_err(unusable)?
             .connect_timeout(CONNECT_MAX)
             .timeout(deadline)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(CONNECT_MAX)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        Ok(Self { client: ParticipantClient::new(channel).max_decoding_message_size(ANSWER_MAX), deadline })
+            .tcp_nodelay(true);
+        if settings.endpoint.is_encrypted() {
+            endpoint = endpoint.tls_config(tls(settings)).map_err(unusable)?;
+        }
+        let client = ParticipantClient::new(endpoint.connect_lazy()).max_decoding_message_size(ANSWER_MAX);
+        Ok(Self { client, deadline })
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -65,10 +71,26 @@ impl Participant for Remote {
         let request = ObserveRequest { tenant: Some(encode(tenant)) };
         let answer = self.client.clone().observe(self.request(request)).await;
         let answer = answer.map_err(|status| failure(&status))?.into_inner();
-        let nonsense = || Failure::transient("answered with a state that does not exist");
+        let nonsense = || Failure::retryable("answered with a state that does not exist");
         let state = State::try_from(answer.state).map_err(|_| nonsense())?;
         let generation = u64::try_from(answer.generation).map_err(|_| nonsense())?;
-        Ok(Observed { state: decode_state(state), generation })
+        // The contract asks the service for what an ordinary client of it would now get.
+        Ok(decode_state(state).map_or(Observed::UNKNOWN_TENANT, |state| Observed::effect(state, generation)))
+    }
+}
+
+fn tls(settings: &config::targets::Remote) -> ClientTlsConfig {
+    let mut tls = ClientTlsConfig::new();
+    tls = match &settings.tls.authorities {
+        Some(authorities) => tls.ca_certificate(Certificate::from_pem(authorities)),
+        None => tls.with_native_roots(),
+    };
+    if let Some((certificate, key)) = &settings.tls.identity {
+        tls = tls.identity(Identity::from_pem(certificate, key.expose()));
+    }
+    match &settings.server_name {
+        Some(name) => tls.domain_name(name),
+        None => tls,
     }
 }
 
@@ -114,12 +136,12 @@ fn failure(status: &Status) -> Failure {
     let words = quote(status.message());
     match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition => Failure::permanent(format!("refused: {words}")),
-        Code::DeadlineExceeded | Code::Cancelled => Failure::transient("did not answer in time"),
+        Code::DeadlineExceeded | Code::Cancelled => Failure::unknown("did not answer in time"),
         // The transport's text is about sockets; the log has it.
         Code::Unavailable | Code::Unknown => {
             tracing::debug!(error = %status, "a participant cannot be reached");
-            Failure::transient("cannot be reached")
+            Failure::unknown("cannot be reached")
         }
-        code => Failure::transient(format!("failed with {code:?}: {words}")),
+        code => Failure::retryable(format!("failed with {code:?}: {words}")),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tenantry::app::dev_postgres::{Options, PrivatePostgres};
 use tenantry::app::server::{self, Server};
+use tenantry::config::targets::{Remote, Target};
 use tenantry::config::{Config, Flags};
 use tenantry::participants::stub::Stub;
 use tenantry::proto::v1;
@@ -59,9 +60,6 @@ pub(crate) struct Setup {
 
 /// The configuration of a replica on a database.
 pub(crate) fn config(database_url: &str, setup: &Setup) -> Config {
-    let mut participants: Vec<String> =
-        if setup.no_targets { vec![] } else { vec!["postgres=postgres".to_owned()] };
-    participants.extend(setup.stubs.iter().map(|(name, stub)| format!("{name}={}", stub.endpoint())));
     let mut flags = Flags::default();
     for (key, value) in [
         ("server.grpc_listen", "127.0.0.1:0"),
@@ -80,17 +78,13 @@ pub(crate) fn config(database_url: &str, setup: &Setup) -> Config {
         flags.values.insert(key, value.clone());
     }
     let mut config = Config::load(&flags, |_| None).expect("the configuration is valid").config;
-    config.cascade.participants = participants
-        .iter()
-        .map(|pair| {
-            let (name, place) = pair.split_once('=').unwrap();
-            let place = match place {
-                "postgres" => tenantry::config::cascade::Participant::Postgres,
-                endpoint => tenantry::config::cascade::Participant::Remote(endpoint.to_owned()),
-            };
-            (name.to_owned(), place)
-        })
-        .collect();
+    if setup.no_targets {
+        config.cascade.targets.clear();
+    }
+    for (name, stub) in &setup.stubs {
+        let remote = Remote::at(&stub.endpoint()).expect("a stub has an endpoint");
+        config.cascade.targets.insert((*name).to_owned(), Target::Remote(remote));
+    }
     config
 }
 

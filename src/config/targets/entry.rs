@@ -1,0 +1,261 @@
+//! Reading one target's table: every key once, every complaint one sentence that names the key.
+
+#![allow(dead_code)] // The kinds that use the rest come next.
+
+use std::{fmt, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use crate::config::{
+    Error, Secret,
+    database::Url,
+    file::nearest,
+    secret::MASK,
+    values::{Values, parse_duration},
+};
+
+/// Keys whose values are never shown, with the keys `…_file` that name a file with the value.
+pub(super) const SECRET_KEYS: &[&str] = &["password", "token"];
+/// Largest secret that a file may hold, in bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// A URL that was seen to have a scheme and a host. `Debug` and `Display` mask a password in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Secret<String>);
+
+impl Endpoint {
+    pub(super) fn parse(text: &str, schemes: &[&str]) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let has_host = uri.host().is_some_and(|host| !host.is_empty());
+        let known = uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
+        (has_host && known).then(|| Self(Secret::new(text.to_owned())))
+    }
+
+    /// The whole URL with its password.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// Whether it asks for TLS.
+    pub fn is_encrypted(&self) -> bool {
+        ["https:", "rediss:"].iter().any(|scheme| self.expose().starts_with(scheme))
+    }
+
+    /// The URL with a mask in the password's place.
+    pub fn masked(&self) -> String {
+        let text = self.expose();
+        let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let Some((account, host)) = authority.rsplit_once('@') else { return text.to_owned() };
+        let user = account.split(':').next().unwrap_or_default();
+        format!("{scheme}://{user}:{MASK}@{host}{path}")
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.masked())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.masked())
+    }
+}
+
+/// One target's table while it is read.
+pub(super) struct Entry<'a> {
+    values: &'a Values,
+    name: &'a str,
+    table: toml::Table,
+    /// What was asked for: the keys that this kind of target has.
+    known: Vec<String>,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(values: &'a Values, name: &'a str, table: toml::Table) -> Result<Self, Error> {
+        let entry = Self { values, name, table, known: Vec::new() };
+        match entry.table.get("kind") {
+            Some(_) => Ok(entry),
+            None => Err(entry.wrong("kind", "set", "missing")),
+        }
+    }
+
+    /// The error for a key's value; `given` is a remark, never a secret.
+    pub(super) fn wrong(&self, key: &str, expected: impl Into<String>, given: &str) -> Error {
+        Error::Invalid { place: self.place(key), expected: expected.into(), given: given.to_owned() }
+    }
+
+    fn place(&self, key: &str) -> String {
+        self.values.place_in("cascade.targets", &format!("{}.{key}", self.name))
+    }
+
+    fn take(&mut self, key: &str) -> Option<toml::Value> {
+        self.known.push(key.to_owned());
+        self.table.remove(key)
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, Error> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(toml::Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+            Some(value) => Err(self.wrong(key, "a text in quotes", kind_of(&value))),
+        }
+    }
+
+    /// A text that stands for itself in names, such as a prefix: printable ASCII without spaces, up to 100 bytes.
+    pub(super) fn word(&mut self, key: &str, default: &str) -> Result<String, Error> {
+        match self.text(key)? {
+            None => Ok(default.to_owned()),
+            Some(word) if word.len() <= 100 && word.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(word),
+            Some(word) => Err(self.wrong(key, "up to 100 printable letters without spaces", &quoted(&word))),
+        }
+    }
+
+    /// One of some words; the default where it is not given.
+    pub(super) fn choice<'c>(
+        &mut self,
+        key: &str,
+        choices: &[&'c str],
+        default: Option<&'c str>,
+    ) -> Result<&'c str, Error> {
+        let given = self.text(key)?;
+        let chosen = match &given {
+            None => default,
+            Some(text) => choices.iter().copied().find(|choice| choice == text),
+        };
+        chosen.ok_or_else(|| {
+            let names: Vec<String> = choices.iter().map(|choice| quoted(choice)).collect();
+            let given = given.as_deref().map_or_else(|| "missing".to_owned(), quoted);
+            self.wrong(key, format!("one of {}", names.join(", ")), &given)
+        })
+    }
+
+    pub(super) fn switch(&mut self, key: &str, default: bool) -> Result<bool, Error> {
+        match self.take(key) {
+            None => Ok(default),
+            Some(toml::Value::Boolean(switch)) => Ok(switch),
+            Some(value) => Err(self.wrong(key, "true or false without quotes", kind_of(&value))),
+        }
+    }
+
+    pub(super) fn count(
+        &mut self,
+        key: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, Error> {
+        let Some(value) = self.take(key) else { return Ok(default) };
+        let count = value.as_integer().and_then(|number| u32::try_from(number).ok());
+        count.filter(|count| range.contains(count)).ok_or_else(|| {
+            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            self.wrong(key, expected, &format!("`{value}`"))
+        })
+    }
+
+    /// The longest time for one call, 10 ms to 10 min; not given, the cascade's own setting holds.
+    pub(super) fn deadline(&mut self) -> Result<Option<Duration>, Error> {
+        let Some(text) = self.text("deadline")? else { return Ok(None) };
+        let range = Duration::from_millis(10)..=Duration::from_mins(10);
+        match parse_duration(&text) {
+            Some(deadline) if range.contains(&deadline) => Ok(Some(deadline)),
+            _ => Err(self.wrong("deadline", "a time from `10ms` to `10m`", &quoted(&text))),
+        }
+    }
+
+    /// A URL that must be there.
+    pub(super) fn endpoint(&mut self, key: &str, schemes: &[&str]) -> Result<Endpoint, Error> {
+        let text = self.text(key)?;
+        self.one_endpoint(key, text.as_deref(), schemes)
+    }
+
+    /// One URL under `url`, or several under `urls`.
+    pub(super) fn endpoints(&mut self, schemes: &[&str]) -> Result<Vec<Endpoint>, Error> {
+        let list = match self.take("urls") {
+            None => return Ok(vec![self.endpoint("url", schemes)?]),
+            Some(_) if self.table.contains_key("url") => {
+                return Err(self.wrong("urls", "given alone", "given beside `url`"));
+            }
+            Some(toml::Value::Array(list)) if (1..=64).contains(&list.len()) => list,
+            Some(value) => return Err(self.wrong("urls", "a list of 1 to 64 URLs", kind_of(&value))),
+        };
+        list.iter().map(|value| self.one_endpoint("urls", value.as_str(), schemes)).collect()
+    }
+
+    fn one_endpoint(&self, key: &str, text: Option<&str>, schemes: &[&str]) -> Result<Endpoint, Error> {
+        text.and_then(|text| Endpoint::parse(text, schemes)).ok_or_else(|| {
+            let forms: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://host:port`")).collect();
+            // The text may hold a password, even where it does not parse.
+            let given = text.map_or("missing", |_| "something else (not shown)");
+            self.wrong(key, format!("a URL of the form {}", forms.join(" or ")), given)
+        })
+    }
+
+    pub(super) fn database_url(&mut self, key: &str) -> Result<Url, Error> {
+        let text = self.text(key)?;
+        text.as_deref().and_then(Url::parse).ok_or_else(|| {
+            let given = text.as_deref().map_or("missing", |_| "something else (not shown)");
+            self.wrong(key, "a PostgreSQL URL such as `postgres://user:password@host/name`", given)
+        })
+    }
+
+    /// A secret under its key, or in the file that `…_file` names.
+    pub(super) fn secret(&mut self, key: &str) -> Result<Option<Secret<String>>, Error> {
+        debug_assert!(SECRET_KEYS.contains(&key), "{key} would be shown");
+        let here = self.take(key);
+        let file_key = format!("{key}_file");
+        let file = self.path(&file_key)?;
+        let text = match (here, file) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(self.wrong(key, "given once", &format!("given beside `{file_key}`")));
+            }
+            (Some(toml::Value::String(text)), None) => text,
+            (Some(value), None) => return Err(self.wrong(key, "a text in quotes", kind_of(&value))),
+            (None, Some(path)) => self.contents(&file_key, &path)?.trim_end_matches(['\r', '\n']).to_owned(),
+        };
+        if text.is_empty() {
+            return Err(self.wrong(key, "a text that is not empty", "empty"));
+        }
+        Ok(Some(Secret::new(text)))
+    }
+
+    pub(super) fn path(&mut self, key: &str) -> Result<Option<PathBuf>, Error> {
+        Ok(self.text(key)?.map(PathBuf::from))
+    }
+
+    /// What a small text file holds.
+    pub(super) fn contents(&self, key: &str, path: &std::path::Path) -> Result<String, Error> {
+        let unusable = |why: &str| {
+            self.wrong(key, "a readable file", &format!("{} ({why})", quoted(&path.display().to_string())))
+        };
+        let about = fs::metadata(path).map_err(|_| unusable("it cannot be found"))?;
+        if !about.is_file() || about.len() > SECRET_BYTES_MAX {
+            return Err(unusable("it is no file of up to 64 KiB"));
+        }
+        fs::read_to_string(path).map_err(|_| unusable("it cannot be read as text"))
+    }
+
+    /// Complains of a key that this kind of target does not have; most often a misspelling.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        let Some(key) = self.table.keys().next() else { return Ok(()) };
+        let hint = nearest(key, self.known.iter().map(String::as_str))
+            .map_or_else(String::new, |known| format!("; `{known}` is the nearest one"));
+        Err(Error::Conflict(format!("{} is no setting of this kind of target{hint}.", self.place(key))))
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{}`", text.escape_debug())
+}
+
+fn kind_of(value: &toml::Value) -> &'static str {
+    match value {
+        toml::Value::String(_) => "an empty text",
+        toml::Value::Integer(_) | toml::Value::Float(_) => "a number",
+        toml::Value::Boolean(_) => "true or false",
+        toml::Value::Datetime(_) => "a time",
+        toml::Value::Array(_) => "a list",
+        toml::Value::Table(_) => "a table",
+    }
+}

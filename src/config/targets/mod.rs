@@ -1,0 +1,114 @@
+//! The systems that follow a tenant's state: which there are, of which kind, and how each is reached.
+//!
+//! A target is a table of the file, `[cascade.targets.NAME]` with a `kind`, or the same as TOML behind `--targets` or in
+//! `TENANTRY_TARGETS`. `--participants NAME=PLACE` is the short form for targets that need nothing but a place. Secrets
+//! can be left out of both: `password_file = "/run/secrets/cache"` in place of `password`.
+
+mod entry;
+pub mod remote;
+mod render;
+mod tls;
+
+use std::collections::{BTreeMap, btree_map::Entry as MapEntry};
+use std::time::Duration;
+
+use self::entry::Entry;
+pub(super) use self::render::render;
+pub use self::{entry::Endpoint, remote::Remote, tls::Tls};
+use super::{
+    Error,
+    values::{Source, Values},
+};
+
+/// A system that follows tenants' states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Row-level security inside the registry's own database.
+    Registry,
+    /// A service that speaks `tenantry.participant.v1`.
+    Remote(Remote),
+}
+
+impl Target {
+    /// Longest time for one call; `None` where the cascade's own setting holds.
+    pub const fn deadline(&self) -> Option<Duration> {
+        match self {
+            Self::Registry => None,
+            Self::Remote(settings) => settings.deadline,
+        }
+    }
+
+    fn read(entry: &mut Entry<'_>) -> Result<Self, Error> {
+        entry.choice("kind", &["remote"], None)?;
+        let target = Self::Remote(Remote::read(entry)?);
+        entry.finish()?;
+        Ok(target)
+    }
+}
+
+const PAIRS: &str = "cascade.participants";
+const TABLES: &str = "cascade.targets";
+
+/// Every target by name, from both forms. A default pair yields to a table of the same name; a name that somebody gave
+/// twice is an error.
+pub(super) fn read(values: &Values) -> Result<BTreeMap<String, Target>, Error> {
+    let mut targets = BTreeMap::new();
+    for (name, table) in tables(values)? {
+        check_name(&name).map_err(|expected| values.invalid(TABLES, expected, &name))?;
+        let target = Target::read(&mut Entry::new(values, &name, table)?)?;
+        targets.insert(name, target);
+    }
+    for (name, place) in values.map(PAIRS)? {
+        let target = check_name(&name)
+            .and_then(|()| pair(&place))
+            .map_err(|expected| values.invalid(PAIRS, expected, &format!("{name}={place}")))?;
+        match targets.entry(name) {
+            MapEntry::Vacant(free) => drop(free.insert(target)),
+            MapEntry::Occupied(_) if values.source(PAIRS) == Some(&Source::Default) => {}
+            MapEntry::Occupied(taken) => {
+                return Err(values.invalid(
+                    PAIRS,
+                    "free of names that `cascade.targets` has too",
+                    taken.key(),
+                ));
+            }
+        }
+    }
+    Ok(targets)
+}
+
+fn tables(values: &Values) -> Result<Vec<(String, toml::Table)>, Error> {
+    let Some(text) = values.optional_text(TABLES) else { return Ok(Vec::new()) };
+    // Not shown in the error: it may hold a secret.
+    let malformed =
+        || values.invalid_unseen(TABLES, "TOML such as `cache = { kind = \"redis\", url = \"…\" }`");
+    let document: toml::Table = text.parse().map_err(|_| malformed())?;
+    document
+        .into_iter()
+        .map(|(name, value)| match value {
+            toml::Value::Table(table) => Ok((name, table)),
+            _ => Err(malformed()),
+        })
+        .collect()
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let letters = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !letters || name.len() > 63 || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        return Err("named with 1 to 63 of `a-z`, `0-9` and `-`, a letter first");
+    }
+    Ok(())
+}
+
+fn pair(place: &str) -> Result<Target, &'static str> {
+    if place == "postgres" {
+        return Ok(Target::Registry);
+    }
+    if place.contains('@') {
+        return Err("an endpoint without credentials in it");
+    }
+    Remote::at(place).map(Target::Remote).ok_or("`NAME=postgres` or `NAME=http://host:port`")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Targets, as somebody writes them down.
+
+use std::io::Write as _;
+
+use super::*;
+use crate::config::{Config, Flags, Loaded};
+
+/// What the text of `--targets` leads to.
+fn load(text: &str) -> Result<Loaded, String> {
+    let flags = Flags { file: None, values: [("cascade.targets", text.to_owned())].into() };
+    Config::load(&flags, |_| None).map_err(|error| error.to_string())
+}
+
+fn target(text: &str) -> Target {
+    let targets = load(&format!("it = {{ {text} }}")).unwrap().config.cascade.targets;
+    targets.get("it").unwrap().clone()
+}
+
+fn refusal(text: &str) -> String {
+    load(&format!("it = {{ {text} }}")).err().unwrap_or_else(|| panic!("{text} was taken"))
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+#[test]
+fn a_target_can_be_a_table_of_the_file_or_a_flag_or_a_variable() {
+    let kept =
+        file("[cascade.targets.billing]\nkind = \"remote\"\nurl = \"http://billing:1\"\ndeadline = \"3s\"\n");
+    let from_file = Flags { file: Some(kept.path().to_owned()), ..Flags::default() };
+    let text = "billing = { kind = \"remote\", url = \"http://billing:1\", deadline = \"3s\" }";
+    let one = Config::load(&from_file, |_| None).unwrap().config.cascade.targets;
+    let two = load(text).unwrap().config.cascade.targets;
+    let variable = |name: &str| (name == "TENANTRY_TARGETS").then(|| text.to_owned());
+    let three = Config::load(&Flags::default(), variable).unwrap().config.cascade.targets;
+    assert_eq!((&one, &one), (&two, &three));
+    assert_eq!(one.get("billing").and_then(Target::deadline), Some(Duration::from_secs(3)));
+    assert_eq!(one.get("postgres"), Some(&Target::Registry), "the default pair stays beside it");
+}
+
+#[test]
+fn a_table_takes_the_place_of_a_default_pair_but_not_of_one_that_was_given() {
+    let text = "postgres = { kind = \"remote\", url = \"http://there:1\" }".to_owned();
+    let mut flags = Flags { file: None, values: [("cascade.targets", text)].into() };
+    let loaded = Config::load(&flags, |_| None).unwrap();
+    assert!(matches!(loaded.config.cascade.targets.get("postgres"), Some(Target::Remote(_))));
+    flags.values.insert("cascade.participants", "postgres=postgres".to_owned());
+    let message = Config::load(&flags, |_| None).err().unwrap().to_string();
+    assert_eq!(
+        message,
+        "The flag `--participants` must be free of names that `cascade.targets` has too, but is `postgres`."
+    );
+}
+
+#[test]
+fn every_wrong_target_is_one_sentence_that_names_its_key() {
+    for (text, wanted) in [
+        (
+            "url = \"http://a\"",
+            "`cascade.targets.it.kind` in the flag `--targets` must be set, but is missing.",
+        ),
+        ("kind = \"mainframe\"", "`cascade.targets.it.kind` in the flag `--targets` must be one of "),
+        (
+            "kind = \"remote\"",
+            ".url` in the flag `--targets` must be a URL of the form `http://host:port` or `https://host:port`, but is missing.",
+        ),
+        ("kind = \"remote\", url = 5", "must be a text in quotes, but is a number."),
+        ("kind = \"remote\", url = \"ftp://a\"", "but is something else (not shown)."),
+        (
+            "kind = \"remote\", url = \"http://a\", deadlin = \"5s\"",
+            ".deadlin` in the flag `--targets` is no setting of this kind of target; `deadline` is the nearest one.",
+        ),
+        (
+            "kind = \"remote\", url = \"http://a\", deadline = \"5\"",
+            "must be a time from `10ms` to `10m`, but is `5`.",
+        ),
+        ("kind = \"remote\", url = \"http://a\", ca_file = \"/ca\"", "given for a URL without TLS."),
+        (
+            "kind = \"remote\", url = \"https://a\", cert_file = \"/c\"",
+            ".key_file` in the flag `--targets` must be set beside `cert_file`, but is missing.",
+        ),
+        (
+            "kind = \"remote\", url = \"https://a\", ca_file = \"/nowhere\"",
+            "must be a readable file, but is `/nowhere` (it cannot be found).",
+        ),
+        (
+            "kind = \"remote\", url = \"http://a\", server_name = \"b\"",
+            "must be left out, but is given for a URL without TLS.",
+        ),
+    ] {
+        let message = refusal(text);
+        assert!(message.contains(wanted), "{text}: {message}");
+        assert!(message.ends_with('.') && !message.contains(". "), "one sentence: {message}");
+    }
+    for text in ["it = 5", "it", "It = { kind = \"remote\", url = \"http://a\" }"] {
+        assert!(load(text).err().unwrap().starts_with("The flag `--targets` must be "), "{text}");
+    }
+}
+
+#[test]
+fn certificates_are_read_from_their_files_and_looked_at() {
+    let certificate = file("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+    let key = file("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");
+    let (certificate, key) = (certificate.path().display(), key.path().display());
+    let text = |key: &dyn std::fmt::Display| {
+        format!("kind = \"remote\", url = \"https://a\", cert_file = \"{certificate}\", key_file = \"{key}\"")
+    };
+    let Target::Remote(remote) = target(&text(&key)) else { panic!("remote") };
+    assert!(remote.tls.identity.is_some());
+    assert!(!format!("{remote:?}").contains("PRIVATE KEY"), "{remote:?}");
+    assert!(
+        refusal(&text(&certificate))
+            .contains("must be a PEM file with a private key, but is something else.")
+    );
+}
+
+#[test]
+fn the_effective_configuration_masks_what_is_secret_in_a_target() {
+    let text = "it = { kind = \"remote\", url = \"https://ada:s3cr3t@there:1/path\" }";
+    let loaded = load(text).unwrap();
+    let shown = loaded.render();
+    assert!(shown.contains("[cascade.targets.it] # flag --targets"), "{shown}");
+    assert!(shown.contains("url = \"https://ada:****@there:1/path\""), "{shown}");
+    assert!(!shown.contains("s3cr3t") && !format!("{:?}", loaded.config).contains("s3cr3t"));
+    assert!(shown.parse::<toml::Table>().is_ok(), "it is a configuration file: {shown}");
+}
