@@ -31,3 +31,17 @@ pub use tenantry::{participant::v1 as participant, stub::v1 as stub, v1};
 
 /// The descriptor set of every service, with comments and options, as bytes.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
+
+/// What a request is about, for the log.
+pub trait Addressed {
+    /// The tenant it names; empty where it names none.
+    fn tenant_id(&self) -> &str {
+        ""
+    }
+
+    /// The operation it names; empty where it names none.
+    fn operation_id(&self) -> &str {
+        ""
+    }
+}
+include!(concat!(env!("OUT_DIR"), "/addressed.rs"));

@@ -169,7 +169,6 @@ impl Handler {
         asked: Result<(StartOperation, Command), Error>,
     ) -> Result<Response<Operation>, Status> {
         let (start, command) = asked.map_err(|error| status(&error))?;
-        tracing::Span::current().record("tenant_id", start.tenant_id.as_str());
         let newest = self.registry.start_operation(&start, &command).await.map_err(|error| status(&error))?;
         tracing::Span::current().record("operation_id", newest.operation_id.to_string());
         Ok(self.respond(operation::encode(&newest)))

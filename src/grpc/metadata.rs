@@ -9,7 +9,8 @@ use tonic::{Request, Response, Status};
 use super::Handler;
 use super::status::status;
 use crate::domain::error::Error;
-use crate::domain::ids::RequestId;
+use crate::domain::ids::{OperationId, RequestId, TenantId};
+use crate::proto::Addressed;
 use crate::services::Command;
 use crate::services::read::{Freshness, Token};
 use crate::view::Snapshot;
@@ -53,7 +54,7 @@ pub(super) fn freshness(metadata: &MetadataMap) -> Result<Freshness, Status> {
 pub(super) fn command(
     metadata: &MetadataMap,
     method: &'static str,
-    message: &impl Message,
+    message: &(impl Message + Addressed),
     request_id: &str,
     validate_only: bool,
 ) -> Result<Command, Error> {
@@ -63,12 +64,25 @@ pub(super) fn command(
             Some(RequestId::parse(text).map_err(|invalid| Error::field("request_id", invalid.to_string()))?)
         }
     };
+    note(message);
     let mut bytes = Vec::with_capacity(method.len() + message.encoded_len());
     bytes.extend_from_slice(method.as_bytes());
     bytes.extend(message.encode_to_vec());
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
     Ok(Command { actor: actor(metadata), request_id, digest: hash, validate_only })
+}
+
+/// Puts what a request is about into the span of its call. Only ids that can be some: nothing else of a caller's reaches
+/// the log unquoted.
+fn note(message: &impl Addressed) {
+    let span = tracing::Span::current();
+    if TenantId::parse(message.tenant_id()).is_ok() {
+        span.record("tenant_id", message.tenant_id());
+    }
+    if OperationId::parse(message.operation_id()).is_ok() {
+        span.record("operation_id", message.operation_id());
+    }
 }
 
 /// The name a caller gives itself. Anything that is no plain name counts as none.
@@ -102,7 +116,11 @@ impl Handler {
     }
 
     /// The snapshot that a request asks for.
-    pub(super) async fn snapshot<T>(&self, request: &Request<T>) -> Result<std::sync::Arc<Snapshot>, Status> {
+    pub(super) async fn snapshot<T: Addressed>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<std::sync::Arc<Snapshot>, Status> {
+        note(request.get_ref());
         let freshness = freshness(request.metadata())?;
         self.registry.read(freshness).await.map_err(|error| status(&error))
     }

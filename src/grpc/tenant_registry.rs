@@ -173,7 +173,6 @@ fn decode_create(
 
 fn find(snapshot: &Snapshot, tenant_id: &str) -> Result<Shown, Error> {
     let tenant_id = convert::id("tenant_id", TenantId::parse(tenant_id))?;
-    tracing::Span::current().record("tenant_id", tenant_id.as_str());
     Ok(Shown::new(snapshot, get_tenant(snapshot, &tenant_id)?))
 }
 

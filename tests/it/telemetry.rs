@@ -21,6 +21,8 @@ use super::edge::{
     served::Served,
     wire::{GET, call, of_tenant},
 };
+use crate::support::{Replica, Setup, empty_database, new_tenant, program};
+use tenantry::proto::v1;
 
 /// Takes whatever is exported and hands it on.
 fn collector() -> (String, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
@@ -75,4 +77,93 @@ async fn a_call_is_exported_as_part_of_its_callers_trace() {
     assert!(body.windows(16).any(|window| window == trace), "the caller's trace id");
     let name = b"GetTenantHealth";
     assert!(body.windows(name.len()).any(|window| window == name), "the span's name");
+}
+
+/// The real program with its log in a file, killed at the end of the test.
+struct Logging {
+    child: std::process::Child,
+    log: tempfile::NamedTempFile,
+    channel: tonic::transport::Channel,
+}
+
+impl Logging {
+    async fn start() -> Self {
+        let database_url = empty_database().await;
+        Replica::on(&database_url, &Setup::default()).await.stop().await;
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = std::process::Command::new(program());
+        command.args(["serve", "--insecure-no-auth", "--database-url", &database_url]);
+        command.args(["--grpc-listen", &format!("127.0.0.1:{port}"), "--http-listen", "127.0.0.1:0"]);
+        command.args(["--log-format", "json", "--log-filter", "tenantry=debug"]);
+        command.stdout(log.reopen().unwrap()).stderr(log.reopen().unwrap());
+        let child = command.spawn().unwrap();
+        let endpoint = tonic::transport::Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        for _ in 0..600 {
+            if let Ok(channel) = endpoint.connect().await {
+                return Self { child, log, channel };
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the program does not serve: {}", std::fs::read_to_string(log.path()).unwrap());
+    }
+
+    /// The line that says how a call ended, once it is there.
+    async fn line_of(&self, method: &str) -> serde_json::Value {
+        for _ in 0..200 {
+            let log = std::fs::read_to_string(self.log.path()).unwrap();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut ends = lines.filter(|line| line["message"] == "call" && line["rpc.method"] == method);
+            if let Some(line) = ends.next() {
+                return line;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no line of {method}: {}", std::fs::read_to_string(self.log.path()).unwrap());
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_calls_line_names_its_request_its_tenant_and_its_operation() {
+    let logging = Logging::start().await;
+    let tenant_id = "acme".to_owned();
+    // Refused or not: what a call is about is in its line either way.
+    let mut registry = v1::tenant_registry_client::TenantRegistryClient::new(logging.channel.clone());
+    let tenant = Some(new_tenant("acme"));
+    let _ = registry.create_tenant(v1::CreateTenantRequest { tenant, ..Default::default() }).await;
+    let _ = registry.get_tenant(v1::GetTenantRequest { tenant_id: tenant_id.clone() }).await;
+    let mut flags = v1::feature_flags_client::FeatureFlagsClient::new(logging.channel.clone());
+    let evaluate = v1::EvaluateFlagsRequest { tenant_id: tenant_id.clone(), ..Default::default() };
+    let _ = flags.evaluate_flags(evaluate).await;
+    let mut lifecycle = v1::lifecycle_client::LifecycleClient::new(logging.channel.clone());
+    let suspend = v1::SuspendTenantRequest { tenant_id: tenant_id.clone(), ..Default::default() };
+    let _ = lifecycle.suspend_tenant(suspend).await;
+    let operation_id = "01a212fb-c326-7476-a3a8-4f129e2ffc4d".to_owned();
+    let _ = lifecycle
+        .get_operation(v1::GetOperationRequest { operation_id: operation_id.clone(), ..Default::default() })
+        .await;
+    for method in ["CreateTenant", "GetTenant", "EvaluateFlags", "SuspendTenant"] {
+        let line = logging.line_of(method).await;
+        assert_eq!(line["tenant_id"], "acme", "{line}");
+        assert_eq!(line["request_id"].as_str().map(str::len), Some(32), "{line}");
+    }
+    let line = logging.line_of("GetOperation").await;
+    assert_eq!(line["operation_id"], operation_id, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_be_no_id_does_not_reach_the_log() {
+    let logging = Logging::start().await;
+    let mut registry = v1::tenant_registry_client::TenantRegistryClient::new(logging.channel.clone());
+    let forged = "acme\n{\"level\":\"ERROR\"}".to_owned();
+    let _ = registry.get_tenant(v1::GetTenantRequest { tenant_id: forged }).await;
+    let line = logging.line_of("GetTenant").await;
+    assert_eq!(line.get("tenant_id"), None, "{line}");
 }

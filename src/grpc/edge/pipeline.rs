@@ -84,7 +84,7 @@ fn refuse_other_protocols<B>(request: &Request<B>) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// The span of a call. Handlers fill in the tenant and the operation: `Span::current().record("tenant_id", …)`.
+/// The span of a call. `grpc::metadata` fills in the tenant and the operation.
 fn span_of<B>(served: &Served, request: &Request<B>, id: &RequestId) -> Span {
     let span = info_span!(
         "rpc",
