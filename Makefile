@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench demo setup
 BUF := tools/node_modules/.package-lock.json
+CLIENTS := tests/clients/connect/node_modules/.package-lock.json
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-6s %s\n", $$1, $$2 }'
@@ -11,7 +12,7 @@ run: setup ## Build and start everything on this machine: a private PostgreSQL, 
 	cargo build --locked
 	@exec cargo run --quiet --locked -- dev $(ARGS)
 
-test: setup $(BUF) ## Run every test.
+test: setup $(BUF) $(CLIENTS) ## Run every test.
 	cargo test --locked $(ARGS)
 
 lint: setup $(BUF) ## Check formatting, lints and the contract in proto/.
@@ -29,6 +30,7 @@ demo: setup ## Play the tour against a running server (`make run` in another ter
 setup:
 	@scripts/setup.sh
 
-$(BUF): tools/package-lock.json tools/package.json | setup
-	@npm ci --prefix tools --no-progress --loglevel=error
+# Programs and clients from npm, each with its lock file.
+$(BUF) $(CLIENTS): %/node_modules/.package-lock.json: %/package-lock.json %/package.json | setup
+	@npm ci --prefix $* --no-progress --loglevel=error
 	@touch $@

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use prost::Message as _;
 use tenantry::{
     app::telemetry,
-    grpc::edge::{self, Limits, Methods, Metrics, Wiring, reflection},
+    grpc::edge::{self, Limits, Listener, Methods, Metrics, Wiring, reflection},
     proto::v1::{
         GetTenantHealthRequest, ReportSignalsRequest, TenantHealthStatus,
         tenant_health_server::{TenantHealth, TenantHealthServer},
@@ -104,8 +104,10 @@ pub(crate) fn serve(kind: Echo, reply_bytes: usize) {
             methods: Methods::of(reflection::DESCRIPTOR_SETS).unwrap(),
             metrics: Metrics::register(&Registry::new()).unwrap(),
             drain: CancellationToken::new(),
+            stop: CancellationToken::new(),
         };
-        edge::serve(listener, Routes::new(service).prepare(), wiring).unwrap();
+        let listener = Listener::new("echo", listener, Routes::new(service).prepare());
+        edge::serve(vec![listener], wiring).unwrap();
     }
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }

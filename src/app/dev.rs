@@ -9,6 +9,7 @@ use super::dev_postgres::{self, Options, PrivatePostgres};
 use super::serve::stop_signal;
 use super::server::{self, Server};
 use crate::config::dev::SeedCatalogue;
+use crate::config::server::CorsOrigins;
 use crate::config::targets::{Remote, Target};
 use crate::config::{Config, database};
 use crate::domain::error::{Code, Error};
@@ -27,6 +28,11 @@ const LOAD_MAX: Duration = Duration::from_mins(1);
 pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {
     config.server.insecure_no_auth = true;
     config.server.check_exposure(false)?;
+    if config.server.cors_origins.is_empty() {
+        // What a developer serves on this machine may call; a page from elsewhere must not, since nobody has to show
+        // who they are.
+        config.server.cors_origins = CorsOrigins::Listed { loopback: true, origins: Vec::new() };
+    }
     let data_dir = dev_postgres::data_dir(&config.dev);
     let options = Options { port: config.dev.postgres_port, ..Options::kept_in(data_dir) };
     let postgres = blocking(move || PrivatePostgres::start(&options)).await??;
@@ -104,12 +110,13 @@ fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Err
         out,
         "\n  Tenantry is serving.\n\
          \x20   gRPC          {grpc}   (reflection is on; \x1b[31mno authentication: for this machine only\x1b[0m)\n\
-         \x20   HTTP          http://{http}/readyz, /metrics\n\
+         \x20   HTTP          http://{http}/readyz, /metrics, and every call by curl or from a browser\n\
          \x20   PostgreSQL    port {port}, data in {data}\n\
          \x20   targets       {participants}\n\
          \x20 Try:\n\
          \x20   tenantry demo\n\
          \x20   tenantry tenant create acme --display-name \"Acme\" --tier gold\n\
+         \x20   curl -d '{{\"tenantId\":\"acme\"}}' -H 'content-type: application/json' {http}/tenantry.v1.TenantRegistry/GetTenant\n\
          \x20   grpcurl -plaintext -d '{{\"tenant_id\":\"acme\"}}' {grpc} tenantry.v1.TenantRegistry/GetTenant\n",
         port = postgres.port(),
         data = postgres.data_dir().display(),

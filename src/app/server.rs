@@ -12,9 +12,10 @@ use tonic::service::Routes;
 use super::registry;
 use super::targets::WiringError;
 use crate::config::Config;
+use crate::config::server::CorsOrigins;
 use crate::grpc;
 use crate::grpc::edge::health::Health;
-use crate::grpc::edge::{self, Limits, Methods, Metrics, Wiring, reflection};
+use crate::grpc::edge::{self, Limits, Listener, Methods, Metrics, NoSuchPage, Origins, Wiring, reflection};
 use crate::http::{self, Check, Readiness};
 use crate::services::Registry;
 use crate::services::lifecycle::WAIT_MAX;
@@ -36,6 +37,9 @@ const WAITING: [&str; 7] = [
     "UndeleteTenant",
 ];
 const WAITING_DEADLINE: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
+
+/// The method that takes many things at once.
+const BATCH_CREATE: &str = "/tenantry.v1.TenantRegistry/BatchCreateTenants";
 
 /// Why a server does not start: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +94,6 @@ pub struct Server {
     drain: CancellationToken,
     stop: CancellationToken,
     serving: edge::Server,
-    pages: http::Server,
     telling: JoinHandle<()>,
 }
 
@@ -135,37 +138,35 @@ impl Server {
                 return Err(set_up(format!("there is no method {method}")));
             }
         }
+        if !methods.set_message_bytes_max(BATCH_CREATE, grpc::BATCH_REQUEST_MAX) {
+            return Err(set_up(format!("there is no method {BATCH_CREATE}")));
+        }
         let (health, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
-        let wiring = Wiring { limits: limits(config), methods, metrics, drain: drain.clone() };
-        let serving = edge::serve(grpc_listener, routes, wiring).map_err(set_up)?;
-        let checks = checks(&registry.view, &drain);
-        let pages = http::serve(http_listener, checks, prometheus, http::Limits::default(), stop.clone());
-        let pages = pages.map_err(set_up)?;
+        let pages = http::router(checks(&registry.view, &drain), prometheus, NoSuchPage);
+        let listeners = vec![
+            listener(config, "gRPC", grpc_listener, routes.clone()),
+            listener(config, "HTTP", http_listener, routes).with_pages(pages).outlasting_the_drain(),
+        ];
+        let (drain_too, stop_too) = (drain.clone(), stop.clone());
+        let wiring = Wiring { limits: limits(config), methods, metrics, drain: drain_too, stop: stop_too };
+        let serving = edge::serve(listeners, wiring).map_err(set_up)?;
+        let &[grpc, http, ..] = serving.addresses() else { return Err(set_up("a listener is missing")) };
         let telling = tokio::spawn(tell_health(health, Arc::clone(&registry.view), drain.clone()));
-        Ok(Self {
-            grpc: serving.local_addr(),
-            http: pages.local_addr(),
-            registry,
-            drain,
-            stop,
-            serving,
-            pages,
-            telling,
-        })
+        Ok(Self { registry, grpc, http, drain, stop, serving, telling })
     }
 
     /// Ends in order: probes say no, open calls get their time to end, then the parts stop.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.drain.cancel();
         // It ends with the drain; had it panicked, that was logged.
         let _ = self.telling.await;
-        let cut = self.serving.finished().await.aborted_connections;
+        let cut = self.serving.drained().await.aborted_connections;
         if cut > 0 {
             tracing::warn!(connections = cut, "open calls were cut off at the end of the drain time");
         }
         self.stop.cancel();
         self.registry.engine.stopped().await;
-        self.pages.finished().await;
+        self.serving.stopped().await;
     }
 }
 
@@ -183,6 +184,18 @@ async fn routes(
     Ok((health, routes))
 }
 
+/// A listener for whoever the configuration lets in.
+fn listener(config: &Config, name: &'static str, socket: TcpListener, routes: Routes) -> Listener<Routes> {
+    let server = &config.server;
+    let origins = match &server.cors_origins {
+        CorsOrigins::Any => Origins::any(),
+        CorsOrigins::Listed { loopback: true, origins } => Origins::loopback().and(origins.clone()),
+        CorsOrigins::Listed { loopback: false, origins } => Origins::default().and(origins.clone()),
+    };
+    let listener = Listener::new(name, socket, routes).for_origins(origins);
+    if server.insecure_no_auth { listener.for_this_machine() } else { listener }
+}
+
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
 fn set_up(error: impl std::fmt::Display) -> StartError {
     StartError::SetUp(error.to_string())
@@ -194,7 +207,7 @@ fn limits(config: &Config) -> Limits {
         threads: server.threads,
         connections_max: server.max_connections,
         connections_per_peer_max: server.max_connections_per_ip,
-        message_bytes_max: server.decode_limit_bytes.max(grpc::BATCH_REQUEST_MAX),
+        message_bytes_max: server.decode_limit_bytes,
         unary_deadline: server.unary_deadline,
         drain_timeout: server.drain_timeout,
         ..Limits::default()

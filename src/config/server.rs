@@ -17,9 +17,11 @@ pub struct Server {
     pub http_listen: SocketAddr,
     /// Serve without an authenticator; only possible while every listener is on loopback.
     pub insecure_no_auth: bool,
-    /// Open connections over all peers, 1 to 1,000,000.
+    /// Which pages of other origins may call from a browser.
+    pub cors_origins: CorsOrigins,
+    /// Open connections of a listener over all peers, 1 to 1,000,000.
     pub max_connections: usize,
-    /// Open connections from one address, 1 to 1,000,000.
+    /// Open connections of a listener from one address, 1 to 1,000,000.
     pub max_connections_per_ip: usize,
     /// Largest request message in bytes, after decompression too; 1 KiB to 64 MiB.
     pub decode_limit_bytes: usize,
@@ -31,20 +33,71 @@ pub struct Server {
     pub threads: usize,
 }
 
+/// Which pages of other origins may call from a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// All.
+    Any,
+    /// Some, or none.
+    Listed {
+        /// Those that this machine serves, on any port.
+        loopback: bool,
+        /// As browsers write them: `https://app.example.com:8443`.
+        origins: Vec<String>,
+    },
+}
+
+impl CorsOrigins {
+    const KEY: &str = "server.cors_origins";
+
+    fn read(values: &Values) -> Result<Self, Error> {
+        let text = values.optional_text(Self::KEY).unwrap_or_default();
+        let mut loopback = false;
+        let mut origins = Vec::new();
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            match item {
+                "*" => return Ok(Self::Any),
+                "loopback" => loopback = true,
+                origin if is_origin(origin) => origins.push(origin.to_owned()),
+                other => {
+                    let expected =
+                        "origins such as `https://app.example.com`, without a path, or `loopback`, or `*`";
+                    return Err(values.invalid(Self::KEY, expected, other));
+                }
+            }
+        }
+        Ok(Self::Listed { loopback, origins })
+    }
+
+    /// None but those that were given.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Listed { loopback: false, origins } if origins.is_empty())
+    }
+}
+
+/// Scheme, host, perhaps a port, and nothing else: browsers compare letter by letter, and write hosts in lower case.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|host| {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
+        !host.is_empty() && host.chars().all(is_plain)
+    })
+}
+
 pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "server.grpc_listen",
         "grpc-listen",
         Some("127.0.0.1:50051"),
         Kind::Address,
-        "Address of the gRPC listener.",
+        "Address of the first listener; every listener speaks gRPC, gRPC-Web and Connect.",
     ),
     setting(
         "server.http_listen",
         "http-listen",
         Some("127.0.0.1:8080"),
         Kind::Address,
-        "Address of the HTTP listener: probes and metrics.",
+        "Address of the second listener, with probes, metrics and the page beside the calls.",
     ),
     setting(
         "server.insecure_no_auth",
@@ -54,18 +107,26 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Serve without an authenticator; every listener must be on loopback.",
     ),
     setting(
+        "server.cors_origins",
+        "cors-origins",
+        None,
+        Kind::Text,
+        "Origins whose pages may call from a browser, comma-separated: `https://app.example.com`, `loopback` for \
+         this machine's on any port (what `dev` allows by itself), `*` for all.",
+    ),
+    setting(
         "server.max_connections",
         "max-connections",
         Some("10000"),
         Kind::Count,
-        "Open connections over all peers.",
+        "Open connections of a listener over all peers.",
     ),
     setting(
         "server.max_connections_per_ip",
         "max-connections-per-ip",
         Some("1000"),
         Kind::Count,
-        "Open connections from one address.",
+        "Open connections of a listener from one address.",
     ),
     setting(
         "server.decode_limit_bytes",
@@ -101,6 +162,7 @@ impl Server {
             grpc_listen: values.address("server.grpc_listen")?,
             http_listen: values.address("server.http_listen")?,
             insecure_no_auth: values.switch("server.insecure_no_auth")?,
+            cors_origins: CorsOrigins::read(values)?,
             max_connections: values.count("server.max_connections", 1..=1_000_000)?,
             max_connections_per_ip: values.count("server.max_connections_per_ip", 1..=1_000_000)?,
             decode_limit_bytes: values.bytes("server.decode_limit_bytes", 1024..=64 << 20)?,

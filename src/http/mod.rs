@@ -1,9 +1,5 @@
-//! HTTP beside gRPC: probes and metrics.
+//! HTTP beside the calls: probes, metrics, a page. They are a router; the listener is the edge's.
 
 mod pages;
-mod server;
 
-pub use self::{
-    pages::{Check, Checks, Readiness},
-    server::{Limits, Server, serve},
-};
+pub use self::pages::{Check, Checks, Readiness, router};

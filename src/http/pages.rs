@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderName, StatusCode, header},
     response::{Html, IntoResponse, Response},
@@ -41,15 +41,19 @@ struct Pages {
     registry: Registry,
 }
 
-pub(super) fn router(checks: Checks, registry: Registry) -> Router {
+/// The pages. `unserved` is put on the answer at any other path, which may be a call's.
+pub fn router<M>(checks: Checks, registry: Registry, unserved: M) -> Router
+where
+    M: Clone + Send + Sync + 'static,
+{
     Router::new()
         .route("/", get(index))
         .route("/livez", get(|| async { plain(StatusCode::OK, "alive\n".to_owned()) }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(|| async {
+        .fallback(move || async move {
             let sentence = "There is no such page; / lists those there are.\n";
-            plain(StatusCode::NOT_FOUND, sentence.to_owned())
+            (Extension(unserved), plain(StatusCode::NOT_FOUND, sentence.to_owned()))
         })
         .with_state(Arc::new(Pages { checks, registry }))
 }
@@ -70,7 +74,8 @@ async fn index() -> Html<&'static str> {
         "<li><a href=/livez>/livez</a>: the process runs",
         "<li><a href=/readyz>/readyz</a>: it should get traffic; each check by name",
         "<li><a href=/metrics>/metrics</a>: Prometheus metrics",
-        "</ul><p>The API itself is gRPC, on the other port."
+        "</ul><p>Every method of the API is here too, by POST with JSON, as <code>/tenantry.v1.TenantRegistry/GetTenant</code>; ",
+        "gRPC and gRPC-Web clients call it on this port as well."
     ))
 }
 

@@ -17,17 +17,17 @@ async fn five_targets() -> Replica {
     Replica::on(&empty_database().await, &Setup { stubs, ..Setup::default() }).await
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Where tools are kept between runs.
-fn kept(name: &str) -> PathBuf {
+pub(crate) fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 /// Runs a program off the runtime, with everything it said.
-async fn run(mut command: Command) -> (bool, String) {
+pub(crate) async fn run(mut command: Command) -> (bool, String) {
     let output =
         tokio::task::spawn_blocking(move || (command.output(), format!("{command:?}"))).await.unwrap();
     let (output, line): (std::io::Result<Output>, String) = output;
@@ -37,7 +37,7 @@ async fn run(mut command: Command) -> (bool, String) {
     (output.status.success(), said)
 }
 
-async fn must_run(command: Command) -> String {
+pub(crate) async fn must_run(command: Command) -> String {
     let line = format!("{command:?}");
     let (is_success, said) = run(command).await;
     assert!(is_success, "{line}: {said}");
@@ -154,16 +154,16 @@ async fn buf_curl_plays_the_scenario_by_reflection() {
     replica.stop().await;
 }
 
-/// grpcurl, built once; none where there is no Go.
-async fn grpcurl() -> Option<PathBuf> {
+/// A program of Go's, built once; none where there is no Go.
+pub(crate) async fn go_program(name: &str, package: &str) -> Option<PathBuf> {
     let folder = kept("go-bin");
-    let program = folder.join("grpcurl");
+    let program = folder.join(name);
     if !program.exists() {
         if Command::new("go").arg("version").output().is_err() {
             return None;
         }
         let mut install = Command::new("go");
-        install.args(["install", "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"]).env("GOBIN", &folder);
+        install.args(["install", package]).env("GOBIN", &folder);
         must_run(install).await;
     }
     Some(program)
@@ -173,7 +173,8 @@ async fn grpcurl() -> Option<PathBuf> {
 #[allow(clippy::print_stderr)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grpcurl_lists_describes_and_calls() {
-    let Some(grpcurl) = grpcurl().await else {
+    let package = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3";
+    let Some(grpcurl) = go_program("grpcurl", package).await else {
         eprintln!("LEFT OUT: grpcurl needs Go, which is not on this machine; buf curl stands for it");
         return;
     };

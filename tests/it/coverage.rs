@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use prost_reflect::prost_types::{MethodOptions, method_options::IdempotencyLevel};
 use prost_reflect::{DescriptorPool, Value};
 
 use crate::support::{Replica, Setup};
@@ -34,6 +35,8 @@ fn every_rpc_names_its_action_its_roles_and_whether_it_only_reads() {
         let reads = ["Get", "BatchGet", "List", "Watch", "Evaluate", "Explain"];
         let reads = reads.iter().any(|verb| method.name().starts_with(verb));
         assert_eq!(field("read_only").as_bool(), Some(reads), "{name}: read_only");
+        let said = method.method_descriptor_proto().options.as_ref().map(MethodOptions::idempotency_level);
+        assert_eq!(said == Some(IdempotencyLevel::NoSideEffects), reads, "{name}: idempotency_level");
         let request = method.input();
         let repeatable =
             request.get_field_by_name("request_id").is_some() || request.name().starts_with("Batch");

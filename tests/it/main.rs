@@ -4,6 +4,7 @@
 
 mod cascade;
 mod clients;
+mod connect;
 mod coverage;
 mod database_faults;
 mod demo;

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use prometheus::Registry;
 use tenantry::{
     app::telemetry::{Format, Options, start},
-    grpc::edge::{Limits, Methods, Metrics, Wiring, serve},
+    grpc::edge::{Limits, Listener, Methods, Metrics, Wiring, serve},
 };
 use tokio::{
     sync::mpsc,
@@ -47,10 +47,11 @@ fn collector() -> (String, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
         methods: Methods::default(),
         metrics: Metrics::register(&Registry::new()).unwrap(),
         drain: CancellationToken::new(),
+        stop: CancellationToken::new(),
     };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = serve(listener, service, wiring).unwrap();
-    (format!("http://{}", server.local_addr()), exports)
+    let server = serve(vec![Listener::new("collector", listener, service)], wiring).unwrap();
+    (format!("http://{}", server.addresses()[0]), exports)
 }
 
 #[tokio::test(flavor = "multi_thread")]

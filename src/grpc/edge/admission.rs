@@ -18,17 +18,19 @@ pub(super) enum Full {
     Peer,
 }
 
-/// Open connections, in total and by peer.
+/// Open connections, in total and by peer. Beyond either cap there is a reserve, so that a probe finds its way in.
 #[derive(Debug)]
 pub(super) struct Connections {
     total_max: usize,
     per_peer_max: usize,
+    reserve_max: usize,
     by_peer: Mutex<ByPeer>,
 }
 
 #[derive(Debug, Default)]
 struct ByPeer {
     total: usize,
+    reserve: usize,
     open: HashMap<IpAddr, usize>,
 }
 
@@ -36,26 +38,40 @@ struct ByPeer {
 #[derive(Debug)]
 pub(super) struct ConnectionPlace {
     connections: Arc<Connections>,
-    peer: IpAddr,
+    /// `None` for a place in the reserve.
+    peer: Option<IpAddr>,
+}
+
+impl ConnectionPlace {
+    pub(super) fn is_reserve(&self) -> bool {
+        self.peer.is_none()
+    }
 }
 
 impl Connections {
-    pub(super) fn new(total_max: usize, per_peer_max: usize) -> Self {
-        Self { total_max, per_peer_max, by_peer: Mutex::default() }
+    pub(super) fn new(total_max: usize, per_peer_max: usize, reserve_max: usize) -> Self {
+        Self { total_max, per_peer_max, reserve_max, by_peer: Mutex::default() }
     }
 
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionPlace, Full> {
         let peer = peer_of(address);
         let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
-        if by_peer.total >= self.total_max {
-            return Err(Full::Server);
+        let full = if by_peer.total >= self.total_max {
+            Some(Full::Server)
+        } else if by_peer.open.get(&peer).is_some_and(|open| *open >= self.per_peer_max) {
+            Some(Full::Peer)
+        } else {
+            None
+        };
+        match full {
+            None => {
+                *by_peer.open.entry(peer).or_insert(0) += 1;
+                by_peer.total += 1;
+            }
+            Some(_) if by_peer.reserve < self.reserve_max => by_peer.reserve += 1,
+            Some(full) => return Err(full),
         }
-        let open = by_peer.open.entry(peer).or_insert(0);
-        if *open >= self.per_peer_max {
-            return Err(Full::Peer);
-        }
-        *open += 1;
-        by_peer.total += 1;
+        let peer = full.is_none().then_some(peer);
         Ok(ConnectionPlace { connections: Arc::clone(self), peer })
     }
 }
@@ -63,11 +79,15 @@ impl Connections {
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut by_peer = self.connections.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(peer) = self.peer else {
+            by_peer.reserve = by_peer.reserve.saturating_sub(1);
+            return;
+        };
         by_peer.total = by_peer.total.saturating_sub(1);
-        if let Some(open) = by_peer.open.get_mut(&self.peer) {
+        if let Some(open) = by_peer.open.get_mut(&peer) {
             *open = open.saturating_sub(1);
             if *open == 0 {
-                by_peer.open.remove(&self.peer);
+                by_peer.open.remove(&peer);
             }
         }
     }
@@ -120,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_peers_cap_is_its_own_and_places_come_back() {
-        let connections = Arc::new(Connections::new(3, 2));
+        let connections = Arc::new(Connections::new(3, 2, 0));
         let one: IpAddr = "10.0.0.1".parse().unwrap();
         let other: IpAddr = "10.0.0.2".parse().unwrap();
         let first = connections.take(one).unwrap();
@@ -130,6 +150,20 @@ mod tests {
         assert_eq!(connections.take(other).unwrap_err(), Full::Server);
         drop(first);
         assert!(connections.take(one).is_ok());
+    }
+
+    #[test]
+    fn the_reserve_is_there_when_nothing_else_is_and_only_then() {
+        let connections = Arc::new(Connections::new(1, 1, 1));
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let first = connections.take(peer).unwrap();
+        let reserve = connections.take(peer).unwrap();
+        assert!(!first.is_reserve() && reserve.is_reserve());
+        assert!(connections.take(peer).is_err());
+        drop(reserve);
+        assert!(connections.take(peer).unwrap().is_reserve());
+        drop(first);
+        assert!(!connections.take(peer).unwrap().is_reserve());
     }
 
     #[test]

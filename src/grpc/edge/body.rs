@@ -1,4 +1,4 @@
-//! An answer's body: its trailers are normalised, its end is counted, and a stream ends on deadline, drain or panic with
+//! Bodies of answers. That of a call: its trailers are normalised, its end is counted, and a stream ends on deadline, drain or panic with
 //! a status instead of silence.
 
 use std::{
@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use http_body_util::Full;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Status, body::Body};
@@ -18,14 +19,68 @@ use tracing::error;
 use super::{
     call::Call,
     normalise::{Place, normalise, write},
+    pages::PageBody,
+    protocol::Outbound,
     status::{BUG, DEADLINE_EXCEEDED, Refusal, SHUTTING_DOWN},
 };
 
-/// The body of an answer.
+/// What leaves the server.
+pub(super) enum EdgeBody {
+    /// As the services made it.
+    Grpc(AnswerBody),
+    /// Written in another protocol, message by message.
+    Encoded(Box<Outbound>),
+    /// All there already.
+    Whole(Full<Bytes>),
+    /// No call.
+    Page(PageBody),
+}
+
+impl EdgeBody {
+    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Full::new(bytes.into()))
+    }
+}
+
+impl http_body::Body for EdgeBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match &mut *self {
+            Self::Grpc(body) => Pin::new(body).poll_frame(cx),
+            Self::Encoded(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Page(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Grpc(body) => body.is_end_stream(),
+            Self::Encoded(body) => body.is_end_stream(),
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Page(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Grpc(body) => body.size_hint(),
+            Self::Encoded(body) => body.size_hint(),
+            Self::Whole(body) => body.size_hint(),
+            Self::Page(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The body of a call's answer, in gRPC's form.
 pub(super) struct AnswerBody {
     inner: Body,
-    /// `None` for answers that are not gRPC.
-    call: Option<Call>,
+    call: Call,
     until: Option<Instant>,
     drain: Option<CancellationToken>,
     interrupts: Option<Interrupts>,
@@ -39,15 +94,10 @@ struct Interrupts {
 }
 
 impl AnswerBody {
-    /// A body that is no gRPC answer.
-    pub(super) fn plain(inner: Body) -> Self {
-        Self { inner, call: None, until: None, drain: None, interrupts: None, has_ended: false }
-    }
-
     /// `until` bounds a stream; `drain` asks it to end.
     pub(super) fn of(inner: Body, call: Call, until: Option<Instant>, drain: CancellationToken) -> Self {
         let drain = call.served.method.shape.answers_stream.then_some(drain);
-        Self { inner, call: Some(call), until, drain, interrupts: None, has_ended: false }
+        Self { inner, call, until, drain, interrupts: None, has_ended: false }
     }
 
     fn end_with(&mut self, refusal: Refusal) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -60,11 +110,9 @@ impl AnswerBody {
 
     fn end_with_trailers(&mut self, trailers: &mut HeaderMap) {
         self.has_ended = true;
-        if let Some(call) = &mut self.call {
-            let shape = call.served.method.shape;
-            let code = normalise(trailers, Place::Trailers, shape, &call.request_id);
-            call.end(code.unwrap_or(Code::Unknown));
-        }
+        let shape = self.call.served.method.shape;
+        let code = normalise(trailers, Place::Trailers, shape, &self.call.request_id);
+        self.call.end(code.unwrap_or(Code::Unknown));
     }
 
     fn interrupted(&mut self, cx: &mut Context<'_>) -> Option<Refusal> {
@@ -101,7 +149,7 @@ impl http_body::Body for AnswerBody {
         if this.has_ended {
             return Poll::Ready(None);
         }
-        let entered = this.call.as_ref().map(|call| call.span.clone().entered());
+        let entered = this.call.span.clone().entered();
         let inner = AssertUnwindSafe(|| Pin::new(&mut this.inner).poll_frame(cx));
         let Ok(polled) = catch_unwind(inner) else {
             error!("A stream panicked; the panic's own lines are on standard error.");

@@ -2,8 +2,8 @@
 
 use std::{
     convert::Infallible,
+    fmt::Display,
     future::pending,
-    io,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -14,36 +14,42 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncReadExt as _,
     net::TcpStream,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, transport::server::TcpConnectInfo};
 use tower::Service;
 use tracing::debug;
 
 use super::{
     limits::Limits,
-    pipeline::{Shared, answer},
-    stream::Replayed,
+    pipeline::{Seat, Shared, answer},
+    received::Received,
+    stream::{HEAD_BYTES, Replayed},
 };
 
-const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// 505: "the major version of the protocol is not supported" says it better than 400.
-const HTTP1_REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 104\r\nconnection: close\r\n\r\n\
-    This port speaks gRPC, which is HTTP/2 without an upgrade. Probes and metrics are on the HTTP listener.\n";
+const PREFACE: [u8; HEAD_BYTES] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Time a peer gets to take its leave after it was told to.
 const LEAVE: Duration = Duration::from_secs(1);
+/// The least that hyper takes as a buffer for HTTP/1.1.
+const HTTP1_BUFFER_MIN: usize = 8_192;
 
 /// Why a connection never got to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Early {
     Silent,
-    Http1,
     OtherProtocol,
     Gone,
 }
@@ -53,30 +59,36 @@ impl Early {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Silent => "silent",
-            Self::Http1 => "http1",
             Self::OtherProtocol => "other_protocol",
             Self::Gone => "gone",
         }
     }
 }
 
-/// Serves one connection until it ends. Told to drain, it sends GOAWAY and ends with its last call.
-pub(super) async fn serve_connection<S>(
-    stream: TcpStream,
-    shared: Arc<Shared>,
-    service: S,
-) -> Result<(), Early>
+/// What a connection is told before it begins.
+pub(super) struct Opening {
+    pub(super) shared: Arc<Shared>,
+    pub(super) seat: Arc<Seat>,
+    /// Asks it to leave.
+    pub(super) leave: CancellationToken,
+}
+
+/// Serves one connection until it ends. Asked to leave, it says so to its peer and ends with its last call.
+pub(super) async fn serve_connection<S>(stream: TcpStream, opening: Opening, service: S) -> Result<(), Early>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     // Small answers must not wait for the peer's acknowledgement; a peer that is gone shows at the first read.
     let _ = stream.set_nodelay(true);
+    let Opening { shared, seat, leave } = opening;
     let info = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: stream.peer_addr().ok() };
-    let bound = shared.limits.first_request_timeout;
-    let stream = tokio::select! {
-        stream = timeout(bound, expect_preface(stream)) => stream.map_err(|_elapsed| Early::Silent)??,
-        () = shared.drain.cancelled() => return Err(Early::Gone),
+    let limits = &shared.limits;
+    let (stream, spoken) = tokio::select! {
+        first = timeout(limits.first_request_timeout, first_bytes(stream)) => {
+            first.map_err(|_elapsed| Early::Silent)??
+        }
+        () = leave.cancelled() => return Err(Early::Gone),
     };
     let has_called = Arc::new(AtomicBool::new(false));
     let calls = service_fn({
@@ -84,17 +96,40 @@ where
         move |mut request: Request<Incoming>| {
             has_called.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(info.clone());
-            let answered = answer(Arc::clone(&shared), service.clone(), request);
+            let request = Received::of(request);
+            let answered = answer(Arc::clone(&shared), Arc::clone(&seat), service.clone(), request);
             async move { Ok::<_, Infallible>(answered.await) }
         }
     });
-    let mut connection = pin!(builder(&shared.limits).serve_connection(TokioIo::new(stream), calls));
+    match spoken {
+        Spoken::Http2 => {
+            let connection = http2_builder(limits).serve_connection(TokioIo::new(stream), calls);
+            drive(pin!(connection), limits, &has_called, leave).await
+        }
+        Spoken::Http1 => {
+            stream.give_up_after(limits.unacknowledged_max);
+            let connection = http1_builder(limits).serve_connection(TokioIo::new(stream), calls);
+            drive(pin!(connection), limits, &has_called, leave).await
+        }
+    }
+}
+
+/// Keeps a connection going, and ends it for silence, for its age or when it is asked to leave.
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    limits: &Limits,
+    has_called: &AtomicBool,
+    leave: CancellationToken,
+) -> Result<(), Early>
+where
+    C: GracefulConnection<Error: Display>,
+{
     // Every read wakes this task. A set of futures polls only those that were woken themselves, so two timers and a
     // lock that all connections share are not touched by each of them.
     let events: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>> = FuturesUnordered::new();
-    events.push(Box::pin(sleep(bound).map(|()| Event::FirstRequestDue)));
-    events.push(Box::pin(old_age(shared.limits.connection_age_max).map(|()| Event::Leave)));
-    events.push(Box::pin(shared.drain.clone().cancelled_owned().map(|()| Event::Leave)));
+    events.push(Box::pin(sleep(limits.first_request_timeout).map(|()| Event::FirstRequestDue)));
+    events.push(Box::pin(old_age(limits.connection_age_max).map(|()| Event::Leave)));
+    events.push(Box::pin(leave.cancelled_owned().map(|()| Event::Leave)));
     let mut events = pin!(events);
     let mut stays = true;
     loop {
@@ -131,7 +166,7 @@ enum Event {
     Leave,
 }
 
-fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -150,6 +185,17 @@ fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    let head_bytes_max = usize::try_from(limits.header_list_bytes_max).unwrap_or(usize::MAX);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_headers(limits.headers_max)
+        .max_buf_size(head_bytes_max.max(HTTP1_BUFFER_MIN));
+    builder
+}
+
 /// Waits for a connection's old age, spread by ± 10 % so that a fleet's connections do not move in one wave.
 async fn old_age(age: Option<Duration>) {
     match age {
@@ -158,8 +204,16 @@ async fn old_age(age: Option<Duration>) {
     }
 }
 
-/// Reads the 24 bytes with which HTTP/2 begins. Anybody who begins otherwise is told so, if there are words for it.
-async fn expect_preface(mut stream: TcpStream) -> Result<Replayed<24>, Early> {
+/// The protocol a peer begins with.
+#[derive(Debug, Clone, Copy)]
+enum Spoken {
+    Http1,
+    Http2,
+}
+
+/// Reads until it is clear what the peer speaks: HTTP/2 begins with 24 bytes that no HTTP/1.1 request begins with.
+/// Anybody who speaks neither is hung up on.
+async fn first_bytes(mut stream: TcpStream) -> Result<(Replayed, Spoken), Early> {
     let mut head = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < head.len() {
@@ -168,34 +222,12 @@ async fn expect_preface(mut stream: TcpStream) -> Result<Replayed<24>, Early> {
             Ok(count) => filled += count,
         }
         if head[..filled] != PREFACE[..filled] {
-            // HTTP/1 begins with a method in capitals; TLS with 0x16.
+            // HTTP/1.1 begins with a method in capitals; TLS with 0x16.
             if !head[0].is_ascii_uppercase() {
                 return Err(Early::OtherProtocol);
             }
-            let _ = timeout(LEAVE, refuse_http1(stream)).await;
-            return Err(Early::Http1);
+            return Ok((Replayed::new(head, filled, stream), Spoken::Http1));
         }
     }
-    Ok(Replayed::new(head, stream))
-}
-
-async fn refuse_http1(mut stream: TcpStream) -> io::Result<()> {
-    stream.write_all(HTTP1_REFUSAL).await?;
-    stream.shutdown().await?;
-    // Closing with unread bytes would reset the connection and take the answer with it.
-    let mut rest = [0; 1024];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_refusals_length_is_what_it_says() {
-        let text = std::str::from_utf8(HTTP1_REFUSAL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
-    }
+    Ok((Replayed::new(head, filled, stream), Spoken::Http2))
 }

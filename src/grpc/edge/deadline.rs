@@ -1,13 +1,14 @@
-//! `grpc-timeout` and the server's own bound.
+//! `grpc-timeout`, `connect-timeout-ms` and the server's own bound.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
-use super::status::{BAD_TIMEOUT, Refusal};
+use super::status::{BAD_CONNECT_TIMEOUT, BAD_TIMEOUT, Refusal};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const CONNECT_TIMEOUT: HeaderName = HeaderName::from_static("connect-timeout-ms");
 /// A client may write down eleven thousand years; timers are not made for that.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 
@@ -23,11 +24,27 @@ impl Deadline {
     }
 }
 
-/// The sooner of what the client asks for and what the server allows; `None` is for streams that nobody bounded.
-pub(super) fn allowed(headers: &HeaderMap, bound: Option<Duration>) -> Result<Option<Duration>, Refusal> {
-    let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(bound) };
-    let asked = value.to_str().ok().and_then(parse).ok_or(BAD_TIMEOUT)?.min(LONGEST);
+/// The sooner of what the client asks for, in the words of its protocol, and what the server allows; `None` is for
+/// streams that nobody bounded.
+pub(super) fn allowed(
+    headers: &HeaderMap,
+    is_connect: bool,
+    bound: Option<Duration>,
+) -> Result<Option<Duration>, Refusal> {
+    let (name, parse, refusal) = if is_connect {
+        (CONNECT_TIMEOUT, parse_ms as fn(&str) -> Option<Duration>, BAD_CONNECT_TIMEOUT)
+    } else {
+        (GRPC_TIMEOUT, parse as fn(&str) -> Option<Duration>, BAD_TIMEOUT)
+    };
+    let Some(value) = headers.get(name) else { return Ok(bound) };
+    let asked = value.to_str().ok().and_then(parse).ok_or(refusal)?.min(LONGEST);
     Ok(Some(bound.map_or(asked, |bound| bound.min(asked))))
+}
+
+/// Connect's form: at most ten digits, milliseconds.
+fn parse_ms(text: &str) -> Option<Duration> {
+    let is_sane = (1..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_sane.then(|| text.parse().ok().map(Duration::from_millis)).flatten()
 }
 
 fn parse(text: &str) -> Option<Duration> {
@@ -54,17 +71,17 @@ mod tests {
     fn allowed_with(timeout: &str, bound: Option<Duration>) -> Result<Option<Duration>, Refusal> {
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_TIMEOUT, timeout.parse().unwrap());
-        allowed(&headers, bound)
+        allowed(&headers, false, bound)
     }
 
     #[test]
     fn the_sooner_of_client_and_server_wins() {
         let bound = Some(Duration::from_secs(10));
-        assert_eq!(allowed(&HeaderMap::new(), bound), Ok(bound));
+        assert_eq!(allowed(&HeaderMap::new(), false, bound), Ok(bound));
         assert_eq!(allowed_with("20S", bound), Ok(bound));
         assert_eq!(allowed_with("250m", bound), Ok(Some(Duration::from_millis(250))));
         assert_eq!(allowed_with("99999999H", None), Ok(Some(LONGEST)));
-        assert_eq!(allowed(&HeaderMap::new(), None), Ok(None));
+        assert_eq!(allowed(&HeaderMap::new(), true, None), Ok(None));
     }
 
     #[test]
@@ -73,5 +90,18 @@ mod tests {
             assert_eq!(parse(text), None, "{text:?}");
         }
         assert_eq!(allowed_with("soon", None), Err(BAD_TIMEOUT));
+    }
+
+    #[test]
+    fn connect_counts_milliseconds() {
+        assert_eq!(parse_ms("250"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_ms("9999999999"), Some(Duration::from_millis(9_999_999_999)));
+        for text in ["", "-1", "+1", "1.5", "1s", "12345678901", "١"] {
+            assert_eq!(parse_ms(text), None, "{text:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECT_TIMEOUT, "soon".parse().unwrap());
+        assert_eq!(allowed(&headers, true, None), Err(BAD_CONNECT_TIMEOUT));
+        assert_eq!(allowed(&headers, false, None), Ok(None), "another protocol's header means nothing");
     }
 }

@@ -7,12 +7,19 @@ use std::{num::NonZeroUsize, thread::available_parallelism, time::Duration};
 pub struct Limits {
     /// Serving threads, each with its own runtime; 0 counts as 1.
     pub threads: usize,
-    /// Open connections over all peers; more are closed at once.
+    /// Open connections of a listener over all peers; more are closed at once, but for a few in which pages are served.
     pub connections_max: usize,
-    /// Open connections of one peer (an IPv4 address or an IPv6 /64); more are closed at once.
+    /// Open connections of one peer (an IPv4 address or an IPv6 /64) on a listener; more are closed at once.
     pub connections_per_peer_max: usize,
     /// Time a new connection has until its first call, the HTTP/2 preface included.
     pub first_request_timeout: Duration,
+    /// HTTP/1.1: time for a request's head, the wait for the next request on a kept connection included.
+    pub head_timeout: Duration,
+    /// HTTP/1.1: headers of one request, in lines.
+    pub headers_max: usize,
+    /// HTTP/1.1: time for which a peer may leave sent bytes unacknowledged, or not take more, before its connection is
+    /// cut. HTTP/2 has its pings for that.
+    pub unacknowledged_max: Duration,
     /// Age at which a connection is asked to go (spread by ± 10 %), so that load follows new replicas; open calls may
     /// end in their own time. `None` lets connections live for ever.
     pub connection_age_max: Option<Duration>,
@@ -36,8 +43,9 @@ pub struct Limits {
     pub frame_bytes_max: u32,
     /// Bytes of answers kept for one stream whose reader is slow.
     pub send_buffer_bytes_max: usize,
-    /// Largest request message in bytes as sent. Services need the same as their `max_decoding_message_size`, which
-    /// bounds decompression.
+    /// Largest request message in bytes, as sent and decompressed, in protobuf or in JSON;
+    /// [`super::Methods::set_message_bytes_max`] overrides it. Services need at least as much as their
+    /// `max_decoding_message_size`.
     pub message_bytes_max: usize,
     /// Longest time a unary call may take, whatever the client asks for; [`super::Methods::set_deadline`] overrides it.
     pub unary_deadline: Duration,
@@ -56,6 +64,9 @@ impl Default for Limits {
             connections_max: 10_000,
             connections_per_peer_max: 1_000,
             first_request_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(30),
+            headers_max: 100,
+            unacknowledged_max: Duration::from_secs(50),
             connection_age_max: Some(Duration::from_secs(450)),
             streams_per_connection_max: 100,
             pending_reset_streams_max: 20,

@@ -2,8 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use prost::{DecodeError, Message as _};
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use prost_reflect::{
+    DescriptorError, DescriptorPool, MessageDescriptor, MethodDescriptor,
+    prost_types::{MethodOptions, method_options::IdempotencyLevel},
+};
 
 const HEALTH: &str = "grpc.health.v1.Health";
 
@@ -37,6 +39,19 @@ pub(super) struct Method {
     pub(super) shape: Shape,
     /// Overrides the server's unary deadline.
     pub(super) deadline: Option<Duration>,
+    /// Overrides the server's largest message.
+    pub(super) message_bytes_max: Option<usize>,
+    /// The contract says `NO_SIDE_EFFECTS`, so that a call may come as GET.
+    pub(super) has_no_side_effects: bool,
+    /// What it takes and gives; `None` for what is not in the contract.
+    pub(super) messages: Option<Messages>,
+}
+
+/// What a method takes and gives.
+#[derive(Debug, Clone)]
+pub(super) struct Messages {
+    pub(super) input: MessageDescriptor,
+    pub(super) output: MessageDescriptor,
 }
 
 impl Method {
@@ -50,20 +65,28 @@ impl Method {
 #[derive(Debug, Clone, Default)]
 pub struct Methods {
     pub(super) by_path: HashMap<String, Method>,
+    /// Where the types of error details are found.
+    pub(super) pools: Vec<DescriptorPool>,
 }
 
 impl Methods {
     /// Reads the methods of encoded descriptor sets.
     ///
     /// # Errors
-    /// When a set is not an encoded `FileDescriptorSet`.
-    pub fn of(descriptor_sets: &[&[u8]]) -> Result<Self, DecodeError> {
+    /// When a set is not an encoded `FileDescriptorSet`, or refers to what is not in it.
+    pub fn of(descriptor_sets: &[&[u8]]) -> Result<Self, DescriptorError> {
         let mut methods = Self::default();
         for encoded in descriptor_sets {
-            for file in &FileDescriptorSet::decode(*encoded)?.file {
-                methods.add(file);
+            // A pool for each: two sets may have different versions of the same file.
+            let pool = DescriptorPool::decode(*encoded)?;
+            for service in pool.services() {
+                for method in service.methods() {
+                    methods.add(&method);
+                }
             }
+            methods.pools.push(pool);
         }
+        methods.pools.push(DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?);
         Ok(methods)
     }
 
@@ -77,6 +100,16 @@ impl Methods {
         })
     }
 
+    /// Lets one method take larger messages (or smaller ones) than [`super::Limits::message_bytes_max`]. `path` as
+    /// above.
+    #[must_use]
+    pub fn set_message_bytes_max(&mut self, path: &str, bytes: usize) -> bool {
+        self.by_path.get_mut(path).is_some_and(|method| {
+            method.message_bytes_max = Some(bytes);
+            true
+        })
+    }
+
     /// Full names of the services, sorted, each once.
     pub fn services(&self) -> Vec<String> {
         let mut names: Vec<_> = self.by_path.values().map(|method| method.service.clone()).collect();
@@ -85,22 +118,27 @@ impl Methods {
         names
     }
 
-    fn add(&mut self, file: &FileDescriptorProto) {
-        for service in &file.service {
-            let full_name = match file.package() {
-                "" => service.name().to_owned(),
-                package => format!("{package}.{}", service.name()),
-            };
-            for method in &service.method {
-                let shape = Shape {
-                    requests_stream: method.client_streaming(),
-                    answers_stream: method.server_streaming(),
-                };
-                let (service, name) = (full_name.clone(), method.name().to_owned());
-                self.by_path
-                    .insert(format!("/{service}/{name}"), Method { service, name, shape, deadline: None });
-            }
-        }
+    fn add(&mut self, method: &MethodDescriptor) {
+        let options = method.method_descriptor_proto().options.as_ref();
+        let level = options.map_or(IdempotencyLevel::IdempotencyUnknown, MethodOptions::idempotency_level);
+        let (service, name) = (method.parent_service().full_name().to_owned(), method.name().to_owned());
+        let path = format!("/{service}/{name}");
+        let shape = Shape {
+            requests_stream: method.is_client_streaming(),
+            answers_stream: method.is_server_streaming(),
+        };
+        let messages = Some(Messages { input: method.input(), output: method.output() });
+        let has_no_side_effects = level == IdempotencyLevel::NoSideEffects;
+        let method = Method {
+            service,
+            name,
+            shape,
+            deadline: None,
+            message_bytes_max: None,
+            has_no_side_effects,
+            messages,
+        };
+        self.by_path.insert(path, method);
     }
 }
 
@@ -115,6 +153,8 @@ mod tests {
         assert!(methods.by_path["/tenantry.v1.TenantHealth/GetTenantHealth"].shape.is_unary());
         assert!(methods.by_path["/tenantry.v1.Lifecycle/WatchOperation"].shape.answers_stream);
         assert!(methods.services().contains(&"tenantry.v1.Tiers".to_owned()));
+        assert!(methods.by_path["/tenantry.v1.TenantRegistry/GetTenant"].has_no_side_effects);
+        assert!(!methods.by_path["/tenantry.v1.TenantRegistry/CreateTenant"].has_no_side_effects);
     }
 
     #[test]

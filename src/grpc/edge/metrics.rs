@@ -10,6 +10,7 @@ use prometheus::{
     Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
+use prost_reflect::DescriptorPool;
 use tonic::Code;
 
 use super::methods::{Method, Methods, Shape};
@@ -53,7 +54,7 @@ impl Metrics {
         )?;
         let open = IntGaugeVec::new(Opts::new("tenantry_calls_open", "Calls being served."), &["kind"])?;
         let connections_open =
-            IntGauge::new("tenantry_connections_open", "Open connections of the gRPC listener.")?;
+            IntGauge::new("tenantry_connections_open", "Open connections of all listeners.")?;
         let connections_refused = IntCounterVec::new(
             Opts::new("tenantry_connections_refused_total", "Connections closed before their first call."),
             &["reason"],
@@ -116,6 +117,8 @@ impl Served {
 pub(super) struct Table {
     by_path: HashMap<String, Arc<Served>>,
     other: Arc<Served>,
+    /// Where the types of error details are found.
+    pub(super) pools: Arc<[DescriptorPool]>,
 }
 
 impl Table {
@@ -125,11 +128,15 @@ impl Table {
             name: UNKNOWN.to_owned(),
             shape: Shape::default(),
             deadline: None,
+            message_bytes_max: None,
+            has_no_side_effects: false,
+            messages: None,
         };
         let served = |(path, method)| (path, Arc::new(Served::new(method, true, metrics)));
         Self {
             by_path: methods.by_path.into_iter().map(served).collect(),
             other: Arc::new(Served::new(other, false, metrics)),
+            pools: methods.pools.into(),
         }
     }
 

@@ -1,12 +1,10 @@
-//! What happens to every call, in order: protocol check, id and span, admission, deadline, the handler, our words.
+//! What happens to every request, in order: who is there, which protocol, id and span, admission, deadline, the handler,
+//! our words, and back into the protocol.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -15,18 +13,19 @@ use tracing::{Instrument as _, Span, error, field::Empty, info_span};
 
 use super::{
     admission::{CallPlace, Calls},
-    body::AnswerBody,
+    body::{AnswerBody, EdgeBody},
     call::Call,
     deadline::{Deadline, allowed},
     limits::Limits,
+    listener::Place as ListenerPlace,
     metrics::{Served, Table},
     normalise::{Place, normalise},
-    request_body::{RequestBody, Rule},
+    pages::{self, NoSuchPage},
+    protocol::{self, Callee, NotACall, Reply, Terms, Wire, detect, name_compressions},
+    received::Received,
     request_id::{RequestId, X_REQUEST_ID, adopt_parent},
-    status::{BUG, DEADLINE_EXCEEDED, OVERLOADED, Refusal},
+    status::{BUG, DEADLINE_EXCEEDED, METHOD_UNKNOWN, OVERLOADED, Refusal},
 };
-
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// What the calls of all connections share.
 #[derive(Debug)]
@@ -38,59 +37,126 @@ pub(super) struct Shared {
     pub(super) drain: CancellationToken,
 }
 
+/// What the requests of one connection share.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) listener: Arc<ListenerPlace>,
+    /// Why calls are refused here: the connection is there for pages only.
+    pub(super) no_calls: Option<Refusal>,
+}
+
 /// Answers one request, whatever it is.
 pub(super) async fn answer<S>(
     shared: Arc<Shared>,
+    seat: Arc<Seat>,
     service: S,
-    request: Request<Incoming>,
-) -> Response<AnswerBody>
+    request: Request<Received>,
+) -> Response<EdgeBody>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
     S::Future: Send,
 {
-    if let Some(refused) = refuse_other_protocols(&request) {
-        return refused.map(AnswerBody::plain);
-    }
-    let served = Arc::clone(shared.table.get(request.uri().path()));
-    let request_id = RequestId::of(request.headers());
-    let span = span_of(&served, &request, &request_id);
-    let mut call = Call::begin(served, request_id, span);
-    let (response, until) = match admit(&shared, &mut call, &request) {
-        Ok(until) => {
-            let request = prepare(&shared.limits, &call, request, until);
-            (run(service, request, until).instrument(call.span.clone()).await, until)
-        }
-        Err(refusal) => (refusal.response(), None),
+    let visitor = match seat.listener.guard.admit(&request) {
+        Ok(visitor) => visitor,
+        Err(sentence) => return pages::plain(StatusCode::FORBIDDEN, sentence),
     };
-    finish(response, call, until, &shared.drain)
+    let mut response = match visitor.preflight(&request) {
+        Some(preflight) => preflight,
+        None => route(&shared, &seat, service, request).await,
+    };
+    visitor.permit(response.headers_mut());
+    response
 }
 
-fn refuse_other_protocols<B>(request: &Request<B>) -> Option<Response<Body>> {
-    let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    let (code, sentence) = if request.method() != Method::POST {
-        (StatusCode::METHOD_NOT_ALLOWED, "This port speaks gRPC: calls are POST requests.\n")
-    } else if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_grpc) {
-        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "This port speaks gRPC: content-type is application/grpc.\n")
-    } else {
-        return None;
-    };
-    let mut response = Response::new(Body::new(Full::new(Bytes::from_static(sentence.as_bytes()))));
-    *response.status_mut() = code;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, text);
-    if code == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+/// To the method at this path, or to the pages.
+async fn route<S>(shared: &Shared, seat: &Seat, service: S, request: Request<Received>) -> Response<EdgeBody>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
+    S::Future: Send,
+{
+    let served = Arc::clone(shared.table.get(request.uri().path()));
+    let detected = detect(&request, callee(&served));
+    if !served.is_known
+        && let Some(pages) = &seat.listener.pages
+    {
+        return Box::pin(page(shared, pages.clone(), served, detected, request)).await;
     }
-    Some(response)
+    let wire = match detected {
+        Ok(wire) => wire,
+        Err(not_a_call) => return pages::refuse(not_a_call),
+    };
+    let reply = reply(shared, wire, &served, &request);
+    let mut call = begin(wire, served, &request);
+    let asked = admit(shared, seat, wire, &mut call, &request)
+        .and_then(|until| Ok((prepare(&shared.limits, wire, &call, request, until)?, until)));
+    let response = match asked {
+        Ok((request, until)) => {
+            let response = run(service, request, until).instrument(call.span.clone()).await;
+            finish(response, call, until, &shared.drain)
+        }
+        Err(refusal) => refuse(wire, call, refusal, &shared.drain),
+    };
+    write(reply, response).await
+}
+
+/// What is at no method's path: a page, or a call to a method that there is not.
+async fn page(
+    shared: &Shared,
+    pages: axum::Router,
+    served: Arc<Served>,
+    detected: Result<Wire, NotACall>,
+    request: Request<Received>,
+) -> Response<EdgeBody> {
+    // The router takes the request away; its head is kept for the answer to a call.
+    let unknown = detected.ok().map(|wire| {
+        let mut head = Request::new(());
+        request.headers().clone_into(head.headers_mut());
+        (wire, head)
+    });
+    let response = pages::answer(shared, pages, request).await;
+    match unknown {
+        Some((wire, head)) if response.extensions().get::<NoSuchPage>().is_some() => {
+            let reply = reply(shared, wire, &served, &head);
+            let call = begin(wire, served, &head);
+            write(reply, refuse(wire, call, METHOD_UNKNOWN, &shared.drain)).await
+        }
+        _ => response,
+    }
+}
+
+fn callee(served: &Served) -> Callee {
+    Callee {
+        is_unary: served.is_known.then_some(served.method.shape.is_unary()),
+        has_no_side_effects: served.method.has_no_side_effects,
+    }
+}
+
+/// How to write the answer; `None` for gRPC, which is written as it is.
+fn reply<B>(shared: &Shared, wire: Wire, served: &Served, request: &Request<B>) -> Option<Reply> {
+    let output = served.method.messages.as_ref().map(|messages| &messages.output);
+    (wire != Wire::GRPC).then(|| Reply::new(wire, request.headers(), output, &shared.table.pools))
+}
+
+async fn write(reply: Option<Reply>, response: Response<AnswerBody>) -> Response<EdgeBody> {
+    match reply {
+        None => response.map(EdgeBody::Grpc),
+        Some(reply) => Box::pin(protocol::answer(reply, response)).await,
+    }
+}
+
+fn begin<B>(wire: Wire, served: Arc<Served>, request: &Request<B>) -> Call {
+    let request_id = RequestId::of(request.headers());
+    let span = span_of(wire, &served, request, &request_id);
+    Call::begin(served, request_id, span)
 }
 
 /// The span of a call. `grpc::metadata` fills in the tenant and the operation.
-fn span_of<B>(served: &Served, request: &Request<B>, id: &RequestId) -> Span {
+fn span_of<B>(wire: Wire, served: &Served, request: &Request<B>, id: &RequestId) -> Span {
     let span = info_span!(
         "rpc",
         otel.name = %served.method.name,
         otel.kind = "server",
-        rpc.system = "grpc",
+        rpc.system = wire.system(),
         rpc.service = %served.method.service,
         rpc.method = %served.method.name,
         request_id = id.as_str(),
@@ -102,11 +168,20 @@ fn span_of<B>(served: &Served, request: &Request<B>, id: &RequestId) -> Span {
 }
 
 /// A place and a deadline, or a refusal.
-fn admit<B>(shared: &Shared, call: &mut Call, request: &Request<B>) -> Result<Option<Instant>, Refusal> {
+fn admit<B>(
+    shared: &Shared,
+    seat: &Seat,
+    wire: Wire,
+    call: &mut Call,
+    request: &Request<B>,
+) -> Result<Option<Instant>, Refusal> {
     let method = &call.served.method;
     let bound = method.shape.is_unary().then(|| method.deadline.unwrap_or(shared.limits.unary_deadline));
-    let until = allowed(request.headers(), bound)?.map(|allowed| Instant::now() + allowed);
+    let until = allowed(request.headers(), wire.is_connect(), bound)?.map(|allowed| Instant::now() + allowed);
     if !method.is_probe() {
+        if let Some(refusal) = seat.no_calls {
+            return Err(refusal);
+        }
         let calls = if method.shape.is_unary() { &shared.unary } else { &shared.streams };
         let place: CallPlace = calls.take().ok_or(OVERLOADED)?;
         call.hold(place);
@@ -116,23 +191,30 @@ fn admit<B>(shared: &Shared, call: &mut Call, request: &Request<B>) -> Result<Op
 
 fn prepare(
     limits: &Limits,
+    wire: Wire,
     call: &Call,
-    request: Request<Incoming>,
+    request: Request<Received>,
     until: Option<Instant>,
-) -> Request<Body> {
-    let compression =
-        request.headers().get(GRPC_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
-    let rule = Rule {
-        single: call.served.is_known && !call.served.method.shape.requests_stream,
-        compression,
-        message_bytes_max: limits.message_bytes_max,
+) -> Result<Request<Body>, Refusal> {
+    let method = &call.served.method;
+    let terms = Terms {
+        single: call.served.is_known && !method.shape.requests_stream,
+        message_bytes_max: method.message_bytes_max.unwrap_or(limits.message_bytes_max),
     };
-    let mut request = request.map(|body| Body::new(RequestBody::new(body, rule)));
+    let input = method.messages.as_ref().map(|messages| &messages.input);
+    let mut request = protocol::prepare(wire, terms, input, request)?;
     request.extensions_mut().insert(call.request_id.clone());
     if let Some(until) = until {
         request.extensions_mut().insert(Deadline(until));
     }
-    request
+    Ok(request)
+}
+
+/// The answer to a call that no handler sees.
+fn refuse(wire: Wire, call: Call, refusal: Refusal, drain: &CancellationToken) -> Response<AnswerBody> {
+    let mut response = refusal.response();
+    name_compressions(wire, refusal, response.headers_mut());
+    finish(response, call, None, drain)
 }
 
 async fn run<S>(service: S, request: Request<Body>, until: Option<Instant>) -> Response<Body>

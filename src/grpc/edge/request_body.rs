@@ -1,4 +1,4 @@
-//! Checks the gRPC framing of a request while it streams through, so that every fault in it gets our words.
+//! Checks the gRPC framing of a request without compression while it streams through, so that every fault in it gets our words.
 //!
 //! tonic checks the same things, but answers with its own text and codes, and ignores a second message where one is
 //! asked for.
@@ -10,12 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tonic::Status;
 
-use super::status::{
-    BAD_FRAME, CALL_CANCELLED, COMPRESSED_WITHOUT_ENCODING, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal,
-    SEVERAL_MESSAGES, TRUNCATED_REQUEST,
+use super::{
+    received::Received,
+    status::{
+        BAD_FRAME, CALL_CANCELLED, COMPRESSED_WITHOUT_ENCODING, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal,
+        SEVERAL_MESSAGES, TRUNCATED_REQUEST,
+    },
 };
 
 const HEADER_BYTES: usize = 5;
@@ -25,8 +27,6 @@ const HEADER_BYTES: usize = 5;
 pub(super) struct Rule {
     /// Exactly one message.
     pub(super) single: bool,
-    /// `grpc-encoding` names a compression, so messages may be compressed.
-    pub(super) compression: bool,
     /// Largest message in bytes, as sent.
     pub(super) message_bytes_max: usize,
 }
@@ -72,7 +72,6 @@ impl Framing {
         let [flag, length @ ..] = self.header;
         match flag {
             0 => {}
-            1 if self.rule.compression => {}
             1 => return Err(COMPRESSED_WITHOUT_ENCODING),
             _ => return Err(BAD_FRAME),
         }
@@ -99,13 +98,13 @@ impl Framing {
 /// A request's body under a [`Rule`]; a fault is a status of ours, which tonic hands on as it is.
 #[derive(Debug)]
 pub(super) struct RequestBody {
-    inner: Incoming,
+    inner: Received,
     framing: Framing,
     has_ended: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, rule: Rule) -> Self {
+    pub(super) fn new(inner: Received, rule: Rule) -> Self {
         Self { inner, framing: Framing::new(rule), has_ended: false }
     }
 }
@@ -147,7 +146,7 @@ impl Body for RequestBody {
 mod tests {
     use super::*;
 
-    const UNARY: Rule = Rule { single: true, compression: false, message_bytes_max: 10 };
+    const UNARY: Rule = Rule { single: true, message_bytes_max: 10 };
 
     fn judge(rule: Rule, body: &[u8], chunk_bytes: usize) -> Result<(), Refusal> {
         let mut framing = Framing::new(rule);
@@ -179,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_streaming_request_may_have_any_number_of_messages() {
-        let rule = Rule { single: false, compression: true, ..UNARY };
+        let rule = Rule { single: false, ..UNARY };
         assert_eq!(judge(rule, b"", 4), Ok(()));
-        assert_eq!(judge(rule, b"\0\0\0\0\x01a\x01\0\0\0\x01b", 4), Ok(()));
+        assert_eq!(judge(rule, b"\0\0\0\0\x01a\0\0\0\0\x01b", 4), Ok(()));
     }
 }

@@ -6,6 +6,8 @@ use http::Response;
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::domain::text;
+
 /// `ErrorInfo.domain` of every error of this service.
 pub const DOMAIN: &str = "tenantry";
 
@@ -15,12 +17,18 @@ pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) reason: &'static str,
     pub(super) sentence: &'static str,
+    /// What is at fault, where the request is.
+    field: &'static str,
     /// When trying again makes sense.
     pub(super) retry_after: Option<Duration>,
 }
 
 const fn refusal(code: Code, reason: &'static str, sentence: &'static str) -> Refusal {
-    Refusal { code, reason, sentence, retry_after: None }
+    Refusal { code, reason, sentence, field: "request", retry_after: None }
+}
+
+const fn at_fault(field: &'static str, reason: &'static str, sentence: &'static str) -> Refusal {
+    Refusal { code: Code::InvalidArgument, reason, sentence, field, retry_after: None }
 }
 
 pub(super) const MALFORMED_REQUEST: Refusal = refusal(
@@ -33,7 +41,26 @@ pub(super) const TRUNCATED_REQUEST: Refusal =
 pub(super) const BAD_FRAME: Refusal = refusal(
     Code::InvalidArgument,
     "MALFORMED_REQUEST",
-    "The request's body is not framed as gRPC: a message's first byte must be 0 or 1.",
+    "The request's body is not framed as its content-type says: a message's first byte must be 0 or 1.",
+);
+pub(super) const BAD_COMPRESSION: Refusal =
+    refusal(Code::InvalidArgument, "MALFORMED_REQUEST", "The request's message is not valid gzip.");
+pub(super) const BAD_BASE64: Refusal =
+    refusal(Code::InvalidArgument, "MALFORMED_REQUEST", "The request's body is not valid base64.");
+pub(super) const EMPTY_JSON: Refusal = refusal(
+    Code::InvalidArgument,
+    "MALFORMED_REQUEST",
+    "The request's body is empty; a message without fields is {}.",
+);
+pub(super) const BAD_QUERY: Refusal = at_fault(
+    "message",
+    "MALFORMED_REQUEST",
+    "A call by GET carries its request in `message`: URL-encoded, or in URL-safe base64 with `base64=1`.",
+);
+pub(super) const BAD_CONNECT_VERSION: Refusal = at_fault(
+    "connect-protocol-version",
+    "PROTOCOL_VERSION",
+    "This server speaks version 1 of the Connect protocol: the header says 1, the query parameter says v1.",
 );
 pub(super) const COMPRESSED_WITHOUT_ENCODING: Refusal = refusal(
     Code::Internal,
@@ -59,10 +86,15 @@ pub(super) const METHOD_UNKNOWN: Refusal = refusal(
     "METHOD_UNKNOWN",
     "This server has no such method; its reflection service lists those it has.",
 );
-pub(super) const BAD_TIMEOUT: Refusal = refusal(
-    Code::InvalidArgument,
+pub(super) const BAD_TIMEOUT: Refusal = at_fault(
+    "grpc-timeout",
     "INVALID_TIMEOUT",
     "`grpc-timeout` must be one to eight digits and a unit, one of H, M, S, m, u and n.",
+);
+pub(super) const BAD_CONNECT_TIMEOUT: Refusal = at_fault(
+    "connect-timeout-ms",
+    "INVALID_TIMEOUT",
+    "`connect-timeout-ms` must be one to ten digits: milliseconds.",
 );
 pub(super) const DEADLINE_EXCEEDED: Refusal =
     refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "The call did not finish within its deadline.");
@@ -70,12 +102,14 @@ pub(super) const OVERLOADED: Refusal = Refusal {
     code: Code::ResourceExhausted,
     reason: "OVERLOADED",
     sentence: "The server has as many open calls as it takes; try again shortly.",
+    field: "",
     retry_after: Some(Duration::from_millis(500)),
 };
 pub(super) const SHUTTING_DOWN: Refusal = Refusal {
     code: Code::Unavailable,
     reason: "SHUTTING_DOWN",
     sentence: "This replica is shutting down; resume the stream on another connection.",
+    field: "",
     retry_after: Some(Duration::from_millis(100)),
 };
 pub(super) const BUG: Refusal = refusal(
@@ -114,8 +148,7 @@ impl Refusal {
     pub(super) fn status(self) -> Status {
         let mut details = ErrorDetails::with_error_info(self.reason, DOMAIN, HashMap::new());
         if self.code == Code::InvalidArgument {
-            let field = if self == BAD_TIMEOUT { "grpc-timeout" } else { "request" };
-            details.add_bad_request_violation(field, self.sentence);
+            details.add_bad_request_violation(self.field, self.sentence);
         }
         if let Some(delay) = self.retry_after {
             details.set_retry_info(Some(delay));
@@ -127,4 +160,21 @@ impl Refusal {
     pub(super) fn response(self) -> Response<Body> {
         self.status().into_http()
     }
+}
+
+/// The status of JSON that is no such message: names the field, if one was reached, and the place, line and column,
+/// from 1. `path` is what the caller sent, so it is shown with care.
+pub(super) fn malformed_json(message: &str, path: &str, (line, column): (usize, usize)) -> Status {
+    let is_within = !matches!(path, "" | "." | "?");
+    let place = format!("line {line}, column {column}");
+    let sentence = if is_within {
+        let field = text::quote(path);
+        format!("The request is not valid JSON of {message}: see {field}, {place}.")
+    } else {
+        format!("The request is not valid JSON of {message}: see {place}.")
+    };
+    let mut details = ErrorDetails::with_error_info("MALFORMED_REQUEST", DOMAIN, HashMap::new());
+    let field = if is_within { text::quote(path).trim_matches('"').to_owned() } else { "request".to_owned() };
+    details.add_bad_request_violation(field, sentence.as_str());
+    Status::with_error_details(Code::InvalidArgument, sentence, details)
 }

@@ -49,15 +49,6 @@ fn frames(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn http1_is_told_where_it_is() {
-    let served = Served::usual().await;
-    let answer = last_words(served.address, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
-    assert!(answer.contains("This port speaks gRPC"), "{answer}");
-}
-
-#[tokio::test]
 async fn tls_and_noise_are_hung_up_on() {
     let served = Served::usual().await;
     assert_eq!(last_words(served.address, b"\x16\x03\x01\x02\0\x01").await, Some(Vec::new()));

@@ -132,17 +132,3 @@ async fn a_panic_is_internal_without_its_text_and_hurts_nobody_else() {
     assert_ours("panic", &send("panic").await.unwrap(), Code::Internal, "INTERNAL");
     assert_eq!(send("acme").await.unwrap().code(), Code::Ok);
 }
-
-#[tokio::test]
-async fn what_is_not_grpc_gets_an_http_refusal() {
-    let served = Served::usual().await;
-    let json = call(served.address, GET, &[("content-type", "application/json")], b"{}".to_vec()).await;
-    assert_eq!(json.http, 415);
-    let client = super::wire::connect(served.address).await;
-    let mut get = super::wire::request(GET, &[]);
-    *get.method_mut() = http::Method::GET;
-    let answer = super::wire::send(&client, get, Vec::new()).await.unwrap();
-    assert_eq!(answer.http, 405);
-    assert_eq!(answer.headers["allow"], "POST");
-    assert!(String::from_utf8(answer.body).unwrap().contains("gRPC"));
-}

@@ -1,10 +1,14 @@
 //! A server behind the edge, with a service that misbehaves on demand.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use tenantry::{
-    grpc::edge::{Deadline, Limits, Methods, Metrics, RequestId, Server, Wiring, health, reflection, serve},
+    grpc::edge::{
+        Deadline, Limits, Listener, Methods, Metrics, NoSuchPage, RequestId, Server, Wiring, health,
+        reflection, serve,
+    },
+    http::{Check, Readiness, router},
     proto::v1::{
         GetTenantHealthRequest, ReportSignalsRequest, TenantHealthStatus,
         tenant_health_server::{TenantHealth, TenantHealthServer},
@@ -18,7 +22,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// What a test leans on.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
+    /// The listener with pages.
+    pub(crate) pages: SocketAddr,
     pub(crate) drain: CancellationToken,
+    pub(crate) stop: CancellationToken,
     pub(crate) registry: Registry,
     pub(crate) health: health::Health,
     pub(crate) server: Server,
@@ -26,7 +33,12 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn with(limits: Limits) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::made(limits, |listener| listener).await
+    }
+
+    /// With both listeners made over.
+    pub(crate) async fn made(limits: Limits, over: impl Fn(Listener<Routes>) -> Listener<Routes>) -> Self {
+        let [calls, pages] = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
         let methods = Methods::of(reflection::DESCRIPTOR_SETS).unwrap();
@@ -38,10 +50,17 @@ impl Served {
             .add_service(tenant_health)
             .add_service(reflection::v1().unwrap())
             .add_service(reflection::v1alpha().unwrap());
-        let drain = CancellationToken::new();
-        let wiring = Wiring { limits, methods, metrics, drain: drain.clone() };
-        let server = serve(listener, routes, wiring).unwrap();
-        Self { address: server.local_addr(), drain, registry, health, server }
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let check = Check { name: "draining", ask: ready_until(&drain) };
+        let beside = router(vec![check], registry.clone(), NoSuchPage);
+        let listeners = vec![
+            over(Listener::new("calls", calls, routes.clone())),
+            over(Listener::new("pages", pages, routes)).with_pages(beside).outlasting_the_drain(),
+        ];
+        let wiring = Wiring { limits, methods, metrics, drain: drain.clone(), stop: stop.clone() };
+        let server = serve(listeners, wiring).unwrap();
+        let &[address, pages] = server.addresses() else { panic!("two listeners") };
+        Self { address, pages, drain, stop, registry, health, server }
     }
 
     pub(crate) async fn usual() -> Self {
@@ -57,6 +76,17 @@ impl Served {
         TextEncoder::new().encode(&self.registry.gather(), &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
+}
+
+fn ready_until(drain: &CancellationToken) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
+    let drain = drain.clone();
+    Arc::new(move || {
+        if drain.is_cancelled() {
+            Readiness::NotReady("going down".to_owned())
+        } else {
+            Readiness::Ready(String::new())
+        }
+    })
 }
 
 pub(crate) fn few_threads() -> Limits {
@@ -97,6 +127,11 @@ impl TenantHealth for OnDemand {
                 return Err(Status::with_error_details(tonic::Code::NotFound, "No such tenant.", details));
             }
             _ => {}
+        }
+        if let Some(code) = tenant_id.strip_prefix("code-") {
+            let details = ErrorDetails::with_error_info("FOR_A_TEST", "tenantry", []);
+            let code = tonic::Code::from_i32(code.parse().unwrap());
+            return Err(Status::with_error_details(code, "As asked.", details));
         }
         Ok(Response::new(TenantHealthStatus { tenant_id, ..Default::default() }))
     }

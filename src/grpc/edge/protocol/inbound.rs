@@ -1,0 +1,243 @@
+//! A request in any protocol, read as the gRPC request that services know: one uncompressed protobuf message after the
+//! other, each behind five bytes.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http_body::{Body, Frame};
+use http_body_util::Full;
+use prost_reflect::MessageDescriptor;
+use tonic::Status;
+
+use super::{
+    super::{
+        received::Received,
+        request_body::{RequestBody, Rule},
+        status::{
+            BAD_BASE64, BAD_CONNECT_VERSION, BAD_FRAME, CALL_CANCELLED, COMPRESSED_WITHOUT_ENCODING,
+            COMPRESSION_UNSUPPORTED, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal, SEVERAL_MESSAGES,
+            TRUNCATED_REQUEST,
+        },
+    },
+    Codec, Family, Wire,
+    base64_text::TextDecoder,
+    frames, gzip, json, query,
+};
+
+/// What a call's messages must satisfy, whatever the protocol.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Terms {
+    /// Exactly one message.
+    pub(in super::super) single: bool,
+    /// Largest message in bytes, as sent and decompressed.
+    pub(in super::super) message_bytes_max: usize,
+}
+
+/// The request as the services read it. gRPC in protobuf without compression streams through; anything else is
+/// rewritten message by message. `input` is what JSON is read as; without a method there is none, and nobody who reads.
+pub(in super::super) fn prepare(
+    wire: Wire,
+    terms: Terms,
+    input: Option<&MessageDescriptor>,
+    request: Request<Received>,
+) -> Result<Request<tonic::body::Body>, Refusal> {
+    let mut is_compressed = gzip::is_declared(request.headers().get(wire.encoding_header()))?;
+    if wire == Wire::GRPC && !is_compressed {
+        let Terms { single, message_bytes_max } = terms;
+        let rule = Rule { single, message_bytes_max };
+        return Ok(request.map(|body| tonic::body::Body::new(RequestBody::new(body, rule))));
+    }
+    if wire.is_connect() && request.headers().get("connect-protocol-version").is_some_and(|it| it != "1") {
+        return Err(BAD_CONNECT_VERSION);
+    }
+    let input = input.filter(|_| wire.codec == Codec::Json).cloned();
+    let (mut parts, body) = request.into_parts();
+    let url = match wire.family {
+        Family::ConnectGet => Some(query::call(parts.uri.query().unwrap_or_default())?),
+        _ => None,
+    };
+    is_compressed = url.as_ref().map_or(is_compressed, |call| call.is_compressed);
+    let reader = Reader {
+        is_bare: wire.is_bare(),
+        text: (wire.family == Family::GrpcWebText).then(TextDecoder::default),
+        is_compressed,
+        input,
+        terms,
+        buffer: BytesMut::new(),
+        messages: 0,
+    };
+    parts.method = Method::POST;
+    to_grpc(&mut parts.headers);
+    let body = match url {
+        Some(call) => tonic::body::Body::new(Inbound::new(Full::new(call.message), reader)),
+        None => tonic::body::Body::new(Inbound::new(body, reader)),
+    };
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Leaves the caller's own headers and takes out those that spoke of the body as it was.
+fn to_grpc(headers: &mut HeaderMap) {
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::ACCEPT_ENCODING,
+        frames::GRPC_ENCODING,
+        frames::GRPC_ACCEPT_ENCODING,
+        frames::CONNECT_CONTENT_ENCODING,
+        frames::CONNECT_ACCEPT_ENCODING,
+    ] {
+        headers.remove(name);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+}
+
+/// Turns the bytes of a body into framed messages, however the body is cut.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// The body is one message; else messages are framed.
+    pub(super) is_bare: bool,
+    pub(super) text: Option<TextDecoder>,
+    /// Framed messages may be, a bare one is.
+    pub(super) is_compressed: bool,
+    /// JSON of this.
+    pub(super) input: Option<MessageDescriptor>,
+    pub(super) terms: Terms,
+    pub(super) buffer: BytesMut,
+    pub(super) messages: usize,
+}
+
+impl Reader {
+    /// Takes more of the body.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Status> {
+        match &mut self.text {
+            Some(text) => {
+                let bytes = text.decode(piece).ok_or_else(|| BAD_BASE64.status())?;
+                self.buffer.extend_from_slice(&bytes);
+            }
+            None => self.buffer.extend_from_slice(piece),
+        }
+        if self.is_bare && self.buffer.len() > self.terms.message_bytes_max {
+            return Err(MESSAGE_TOO_LARGE.status());
+        }
+        Ok(())
+    }
+
+    /// The next message that is there as a whole, framed.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        if self.is_bare {
+            return Ok(None);
+        }
+        let Some((flag, length)) = frames::peek(&self.buffer) else { return Ok(None) };
+        // Judged by its head, so that nothing is gathered for a message that is refused anyway.
+        match flag {
+            0 => {}
+            frames::COMPRESSED if self.is_compressed => {}
+            frames::COMPRESSED => return Err(COMPRESSED_WITHOUT_ENCODING.status()),
+            _ => return Err(BAD_FRAME.status()),
+        }
+        if self.terms.single && self.messages == 1 {
+            return Err(SEVERAL_MESSAGES.status());
+        }
+        if length > self.terms.message_bytes_max {
+            return Err(MESSAGE_TOO_LARGE.status());
+        }
+        let Some((flag, message)) = frames::take(&mut self.buffer) else { return Ok(None) };
+        self.messages += 1;
+        self.rewrite(&message, flag == frames::COMPRESSED).map(Some)
+    }
+
+    /// The body has ended: the bare message, or what is wrong.
+    pub(super) fn end(&mut self) -> Result<Option<Bytes>, Status> {
+        if self.text.as_ref().is_some_and(|text| !text.is_complete()) {
+            return Err(TRUNCATED_REQUEST.status());
+        }
+        let rest = self.buffer.split().freeze();
+        if self.is_bare {
+            return self.rewrite(&rest, self.is_compressed).map(Some);
+        }
+        if !rest.is_empty() {
+            return Err(TRUNCATED_REQUEST.status());
+        }
+        if self.terms.single && self.messages == 0 {
+            return Err(NO_MESSAGE.status());
+        }
+        Ok(None)
+    }
+
+    fn rewrite(&self, message: &[u8], is_compressed: bool) -> Result<Bytes, Status> {
+        let plain = if is_compressed {
+            &gzip::decompress(message, self.terms.message_bytes_max).map_err(Refusal::status)?
+        } else {
+            message
+        };
+        match &self.input {
+            Some(descriptor) => Ok(frames::framed(0, &json::to_proto(descriptor, plain)?)),
+            None => Ok(frames::framed(0, plain)),
+        }
+    }
+}
+
+/// A request's body as [`Reader`] reads it; a fault is a status of ours, which tonic hands on as it is.
+#[derive(Debug)]
+struct Inbound<B> {
+    inner: B,
+    reader: Reader,
+    has_ended: bool,
+}
+
+impl<B> Inbound<B> {
+    fn new(inner: B, reader: Reader) -> Self {
+        Self { inner, reader, has_ended: false }
+    }
+
+    fn emit(&mut self, read: Result<Bytes, Status>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.has_ended |= read.is_err();
+        Poll::Ready(Some(read.map(Frame::data)))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        loop {
+            if this.has_ended {
+                return Poll::Ready(None);
+            }
+            if let Some(read) = this.reader.next().transpose() {
+                return this.emit(read);
+            }
+            let Some(polled) = ready!(Pin::new(&mut this.inner).poll_frame(cx)) else {
+                this.has_ended = true;
+                return match this.reader.end().transpose() {
+                    Some(read) => this.emit(read),
+                    None => Poll::Ready(None),
+                };
+            };
+            let pushed = match polled {
+                Ok(frame) => frame.data_ref().map_or(Ok(()), |data| this.reader.push(data)),
+                // The stream broke, so nobody reads the answer.
+                Err(_broken) => Err(CALL_CANCELLED.status()),
+            };
+            if let Err(status) = pushed {
+                return this.emit(Err(status));
+            }
+        }
+    }
+}
+
+/// Tells a caller whose compression is unknown which ones are.
+pub(in super::super) fn name_compressions(wire: Wire, refusal: Refusal, headers: &mut HeaderMap) {
+    if refusal == COMPRESSION_UNSUPPORTED {
+        headers.insert(wire.accept_header(), HeaderValue::from_static(gzip::NAME));
+    }
+}

@@ -1,0 +1,113 @@
+//! Messages as protobuf's JSON, by the contract's descriptors.
+//!
+//! Field names are taken in lowerCamelCase and as the contract has them; enums by name or number; 64-bit integers as
+//! strings or numbers; fields that the contract does not know are ignored, as Connect asks; of a field given twice the
+//! last counts, as in protobuf's own bytes. Answers leave out fields that are not set or have their default.
+
+use prost::Message as _;
+use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde_json::{Deserializer, Serializer};
+use tonic::Status;
+
+use super::super::status::{EMPTY_JSON, malformed_json};
+
+/// The message as protobuf; a fault names the field and the place in the text.
+pub(super) fn to_proto(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Vec<u8>, Status> {
+    if text.is_empty() {
+        return Err(EMPTY_JSON.status());
+    }
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let mut deserializer = Deserializer::from_slice(text);
+    DynamicMessage::deserialize_with_options(descriptor.clone(), &mut deserializer, &options)
+        .and_then(|message| deserializer.end().map(|()| message.encode_to_vec()))
+        .map_err(|_fault| explain(descriptor, text, &options))
+}
+
+/// Reads the text once more, now keeping track of where it is: those who send good JSON do not pay for this.
+fn explain(descriptor: &MessageDescriptor, text: &[u8], options: &DeserializeOptions) -> Status {
+    let mut track = serde_path_to_error::Track::new();
+    let mut deserializer = Deserializer::from_slice(text);
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    let read = DynamicMessage::deserialize_with_options(descriptor.clone(), tracked, options);
+    let fault = read.and_then(|_message| deserializer.end()).err();
+    let place = fault.map_or((0, 0), |fault| (fault.line(), fault.column()));
+    malformed_json(descriptor.full_name(), &track.path().to_string(), place)
+}
+
+/// The message as JSON; `None` when the bytes are no such message, or hold what JSON cannot say.
+pub(super) fn from_proto(descriptor: &MessageDescriptor, bytes: &[u8]) -> Option<Vec<u8>> {
+    let message = DynamicMessage::decode(descriptor.clone(), bytes).ok()?;
+    let mut text = Vec::with_capacity(bytes.len() * 2);
+    message.serialize_with_options(&mut Serializer::new(&mut text), &SerializeOptions::new()).ok()?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_reflect::DescriptorPool;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn descriptor(name: &str) -> MessageDescriptor {
+        let pool = DescriptorPool::decode(crate::proto::DESCRIPTOR_SET).unwrap();
+        pool.get_message_by_name(&format!("tenantry.v1.{name}")).unwrap()
+    }
+
+    fn round_trip(name: &str, text: &str) -> String {
+        let descriptor = descriptor(name);
+        let bytes = to_proto(&descriptor, text.as_bytes()).unwrap();
+        String::from_utf8(from_proto(&descriptor, &bytes).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn names_and_values_are_read_in_every_form_that_protobuf_allows() {
+        for text in [
+            r#"{"tenantId":"a"}"#,
+            r#"{"tenant_id":"a"}"#,
+            r#"{"tenantId":"a","nobodyKnows":[{"x":1}]}"#,
+            "\n{ \"tenantId\" : \"\\u0061\" }\t",
+            r#"{"tenantId":"b","tenant_id":"a"}"#,
+        ] {
+            assert_eq!(round_trip("GetTenantRequest", text), r#"{"tenantId":"a"}"#, "{text}");
+        }
+        for text in [r#"{"type":"FLAG_TYPE_BOOLEAN"}"#, r#"{"type":1}"#] {
+            assert_eq!(round_trip("Flag", text), r#"{"type":"FLAG_TYPE_BOOLEAN"}"#, "{text}");
+        }
+        assert_eq!(round_trip("Tenant", r#"{"revision":"9007199254740993"}"#).matches('3').count(), 1);
+    }
+
+    #[test]
+    fn a_fault_names_the_field_and_the_place_and_no_library() {
+        for (text, field, place) in [
+            (r#"{"tenantId":5}"#, "tenantId", "line 1, column 13"),
+            (r#"{"tenantId":"a"} x"#, "request", "line 1, column 18"),
+            ("{\"tenantId\":\n \"a\",}", "request", "line 2, column 6"),
+            ("[]", "request", "line 1"),
+            ("NaN", "request", "line 1"),
+        ] {
+            let status = to_proto(&descriptor("GetTenantRequest"), text.as_bytes()).unwrap_err();
+            assert_eq!(status.code(), tonic::Code::InvalidArgument, "{text}");
+            assert!(status.message().contains(place), "{text}: {}", status.message());
+            assert!(!status.message().contains("expected"), "{text}: {}", status.message());
+            let violation = &status.get_details_bad_request().unwrap().field_violations[0];
+            assert!(violation.field.starts_with(field) || field == "request", "{text}: {violation:?}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = |levels: usize| {
+            let text = format!(r#"{{"value":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+            to_proto(&descriptor("EvaluateFlagResponse"), text.as_bytes())
+        };
+        assert!(deep(20).is_ok());
+        assert_eq!(deep(100_000).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[test]
+    fn a_number_that_json_cannot_say_is_no_message() {
+        let descriptor = descriptor("Signals");
+        assert!(from_proto(&descriptor, b"\xff").is_none());
+    }
+}
