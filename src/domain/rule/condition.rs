@@ -1,17 +1,27 @@
 //! Structured conditions: sugar for the rule language.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::compile::{MATCHES, REFERENCE, referred};
+use super::{HashVersion, Rule, Segments};
+use crate::domain::text;
 use crate::domain::violation::Violation;
+
+/// Longest path of an attribute, in characters.
+pub(super) const ATTRIBUTE_MAX: usize = 200;
+/// Most values of one condition.
+pub(super) const VALUES_MAX: usize = 5_000;
+/// Longest text among the values, in bytes.
+pub(super) const VALUE_TEXT_MAX: usize = 1_000;
 
 /// How an attribute is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Operator {
-    /// Is one of the values, of the same type.
+    /// Is one of the values.
     In,
-    /// Is none of the values.
+    /// Is none of the values; also where it is missing.
     NotIn,
     /// Is a number or text below the one value.
     LessThan,
@@ -53,6 +63,83 @@ pub enum Operator {
     NotInSegment,
 }
 
+/// What an operator needs.
+enum Form {
+    /// No values.
+    None,
+    /// One text or number.
+    Bound,
+    /// One or more texts, numbers or booleans.
+    Any,
+    /// One or more texts.
+    Texts,
+    /// One text.
+    Text,
+    /// Names of segments, without an attribute.
+    Segments,
+}
+
+impl Operator {
+    /// Every operator.
+    pub const ALL: &'static [Self] = &[
+        Self::In,
+        Self::NotIn,
+        Self::LessThan,
+        Self::AtMost,
+        Self::GreaterThan,
+        Self::AtLeast,
+        Self::StartsWith,
+        Self::EndsWith,
+        Self::Contains,
+        Self::Matches,
+        Self::VersionEqual,
+        Self::VersionLessThan,
+        Self::VersionAtMost,
+        Self::VersionGreaterThan,
+        Self::VersionAtLeast,
+        Self::VersionSameMajor,
+        Self::VersionSameMinor,
+        Self::Present,
+        Self::Absent,
+        Self::InSegment,
+        Self::NotInSegment,
+    ];
+
+    const fn form(self) -> Form {
+        match self {
+            Self::Present | Self::Absent => Form::None,
+            Self::In | Self::NotIn | Self::Contains => Form::Any,
+            Self::LessThan | Self::AtMost | Self::GreaterThan | Self::AtLeast => Form::Bound,
+            Self::StartsWith | Self::EndsWith => Form::Texts,
+            Self::InSegment | Self::NotInSegment => Form::Segments,
+            _ => Form::Text,
+        }
+    }
+
+    /// The word of `sem_ver`, or the comparison of the rule language.
+    const fn word(self) -> Option<&'static str> {
+        Some(match self {
+            Self::VersionEqual => "=",
+            Self::LessThan | Self::VersionLessThan => "<",
+            Self::AtMost | Self::VersionAtMost => "<=",
+            Self::GreaterThan | Self::VersionGreaterThan => ">",
+            Self::AtLeast | Self::VersionAtLeast => ">=",
+            Self::VersionSameMajor => "^",
+            Self::VersionSameMinor => "~",
+            _ => return None,
+        })
+    }
+
+    const fn is_version(self) -> bool {
+        !matches!(self, Self::LessThan | Self::AtMost | Self::GreaterThan | Self::AtLeast)
+            && self.word().is_some()
+    }
+
+    fn of_word(word: &str, is_version: bool) -> Option<Self> {
+        Self::ALL.iter().copied().find(|own| own.word() == Some(word) && own.is_version() == is_version)
+    }
+}
+
 /// One comparison of one attribute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
@@ -65,26 +152,340 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// What is wrong with it; empty when it can be used. `field` is its path in the request.
+    /// What is wrong with it; empty when it can be used. Whether its segments exist is not looked at. `field` is its
+    /// path in the request.
     pub fn validate(&self, field: &str) -> Vec<Violation> {
-        let _ = field;
-        Vec::new()
+        let mut found: Vec<Violation> = Vec::new();
+        let attribute = self.check_attribute();
+        found.extend(attribute.err().map(|why| Violation::new(format!("{field}.attribute"), why)));
+        let values = self.check_values();
+        found.extend(values.err().map(|why| Violation::new(format!("{field}.values"), why)));
+        if found.is_empty() && !matches!(self.operator.form(), Form::Segments) {
+            let compiled = Rule::compile(&self.to_json(), &Segments::new(), HashVersion::default());
+            found.extend(compiled.err().map(|error| Violation::new(format!("{field}.values"), error.why)));
+        }
+        found
+    }
+
+    fn check_attribute(&self) -> Result<(), String> {
+        match self.operator.form() {
+            Form::Segments if self.attribute.is_empty() => Ok(()),
+            Form::Segments => Err("must be empty where segments are named".to_owned()),
+            _ if self.attribute.split('.').any(str::is_empty) => {
+                Err("must be a path such as tier or user.email".to_owned())
+            }
+            _ => text::one_line(&self.attribute, ATTRIBUTE_MAX).map_err(|invalid| invalid.why),
+        }
+    }
+
+    fn check_values(&self) -> Result<(), String> {
+        let count = self.values.len();
+        let (counts, is_right, wanted): (_, fn(&Value) -> bool, _) = match self.operator.form() {
+            Form::None => (0..=0, |_| false, "nothing"),
+            Form::Bound => (1..=1, |value| value.is_string() || value.is_number(), "one text or number"),
+            Form::Any => (
+                1..=VALUES_MAX,
+                |value| value.is_string() || value.is_number() || value.is_boolean(),
+                "texts, numbers or booleans",
+            ),
+            Form::Texts => (1..=VALUES_MAX, Value::is_string, "texts"),
+            Form::Text => (1..=1, Value::is_string, "one text"),
+            Form::Segments => (1..=VALUES_MAX, Value::is_string, "names of segments"),
+        };
+        if count > VALUES_MAX {
+            return Err(format!("must have at most {VALUES_MAX} entries"));
+        }
+        if !counts.contains(&count) || !self.values.iter().all(is_right) {
+            return Err(format!("must be {wanted} for this operator"));
+        }
+        let is_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > VALUE_TEXT_MAX);
+        if self.values.iter().any(is_long) {
+            return Err(format!("must be texts of at most {VALUE_TEXT_MAX} bytes"));
+        }
+        Ok(())
     }
 
     /// The same in the rule language: an expression that is true or false.
     pub fn to_json(&self) -> Value {
-        Value::Null
+        let var = json!({"var": self.attribute});
+        let first = || self.values.first().cloned().unwrap_or_default();
+        let each = |make: &dyn Fn(&Value) -> Value| match &*self.values {
+            [only] => make(only),
+            values => json!({"or": values.iter().map(make).collect::<Vec<_>>()}),
+        };
+        match (self.operator, &*self.values) {
+            (Operator::In, [only]) => json!({"===": [var, only]}),
+            (Operator::In, values) => json!({"in": [var, values]}),
+            (Operator::NotIn, [only]) => json!({"!==": [var, only]}),
+            (Operator::NotIn, values) => json!({"!": [{"in": [var, values]}]}),
+            (Operator::StartsWith, _) => each(&|value| json!({"starts_with": [var, value]})),
+            (Operator::EndsWith, _) => each(&|value| json!({"ends_with": [var, value]})),
+            (Operator::Contains, _) => each(&|value| json!({"in": [value, var]})),
+            (Operator::Matches, _) => json!({MATCHES: [var, first()]}),
+            (Operator::Present, _) => json!({"!==": [var, null]}),
+            (Operator::Absent, _) => json!({"===": [var, null]}),
+            (Operator::InSegment, _) => each(&|name| json!({REFERENCE: name})),
+            (Operator::NotInSegment, _) => json!({"!": [each(&|name| json!({REFERENCE: name}))]}),
+            (operator, _) => match operator.word() {
+                Some(word) if operator.is_version() => json!({"sem_ver": [var, word, first()]}),
+                // Where the attribute is missing, the rule language compares 0.
+                Some(word) => json!({"and": [{"!==": [var, null]}, {word: [var, first()]}]}),
+                None => Value::Null,
+            },
+        }
     }
 
     /// All of the conditions, as one expression; true for none.
     pub fn all_to_json(conditions: &[Self]) -> Value {
-        let _ = conditions;
-        Value::Null
+        match conditions {
+            [] => Value::Bool(true),
+            [only] => only.to_json(),
+            many => json!({"and": many.iter().map(Self::to_json).collect::<Vec<_>>()}),
+        }
     }
 
     /// The conditions that an expression is made of, where it is one that [`Self::all_to_json`] makes.
     pub fn all_from_json(source: &Value) -> Option<Vec<Self>> {
-        let _ = source;
-        None
+        if *source == Value::Bool(true) {
+            return Some(Vec::new());
+        }
+        if let Some(only) = Self::from_json(source) {
+            return Some(vec![only]);
+        }
+        let (word, parts) = operation(source)?;
+        (word == "and").then(|| parts.iter().map(Self::from_json).collect())?
+    }
+
+    fn from_json(source: &Value) -> Option<Self> {
+        let found = match operation(source) {
+            None => Self::segment(source)?,
+            Some((word, args)) => Self::of_operation(word, args)?,
+        };
+        // Only what is written back as it was read.
+        (found.to_json() == *source).then_some(found)
+    }
+
+    fn of_operation(word: &str, args: &[Value]) -> Option<Self> {
+        let condition = |attribute: &Value, operator, values: &[Value]| {
+            Some(Self { attribute: variable(attribute)?.to_owned(), operator, values: values.to_vec() })
+        };
+        match (word, args) {
+            ("===", [var, Value::Null]) => condition(var, Operator::Absent, &[]),
+            ("!==", [var, Value::Null]) => condition(var, Operator::Present, &[]),
+            ("===", [var, value]) => condition(var, Operator::In, std::slice::from_ref(value)),
+            ("!==", [var, value]) => condition(var, Operator::NotIn, std::slice::from_ref(value)),
+            ("in", [var, Value::Array(values)]) => condition(var, Operator::In, values),
+            ("in", [value, var]) => condition(var, Operator::Contains, std::slice::from_ref(value)),
+            ("starts_with", [var, value]) => {
+                condition(var, Operator::StartsWith, std::slice::from_ref(value))
+            }
+            ("ends_with", [var, value]) => condition(var, Operator::EndsWith, std::slice::from_ref(value)),
+            (MATCHES, [var, value]) => condition(var, Operator::Matches, std::slice::from_ref(value)),
+            ("sem_ver", [var, Value::String(word), value]) => {
+                condition(var, Operator::of_word(word, true)?, std::slice::from_ref(value))
+            }
+            ("and", [_, compared]) => match operation(compared)? {
+                (word, [var, value]) => {
+                    condition(var, Operator::of_word(word, false)?, std::slice::from_ref(value))
+                }
+                _ => None,
+            },
+            ("!", [inner]) => {
+                let inner = Self::from_json(inner)?;
+                let operator = match inner.operator {
+                    Operator::In => Operator::NotIn,
+                    Operator::InSegment => Operator::NotInSegment,
+                    _ => return None,
+                };
+                Some(Self { operator, ..inner })
+            }
+            ("or", parts) => {
+                let mut parts = parts.iter().map(Self::from_json);
+                let mut all = parts.next()??;
+                for part in parts {
+                    all.values.extend(part?.values);
+                }
+                Some(all)
+            }
+            _ => None,
+        }
+    }
+
+    fn segment(source: &Value) -> Option<Self> {
+        let name = referred(source)?;
+        Some(Self { attribute: String::new(), operator: Operator::InSegment, values: vec![json!(name)] })
+    }
+}
+
+/// The operator and its list of arguments.
+fn operation(source: &Value) -> Option<(&str, &[Value])> {
+    let map = source.as_object().filter(|map| map.len() == 1)?;
+    let (word, args) = map.iter().next()?;
+    Some((word, args.as_array()?))
+}
+
+fn variable(source: &Value) -> Option<&str> {
+    let map = source.as_object().filter(|map| map.len() == 1)?;
+    map.get("var")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::{Context, Input};
+    use super::*;
+
+    fn condition(attribute: &str, operator: Operator, values: &[Value]) -> Condition {
+        Condition { attribute: attribute.to_owned(), operator, values: values.to_vec() }
+    }
+
+    fn holds(condition: &Condition, attributes: &Value) -> bool {
+        let segments =
+            Segments::compile([("beta".to_owned(), json!({"==": [{"var": "tier"}, "beta"]}))]).unwrap();
+        let rule = Rule::compile(&condition.to_json(), &segments, HashVersion::V2).unwrap();
+        let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+        rule.matches(&Input { flag_key: "f", now: Timestamp::UNIX_EPOCH, context: &context })
+    }
+
+    /// A condition, attributes that it holds for, attributes that it does not hold for.
+    type Row = (Condition, Vec<Value>, Vec<Value>);
+
+    fn row(condition: Condition, yes: Value, no: Value) -> Row {
+        let list = |value: Value| value.as_array().cloned().unwrap();
+        (condition, list(yes), list(no))
+    }
+
+    fn table() -> Vec<Row> {
+        let mut rows = equalities();
+        rows.extend(orders_and_texts());
+        rows.extend(versions_and_segments());
+        rows
+    }
+
+    #[rustfmt::skip]
+    fn equalities() -> Vec<Row> {
+        use Operator as Op;
+        let on = |attribute, operator, values: Value| condition(attribute, operator, values.as_array().unwrap());
+        vec![
+            row(on("tier", Op::In, json!(["a"])), json!([{"tier": "a"}]), json!([{"tier": "b"}, {}])),
+            row(on("n", Op::In, json!([1])), json!([{"n": 1.0}]), json!([{"n": "1"}, {"n": true}])),
+            row(on("n", Op::In, json!([true])), json!([{"n": true}]), json!([{"n": 1}, {"n": false}])),
+            row(on("user.tier", Op::In, json!(["a", "b"])), json!([{"user": {"tier": "b"}}]), json!([{"user": {"tier": "c"}}, {"user": "b"}, {}])),
+            row(on("tier", Op::NotIn, json!(["a"])), json!([{"tier": "b"}, {}]), json!([{"tier": "a"}])),
+            row(on("tier", Op::NotIn, json!(["a", "b"])), json!([{"tier": "c"}, {}]), json!([{"tier": "a"}])),
+            row(on("n", Op::Present, json!([])), json!([{"n": 0}, {"n": ""}]), json!([{"n": null}, {}])),
+            row(on("n", Op::Absent, json!([])), json!([{"n": null}, {}]), json!([{"n": false}])),
+        ]
+    }
+
+    #[rustfmt::skip]
+    fn orders_and_texts() -> Vec<Row> {
+        use Operator as Op;
+        let on = |attribute, operator, values: Value| condition(attribute, operator, values.as_array().unwrap());
+        vec![
+            row(on("n", Op::LessThan, json!([5])), json!([{"n": 4}]), json!([{"n": 5}, {}, {"n": null}])),
+            row(on("n", Op::AtMost, json!([5])), json!([{"n": 5}]), json!([{"n": 5.1}, {}])),
+            row(on("n", Op::GreaterThan, json!([-5])), json!([{"n": 0}]), json!([{"n": -5}, {}])),
+            row(on("n", Op::AtLeast, json!(["b"])), json!([{"n": "b"}]), json!([{"n": "a"}, {}])),
+            row(on("m", Op::StartsWith, json!(["x", "y"])), json!([{"m": "yes"}]), json!([{"m": "no"}, {"m": 1}])),
+            row(on("m", Op::EndsWith, json!(["@a.b"])), json!([{"m": "c@a.b"}]), json!([{"m": "c@a.bc"}])),
+            row(on("m", Op::Contains, json!(["x", "y"])), json!([{"m": "ay"}, {"m": ["x"]}]), json!([{"m": "a"}, {"m": ["xx"]}, {}])),
+            row(on("m", Op::Matches, json!(["^a+$"])), json!([{"m": "aa"}]), json!([{"m": "ab"}, {}])),
+        ]
+    }
+
+    #[rustfmt::skip]
+    fn versions_and_segments() -> Vec<Row> {
+        use Operator as Op;
+        let version = |operator, value: &str| condition("v", operator, &[json!(value)]);
+        vec![
+            row(version(Op::VersionEqual, "1.2"), json!([{"v": "v1.2.0"}]), json!([{"v": "1.2.1"}, {}])),
+            row(version(Op::VersionLessThan, "1.2.0"), json!([{"v": "1.2.0-rc.1"}]), json!([{"v": "1.2.0"}, {"v": "x"}])),
+            row(version(Op::VersionAtMost, "1.2.0"), json!([{"v": "1.2.0"}]), json!([{"v": "1.10.0"}])),
+            row(version(Op::VersionGreaterThan, "1.2.0"), json!([{"v": "1.10.0"}]), json!([{"v": "1.2.0"}])),
+            row(version(Op::VersionAtLeast, "1.2.0"), json!([{"v": "1.2.0"}]), json!([{"v": "1.1.9"}])),
+            row(version(Op::VersionSameMajor, "1.2.0"), json!([{"v": "1.9.0"}]), json!([{"v": "2.0.0"}])),
+            row(version(Op::VersionSameMinor, "1.2.0"), json!([{"v": "1.2.9"}]), json!([{"v": "1.3.0"}])),
+            row(condition("", Op::InSegment, &[json!("beta")]), json!([{"tier": "beta"}]), json!([{}])),
+            row(condition("", Op::NotInSegment, &[json!("beta")]), json!([{}]), json!([{"tier": "beta"}])),
+        ]
+    }
+
+    #[test]
+    fn conditions_hold_for_what_they_say_and_for_nothing_else() {
+        for (condition, yes, no) in table() {
+            assert_eq!(condition.validate("c"), [], "{condition:?}");
+            for attributes in yes {
+                assert!(holds(&condition, &attributes), "{condition:?} {attributes}");
+            }
+            for attributes in no {
+                assert!(!holds(&condition, &attributes), "{condition:?} {attributes}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_operator_is_in_the_table() {
+        let table = table();
+        for operator in Operator::ALL {
+            assert!(table.iter().any(|(condition, _, _)| condition.operator == *operator), "{operator:?}");
+        }
+    }
+
+    #[test]
+    fn conditions_come_back_from_the_rule_language() {
+        let all: Vec<Condition> = table().into_iter().map(|(condition, _, _)| condition).collect();
+        for condition in &all {
+            let read = Condition::all_from_json(&condition.to_json());
+            assert_eq!(read.as_deref(), Some(std::slice::from_ref(condition)));
+        }
+        assert_eq!(Condition::all_from_json(&Condition::all_to_json(&all)), Some(all));
+        assert_eq!(Condition::all_from_json(&Condition::all_to_json(&[])), Some(vec![]));
+    }
+
+    #[test]
+    fn what_is_no_condition_does_not_come_back_as_one() {
+        for source in [
+            json!(null),
+            json!("on"),
+            json!({"==": [{"var": "a"}, "b"]}),
+            json!({"===": [{"var": ["a", 1]}, "b"]}),
+            json!({"===": ["b", {"var": "a"}]}),
+            json!({"<": [{"var": "a"}, 1]}),
+            json!({"or": [{"starts_with": [{"var": "a"}, "x"]}, {"starts_with": [{"var": "b"}, "x"]}]}),
+            json!({"or": []}),
+            json!({"!": [{"===": [{"var": "a"}, 1]}]}),
+            json!({"and": [{"!==": [{"var": "b"}, null]}, {"<": [{"var": "a"}, 1]}]}),
+            json!({"if": [true, "on"]}),
+        ] {
+            assert_eq!(Condition::all_from_json(&source), None, "{source}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_name() {
+        use Operator as Op;
+        for (attribute, operator, values, field) in [
+            ("", Op::In, vec![json!(1)], "c.attribute"),
+            ("a..b", Op::In, vec![json!(1)], "c.attribute"),
+            ("a\n", Op::In, vec![json!(1)], "c.attribute"),
+            ("a", Op::InSegment, vec![json!("x")], "c.attribute"),
+            ("a", Op::In, vec![], "c.values"),
+            ("a", Op::In, vec![json!(null)], "c.values"),
+            ("a", Op::In, vec![json!([1])], "c.values"),
+            ("a", Op::LessThan, vec![json!(1), json!(2)], "c.values"),
+            ("a", Op::LessThan, vec![json!(true)], "c.values"),
+            ("a", Op::StartsWith, vec![json!(1)], "c.values"),
+            ("a", Op::Matches, vec![json!("(")], "c.values"),
+            ("a", Op::Matches, vec![json!(r"(\w{1,100}){1,100}")], "c.values"),
+            ("a", Op::VersionEqual, vec![json!("one")], "c.values"),
+            ("a", Op::Present, vec![json!(1)], "c.values"),
+            ("a", Op::In, vec![json!("x".repeat(1_001))], "c.values"),
+            ("a", Op::In, vec![json!(1); 5_001], "c.values"),
+        ] {
+            let found = condition(attribute, operator, &values).validate("c");
+            assert_eq!(found.first().map(|violation| violation.field.as_str()), Some(field), "{operator:?}");
+        }
     }
 }

@@ -25,7 +25,8 @@ pub enum ErrorKind {
 pub struct Error {
     /// What kind of mistake it is.
     pub kind: ErrorKind,
-    /// Where in the source, for example `if[0].==[1]`; empty for the whole.
+    /// Where in the source, for example `if[0].==[1]`; empty for the whole. A mistake in a segment starts with
+    /// `$evaluators.` and its name.
     pub path: String,
     /// The end of a sentence that starts with the place, for example `there is no operator "foo"`.
     pub why: String,
@@ -34,5 +35,16 @@ pub struct Error {
 impl Error {
     fn place(&self) -> String {
         if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) }
+    }
+
+    /// The same mistake of a part of something.
+    #[must_use]
+    pub(super) fn inside(mut self, whole: &str) -> Self {
+        self.path = match self.path.chars().next() {
+            None => whole.to_owned(),
+            Some('[') => format!("{whole}{}", self.path),
+            Some(_) => format!("{whole}.{}", self.path),
+        };
+        self
     }
 }

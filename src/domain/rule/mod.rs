@@ -1,24 +1,44 @@
-//! Targeting rules: flagd's JSONLogic dialect, compiled once, evaluated many times.
+//! Targeting rules: flagd's `JSONLogic` dialect, compiled once, evaluated many times.
 //!
 //! A [`Rule`] is a flag's targeting in flagd's own syntax, so any flagd file can be taken as it is and an in-process
 //! provider that gets our rule computes what we compute. [`Condition`]s are sugar for the same syntax.
 
+mod call;
+mod cbor;
+mod compile;
+mod compile_call;
 mod condition;
 mod context;
+mod datum;
 mod error;
+mod evaluate;
+mod fractional;
 mod hash;
+pub mod limit;
+mod lists;
+mod node;
+mod operator;
+mod path;
 mod rollout;
 mod segments;
+mod semver;
+mod text_operators;
+mod texts;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use self::compile::{Compiler, Mode};
 pub use self::condition::{Condition, Operator};
-pub use self::context::{Context, ContextError};
+pub use self::context::{CONTEXT_BYTES_MAX, CONTEXT_DEPTH_MAX, CONTEXT_VALUES_MAX, Context, ContextError};
+use self::datum::Datum;
 pub use self::error::{Error, ErrorKind};
+use self::evaluate::{Evaluator, Scope};
 pub use self::hash::HashVersion;
+use self::node::{Node, Read};
 pub use self::rollout::{Rollout, Step, Weight};
 pub use self::segments::Segments;
 
@@ -40,7 +60,7 @@ pub enum Selection<'a> {
     Variant(Cow<'a, str>),
     /// Nothing: the next layer decides.
     Default,
-    /// The rule could not be evaluated; flagd's answer is the error PARSE_ERROR.
+    /// The rule could not be evaluated; flagd's answer is the error `PARSE_ERROR`.
     Failed(Failure),
 }
 
@@ -56,44 +76,81 @@ pub enum Failure {
 /// A compiled targeting rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    attributes: Vec<String>,
-    segments: Vec<String>,
+    node: Node,
+    hash: HashVersion,
+    attributes: BTreeSet<String>,
+    segments: BTreeSet<String>,
     reads_time: bool,
-    reads_key: bool,
+    reads_flag_key: bool,
+    is_portable: bool,
 }
 
 impl Rule {
     /// Compiles a rule. Everything it could trip over later is refused here: unknown operators and segments, wrong
-    /// numbers of arguments, cycles, bad patterns, and sources that are too deep or too large.
+    /// numbers of arguments, bad patterns and versions, and sources that are too deep or too large.
     pub fn compile(source: &Value, segments: &Segments, hash: HashVersion) -> Result<Self, Error> {
-        let _ = (source, segments, hash);
-        Err(Error {
-            kind: ErrorKind::Operator,
-            path: String::new(),
-            why: "cannot be evaluated yet".to_owned(),
-        })
+        Self::of(source, segments, hash, Mode::Strict)
     }
 
     /// Compiles a rule of a flagd file. flagd finds an unknown operator or `$ref` only when an evaluation reaches it,
     /// so that a rule with one in a branch that is never taken works; here it does, too.
     pub fn compile_foreign(source: &Value, segments: &Segments, hash: HashVersion) -> Result<Self, Error> {
-        Self::compile(source, segments, hash)
+        Self::of(source, segments, hash, Mode::Foreign)
     }
 
-    /// What the rule says. Allocates nothing unless the rule itself puts text or lists together.
+    fn of(source: &Value, segments: &Segments, hash: HashVersion, mode: Mode) -> Result<Self, Error> {
+        let mut compiler = Compiler::new(segments, mode);
+        let node = match source {
+            // flagd takes an empty object for no rule.
+            Value::Object(map) if map.is_empty() => Node::NULL,
+            _ => compiler.node(source, 1)?,
+        };
+        let mut rule = Self {
+            node,
+            hash,
+            attributes: BTreeSet::new(),
+            segments: compiler.used,
+            reads_time: false,
+            reads_flag_key: false,
+            is_portable: !compiler.is_ours,
+        };
+        let (attributes, time, key) = (&mut rule.attributes, &mut rule.reads_time, &mut rule.reads_flag_key);
+        rule.node.reads(&mut |read| match read {
+            Read::Attribute(name) => {
+                attributes.insert(name.to_owned());
+            }
+            Read::Everything => {
+                attributes.insert(String::new());
+            }
+            Read::Time => *time = true,
+            Read::FlagKey => *key = true,
+        });
+        Ok(rule)
+    }
+
+    /// What the rule says. Allocates nothing unless the rule itself puts texts or lists together.
     pub fn select<'a>(&'a self, input: &Input<'a>) -> Selection<'a> {
-        let _ = input;
-        Selection::Default
+        match Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root) {
+            Err(failure) => Selection::Failed(failure),
+            Ok(Datum::Null) => Selection::Default,
+            Ok(Datum::Number(number)) if !number.is_finite() => Selection::Default,
+            Ok(Datum::Text(name)) => Selection::Variant(Cow::Borrowed(name)),
+            Ok(Datum::Bool(bool)) => Selection::Variant(Cow::Borrowed(if bool { "true" } else { "false" })),
+            Ok(other) => {
+                let mut name = String::new();
+                other.write_bare_json(&mut name);
+                Selection::Variant(Cow::Owned(name))
+            }
+        }
     }
 
     /// Whether the rule's value is truthy; false where it cannot be evaluated. For rules made of [`Condition`]s.
     pub fn matches(&self, input: &Input<'_>) -> bool {
-        let _ = input;
-        false
+        Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root).is_ok_and(|value| value.is_truthy())
     }
 
     /// The top-level attributes it may read, each once, sorted. `fractional` without a bucketing value reads
-    /// `targetingKey`. A rule that reads the context as a whole, such as `{"var": ""}`, names the empty attribute.
+    /// `targetingKey`. A rule of which only an evaluation shows what it reads names the empty attribute.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.attributes.iter().map(String::as_str)
     }
@@ -115,6 +172,14 @@ impl Rule {
 
     /// Whether it may read the flag's key, so that it means another thing under another key.
     pub const fn reads_flag_key(&self) -> bool {
-        self.reads_key
+        self.reads_flag_key
+    }
+
+    /// Whether flagd knows all its operators. `tenantry_matches` is ours alone.
+    pub const fn is_portable(&self) -> bool {
+        self.is_portable
     }
 }
+
+#[cfg(test)]
+mod tests;

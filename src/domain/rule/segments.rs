@@ -1,15 +1,40 @@
 //! Named conditions that rules refer to with `$ref`: flagd's `$evaluators`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::error::Error;
+use super::compile::{Compiler, Mode, fail, referred, shown};
+use super::error::{Error, ErrorKind};
+use super::limit::{DEPTH_MAX, SEGMENTS_MAX};
+use super::node::Node;
+use crate::domain::text::quote;
 
-/// Checked segments by name. Cloning is cheap enough for a snapshot: sources are shared.
+/// Checked segments by name. Cloning copies a pointer.
 #[derive(Debug, Clone, Default)]
 pub struct Segments {
-    sources: BTreeMap<String, Value>,
+    entries: Arc<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    source: Value,
+    compiled: Result<Segment, Error>,
+}
+
+/// A compiled segment.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    pub(super) source: Value,
+    pub(super) node: Arc<Node>,
+    /// How many values it has, those of the segments it uses counted.
+    pub(super) nodes: usize,
+    /// How deep it is, the segments it uses counted.
+    pub(super) depth: usize,
+    /// The segments it uses, directly or through others.
+    pub(super) uses: BTreeSet<String>,
+    pub(super) is_ours: bool,
 }
 
 impl Segments {
@@ -21,16 +46,119 @@ impl Segments {
     /// Takes all segments at once, in any order. They may refer to each other but not in a circle; the error's path
     /// starts with the segment's name, and that of a circle names its members in order.
     pub fn compile(sources: impl IntoIterator<Item = (String, Value)>) -> Result<Self, Error> {
-        Ok(Self { sources: sources.into_iter().collect() })
+        let segments = Self::build(sources, Mode::Strict)?;
+        match segments.entries.values().find_map(|entry| entry.compiled.as_ref().err()) {
+            Some(error) => Err(error.clone()),
+            None => Ok(segments),
+        }
+    }
+
+    /// Takes the segments of a flagd file. One with a mistake spoils only the rules that use it.
+    pub fn compile_foreign(sources: impl IntoIterator<Item = (String, Value)>) -> Result<Self, Error> {
+        Self::build(sources, Mode::Foreign)
+    }
+
+    fn build(sources: impl IntoIterator<Item = (String, Value)>, mode: Mode) -> Result<Self, Error> {
+        let sources: BTreeMap<String, Value> = sources.into_iter().collect();
+        if sources.len() > SEGMENTS_MAX {
+            return fail(
+                ErrorKind::Size,
+                format!("has {} segments; at most {SEGMENTS_MAX} are allowed", sources.len()),
+            );
+        }
+        let mut builder = Builder { sources, mode, done: Self::default(), open: Vec::new() };
+        let names: Vec<String> = builder.sources.keys().cloned().collect();
+        for name in names {
+            builder.add(&name);
+        }
+        Ok(builder.done)
     }
 
     /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.sources.keys().map(String::as_str)
+        self.entries.keys().map(String::as_str)
     }
 
     /// A segment's source.
     pub fn source(&self, name: &str) -> Option<&Value> {
-        self.sources.get(name)
+        self.entries.get(name).map(|entry| &entry.source)
+    }
+
+    /// The segments that a segment uses, directly or through others, sorted.
+    pub fn uses(&self, name: &str) -> impl Iterator<Item = &str> {
+        let segment = self.entries.get(name).and_then(|entry| entry.compiled.as_ref().ok());
+        segment.into_iter().flat_map(|segment| segment.uses.iter().map(String::as_str))
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Result<&Segment, &Error>> {
+        self.entries.get(name).map(|entry| entry.compiled.as_ref())
+    }
+}
+
+/// Compiles segments after those they use.
+struct Builder {
+    sources: BTreeMap<String, Value>,
+    mode: Mode,
+    done: Segments,
+    /// Those that are waiting for what they use, in order.
+    open: Vec<String>,
+}
+
+impl Builder {
+    fn add(&mut self, name: &str) {
+        if self.done.entries.contains_key(name) {
+            return;
+        }
+        let Some(source) = self.sources.get(name).cloned() else { return };
+        let compiled = self.compile(name, &source);
+        let entry = Entry { source, compiled };
+        Arc::make_mut(&mut self.done.entries).insert(name.to_owned(), entry);
+    }
+
+    fn compile(&mut self, name: &str, source: &Value) -> Result<Segment, Error> {
+        let place = |error: Error| error.inside(&format!("$evaluators.{}", shown(name)));
+        if self.open.len() >= DEPTH_MAX {
+            return fail(ErrorKind::Depth, "is at the end of too many segments that use each other")
+                .map_err(place);
+        }
+        let mut uses = BTreeSet::new();
+        references(source, DEPTH_MAX, &mut uses);
+        self.open.push(name.to_owned());
+        for used in &uses {
+            if let Some(start) = self.open.iter().position(|open| open == used) {
+                let why = circle(self.open.get(start..).unwrap_or_default(), used);
+                self.open.pop();
+                return fail(ErrorKind::Cycle, why).map_err(place);
+            }
+            self.add(used);
+        }
+        self.open.pop();
+        let mut compiler = Compiler::new(&self.done, self.mode);
+        let node = compiler.node(source, 1).map_err(place)?;
+        Ok(Segment {
+            source: source.clone(),
+            node: Arc::new(node),
+            nodes: compiler.nodes(),
+            depth: compiler.deepest,
+            uses: compiler.used,
+            is_ours: compiler.is_ours,
+        })
+    }
+}
+
+/// The way round a circle of segments, of which the last one refers to the first.
+fn circle(members: &[String], first: &str) -> String {
+    let members: Vec<String> = members.iter().map(|member| quote(member)).collect();
+    format!("refers to itself: {} -> {}", members.join(" -> "), quote(first))
+}
+
+/// The segments that a source refers to. What is too deep is not looked at: it will be refused.
+fn references(source: &Value, depth: usize, found: &mut BTreeSet<String>) {
+    let Some(depth) = depth.checked_sub(1) else { return };
+    found.extend(referred(source).map(str::to_owned));
+    match source {
+        Value::Array(items) => items.iter().for_each(|item| references(item, depth, found)),
+        Value::Object(map) => map.values().for_each(|value| references(value, depth, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -1,0 +1,10 @@
+//! As in the service, so that paths within stay the same.
+
+#[path = "../../src/domain/ids.rs"]
+pub mod ids;
+#[path = "../../src/domain/rule/mod.rs"]
+pub mod rule;
+#[path = "../../src/domain/text.rs"]
+pub mod text;
+#[path = "../../src/domain/violation.rs"]
+pub mod violation;

@@ -1,0 +1,236 @@
+//! Evaluation of a compiled rule.
+//!
+//! It cannot fail but by costing too much: an operator that its arguments do not suit gives null. Recursion goes as deep
+//! as the rule's source, which is limited; what it costs is counted in steps, and lists cannot be nested further than
+//! [`LIST_DEPTH_MAX`], so that dropping one does not recurse without bound either.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::datum::{Datum, List};
+use super::node::{Args, Node, Var};
+use super::path::Path;
+use super::{Failure, HashVersion, Input};
+
+/// Most steps of one evaluation: a step is an expression, an item of a list, or 64 bytes of text. About two
+/// milliseconds; a rule without lists of the client's takes at most [`super::limit::NODES_MAX`].
+pub(super) const STEPS_MAX: u32 = 100_000;
+/// Longest text that a rule can put together, in bytes.
+pub(super) const TEXT_MAX: usize = 16 << 10;
+/// Deepest nesting of lists that a rule can put together.
+pub(super) const LIST_DEPTH_MAX: usize = 64;
+
+pub(super) type Evaluated<'a> = Result<Datum<'a>, Failure>;
+
+/// What `var` is relative to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope<'s, 'a> {
+    /// The context.
+    Root,
+    /// An item of a list; what it has not is looked for in the outer scope, where there is one.
+    Item { item: &'s Datum<'a>, outer: Option<&'s Scope<'s, 'a>> },
+    /// A step of `reduce`.
+    Reduce { current: &'s Datum<'a>, accumulator: &'s Datum<'a> },
+}
+
+/// One evaluation.
+pub(super) struct Evaluator<'a> {
+    pub(super) input: Input<'a>,
+    pub(super) hash: HashVersion,
+    steps: Cell<u32>,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) const fn new(input: Input<'a>, hash: HashVersion) -> Self {
+        Self { input, hash, steps: Cell::new(STEPS_MAX) }
+    }
+
+    /// Counts steps.
+    pub(super) fn charge(&self, steps: usize) -> Result<(), Failure> {
+        let left = u32::try_from(steps).ok().and_then(|steps| self.steps.get().checked_sub(steps));
+        self.steps.set(left.ok_or(Failure::TooExpensive)?);
+        Ok(())
+    }
+
+    /// Counts what it costs to look at a text from end to end.
+    pub(super) fn charge_text(&self, text: &str) -> Result<(), Failure> {
+        if text.len() < 64 { Ok(()) } else { self.charge(text.len() / 64) }
+    }
+
+    pub(super) fn node(&self, node: &'a Node, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
+        self.charge(1)?;
+        match node {
+            Node::Constant(constant) => Ok(constant.datum()),
+            Node::Var(var) => self.var(var, scope),
+            Node::VarIs(test) => {
+                let found = self.find(&test.path, scope);
+                Ok(Datum::Bool(match found.text() {
+                    Some(found) => *found == *test.text,
+                    None => test.is_loose && found.equals(&Datum::Text(&test.text)),
+                }))
+            }
+            Node::InTexts(needle, json) => {
+                let needle = self.node(needle, scope)?;
+                match (needle.text(), json.texts()) {
+                    (Some(text), Some(texts)) => {
+                        self.charge_text(text)?;
+                        Ok(Datum::Bool(texts.contains(text)))
+                    }
+                    _ => self.is_in(&needle, &Datum::Json(&json.value)).map(Datum::Bool),
+                }
+            }
+            Node::If(nodes) => self.choose(nodes, scope),
+            Node::And(nodes) => self.until(nodes, scope, |value| !value.is_truthy()),
+            Node::Or(nodes) => self.until(nodes, scope, Datum::is_truthy),
+            Node::Call(op, args) => self.with_args(args, scope, |args| self.call(*op, args, scope)),
+            Node::Matches(node, regex) => {
+                let value = self.node(node, scope)?;
+                let Some(text) = value.text() else { return Ok(Datum::Null) };
+                // A pattern of a thousand characters looks at each byte a few dozen times at worst.
+                self.charge(1 + text.len() / 4)?;
+                Ok(Datum::Bool(regex.is_match(text)))
+            }
+            Node::Fractional(fractional) => self.fractional(fractional, scope),
+            Node::Shared(node) => self.node(node, scope),
+            Node::Unknown => Err(Failure::UnknownOperator),
+            Node::List(nodes) => {
+                let items: Result<_, _> = nodes.iter().map(|node| self.node(node, scope)).collect();
+                self.list(items?)
+            }
+            Node::Dynamic(nodes) => {
+                let path = self.node(&nodes[0], scope)?;
+                let found = self.at(&path, scope)?;
+                if found.is_null() { self.node(&nodes[1], scope) } else { Ok(found) }
+            }
+            Node::Each(each, nodes) => self.each(*each, nodes, scope),
+            Node::Reduce(nodes) => self.reduce(nodes, scope),
+        }
+    }
+
+    fn var(&self, var: &'a Var, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
+        match self.find(&var.path, scope) {
+            Datum::Null if !var.default.is_constant() => self.node(&var.default, scope),
+            Datum::Null => Ok(var.default.constant().map_or(Datum::Null, |default| default.datum())),
+            found => Ok(found),
+        }
+    }
+
+    /// The value at a path.
+    pub(super) fn find(&self, path: &Path, scope: &Scope<'_, 'a>) -> Datum<'a> {
+        match scope {
+            Scope::Root if path.is_flagd => self.flagd(path),
+            Scope::Root if path.first().is_none() => Datum::Whole(self.input.context),
+            Scope::Root => self.input.context.at(path),
+            Scope::Item { item, outer } => match (path.follow(item), outer) {
+                (Datum::Null, Some(outer)) if path.first().is_some() => self.find(path, outer),
+                (found, _) => found,
+            },
+            Scope::Reduce { current, accumulator } => match path.first() {
+                Some("current") => path.inside((*current).clone()),
+                Some("accumulator") => path.inside((*accumulator).clone()),
+                _ => Datum::Null,
+            },
+        }
+    }
+
+    /// What flagd says of the evaluation itself.
+    fn flagd(&self, path: &Path) -> Datum<'a> {
+        match path.rest() {
+            [name] if &**name == "flagKey" => Datum::Text(self.input.flag_key),
+            // Seconds since 1970 fit a double's 53 bits until long after all flags are gone.
+            #[allow(clippy::cast_precision_loss)]
+            [name] if &**name == "timestamp" => Datum::Number(self.input.now.as_second() as f64),
+            _ => Datum::Null,
+        }
+    }
+
+    /// The value at a path that is known only now.
+    pub(super) fn at(&self, path: &Datum<'a>, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
+        let mut text = String::new();
+        Ok(match path {
+            Datum::Text(_) | Datum::Made(_) | Datum::Number(_) if path.write(&mut text) => {
+                self.charge_text(&text)?;
+                self.find(&Path::parse(&text), scope)
+            }
+            _ => Datum::Null,
+        })
+    }
+
+    fn choose(&self, nodes: &'a [Node], scope: &Scope<'_, 'a>) -> Evaluated<'a> {
+        let mut pairs = nodes.chunks_exact(2);
+        for pair in &mut pairs {
+            if self.node(&pair[0], scope)?.is_truthy() {
+                return self.node(&pair[1], scope);
+            }
+        }
+        pairs.remainder().first().map_or(Ok(Datum::Null), |last| self.node(last, scope))
+    }
+
+    /// The first value that settles it, else the last one.
+    fn until(
+        &self,
+        nodes: &'a [Node],
+        scope: &Scope<'_, 'a>,
+        settles: impl Fn(&Datum<'a>) -> bool,
+    ) -> Evaluated<'a> {
+        let mut last = Datum::Null;
+        for node in nodes {
+            last = self.node(node, scope)?;
+            if settles(&last) {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Evaluates arguments. Up to four need no memory of their own.
+    pub(super) fn with_args<T>(
+        &self,
+        args: &'a Args,
+        scope: &Scope<'_, 'a>,
+        then: impl FnOnce(&[Datum<'a>]) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut few = [const { Datum::Null }; 4];
+        match args {
+            Args::Fixed(nodes) if nodes.len() <= few.len() => {
+                for (slot, node) in few.iter_mut().zip(nodes) {
+                    *slot = self.node(node, scope)?;
+                }
+                then(&few[..nodes.len()])
+            }
+            Args::Fixed(nodes) => {
+                let many: Result<Vec<_>, _> = nodes.iter().map(|node| self.node(node, scope)).collect();
+                then(&many?)
+            }
+            Args::Spread(node) => {
+                let value = self.node(node, scope)?;
+                match value.len() {
+                    None => then(&[value]),
+                    Some(count) => {
+                        self.charge(count)?;
+                        then(&value.items().collect::<Vec<_>>())
+                    }
+                }
+            }
+        }
+    }
+
+    /// A list of a rule's own making.
+    pub(super) fn list(&self, items: Vec<Datum<'a>>) -> Evaluated<'a> {
+        self.charge(items.len())?;
+        let depth = 1 + items.iter().map(Datum::depth).max().unwrap_or(0);
+        if depth > LIST_DEPTH_MAX {
+            return Err(Failure::TooExpensive);
+        }
+        Ok(Datum::List(Rc::new(List { items, depth })))
+    }
+
+    /// A text of a rule's own making.
+    pub(super) fn made(&self, text: &str) -> Evaluated<'a> {
+        if text.len() > TEXT_MAX {
+            return Err(Failure::TooExpensive);
+        }
+        self.charge_text(text)?;
+        Ok(Datum::Made(Rc::from(text)))
+    }
+}

@@ -1,0 +1,254 @@
+//! What a rule is compiled to.
+
+use std::sync::{Arc, OnceLock};
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::datum::Datum;
+use super::operator::Op;
+use super::path::{FLAGD, Path, TARGETING_KEY};
+use super::texts::Texts;
+
+/// An expression.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Constant(Constant),
+    /// A list of which some items are expressions.
+    List(Box<[Node]>),
+    Var(Box<Var>),
+    /// A path that is an expression, and what stands for nothing.
+    Dynamic(Box<[Node; 2]>),
+    /// Conditions and results by turns, and maybe what stands for all else.
+    If(Box<[Node]>),
+    And(Box<[Node]>),
+    Or(Box<[Node]>),
+    Call(Op, Args),
+    /// `{"==": [{"var": …}, "text"]}` and the same with `===`: half of all rules.
+    VarIs(Box<VarIs>),
+    /// `in` over a constant list of texts.
+    InTexts(Box<Node>, Arc<Json>),
+    Matches(Box<Node>, Regex),
+    Each(Each, Box<[Node; 2]>),
+    /// The list, what is done with each item, what it begins with.
+    Reduce(Box<[Node; 3]>),
+    Fractional(Box<Fractional>),
+    /// A segment's, compiled once for all rules.
+    Shared(Arc<Node>),
+    /// An operator or a segment that does not exist, in a rule of a flagd file.
+    Unknown,
+}
+
+/// A constant.
+#[derive(Debug, Clone)]
+pub(super) enum Constant {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(Box<str>),
+    /// An array or an object.
+    Json(Arc<Json>),
+}
+
+/// A constant array or object.
+#[derive(Debug)]
+pub(super) struct Json {
+    pub(super) value: Value,
+    texts: OnceLock<Option<Texts>>,
+}
+
+impl Json {
+    pub(super) fn new(value: Value) -> Arc<Self> {
+        Arc::new(Self { value, texts: OnceLock::new() })
+    }
+
+    /// Its items for searching, where all of them are texts.
+    pub(super) fn texts(&self) -> Option<&Texts> {
+        self.texts.get_or_init(|| Texts::of(self.value.as_array()?)).as_ref()
+    }
+}
+
+impl Constant {
+    pub(super) fn of(value: &Value) -> Self {
+        match Datum::of(value) {
+            Datum::Bool(bool) => Self::Bool(bool),
+            Datum::Number(number) => Self::Number(number),
+            Datum::Text(text) => Self::Text(text.into()),
+            Datum::Json(value) => Self::Json(Json::new(value.clone())),
+            _ => Self::Null,
+        }
+    }
+
+    pub(super) fn datum(&self) -> Datum<'_> {
+        match self {
+            Self::Null => Datum::Null,
+            Self::Bool(bool) => Datum::Bool(*bool),
+            Self::Number(number) => Datum::Number(*number),
+            Self::Text(text) => Datum::Text(text),
+            Self::Json(json) => Datum::Json(&json.value),
+        }
+    }
+}
+
+/// An attribute, and what stands for it where it is missing or null.
+#[derive(Debug, Clone)]
+pub(super) struct Var {
+    pub(super) path: Path,
+    pub(super) default: Node,
+}
+
+/// A comparison of an attribute with a text.
+#[derive(Debug, Clone)]
+pub(super) struct VarIs {
+    pub(super) path: Path,
+    pub(super) text: Box<str>,
+    /// Whether a number equals the text that says it.
+    pub(super) is_loose: bool,
+}
+
+/// An operator's arguments.
+#[derive(Debug, Clone)]
+pub(super) enum Args {
+    Fixed(Box<[Node]>),
+    /// One expression: where it gives a list, its items are the arguments.
+    Spread(Box<Node>),
+}
+
+/// What is done with every item of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Each {
+    Map,
+    Filter,
+    All,
+    None,
+    Some,
+}
+
+/// Variants by weight.
+#[derive(Debug, Clone)]
+pub(super) struct Fractional {
+    /// What is hashed, where the rule says so; it may still give an entry of the list.
+    pub(super) bucket_by: Option<Node>,
+    pub(super) shares: Shares,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Shares {
+    /// Weights that were checked when the rule was compiled, with their variants.
+    Fixed(Box<[u32]>, Box<[Node]>),
+    /// Expressions that give `[variant, weight]`.
+    Entries(Box<[Node]>),
+    /// An expression that gives all arguments, the bucketing value among them.
+    Arguments(Node),
+}
+
+/// What a rule looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read<'a> {
+    /// A top-level attribute.
+    Attribute(&'a str),
+    /// Any attribute: which one is known only when the rule is evaluated.
+    Everything,
+    FlagKey,
+    Time,
+}
+
+impl Node {
+    pub(super) const NULL: Self = Self::Constant(Constant::Null);
+
+    pub(super) const fn constant(&self) -> Option<&Constant> {
+        match self {
+            Self::Constant(constant) => Some(constant),
+            _ => None,
+        }
+    }
+
+    /// Whether it gives the same each time and nothing can go wrong with it, so that it can be evaluated in advance.
+    pub(super) fn is_constant(&self) -> bool {
+        matches!(self, Self::Constant(_))
+    }
+
+    /// The parts it is made of.
+    pub(super) fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
+        match self {
+            Self::Constant(_) | Self::VarIs(_) | Self::Unknown => Box::new(std::iter::empty()),
+            Self::List(nodes) | Self::If(nodes) | Self::And(nodes) | Self::Or(nodes) => {
+                Box::new(nodes.iter())
+            }
+            Self::Call(_, Args::Fixed(nodes)) => Box::new(nodes.iter()),
+            Self::Var(var) => Box::new(std::iter::once(&var.default)),
+            Self::Dynamic(nodes) | Self::Each(_, nodes) => Box::new(nodes.iter()),
+            Self::Reduce(nodes) => Box::new(nodes.iter()),
+            Self::Call(_, Args::Spread(node)) | Self::InTexts(node, _) | Self::Matches(node, _) => {
+                Box::new(std::iter::once(&**node))
+            }
+            Self::Shared(node) => Box::new(std::iter::once(&**node)),
+            Self::Fractional(fractional) => {
+                let inner: &[Self] = match &fractional.shares {
+                    Shares::Fixed(_, nodes) | Shares::Entries(nodes) => nodes,
+                    Shares::Arguments(node) => std::slice::from_ref(node),
+                };
+                Box::new(fractional.bucket_by.iter().chain(inner))
+            }
+        }
+    }
+
+    /// Tells everything it looks at, through all its parts.
+    pub(super) fn reads(&self, tell: &mut dyn FnMut(Read<'_>)) {
+        match self {
+            Self::Var(var) => path_reads(&var.path, tell),
+            Self::VarIs(test) => path_reads(&test.path, tell),
+            Self::Dynamic(_) => everything(tell),
+            Self::Call(Op::Missing | Op::MissingSome, args) => missing_reads(args, tell),
+            Self::Fractional(_) => {
+                tell(Read::FlagKey);
+                tell(Read::Attribute(TARGETING_KEY));
+            }
+            _ => {}
+        }
+        for child in self.children() {
+            child.reads(&mut *tell);
+        }
+    }
+}
+
+fn everything(tell: &mut dyn FnMut(Read<'_>)) {
+    for read in [Read::Everything, Read::FlagKey, Read::Time] {
+        tell(read);
+    }
+}
+
+fn path_reads(path: &Path, tell: &mut dyn FnMut(Read<'_>)) {
+    match path.first() {
+        None => everything(tell),
+        Some(FLAGD) => match path.rest().first().map(AsRef::as_ref) {
+            Some("flagKey") => tell(Read::FlagKey),
+            Some("timestamp") => tell(Read::Time),
+            _ => {}
+        },
+        Some(name) => tell(Read::Attribute(name)),
+    }
+}
+
+/// `missing` reads the paths it is given, which are constants in any rule that makes sense.
+fn missing_reads(args: &Args, tell: &mut dyn FnMut(Read<'_>)) {
+    let mut read = |value: &Datum<'_>| match value.text() {
+        Some(path) => path_reads(&Path::parse(path), tell),
+        None => {
+            for item in value.items() {
+                match item.text() {
+                    Some(path) => path_reads(&Path::parse(path), tell),
+                    None => everything(tell),
+                }
+            }
+        }
+    };
+    match args {
+        Args::Fixed(nodes) if nodes.iter().all(Node::is_constant) => {
+            for constant in nodes.iter().filter_map(Node::constant) {
+                read(&constant.datum());
+            }
+        }
+        _ => everything(tell),
+    }
+}
