@@ -98,21 +98,25 @@ impl Logging {
         command.args(["--grpc-listen", &format!("127.0.0.1:{port}"), "--http-listen", "127.0.0.1:0"]);
         command.args(["--log-format", "json", "--log-filter", "tenantry=debug"]);
         command.stdout(log.reopen().unwrap()).stderr(log.reopen().unwrap());
-        let child = command.spawn().unwrap();
         let endpoint = tonic::transport::Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let logging = Self { child: command.spawn().unwrap(), log, channel: endpoint.connect_lazy() };
         for _ in 0..600 {
-            if let Ok(channel) = endpoint.connect().await {
-                return Self { child, log, channel };
+            if endpoint.connect().await.is_ok() {
+                return logging;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the program does not serve: {}", std::fs::read_to_string(log.path()).unwrap());
+        panic!("the program does not serve: {}", logging.text());
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
     }
 
     /// The line that says how a call ended, once it is there.
     async fn line_of(&self, method: &str) -> serde_json::Value {
         for _ in 0..200 {
-            let log = std::fs::read_to_string(self.log.path()).unwrap();
+            let log = self.text();
             let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
             let mut ends = lines.filter(|line| line["message"] == "call" && line["rpc.method"] == method);
             if let Some(line) = ends.next() {
@@ -120,7 +124,7 @@ impl Logging {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("no line of {method}: {}", std::fs::read_to_string(self.log.path()).unwrap());
+        panic!("no line of {method}: {}", self.text());
     }
 }
 
@@ -147,9 +151,7 @@ async fn every_calls_line_names_its_request_its_tenant_and_its_operation() {
     let suspend = v1::SuspendTenantRequest { tenant_id: tenant_id.clone(), ..Default::default() };
     let _ = lifecycle.suspend_tenant(suspend).await;
     let operation_id = "01a212fb-c326-7476-a3a8-4f129e2ffc4d".to_owned();
-    let _ = lifecycle
-        .get_operation(v1::GetOperationRequest { operation_id: operation_id.clone(), ..Default::default() })
-        .await;
+    let _ = lifecycle.get_operation(v1::GetOperationRequest { operation_id: operation_id.clone() }).await;
     for method in ["CreateTenant", "GetTenant", "EvaluateFlags", "SuspendTenant"] {
         let line = logging.line_of(method).await;
         assert_eq!(line["tenant_id"], "acme", "{line}");
