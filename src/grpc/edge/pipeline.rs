@@ -4,7 +4,7 @@
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -56,6 +56,7 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
     S::Future: Send,
 {
+    let is_http1 = request.version() < Version::HTTP_2;
     let visitor = match seat.listener.guard.admit(&request) {
         Ok(visitor) => visitor,
         Err(sentence) => return pages::plain(StatusCode::FORBIDDEN, sentence),
@@ -65,6 +66,10 @@ where
         None => route(&shared, &seat, service, request).await,
     };
     visitor.permit(response.headers_mut());
+    if seat.no_calls.is_some() && is_http1 {
+        // One answer each: the few places for pages are for everybody.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

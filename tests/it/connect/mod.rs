@@ -7,4 +7,5 @@ mod dialect;
 mod exchange;
 mod hostile;
 mod program;
+mod streams;
 mod table;

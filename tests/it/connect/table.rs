@@ -63,16 +63,22 @@ async fn a_handlers_error_has_code_sentence_and_reason_in_every_dialect() {
 async fn a_stream_has_the_same_messages_and_the_same_end_in_every_dialect() {
     let served = Served::with(few_threads()).await;
     served.health.set_all(true).await;
+    // All at once, since each lasts until its deadline.
+    let mut watching = tokio::task::JoinSet::new();
     for dialect in dialect::all(false) {
-        let message = HealthCheckRequest::default();
-        let mut request = dialect.request(WATCH, &message, &json!({}));
+        let mut request = dialect.request(WATCH, &HealthCheckRequest::default(), &json!({}));
         let timeout = if dialect.family == Family::Stream {
-            ("connect-timeout-ms", "300")
+            ("connect-timeout-ms", "1000")
         } else {
-            ("grpc-timeout", "300m")
+            ("grpc-timeout", "1000m")
         };
         request.headers_mut().insert(timeout.0, timeout.1.parse().unwrap());
-        let outcome = dialect.outcome(&send(served.pages, request).await);
+        let address = served.pages;
+        watching.spawn(async move { (dialect, dialect.outcome(&send(address, request).await)) });
+    }
+    assert!(watching.len() > 20, "every dialect is there");
+    while let Some(watched) = watching.join_next().await {
+        let (dialect, outcome) = watched.unwrap();
         assert_eq!(
             (outcome.code.as_str(), outcome.reason.as_str()),
             ("deadline_exceeded", "DEADLINE_EXCEEDED"),

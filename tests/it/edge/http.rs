@@ -131,6 +131,7 @@ async fn a_probe_gets_in_where_callers_hold_every_place_and_a_call_does_not() {
     late.write_all(&call("acme")).await.unwrap();
     let refused = one_answer(&mut late).await;
     assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("resource_exhausted"), "{refused}");
+    assert!(refused.contains("connection: close"), "no place for pages is kept: {refused}");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ async fn every_case_of_the_official_suite_passes() {
     let folder = root().join("tests/clients/conformance");
     let mut suite = Command::new(runner);
     suite.args(["--mode", "server", "--conf"]).arg(folder.join("config.yaml"));
-    suite.args(["--max-servers", "2", "--parallel", "4", "--"]);
+    suite.args(["--max-servers", "4", "--parallel", "16", "--"]);
     suite.arg("python3").arg(folder.join("relay.py")).arg(port.to_string());
     let (_, said) = run(suite).await;
     serving.abort();
