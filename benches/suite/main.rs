@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! make bench                              # all of it
-//! make bench ARGS="-- calls"              # one of: edge, calls, flags, create, view, suspend
+//! make bench ARGS="-- calls"              # one of: edge, calls, flags, rules, create, view, suspend
 //! make bench ARGS="-- edge --connections 64 --streams 1 --reply-bytes 4096"
 //! make bench ARGS="-- edge --no-echo --attach ours=127.0.0.1:50051=PID --case get=/tenantry.v1.TenantRegistry/GetTenant=get.pb"
 //! ```
@@ -19,6 +19,7 @@ mod echo;
 mod edge;
 mod flags;
 mod report;
+mod rules;
 mod served;
 mod suspend;
 mod target;
@@ -45,6 +46,8 @@ enum Which {
     Calls(calls::Options),
     /// Evaluation of flags in process.
     Flags,
+    /// Targeting rules by themselves.
+    Rules,
     /// Tenants made per second, beside pgbench writing the same rows.
     Create(create::Options),
     /// Loading the view.
@@ -65,7 +68,7 @@ fn main() {
         Some(Which::ServeEcho { kind, reply_bytes }) => echo::serve(kind, reply_bytes),
         Some(which) => run(which),
         None => {
-            for name in ["edge", "calls", "flags", "create", "view", "suspend"] {
+            for name in ["edge", "calls", "flags", "rules", "create", "view", "suspend"] {
                 println!("\n=== {name}");
                 run(Command::parse_from(["suite", name]).which.expect("a subcommand was named"));
             }
@@ -78,6 +81,7 @@ fn run(which: Which) {
         Which::Edge(options) => edge::run(options),
         Which::Calls(options) => calls::run(&options),
         Which::Flags => flags::run(),
+        Which::Rules => rules::run(),
         Which::Create(options) => create::run(&options),
         Which::View(options) => view::run(&options),
         Which::Suspend => suspend::run(),

@@ -1,5 +1,7 @@
 //! As in the service, so that paths within stay the same.
 
+#[path = "../../src/domain/flagd.rs"]
+pub mod flagd;
 #[path = "../../src/domain/ids.rs"]
 pub mod ids;
 #[path = "../../src/domain/rule/mod.rs"]

@@ -4,6 +4,7 @@ pub mod error;
 pub mod event;
 pub mod filter;
 pub mod flag;
+pub mod flagd;
 pub mod health;
 pub mod ids;
 pub mod lifecycle;
