@@ -12,6 +12,9 @@ use tenantry::domain::rule::{Context, HashVersion, Input, Rule, Segments};
 const SLICES: usize = 15;
 const SLICE: Duration = Duration::from_millis(60);
 
+/// A name, how many there are, and what the one with a number says.
+type Kind = (&'static str, usize, fn(usize) -> Value);
+
 /// Runs it.
 pub(crate) fn run() {
     let context = json!({
@@ -19,7 +22,7 @@ pub(crate) fn run() {
         "status": "ACTIVE", "email": "someone@example.com", "version": "1.2.3", "beta": true,
     });
     let context = Context::new(context.as_object().unwrap().clone()).unwrap();
-    let kinds: [(&str, usize, fn(usize) -> Value); 4] = [
+    let kinds: [Kind; 4] = [
         ("constant", 250, constant),
         ("tier", 150, tier),
         ("list of 50", 50, list),
@@ -45,7 +48,8 @@ fn constant(_: usize) -> Value {
 }
 
 fn tier(number: usize) -> Value {
-    json!({"if": [{"==": [{"var": "tier"}, ["gold", "silver", "bronze"][number % 3]]}, "on", "off"]})
+    let tier = ["gold", "silver", "bronze"][number % 3];
+    json!({"if": [{"==": [{"var": "tier"}, tier]}, "on", "off"]})
 }
 
 fn list(number: usize) -> Value {

@@ -32,6 +32,7 @@ impl<'a> Evaluator<'a> {
             }
             Op::SemVer => self.versions(args)?.map_or(Datum::Null, Datum::Bool),
             Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Modulo | Op::Max | Op::Min | Op::Abs => {
+                self.charge_texts(args)?;
                 arithmetic(op, args).map_or(Datum::Null, Datum::Number)
             }
         })

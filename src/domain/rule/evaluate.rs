@@ -147,9 +147,11 @@ impl<'a> Evaluator<'a> {
     /// The value at a path that is known only now.
     pub(super) fn at(&self, path: &Datum<'a>, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
         let mut text = String::new();
+        if let Some(path) = path.text() {
+            self.charge_text(path)?;
+        }
         Ok(match path {
             Datum::Text(_) | Datum::Made(_) | Datum::Number(_) if path.write(&mut text) => {
-                self.charge_text(&text)?;
                 self.find(&Path::parse(&text), scope)
             }
             _ => Datum::Null,

@@ -4,7 +4,7 @@ use super::datum::Datum;
 use super::evaluate::{Evaluated, Evaluator, Scope};
 use super::hash::Murmur3;
 use super::node::{Fractional, Shares};
-use super::{HashVersion, cbor};
+use super::{CONTEXT_BYTES_MAX, Failure, HashVersion, cbor};
 
 /// Largest sum of all weights, as in flagd.
 pub(super) const WEIGHTS_MAX: u32 = i32::MAX.unsigned_abs();
@@ -23,7 +23,7 @@ impl<'a> Evaluator<'a> {
         match &fractional.shares {
             Shares::Fixed(weights, variants) if !is_entry => {
                 self.charge(weights.len())?;
-                let Some(hash) = self.bucketing_hash(bucket_by.as_ref()) else { return Ok(Datum::Null) };
+                let Some(hash) = self.bucketing_hash(bucket_by.as_ref())? else { return Ok(Datum::Null) };
                 let Some(index) = self.hash.share(hash, weights.iter().copied()) else {
                     return Ok(Datum::Null);
                 };
@@ -40,7 +40,7 @@ impl<'a> Evaluator<'a> {
                         shares.push((variant, *weight));
                     }
                 }
-                Ok(self.among(None, shares))
+                self.among(None, shares)
             }
             Shares::Entries(nodes) => {
                 let mut values: Vec<Datum<'a>> = bucket_by.into_iter().collect();
@@ -63,23 +63,33 @@ impl<'a> Evaluator<'a> {
             [first, rest @ ..] if may_bucket && first.len().is_none() => (Some(first), rest),
             _ => (None, values),
         };
-        Ok(self.among(bucket_by, entries.iter().map(share_of).collect()))
+        self.among(bucket_by, entries.iter().map(share_of).collect())
     }
 
-    fn among(&self, bucket_by: Option<&Datum<'a>>, shares: Option<Vec<Share<'a>>>) -> Datum<'a> {
-        let choose = || {
-            let shares = shares?;
-            let sum: u64 = shares.iter().map(|(_, weight)| u64::from(*weight)).sum();
-            let hash = self.bucketing_hash(bucket_by).filter(|_| sum <= u64::from(WEIGHTS_MAX))?;
-            let index = self.hash.share(hash, shares.iter().map(|(_, weight)| *weight))?;
-            shares.get(index).map(|(variant, _)| variant.clone())
-        };
-        choose().map_or(Datum::Null, variant_only)
+    fn among(&self, bucket_by: Option<&Datum<'a>>, shares: Option<Vec<Share<'a>>>) -> Evaluated<'a> {
+        let Some(shares) = shares else { return Ok(Datum::Null) };
+        let sum: u64 = shares.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        let hash = self.bucketing_hash(bucket_by)?.filter(|_| sum <= u64::from(WEIGHTS_MAX));
+        let index = hash.and_then(|hash| self.hash.share(hash, shares.iter().map(|(_, weight)| *weight)));
+        let chosen = index.and_then(|index| shares.into_iter().nth(index));
+        Ok(chosen.map_or(Datum::Null, |(variant, _)| variant_only(variant)))
+    }
+
+    /// The hash of the bucketing value, and what it costs to look at that.
+    fn bucketing_hash(&self, value: Option<&Datum<'a>>) -> Result<Option<u32>, Failure> {
+        if let Some(text) = value.and_then(Datum::text) {
+            self.charge_text(text)?;
+        }
+        if matches!(value, Some(Datum::Json(_) | Datum::Whole(_))) {
+            // As much as the largest context holds, since its parts are not counted before they are hashed.
+            self.charge(CONTEXT_BYTES_MAX / 64)?;
+        }
+        Ok(self.hash_of(value))
     }
 
     /// The hash of the bucketing value; without one, that of the flag's key and the targeting key. None where there is
     /// nothing to hash.
-    fn bucketing_hash(&self, value: Option<&Datum<'a>>) -> Option<u32> {
+    fn hash_of(&self, value: Option<&Datum<'a>>) -> Option<u32> {
         let flag_key = self.input.flag_key;
         match (self.hash, value) {
             (HashVersion::V1 | HashVersion::V2, Some(value)) if value.text().is_some() => {

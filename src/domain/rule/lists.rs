@@ -64,6 +64,9 @@ impl<'a> Evaluator<'a> {
 
     /// The value as the type of another; none where it cannot be that.
     fn like(&self, model: &Datum<'a>, value: Datum<'a>) -> Result<Option<Datum<'a>>, Failure> {
+        if let Some(text) = value.text() {
+            self.charge_text(text)?;
+        }
         Ok(match model {
             Datum::Bool(_) => Some(Datum::Bool(value.is_truthy())),
             Datum::Number(_) => value.to_number().map(Datum::Number),
@@ -89,8 +92,9 @@ impl<'a> Evaluator<'a> {
         let count = haystack.len().unwrap_or(0);
         let weight = 1 + needle.text().map_or(0, str::len) / 64;
         for index in 0..count {
-            self.charge(weight)?;
-            if is_member(needle, &haystack.item(index)) {
+            let item = haystack.item(index);
+            self.charge(weight + item.text().map_or(0, str::len) / 64)?;
+            if is_member(needle, &item) {
                 return Ok(true);
             }
         }

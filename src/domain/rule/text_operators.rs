@@ -10,11 +10,12 @@ impl<'a> Evaluator<'a> {
         match (op, args) {
             (Op::Cat, _) => self.cat(args),
             (Op::Substr, _) => self.substr(args),
-            (Op::StartsWith | Op::EndsWith, [text, part]) => Ok(match (text.text(), part.text()) {
-                (Some(text), Some(part)) if op == Op::StartsWith => Datum::Bool(text.starts_with(part)),
-                (Some(text), Some(part)) => Datum::Bool(text.ends_with(part)),
-                _ => Datum::Null,
-            }),
+            (Op::StartsWith | Op::EndsWith, [text, part]) => {
+                let (Some(text), Some(part)) = (text.text(), part.text()) else { return Ok(Datum::Null) };
+                self.charge_text(part)?;
+                let holds = if op == Op::StartsWith { text.starts_with(part) } else { text.ends_with(part) };
+                Ok(Datum::Bool(holds))
+            }
             // ASCII only, as in flagd, so that every language gives the same.
             (Op::Lower | Op::Upper, [text]) => match text.text() {
                 Some(text) if op == Op::Lower => self.made(&short(text)?.to_ascii_lowercase()),

@@ -65,6 +65,21 @@ fn lists_of_the_client_cannot_make_a_rule_cost_more_than_its_budget() {
     for rule in [pairs, doubled, longer, deeper] {
         assert_eq!(apply(&rule, &data), Err(Failure::TooExpensive), "{rule}");
     }
+    // A thousand looks at one long text.
+    let digits = json!({"t": "1".repeat(100_000), "xs": ["1".repeat(100_000)]});
+    for look in [
+        json!({"+": [{"var": "t"}]}),
+        json!({"==": [{"var": "t"}, 1]}),
+        json!({"starts_with": [{"var": "t"}, {"var": "t"}]}),
+        json!({"in": [2, {"var": "xs"}]}),
+        json!({"fractional": [{"var": "t"}, [0, 1]]}),
+        json!({"var": [{"var": "t"}]}),
+        json!({"sem_ver": [{"var": "t"}, "<", {"var": "t"}]}),
+        json!({"tenantry_matches": [{"var": "t"}, "2"]}),
+    ] {
+        let looks = json!({"map": [vec![look.clone(); 1_000], 1]});
+        assert_eq!(apply(&looks, &digits), Err(Failure::TooExpensive), "{look}");
+    }
     let text = json!({"t": "x".repeat(100_000)});
     let cut = json!({"substr": [{"var": "t"}, 1, 2]});
     assert_eq!(select(&cut, HashVersion::V2, "f", &text), "(TooExpensive)");
