@@ -14,6 +14,7 @@
 //! | [`participants`] | one file per system that a cascade makes follow a tenant's state |
 //! | [`store`] | PostgreSQL: the log, the writer, one module per aggregate |
 //! | [`view`] | the in-memory read model that follows the log |
+//! | [`metering`] | what is counted off the log |
 //! | [`cascade`] | the engine that converges targets to the desired state |
 //! | [`services`] | use cases, one folder per proto service |
 //! | [`grpc`], [`http`] | decode, call, encode; the server's edge |
@@ -28,6 +29,7 @@ pub mod config;
 pub mod domain;
 pub mod grpc;
 pub mod http;
+pub mod metering;
 pub mod participants;
 pub mod proto;
 pub mod services;

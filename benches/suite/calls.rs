@@ -90,8 +90,9 @@ fn cases() -> Vec<Case> {
         request: Bytes::from(request),
         reply_bytes: None,
     };
-    let one = EvaluateFlagRequest { tenant_id: tenant_id(), flag_key: "feature-00".to_owned() };
-    let all = EvaluateFlagsRequest { tenant_id: tenant_id(), flag_keys: vec![] };
+    let one =
+        EvaluateFlagRequest { tenant_id: tenant_id(), flag_key: "feature-00".to_owned(), context: None };
+    let all = EvaluateFlagsRequest { tenant_id: tenant_id(), flag_keys: vec![], context: None };
     let get = GetTenantRequest { tenant_id: tenant_id() };
     vec![
         case("GetTenant", "TenantRegistry/GetTenant", get.encode_to_vec()),

@@ -46,7 +46,8 @@ pub enum Command {
 pub struct ServeSections;
 
 impl Sections for ServeSections {
-    const SECTIONS: &'static [&'static str] = &["server", "database", "view", "cascade", "telemetry"];
+    const SECTIONS: &'static [&'static str] =
+        &["server", "database", "view", "cascade", "flags", "telemetry"];
 }
 
 /// `dev` brings its own database.
@@ -54,7 +55,7 @@ impl Sections for ServeSections {
 pub struct DevSections;
 
 impl Sections for DevSections {
-    const SECTIONS: &'static [&'static str] = &["dev", "server", "view", "cascade", "telemetry"];
+    const SECTIONS: &'static [&'static str] = &["dev", "server", "view", "cascade", "flags", "telemetry"];
 }
 
 /// `migrate` needs the database only.
@@ -70,7 +71,8 @@ impl Sections for MigrateSections {
 pub struct AllSections;
 
 impl Sections for AllSections {
-    const SECTIONS: &'static [&'static str] = &["server", "database", "view", "cascade", "telemetry", "dev"];
+    const SECTIONS: &'static [&'static str] =
+        &["server", "database", "view", "cascade", "flags", "telemetry", "dev"];
 }
 
 #[cfg(test)]

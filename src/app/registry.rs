@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::targets::{self, WiringError};
 use crate::cascade::{self, Engine};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::domain::ids::Revision;
 use crate::domain::operation::Patience;
+use crate::domain::rule::Context;
+use crate::metering::evaluations::Evaluations;
 use crate::services::Registry;
 use crate::store::connect::Database;
 use crate::store::writer::Writer;
@@ -39,9 +41,25 @@ pub fn start(config: &Config, database: Database, stop: CancellationToken) -> Re
         cascade::Ground { view: Arc::clone(&view), writer: writer.clone(), database: database.clone() },
         participants,
         settings,
-        stop,
+        stop.clone(),
     );
-    Ok(Registry { view, writer, database, targets: engine.targets(), lease: engine.lease(), engine })
+    let evaluations = Evaluations::new().map_err(|error| WiringError::Evaluations(error.to_string()))?;
+    tokio::spawn(evaluations.clone().write(database.clone(), stop));
+    Ok(Registry {
+        view,
+        writer,
+        database,
+        targets: engine.targets(),
+        lease: engine.lease(),
+        engine,
+        evaluations,
+        static_context: Arc::new(static_context(&config.flags)?),
+    })
+}
+
+fn static_context(settings: &config::evaluation::Evaluation) -> Result<Context, WiringError> {
+    let attributes = settings.context.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    Context::new(attributes.collect()).map_err(|error| WiringError::Evaluations(error.to_string()))
 }
 
 /// Tells other replicas of this one's changes: after the commit, on another connection, and once for many.

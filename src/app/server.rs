@@ -18,6 +18,7 @@ use crate::grpc::edge::health::Health;
 use crate::grpc::edge::{self, Limits, Listener, Methods, Metrics, NoSuchPage, Origins, Wiring, reflection};
 use crate::http::{self, Check, Readiness};
 use crate::services::Registry;
+use crate::services::feature_flags;
 use crate::services::lifecycle::WAIT_MAX;
 use crate::store::connect::Database;
 use crate::store::{self, migrate};
@@ -38,8 +39,9 @@ const WAITING: [&str; 7] = [
 ];
 const WAITING_DEADLINE: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
 
-/// The method that takes many things at once.
-const BATCH_CREATE: &str = "/tenantry.v1.TenantRegistry/BatchCreateTenants";
+/// The methods that take many things at once.
+const BATCHES: [&str; 2] =
+    ["/tenantry.v1.TenantRegistry/BatchCreateTenants", "/tenantry.v1.FeatureFlags/ApplyFlags"];
 
 /// Why a server does not start: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -132,14 +134,18 @@ impl Server {
         let registry = registry::start(config, database, stop.clone())?;
         let prometheus = Prometheus::new();
         let metrics = Metrics::register(&prometheus).map_err(set_up)?;
+        registry.evaluations.register(&prometheus).map_err(set_up)?;
+        feature_flags::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
         for method in WAITING {
             if !methods.set_deadline(&format!("/tenantry.v1.Lifecycle/{method}"), WAITING_DEADLINE) {
                 return Err(set_up(format!("there is no method {method}")));
             }
         }
-        if !methods.set_message_bytes_max(BATCH_CREATE, grpc::BATCH_REQUEST_MAX) {
-            return Err(set_up(format!("there is no method {BATCH_CREATE}")));
+        for method in BATCHES {
+            if !methods.set_message_bytes_max(method, grpc::BATCH_REQUEST_MAX) {
+                return Err(set_up(format!("there is no method {method}")));
+            }
         }
         let (health, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
         let pages = http::router(checks(&registry.view, &drain), prometheus, NoSuchPage);

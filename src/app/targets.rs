@@ -18,6 +18,9 @@ pub enum WiringError {
     /// The configuration does not fit together.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// Flags cannot be evaluated as configured.
+    #[error("Flags cannot be evaluated so: {0}.")]
+    Evaluations(String),
     /// A target's name or settings are unusable.
     #[error("The target `{name}` cannot be used: {why}.")]
     Target {

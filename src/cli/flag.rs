@@ -1,5 +1,9 @@
 //! `tenantry flag …`
 
+mod apply;
+mod rollout;
+mod set;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -28,6 +32,18 @@ pub enum Command {
         /// The variant for tenants that are not active.
         #[arg(long)]
         safe: Option<String>,
+        /// What it is for.
+        #[arg(long, value_enum, default_value_t = Kind::Release)]
+        kind: Kind,
+        /// The flag of the kind kill-switch that turns it off.
+        #[arg(long)]
+        kill_switch: Option<String>,
+        /// Who answers for it.
+        #[arg(long)]
+        owner: Option<String>,
+        /// When it expires, RFC 3339; 90 days from now where not given.
+        #[arg(long)]
+        expires: Option<String>,
     },
     /// Show a flag.
     Get {
@@ -35,7 +51,50 @@ pub enum Command {
         flag_key: String,
     },
     /// List flags.
-    List,
+    List {
+        /// AIP-160, for example `kind = RELEASE AND labels.team = "search"`.
+        #[arg(long)]
+        filter: Option<String>,
+        /// Fields, for example `expire_time`.
+        #[arg(long)]
+        order_by: Option<String>,
+        /// The next page's token.
+        #[arg(long)]
+        page_token: Option<String>,
+    },
+    /// List flags that should go: expired, old, or about to expire.
+    Stale,
+    /// List the flags that hang on a flag.
+    Dependents {
+        /// Which.
+        flag_key: String,
+    },
+    /// Take a flag out of use for good, and keep it for the record.
+    Archive {
+        /// Which.
+        flag_key: String,
+        /// Even if flags that hang on it would break.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give everybody a share, now and later: `rollout search on=10,off=90 --then "2026-12-01T00:00:00Z on=50,off=50"`.
+    Rollout {
+        /// Which flag.
+        flag_key: String,
+        /// VARIANT=WEIGHT, separated by commas; without any, the rollout ends and the default variant counts.
+        #[arg(value_name = "VARIANT=WEIGHT,…")]
+        shares: Option<String>,
+        /// Later shares; may be given several times.
+        #[arg(long = "then", value_name = "TIME SHARES")]
+        later: Vec<String>,
+        /// The attribute that decides: the tenant's id where not given, so that a tenant's users see the same.
+        #[arg(long, value_name = "ATTRIBUTE")]
+        bucket_by: Option<String>,
+    },
+    /// Bring flags, segments and tier defaults to what files say, all at once, after showing what changes.
+    Apply(apply::Apply),
+    /// List segments.
+    Segments,
     /// Change what is given, and nothing else.
     Update {
         /// Which.
@@ -52,11 +111,29 @@ pub enum Command {
         /// enabled, disabled or archived.
         #[arg(long)]
         state: Option<String>,
+        /// The flag of the kind kill-switch that turns it off.
+        #[arg(long)]
+        kill_switch: Option<String>,
+        /// When it expires, RFC 3339. Later than before is an extension, which the log keeps as such.
+        #[arg(long)]
+        expires: Option<String>,
+        /// Why it is extended.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Even if flags that hang on it would break.
+        #[arg(long)]
+        force: bool,
+        /// Only show what it would look like, and whom it would affect.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Delete a flag with its defaults and overrides.
     Delete {
         /// Which.
         flag_key: String,
+        /// Even if flags that hang on it would break.
+        #[arg(long)]
+        force: bool,
     },
     /// Set what a tier sees; without a variant, take it back.
     SetTier {
@@ -97,6 +174,9 @@ pub enum Command {
         tenant_id: String,
         /// Which flags.
         flag_keys: Vec<String>,
+        /// Attributes for rules, as JSON.
+        #[arg(long, value_name = "JSON")]
+        context: Option<String>,
     },
     /// Say why a tenant sees what it sees.
     Explain {
@@ -104,7 +184,37 @@ pub enum Command {
         tenant_id: String,
         /// Which flag.
         flag_key: String,
+        /// Attributes for rules, as JSON.
+        #[arg(long, value_name = "JSON")]
+        context: Option<String>,
     },
+}
+
+/// What a flag is for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Kind {
+    /// A feature on its way to everybody.
+    Release,
+    /// A comparison of variants.
+    Experiment,
+    /// A setting that operators turn.
+    Operational,
+    /// Turns other flags off while it is true.
+    KillSwitch,
+    /// Who may do what.
+    Permission,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Release => "FLAG_KIND_RELEASE",
+            Self::Experiment => "FLAG_KIND_EXPERIMENT",
+            Self::Operational => "FLAG_KIND_OPERATIONAL",
+            Self::KillSwitch => "FLAG_KIND_KILL_SWITCH",
+            Self::Permission => "FLAG_KIND_PERMISSION",
+        }
+    }
 }
 
 /// The type of a flag's values.
@@ -122,13 +232,27 @@ pub enum Type {
     Object,
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 7] = [
     ("KEY", "flagKey"),
     ("TYPE", "type"),
+    ("KIND", "kind"),
     ("STATE", "state"),
     ("DEFAULT", "defaultVariant"),
     ("TIERS", "tierDefaults"),
+    ("EXPIRES", "expireTime"),
 ];
+const STALE: [Column; 7] = [
+    ("FLAG", "flagKey"),
+    ("WHY", "staleness"),
+    ("OWNER", "owner"),
+    ("MADE", "createTime"),
+    ("EXPIRES", "expireTime"),
+    ("LAST EVALUATED", "lastEvaluatedTime"),
+    ("TIMES", "evaluations"),
+];
+const DEPENDENTS: [Column; 3] = [("FLAG", "flagKey"), ("NEEDS", "needs"), ("AS", "variants")];
+const SEGMENTS: [Column; 4] =
+    [("SEGMENT", "segmentName"), ("DESCRIPTION", "description"), ("LOGIC", "logic"), ("USED BY", "usedBy")];
 const EVALUATED: [Column; 5] = [
     ("FLAG", "flagKey"),
     ("VALUE", "value"),
@@ -160,48 +284,47 @@ fn upper(prefix: &str, word: &str) -> Value {
     format!("{prefix}{}", word.to_uppercase()).into()
 }
 
+/// JSON of a context that was given.
+fn context_of(text: Option<String>) -> Result<Value, Failure> {
+    let Some(text) = text else { return Ok(json!({})) };
+    serde_json::from_str(&text).map_err(|error| Failure::usage(format!("--context must be JSON: {error}")))
+}
+
+/// The fields that were given.
+fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
+    let output = context.connection.output;
     match command {
-        Command::Create { flag_key, flag_type, description, variants: pairs, default, safe } => {
-            let flag = json!({
-                "flagKey": flag_key,
-                "type": upper("FLAG_TYPE_", &format!("{flag_type:?}")),
-                "description": description.unwrap_or_default(),
-                "variants": variants(&pairs)?,
-                "defaultVariant": default.unwrap_or_default(),
-                "safeVariant": safe.unwrap_or_default(),
-            });
-            show(
-                context.connection.output,
-                &context.change("FeatureFlags/CreateFlag", json!({ "flag": flag })).await?,
-            )
+        create @ Command::Create { .. } => {
+            show(output, &context.change("FeatureFlags/CreateFlag", creation(create)?).await?)
         }
-        Command::Update { flag_key, description, variants: pairs, default, state } => {
-            let variants = if pairs.is_empty() { None } else { Some(variants(&pairs)?) };
-            let given = [
-                ("description", description.map(Value::from)),
-                ("variants", variants),
-                ("defaultVariant", default.map(Value::from)),
-                ("state", state.map(|state| upper("FLAG_STATE_", &state))),
-            ];
-            let mut flag: Map<String, Value> =
-                given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-            if flag.is_empty() {
-                return Err(Failure::usage("give at least one attribute to change"));
+        update @ Command::Update { .. } => {
+            show(output, &context.change("FeatureFlags/UpdateFlag", update_of(update)?).await?)
+        }
+        Command::Rollout { flag_key, shares, later, bucket_by } => {
+            let mut flag = json!({ "flagKey": flag_key });
+            if let Some(shares) = shares {
+                flag["defaultRollout"] = rollout::rollout(&shares, &later, bucket_by.as_deref())?;
             }
-            let mask = flag.keys().cloned().collect::<Vec<_>>().join(",");
-            flag.insert("flagKey".into(), flag_key.into());
-            let request = json!({ "flag": flag, "updateMask": mask });
-            show(context.connection.output, &context.change("FeatureFlags/UpdateFlag", request).await?)
+            let request = json!({ "flag": flag, "updateMask": "defaultRollout" });
+            show(output, &context.change("FeatureFlags/UpdateFlag", request).await?)
         }
-        Command::Delete { flag_key } => {
-            context.change("FeatureFlags/DeleteFlag", json!({ "flagKey": flag_key })).await?;
+        Command::Archive { flag_key, force } => {
+            let request = json!({ "flagKey": flag_key, "force": force });
+            show(output, &context.change("FeatureFlags/ArchiveFlag", request).await?)
+        }
+        Command::Delete { flag_key, force } => {
+            let request = json!({ "flagKey": flag_key, "force": force });
+            context.change("FeatureFlags/DeleteFlag", request).await?;
             print(&format!("flag {flag_key} is deleted\n"))
         }
         Command::SetTier { flag_key, tier_id, variant } => {
             let request =
                 json!({ "flagKey": flag_key, "tierId": tier_id, "variant": variant.unwrap_or_default() });
-            show(context.connection.output, &context.change("FeatureFlags/SetTierDefault", request).await?)
+            show(output, &context.change("FeatureFlags/SetTierDefault", request).await?)
         }
         Command::SetTenant { flag_key, tenant_id, variant, reason, expires } => {
             let mut request = json!({
@@ -213,10 +336,78 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             if let Some(expires) = expires {
                 request["expireTime"] = expires.into();
             }
-            show(context.connection.output, &context.change("FeatureFlags/SetTenantOverride", request).await?)
+            show(output, &context.change("FeatureFlags/SetTenantOverride", request).await?)
         }
+        Command::Apply(apply) => apply::run(apply, context).await,
         reading => read(reading, context).await,
     }
+}
+
+fn creation(command: Command) -> Result<Value, Failure> {
+    let Command::Create {
+        flag_key,
+        flag_type,
+        description,
+        variants: pairs,
+        default,
+        safe,
+        kind,
+        kill_switch,
+        owner,
+        expires,
+    } = command
+    else {
+        return Err(Failure::internal(&"no creation"));
+    };
+    let mut flag = given([
+        ("description", description.map(Value::from)),
+        ("defaultVariant", default.map(Value::from)),
+        ("safeVariant", safe.map(Value::from)),
+        ("killSwitch", kill_switch.map(Value::from)),
+        ("owner", owner.map(Value::from)),
+        ("expireTime", expires.map(Value::from)),
+    ]);
+    flag.insert("flagKey".into(), flag_key.into());
+    flag.insert("type".into(), upper("FLAG_TYPE_", &format!("{flag_type:?}")));
+    flag.insert("kind".into(), kind.name().into());
+    flag.insert("variants".into(), variants(&pairs)?);
+    Ok(json!({ "flag": flag }))
+}
+
+fn update_of(command: Command) -> Result<Value, Failure> {
+    let Command::Update {
+        flag_key,
+        description,
+        variants: pairs,
+        default,
+        state,
+        kill_switch,
+        expires,
+        reason,
+        force,
+        dry_run,
+    } = command
+    else {
+        return Err(Failure::internal(&"no update"));
+    };
+    let variants = if pairs.is_empty() { None } else { Some(variants(&pairs)?) };
+    let mut flag = given([
+        ("description", description.map(Value::from)),
+        ("variants", variants),
+        ("defaultVariant", default.map(Value::from)),
+        ("state", state.map(|state| upper("FLAG_STATE_", &state))),
+        ("killSwitch", kill_switch.map(Value::from)),
+        ("expireTime", expires.map(Value::from)),
+    ]);
+    if flag.is_empty() {
+        return Err(Failure::usage("give at least one attribute to change"));
+    }
+    let mask = flag.keys().cloned().collect::<Vec<_>>().join(",");
+    flag.insert("flagKey".into(), flag_key.into());
+    let reason = reason.unwrap_or_default();
+    Ok(json!({
+        "flag": flag, "updateMask": mask, "force": force, "validateOnly": dry_run, "reason": reason,
+    }))
 }
 
 async fn read(command: Command, context: &Context<'_>) -> Result<(), Failure> {
@@ -234,19 +425,41 @@ async fn read(command: Command, context: &Context<'_>) -> Result<(), Failure> {
             let response = client.call("FeatureFlags/ListTenantOverrides", request).await?;
             show_list(output, &response, "overrides", &OVERRIDES)
         }
-        Command::Evaluate { tenant_id, flag_keys } => {
-            let request = json!({ "tenantId": tenant_id, "flagKeys": flag_keys });
+        Command::Evaluate { tenant_id, flag_keys, context } => {
+            let context = context_of(context)?;
+            let request = json!({ "tenantId": tenant_id, "flagKeys": flag_keys, "context": context });
             show_list(output, &client.call("FeatureFlags/EvaluateFlags", request).await?, "flags", &EVALUATED)
         }
-        Command::Explain { tenant_id, flag_key } => {
-            let request = json!({ "tenantId": tenant_id, "flagKey": flag_key });
+        Command::Explain { tenant_id, flag_key, context } => {
+            let context = context_of(context)?;
+            let request = json!({ "tenantId": tenant_id, "flagKey": flag_key, "context": context });
             let columns =
                 [("LAYER", "layer"), ("DECIDES", "decided"), ("VARIANT", "variant"), ("WHY", "detail")];
             show_list(output, &client.call("FeatureFlags/ExplainFlag", request).await?, "layers", &columns)
         }
-        _ => {
-            let response = client.call("FeatureFlags/ListFlags", json!({ "pageSize": 1000 })).await?;
-            show_list(output, &response, "flags", &COLUMNS)
+        Command::Stale => {
+            let request = json!({ "pageSize": 1000 });
+            let response = client.call("FeatureFlags/ListStaleFlags", request).await?;
+            show_list(output, &response, "flags", &STALE)
         }
+        Command::Dependents { flag_key } => {
+            let request = json!({ "flagKey": flag_key, "pageSize": 1000 });
+            let response = client.call("FeatureFlags/ListDependents", request).await?;
+            show_list(output, &response, "dependents", &DEPENDENTS)
+        }
+        Command::Segments => {
+            let response = client.call("FeatureFlags/ListSegments", json!({ "pageSize": 1000 })).await?;
+            show_list(output, &response, "segments", &SEGMENTS)
+        }
+        Command::List { filter, order_by, page_token } => {
+            let request = json!({
+                "pageSize": 1000,
+                "filter": filter.unwrap_or_default(),
+                "orderBy": order_by.unwrap_or_default(),
+                "pageToken": page_token.unwrap_or_default(),
+            });
+            show_list(output, &client.call("FeatureFlags/ListFlags", request).await?, "flags", &COLUMNS)
+        }
+        _ => Err(Failure::internal(&"a command that is not known")),
     }
 }

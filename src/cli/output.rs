@@ -161,9 +161,11 @@ fn text_inner(value: &Value) -> String {
     fields.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-const ENUMS: [&str; 15] = [
+const ENUMS: [&str; 17] = [
     "FLAG_STATE_",
+    "FLAG_KIND_",
     "FLAG_TYPE_",
+    "STALENESS_",
     "CACHE_TTL_CLASS_",
     "TENANT_STATUS_",
     "TENANT_ACCESS_",

@@ -92,6 +92,7 @@ fn heading(section: &str) -> &'static str {
         "database" => "Database",
         "view" => "View",
         "cascade" => "Cascade",
+        "flags" => "Feature flags",
         "telemetry" => "Logs and traces",
         _ => "Development",
     }

@@ -7,6 +7,7 @@ pub mod cascade;
 pub mod database;
 pub mod dev;
 mod error;
+pub mod evaluation;
 mod file;
 pub mod flags;
 mod render;
@@ -45,6 +46,8 @@ pub struct Config {
     pub view: View,
     /// The cascade engine and the systems it drives.
     pub cascade: Cascade,
+    /// How feature flags are evaluated.
+    pub flags: evaluation::Evaluation,
     /// Logs and traces.
     pub telemetry: Telemetry,
     /// `tenantry dev`.
@@ -88,6 +91,7 @@ impl Config {
             database: Database::read(&values)?,
             view: View::read(&values)?,
             cascade: Cascade::read(&values)?,
+            flags: evaluation::Evaluation::read(&values)?,
             telemetry: Telemetry::read(&values)?,
             dev: Dev::read(&values)?,
         };

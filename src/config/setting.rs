@@ -94,6 +94,7 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
         super::database::SETTINGS,
         super::view::SETTINGS,
         super::cascade::SETTINGS,
+        super::evaluation::SETTINGS,
         super::telemetry::SETTINGS,
         super::dev::SETTINGS,
     ]

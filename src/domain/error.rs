@@ -78,6 +78,8 @@ reasons! {
     FlagNotFound "FLAG_NOT_FOUND" NotFound;
     /// The flag has no such variant.
     VariantNotFound "VARIANT_NOT_FOUND" NotFound;
+    /// No such segment.
+    SegmentNotFound "SEGMENT_NOT_FOUND" NotFound;
     /// No such operation.
     OperationNotFound "OPERATION_NOT_FOUND" NotFound;
     /// The parent does not exist.
@@ -88,12 +90,20 @@ reasons! {
     TierExists "TIER_EXISTS" AlreadyExists;
     /// The flag exists.
     FlagExists "FLAG_EXISTS" AlreadyExists;
+    /// The segment exists.
+    SegmentExists "SEGMENT_EXISTS" AlreadyExists;
     /// The parent is below the tenant.
     ParentCycle "PARENT_CYCLE" FailedPrecondition;
     /// Tenants are on the tier.
     TierInUse "TIER_IN_USE" FailedPrecondition;
     /// A default or an override uses the variant.
     VariantInUse "VARIANT_IN_USE" FailedPrecondition;
+    /// Flags or segments would hang on each other in a circle.
+    DependencyCycle "DEPENDENCY_CYCLE" FailedPrecondition;
+    /// Flags that hang on the flag would no longer get what they need.
+    DependentsWouldBreak "DEPENDENTS_WOULD_BREAK" FailedPrecondition;
+    /// Rules or other segments use the segment.
+    SegmentInUse "SEGMENT_IN_USE" FailedPrecondition;
     /// The state machine has no such move.
     IllegalTransition "ILLEGAL_TRANSITION" FailedPrecondition;
     /// The tenant can no longer be undeleted.
@@ -108,6 +118,8 @@ reasons! {
     OperationInProgress "OPERATION_IN_PROGRESS" Aborted;
     /// The log no longer reaches back that far.
     RevisionCompacted "REVISION_COMPACTED" OutOfRange;
+    /// There is no room for more flags, or for more in a group.
+    TooManyFlags "TOO_MANY_FLAGS" ResourceExhausted;
     /// The stream's reader is too slow.
     SlowReader "SLOW_READER" ResourceExhausted;
     /// The database cannot be reached in time.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::flag::{Flag, TenantOverride, TierDefault};
-use super::ids::{FlagKey, TenantId, TierId};
+use super::flag::{Flag, Segment, TenantOverride, TierDefault};
+use super::ids::{FlagKey, SegmentName, TenantId, TierId};
 use super::operation::Operation;
 use super::tenant::{Health, Tenant};
 use super::tier::Tier;
@@ -69,6 +69,15 @@ pub enum Event {
         /// As it is now.
         flag: Box<Flag>,
     },
+    /// A flag lives longer than was planned; it may have been changed otherwise at the same time.
+    FlagExpiryExtended {
+        /// As it is now.
+        flag: Box<Flag>,
+        /// When it would have expired.
+        previous_expire_time: Timestamp,
+        /// Why, for people.
+        reason: String,
+    },
     /// A flag was deleted, with its defaults and overrides.
     FlagDeleted {
         /// Which.
@@ -98,6 +107,57 @@ pub enum Event {
         /// Which tenant.
         tenant_id: TenantId,
     },
+    /// A segment was made.
+    SegmentCreated {
+        /// As made.
+        segment: Box<Segment>,
+    },
+    /// A segment was changed.
+    SegmentUpdated {
+        /// As it is now.
+        segment: Box<Segment>,
+    },
+    /// A segment was deleted.
+    SegmentDeleted {
+        /// Which.
+        segment_name: SegmentName,
+    },
+    /// Flags, segments and tier defaults were brought to what a set of them says, all at once.
+    FlagsApplied {
+        /// What was written and removed.
+        set: Box<AppliedSet>,
+    },
+}
+
+/// What one application of a set wrote and removed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppliedSet {
+    /// Segments as they are now.
+    pub segments: Vec<Segment>,
+    /// Flags as they are now.
+    pub flags: Vec<Flag>,
+    /// Tier defaults as they are now.
+    pub tier_defaults: Vec<TierDefault>,
+    /// Segments that are gone.
+    pub segments_deleted: Vec<SegmentName>,
+    /// Flags that are gone, with their defaults and overrides.
+    pub flags_deleted: Vec<FlagKey>,
+    /// Tier defaults that are gone.
+    pub tier_defaults_cleared: Vec<(FlagKey, TierId)>,
+    /// Flags that live longer than was planned, and when they would have expired.
+    pub expiries_extended: Vec<(FlagKey, Timestamp)>,
+}
+
+impl AppliedSet {
+    /// Whether nothing was to be done.
+    pub const fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+            && self.flags.is_empty()
+            && self.tier_defaults.is_empty()
+            && self.segments_deleted.is_empty()
+            && self.flags_deleted.is_empty()
+            && self.tier_defaults_cleared.is_empty()
+    }
 }
 
 impl Event {
@@ -114,11 +174,16 @@ impl Event {
             Self::TierDeleted { .. } => "tier_deleted",
             Self::FlagCreated { .. } => "flag_created",
             Self::FlagUpdated { .. } => "flag_updated",
+            Self::FlagExpiryExtended { .. } => "flag_expiry_extended",
             Self::FlagDeleted { .. } => "flag_deleted",
             Self::TierDefaultSet { .. } => "tier_default_set",
             Self::TierDefaultCleared { .. } => "tier_default_cleared",
             Self::TenantOverrideSet { .. } => "tenant_override_set",
             Self::TenantOverrideCleared { .. } => "tenant_override_cleared",
+            Self::SegmentCreated { .. } => "segment_created",
+            Self::SegmentUpdated { .. } => "segment_updated",
+            Self::SegmentDeleted { .. } => "segment_deleted",
+            Self::FlagsApplied { .. } => "flags_applied",
         }
     }
 
@@ -134,11 +199,18 @@ impl Event {
             }
             Self::TierCreated { tier } | Self::TierUpdated { tier } => tier.id.as_str(),
             Self::TierDeleted { tier_id } => tier_id.as_str(),
-            Self::FlagCreated { flag } | Self::FlagUpdated { flag } => flag.key.as_str(),
+            Self::FlagCreated { flag }
+            | Self::FlagUpdated { flag }
+            | Self::FlagExpiryExtended { flag, .. } => flag.key().as_str(),
             Self::FlagDeleted { flag_key } | Self::TierDefaultCleared { flag_key, .. } => flag_key.as_str(),
             Self::TierDefaultSet { tier_default } => tier_default.flag.as_str(),
             Self::TenantOverrideSet { tenant_override } => tenant_override.tenant.as_str(),
             Self::TenantOverrideCleared { tenant_id, .. } => tenant_id.as_str(),
+            Self::SegmentCreated { segment } | Self::SegmentUpdated { segment } => {
+                segment.settings.name.as_str()
+            }
+            Self::SegmentDeleted { segment_name } => segment_name.as_str(),
+            Self::FlagsApplied { .. } => "*",
         }
     }
 }

@@ -127,6 +127,20 @@ text_id!(
     "it must have 1 to 63 lower-case letters, digits and underscores, and start with a letter",
     is_metric_name
 );
+text_id!(
+    /// The name of a segment, for example `EU customers`. 1 to 128 characters.
+    SegmentName,
+    "segment name",
+    "it must have 1 to 128 characters on one line and not start or end with a space",
+    is_segment_name
+);
+text_id!(
+    /// The name of a group of flags that exclude each other. 1 to 128 characters.
+    GroupName,
+    "group name",
+    "it must have 1 to 128 letters, digits, '.', '_', '/' and '-', and start with a letter or digit",
+    is_flag_key
+);
 
 fn is_dns_label(input: &str) -> bool {
     let bytes = input.as_bytes();
@@ -144,7 +158,11 @@ fn is_flag_key(input: &str) -> bool {
 }
 
 fn is_variant_name(input: &str) -> bool {
-    input.trim() == input && text::display_name(input).is_ok() && input.chars().count() <= 64
+    input.chars().count() <= 64 && is_segment_name(input)
+}
+
+fn is_segment_name(input: &str) -> bool {
+    input.trim() == input && text::display_name(input).is_ok() && input.chars().count() <= 128
 }
 
 fn is_metric_name(input: &str) -> bool {

@@ -1,5 +1,6 @@
 //! A tenant: who it is, what its owner may set, and what the registry knows of it.
 
+mod attributes;
 mod new;
 mod profile;
 

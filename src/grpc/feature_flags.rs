@@ -1,40 +1,50 @@
 //! The service `FeatureFlags`.
 
+mod evaluation;
+
 use tonic::{Request, Response, Status};
 
 use super::Handler;
+use super::convert::flag::{answer, apply, choice, segment};
 use super::convert::{self, flag};
 use super::metadata::{command, now};
 use super::status::status;
 use crate::domain::error::Error;
-use crate::domain::ids::{FlagKey, TenantId};
+use crate::domain::ids::{FlagKey, SegmentName, TenantId};
 use crate::proto::v1::feature_flags_server::FeatureFlags;
 use crate::proto::v1::{
-    CreateFlagRequest, DeleteFlagRequest, EvaluateFlagRequest, EvaluateFlagResponse, EvaluateFlagsRequest,
-    EvaluateFlagsResponse, ExplainFlagRequest, ExplainFlagResponse, Flag, GetFlagRequest, ListFlagsRequest,
-    ListFlagsResponse, ListTenantOverridesRequest, ListTenantOverridesResponse, SetTenantOverrideRequest,
-    SetTierDefaultRequest, TenantOverride, TierDefault, UpdateFlagRequest,
+    ApplyFlagsRequest, ApplyFlagsResponse, ArchiveFlagRequest, CreateFlagRequest, CreateSegmentRequest,
+    DeleteFlagRequest, DeleteSegmentRequest, EvaluateFlagRequest, EvaluateFlagResponse, EvaluateFlagsRequest,
+    EvaluateFlagsResponse, ExplainFlagRequest, ExplainFlagResponse, Flag, GetFlagRequest, GetSegmentRequest,
+    ListDependentsRequest, ListDependentsResponse, ListFlagsRequest, ListFlagsResponse, ListSegmentsRequest,
+    ListSegmentsResponse, ListStaleFlagsRequest, ListStaleFlagsResponse, ListTenantOverridesRequest,
+    ListTenantOverridesResponse, Segment, SetTenantOverrideRequest, SetTierDefaultRequest, TenantOverride,
+    TierDefault, UpdateFlagRequest, UpdateSegmentRequest,
 };
 use crate::services::Freshness;
-use crate::services::feature_flags::{get_flag, list_flags, list_tenant_overrides};
-use crate::services::tenant_registry::get_tenant;
+use crate::services::feature_flags::{
+    FlagRemoval, ListFlags, get_flag, get_segment, list_dependents, list_segments, list_tenant_overrides,
+};
 use crate::view::Snapshot;
 
-/// Most flags asked for by name in one call.
-const KEYS_MAX: usize = 1_000;
+/// Takes the request id out of a message and makes the command: `command!(request, message, "Method")`.
+macro_rules! command {
+    ($request:ident, $message:ident, $method:literal) => {{
+        let request_id = std::mem::take(&mut $message.request_id);
+        command($request.metadata(), $method, &$message, &request_id, $message.validate_only)?
+    }};
+}
 
 #[tonic::async_trait]
 impl FeatureFlags for Handler {
     async fn create_flag(&self, request: Request<CreateFlagRequest>) -> Result<Response<Flag>, Status> {
         let made = async {
             let mut message = request.get_ref().clone();
-            let request_id = std::mem::take(&mut message.request_id);
-            let command =
-                command(request.metadata(), "CreateFlag", &message, &request_id, message.validate_only)?;
+            let command = command!(request, message, "CreateFlag");
             self.registry.create_flag(flag::decode_new(message.flag)?, &command).await
         };
         let made = made.await.map_err(|error| status(&error))?;
-        Ok(self.respond(flag::encode(None, &made)))
+        Ok(self.respond(flag::encode_judged(None, &made, now())))
     }
 
     async fn get_flag(&self, request: Request<GetFlagRequest>) -> Result<Response<Flag>, Status> {
@@ -42,7 +52,7 @@ impl FeatureFlags for Handler {
         let found = convert::id("flag_key", FlagKey::parse(&request.get_ref().flag_key))
             .and_then(|key| get_flag(&snapshot, &key));
         let found = found.map_err(|error| status(&error))?;
-        Ok(self.respond_at(&snapshot, flag::encode(Some(&snapshot), &found)))
+        Ok(self.respond_at(&snapshot, flag::encode(Some(&snapshot), &found, now())))
     }
 
     async fn list_flags(
@@ -51,11 +61,13 @@ impl FeatureFlags for Handler {
     ) -> Result<Response<ListFlagsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
         let message = request.into_inner();
-        let page = convert::page(message.page_size, message.page_token)
-            .and_then(|page| list_flags(&snapshot, &page));
+        let page = convert::page(message.page_size, message.page_token).and_then(|page| {
+            ListFlags { page, filter: message.filter, order_by: message.order_by }.run(&snapshot)
+        });
         let page = page.map_err(|error| status(&error))?;
+        let now = now();
         let response = ListFlagsResponse {
-            flags: page.items.iter().map(|item| flag::encode(Some(&snapshot), item)).collect(),
+            flags: page.items.iter().map(|item| flag::encode(Some(&snapshot), item, now)).collect(),
             next_page_token: page.next_token,
             total_size: convert::count(page.total),
         };
@@ -65,30 +77,30 @@ impl FeatureFlags for Handler {
     async fn update_flag(&self, request: Request<UpdateFlagRequest>) -> Result<Response<Flag>, Status> {
         let updated = async {
             let mut message = request.get_ref().clone();
-            let request_id = std::mem::take(&mut message.request_id);
-            let command =
-                command(request.metadata(), "UpdateFlag", &message, &request_id, message.validate_only)?;
+            let command = command!(request, message, "UpdateFlag");
             // What a variant may be hangs on the flag's type: a flag that another replica made must be seen first.
             let mut snapshot = self.registry.view.snapshot()?;
             if message.flag.as_ref().is_some_and(|flag| snapshot.flags.flag(&flag.flag_key).is_none()) {
                 snapshot = self.registry.read(Freshness::Latest).await?;
             }
-            let update = flag::decode_update(&snapshot, message.flag, message.update_mask)?;
+            let update = flag::decode_update(&snapshot, message)?;
             self.registry.update_flag(update, &command).await
         };
         let updated = updated.await.map_err(|error| status(&error))?;
         let snapshot = self.registry.view.snapshot().ok();
-        Ok(self.respond(flag::encode(snapshot.as_deref(), &updated)))
+        Ok(self.respond(flag::encode_judged(snapshot.as_deref(), &updated, now())))
     }
 
     async fn delete_flag(&self, request: Request<DeleteFlagRequest>) -> Result<Response<()>, Status> {
         let deleted = async {
             let mut message = request.get_ref().clone();
-            let request_id = std::mem::take(&mut message.request_id);
-            let command =
-                command(request.metadata(), "DeleteFlag", &message, &request_id, message.validate_only)?;
-            let key = convert::id("flag_key", FlagKey::parse(&message.flag_key))?;
-            self.registry.delete_flag(&key, convert::etag(message.etag).as_deref(), &command).await
+            let command = command!(request, message, "DeleteFlag");
+            let removal = FlagRemoval {
+                key: convert::id("flag_key", FlagKey::parse(&message.flag_key))?,
+                etag: convert::etag(message.etag),
+                force: message.force,
+            };
+            self.registry.delete_flag(&removal, &command).await
         };
         deleted.await.map_err(|error| status(&error))?;
         Ok(self.respond(()))
@@ -100,19 +112,12 @@ impl FeatureFlags for Handler {
     ) -> Result<Response<TierDefault>, Status> {
         let set = async {
             let mut message = request.get_ref().clone();
-            let request_id = std::mem::take(&mut message.request_id);
-            let command =
-                command(request.metadata(), "SetTierDefault", &message, &request_id, message.validate_only)?;
-            let set = flag::decode_set_tier_default(&message)?;
-            self.registry.set_tier_default(&set, &command).await
+            let command = command!(request, message, "SetTierDefault");
+            let set = choice::decode_set_tier_default(message)?;
+            let judged = self.registry.set_tier_default(&set, &command).await?;
+            Ok(choice::encode_tier_default((set.flag, set.tier), &judged))
         };
-        let set = set.await.map_err(|error| status(&error))?;
-        let message = request.into_inner();
-        let response = set.map_or_else(
-            || TierDefault { flag_key: message.flag_key, tier_id: message.tier_id, ..TierDefault::default() },
-            |default| flag::encode_tier_default(&default),
-        );
-        Ok(self.respond(response))
+        Ok(self.respond(set.await.map_err(|error| status(&error))?))
     }
 
     async fn set_tenant_override(
@@ -121,28 +126,21 @@ impl FeatureFlags for Handler {
     ) -> Result<Response<TenantOverride>, Status> {
         let set = async {
             let mut message = request.get_ref().clone();
-            let request_id = std::mem::take(&mut message.request_id);
-            let command = command(
-                request.metadata(),
-                "SetTenantOverride",
-                &message,
-                &request_id,
-                message.validate_only,
-            )?;
-            let set = flag::decode_set_tenant_override(&message)?;
-            self.registry.set_tenant_override(&set, &command).await
-        };
-        let set = set.await.map_err(|error| status(&error))?;
-        let message = request.into_inner();
-        let response = set.map_or_else(
-            || TenantOverride {
-                flag_key: message.flag_key,
-                tenant_id: message.tenant_id,
+            let command = command!(request, message, "SetTenantOverride");
+            let set = choice::decode_set_tenant_override(message)?;
+            let judged = self.registry.set_tenant_override(&set, &command).await?;
+            let impact = judged.impact.as_ref().map(answer::encode_impact);
+            let snapshot = self.registry.view.snapshot()?;
+            let warnings = evaluation::warnings(&snapshot, &set.tenant);
+            let made = judged.made.as_ref().map(choice::encode_tenant_override);
+            let cleared = || TenantOverride {
+                flag_key: set.flag.to_string(),
+                tenant_id: set.tenant.to_string(),
                 ..TenantOverride::default()
-            },
-            |own| flag::encode_tenant_override(&own),
-        );
-        Ok(self.respond(response))
+            };
+            Ok(TenantOverride { impact, warnings, ..made.unwrap_or_else(cleared) })
+        };
+        Ok(self.respond(set.await.map_err(|error| status(&error))?))
     }
 
     async fn list_tenant_overrides(
@@ -159,9 +157,7 @@ impl FeatureFlags for Handler {
         request: Request<EvaluateFlagRequest>,
     ) -> Result<Response<EvaluateFlagResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let message = request.get_ref();
-        let answer =
-            evaluate_one(&snapshot, &message.tenant_id, &message.flag_key).map_err(|error| status(&error))?;
+        let answer = self.evaluate_one(&snapshot, request.into_inner()).map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }
 
@@ -170,7 +166,7 @@ impl FeatureFlags for Handler {
         request: Request<EvaluateFlagsRequest>,
     ) -> Result<Response<EvaluateFlagsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let answer = evaluate_many(&snapshot, request.get_ref()).map_err(|error| status(&error))?;
+        let answer = self.evaluate_many(&snapshot, request.into_inner()).map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }
 
@@ -179,10 +175,140 @@ impl FeatureFlags for Handler {
         request: Request<ExplainFlagRequest>,
     ) -> Result<Response<ExplainFlagResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let message = request.get_ref();
-        let answer =
-            explain(&snapshot, &message.tenant_id, &message.flag_key).map_err(|error| status(&error))?;
+        let answer = self.explain(&snapshot, request.into_inner()).map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
+    }
+
+    async fn archive_flag(&self, request: Request<ArchiveFlagRequest>) -> Result<Response<Flag>, Status> {
+        let archived = async {
+            let mut message = request.get_ref().clone();
+            let command = command!(request, message, "ArchiveFlag");
+            let removal = FlagRemoval {
+                key: convert::id("flag_key", FlagKey::parse(&message.flag_key))?,
+                etag: convert::etag(message.etag),
+                force: message.force,
+            };
+            self.registry.archive_flag(&removal, &command).await
+        };
+        let archived = archived.await.map_err(|error| status(&error))?;
+        let snapshot = self.registry.view.snapshot().ok();
+        Ok(self.respond(flag::encode_judged(snapshot.as_deref(), &archived, now())))
+    }
+
+    async fn apply_flags(
+        &self,
+        request: Request<ApplyFlagsRequest>,
+    ) -> Result<Response<ApplyFlagsResponse>, Status> {
+        let applied = async {
+            let mut message = request.get_ref().clone();
+            let command = command!(request, message, "ApplyFlags");
+            self.registry.apply_flags(&apply::decode(message)?, &command).await
+        };
+        let applied = applied.await.map_err(|error| status(&error))?;
+        Ok(self.respond(apply::encode(&applied)))
+    }
+
+    async fn list_stale_flags(
+        &self,
+        request: Request<ListStaleFlagsRequest>,
+    ) -> Result<Response<ListStaleFlagsResponse>, Status> {
+        let snapshot = self.snapshot(&request).await?;
+        let message = request.into_inner();
+        let listed = async {
+            let page = convert::page(message.page_size, message.page_token)?;
+            let list = ListFlags { page, filter: message.filter, order_by: String::new() };
+            self.registry.list_stale_flags(&snapshot, &list, now()).await
+        };
+        let page = listed.await.map_err(|error| status(&error))?;
+        let response = ListStaleFlagsResponse {
+            flags: page.items.iter().map(answer::encode_stale).collect(),
+            next_page_token: page.next_token,
+            total_size: convert::count(page.total),
+        };
+        Ok(self.respond_at(&snapshot, response))
+    }
+
+    async fn list_dependents(
+        &self,
+        request: Request<ListDependentsRequest>,
+    ) -> Result<Response<ListDependentsResponse>, Status> {
+        let snapshot = self.snapshot(&request).await?;
+        let message = request.into_inner();
+        let page = convert::id("flag_key", FlagKey::parse(&message.flag_key)).and_then(|key| {
+            list_dependents(&snapshot, &key, &convert::page(message.page_size, message.page_token)?)
+        });
+        let page = page.map_err(|error| status(&error))?;
+        let response = ListDependentsResponse {
+            dependents: page.items.iter().map(answer::encode_dependent).collect(),
+            next_page_token: page.next_token,
+            total_size: convert::count(page.total),
+        };
+        Ok(self.respond_at(&snapshot, response))
+    }
+
+    async fn create_segment(
+        &self,
+        request: Request<CreateSegmentRequest>,
+    ) -> Result<Response<Segment>, Status> {
+        let made = async {
+            let mut message = request.get_ref().clone();
+            let command = command!(request, message, "CreateSegment");
+            self.registry.create_segment(segment::decode_new(message.segment)?, &command).await
+        };
+        let made = made.await.map_err(|error| status(&error))?;
+        Ok(self.respond(segment::encode(None, &made)))
+    }
+
+    async fn get_segment(&self, request: Request<GetSegmentRequest>) -> Result<Response<Segment>, Status> {
+        let snapshot = self.snapshot(&request).await?;
+        let found = convert::id("segment_name", SegmentName::parse(&request.get_ref().segment_name))
+            .and_then(|name| get_segment(&snapshot, &name));
+        let found = found.map_err(|error| status(&error))?;
+        Ok(self.respond_at(&snapshot, segment::encode(Some(&snapshot), &found)))
+    }
+
+    async fn list_segments(
+        &self,
+        request: Request<ListSegmentsRequest>,
+    ) -> Result<Response<ListSegmentsResponse>, Status> {
+        let snapshot = self.snapshot(&request).await?;
+        let message = request.into_inner();
+        let page = convert::page(message.page_size, message.page_token)
+            .and_then(|page| list_segments(&snapshot, &page));
+        let page = page.map_err(|error| status(&error))?;
+        let response = ListSegmentsResponse {
+            segments: page.items.iter().map(|item| segment::encode(Some(&snapshot), item)).collect(),
+            next_page_token: page.next_token,
+            total_size: convert::count(page.total),
+        };
+        Ok(self.respond_at(&snapshot, response))
+    }
+
+    async fn update_segment(
+        &self,
+        request: Request<UpdateSegmentRequest>,
+    ) -> Result<Response<Segment>, Status> {
+        let updated = async {
+            let mut message = request.get_ref().clone();
+            let command = command!(request, message, "UpdateSegment");
+            let update = segment::decode_update(message.segment, message.update_mask)?;
+            self.registry.update_segment(update, &command).await
+        };
+        let updated = updated.await.map_err(|error| status(&error))?;
+        let snapshot = self.registry.view.snapshot().ok();
+        Ok(self.respond(segment::encode(snapshot.as_deref(), &updated)))
+    }
+
+    async fn delete_segment(&self, request: Request<DeleteSegmentRequest>) -> Result<Response<()>, Status> {
+        let deleted = async {
+            let mut message = request.get_ref().clone();
+            let command = command!(request, message, "DeleteSegment");
+            let name = convert::id("segment_name", SegmentName::parse(&message.segment_name))?;
+            let etag = convert::etag(message.etag);
+            self.registry.delete_segment(&name, etag.as_deref(), &command).await
+        };
+        deleted.await.map_err(|error| status(&error))?;
+        Ok(self.respond(()))
     }
 }
 
@@ -197,63 +323,8 @@ fn list_overrides(
     let page = convert::page(message.page_size, message.page_token)?;
     let page = list_tenant_overrides(snapshot, flag_key.as_ref(), tenant_id.as_ref(), &page)?;
     Ok(ListTenantOverridesResponse {
-        overrides: page.items.iter().map(|own| flag::encode_tenant_override(own)).collect(),
+        overrides: page.items.iter().map(|own| choice::encode_tenant_override(own)).collect(),
         next_page_token: page.next_token,
         total_size: convert::count(page.total),
-    })
-}
-
-/// The ids of a question, both checked.
-fn decode_question(tenant_id: &str, flag_key: &str) -> Result<(TenantId, FlagKey), Error> {
-    let mut faults = convert::Faults::default();
-    let tenant_id = faults.id("tenant_id", TenantId::parse(tenant_id));
-    let flag_key = faults.id("flag_key", FlagKey::parse(flag_key));
-    faults.check(tenant_id.zip(flag_key))
-}
-
-fn evaluate_one(snapshot: &Snapshot, tenant_id: &str, flag_key: &str) -> Result<EvaluateFlagResponse, Error> {
-    let (tenant_id, flag_key) = decode_question(tenant_id, flag_key)?;
-    let record = get_tenant(snapshot, &tenant_id)?;
-    let evaluation = snapshot.flags.evaluate(&record.facts(), flag_key.as_str(), now());
-    Ok(flag::encode_evaluation(flag_key.as_str(), &evaluation))
-}
-
-/// Evaluates the flags asked for, or all of them. In bulk an unknown flag, or a name that can be none, is an answer
-/// and not an error.
-fn evaluate_many(
-    snapshot: &Snapshot,
-    message: &EvaluateFlagsRequest,
-) -> Result<EvaluateFlagsResponse, Error> {
-    if message.flag_keys.len() > KEYS_MAX {
-        return Err(Error::field("flag_keys", format!("must have at most {KEYS_MAX} entries")));
-    }
-    let tenant_id = convert::id("tenant_id", TenantId::parse(&message.tenant_id))?;
-    let record = get_tenant(snapshot, &tenant_id)?;
-    let (facts, now) = (record.facts(), now());
-    let mut answer = EvaluateFlagsResponse::default();
-    if message.flag_keys.is_empty() {
-        let all = snapshot.flags.evaluate_all(&facts, now);
-        answer.flags =
-            all.map(|(key, evaluation)| flag::encode_evaluation(key.as_str(), &evaluation)).collect();
-    }
-    for key in &message.flag_keys {
-        let evaluation = snapshot.flags.evaluate(&facts, key, now);
-        if evaluation.error_code().is_some() {
-            answer.warnings.push(format!("there is no flag {}", crate::domain::text::quote(key)));
-        }
-        answer.flags.push(flag::encode_evaluation(key, &evaluation));
-    }
-    Ok(answer)
-}
-
-fn explain(snapshot: &Snapshot, tenant_id: &str, flag_key: &str) -> Result<ExplainFlagResponse, Error> {
-    let (tenant_id, flag_key) = decode_question(tenant_id, flag_key)?;
-    let record = get_tenant(snapshot, &tenant_id)?;
-    let (facts, now) = (record.facts(), now());
-    let evaluation = snapshot.flags.evaluate(&facts, flag_key.as_str(), now);
-    let layers = snapshot.flags.explain(&facts, flag_key.as_str(), now);
-    Ok(ExplainFlagResponse {
-        result: Some(flag::encode_evaluation(flag_key.as_str(), &evaluation)),
-        layers: layers.iter().map(flag::encode_explanation).collect(),
     })
 }

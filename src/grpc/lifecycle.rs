@@ -184,7 +184,7 @@ fn decode_start(
 ) -> Result<StartOperation, Error> {
     let mut faults = convert::Faults::default();
     let tenant_id = faults.id("tenant_id", TenantId::parse(tenant_id));
-    if let Err(invalid) = text::free(reason, convert::flag::REASON_MAX) {
+    if let Err(invalid) = text::free(reason, convert::flag::choice::REASON_MAX) {
         faults.add("reason", invalid.why);
     }
     let wait = wait.map_or(Some(Duration::ZERO), |wait| {

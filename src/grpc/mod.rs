@@ -23,7 +23,7 @@ use crate::services::Registry;
 
 /// Largest answer, in bytes: a page of 1,000 large tenants.
 const ANSWER_MAX: usize = 64 << 20;
-/// Largest request of the one rpc that takes many things at once, in bytes.
+/// Largest request of the services that have an rpc which takes many things at once, in bytes.
 pub const BATCH_REQUEST_MAX: usize = 16 << 20;
 
 /// The implementation of every service, over the use cases.
@@ -51,7 +51,7 @@ pub fn routes(registry: Registry, request_max: usize) -> Routes {
     }
     Routes::new(limited!(TenantRegistryServer, request_max.max(BATCH_REQUEST_MAX)))
         .add_service(limited!(TiersServer, request_max))
-        .add_service(limited!(FeatureFlagsServer, request_max))
+        .add_service(limited!(FeatureFlagsServer, request_max.max(BATCH_REQUEST_MAX)))
         .add_service(limited!(LifecycleServer, request_max))
         .add_service(limited!(TenantHealthServer, request_max))
 }

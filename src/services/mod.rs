@@ -21,6 +21,8 @@ pub use self::change::Command;
 pub use self::read::Freshness;
 use crate::cascade::Engine;
 use crate::domain::ids::TargetName;
+use crate::domain::rule::Context;
+use crate::metering::evaluations::Evaluations;
 use crate::store::connect::Database;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
@@ -41,6 +43,10 @@ pub struct Registry {
     pub targets: Arc<[TargetName]>,
     /// Under which lease this replica opens operations.
     pub lease: Lease,
+    /// How often flags are evaluated.
+    pub evaluations: Evaluations,
+    /// Attributes that every evaluation of flags sees, whatever a caller says.
+    pub static_context: Arc<Context>,
 }
 
 /// The time, in the precision that the database keeps: what is answered now and what is read later are equal.

@@ -1,38 +1,93 @@
-//! Flags, tier defaults and tenant overrides.
+//! Flags, segments, tier defaults and tenant overrides.
 
+use std::collections::BTreeSet;
+
+use serde::Serialize;
 use serde_json::json;
 use tokio_postgres::GenericClient;
 
 use super::log::{Change, Context, json_value, rows_as};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
-use crate::domain::flag::{Flag, TenantOverride, TierDefault};
-use crate::domain::ids::{FlagKey, Revision, TenantId, TierId};
+use crate::domain::flag::{Choice, Flag, Segment, TenantOverride, TierDefault};
+use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, TierId};
 
-/// Makes a flag. Conflict where it exists.
-pub fn flag_create(flag: &Flag, context: &Context) -> Change {
-    let event = Event::FlagCreated { flag: Box::new(flag.clone()) };
-    Change::new(change_sql!("flag/create.sql"), json_value(flag), event, context, flag)
+/// Something to be written, and the revision of what it replaces; none for what must not be there yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Replacing<T> {
+    /// What is written.
+    pub row: T,
+    /// What is there now.
+    pub expected: Option<Revision>,
 }
 
-/// Changes a flag that is still as it was at `expected`. Conflict also where a variant in use would go.
-pub fn flag_update(flag: &Flag, expected: Revision, context: &Context) -> Change {
-    let row = json!({ "flag": flag, "expected": expected });
-    let event = Event::FlagUpdated { flag: Box::new(flag.clone()) };
-    Change::new(change_sql!("flag/update.sql"), row, event, context, flag)
+/// Something to be deleted, and the revision of what is there now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deleting<K> {
+    /// What is deleted.
+    pub key: K,
+    /// What is there now.
+    pub expected: Revision,
 }
 
-/// Deletes a flag that is still as it was at `expected`, with its defaults and overrides.
-pub fn flag_delete(flag_key: &FlagKey, expected: Revision, context: &Context) -> Change {
-    let row = json!({ "flag_key": flag_key, "expected": expected });
-    let event = Event::FlagDeleted { flag_key: flag_key.clone() };
-    Change::new(change_sql!("flag/delete.sql"), row, event, context, &())
+/// What has to exist for a write to make sense.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Needs {
+    /// Flags, here or in what is written.
+    pub flags: BTreeSet<FlagKey>,
+    /// Segments, here or in what is written.
+    pub segments: BTreeSet<SegmentName>,
+}
+
+/// Flags, segments and tier defaults that are written and deleted as one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Write {
+    /// Segments to make or change.
+    pub segments: Vec<Replacing<Segment>>,
+    /// Flags to make or change.
+    pub flags: Vec<Replacing<Flag>>,
+    /// Tier defaults to set.
+    pub tier_defaults: Vec<TierDefault>,
+    /// Segments to delete.
+    pub segments_deleted: Vec<Deleting<SegmentName>>,
+    /// Flags to delete, with their defaults and overrides.
+    pub flags_deleted: Vec<Deleting<FlagKey>>,
+    /// Tier defaults to clear.
+    pub tier_defaults_cleared: Vec<(FlagKey, TierId)>,
+    /// What has to exist.
+    pub needs: Needs,
+    /// No flag and no segment may have changed after this revision, where circles and dependents were looked for.
+    pub unchanged_since: Option<Revision>,
+}
+
+/// Writes flags and segments as one. Conflict where anything is not as it was decided on, and where a default or an
+/// override would be left without its variants.
+pub fn flags_write(write: &Write, event: Event, context: &Context, reply: &impl Serialize) -> Change {
+    let defaults = write.tier_defaults.iter();
+    let row = json!({
+        "segments": write.segments,
+        "flags": write.flags,
+        "tier_defaults": defaults.map(|default| with_variants(default, &default.choice)).collect::<Vec<_>>(),
+        "segments_deleted": write.segments_deleted,
+        "flags_deleted": write.flags_deleted,
+        "tier_defaults_cleared": write.tier_defaults_cleared,
+        "needs": write.needs,
+        "unchanged_since": write.unchanged_since,
+    });
+    Change::new(change_sql!("flag/write.sql"), row, event, context, reply)
+}
+
+/// A row with the variants that it can give, which the flag must keep.
+fn with_variants(row: &impl Serialize, choice: &Choice) -> serde_json::Value {
+    let mut row = json_value(row);
+    row["variants"] = json!(choice.variants());
+    row
 }
 
 /// Sets a flag's value for a tier. Conflict where flag, variant or tier are gone.
 pub fn tier_default_set(tier_default: &TierDefault, context: &Context) -> Change {
     let event = Event::TierDefaultSet { tier_default: tier_default.clone() };
-    let row = json_value(tier_default);
+    let row = with_variants(tier_default, &tier_default.choice);
     Change::new(change_sql!("flag/set_tier_default.sql"), row, event, context, tier_default)
 }
 
@@ -46,7 +101,7 @@ pub fn tier_default_clear(flag_key: &FlagKey, tier_id: &TierId, context: &Contex
 /// Sets a flag's value for a tenant. Conflict where flag, variant or tenant are gone.
 pub fn tenant_override_set(tenant_override: &TenantOverride, context: &Context) -> Change {
     let event = Event::TenantOverrideSet { tenant_override: tenant_override.clone() };
-    let row = json_value(tenant_override);
+    let row = with_variants(tenant_override, &tenant_override.choice);
     Change::new(change_sql!("flag/set_tenant_override.sql"), row, event, context, tenant_override)
 }
 
@@ -60,6 +115,14 @@ pub fn tenant_override_clear(flag_key: &FlagKey, tenant_id: &TenantId, context: 
 /// Flags that changed after a revision.
 pub async fn flags_changed_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Flag>, Error> {
     rows_as(client, "flag", include_str!("sql/flag/changed_after.sql"), after).await
+}
+
+/// Segments that changed after a revision.
+pub async fn segments_changed_after(
+    client: &impl GenericClient,
+    after: Revision,
+) -> Result<Vec<Segment>, Error> {
+    rows_as(client, "segment", include_str!("sql/flag/segments_changed_after.sql"), after).await
 }
 
 /// Tier defaults that changed after a revision.

@@ -8,6 +8,7 @@ use super::Error;
 const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "registry", include_str!("migrations/0001_registry.sql")),
     (2, "tenancy", include_str!("migrations/0002_tenancy.sql")),
+    (3, "flag model", include_str!("migrations/0003_flag_model.sql")),
 ];
 
 /// What was done.

@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod error;
+pub mod evaluations;
 pub mod flags;
 pub mod log;
 pub mod migrate;

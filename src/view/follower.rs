@@ -3,6 +3,7 @@
 //! Each look is one repeatable-read transaction: the head, then the rows of every table that changed after the last
 //! revision. The head lock makes revisions dense and in commit order, so nothing can appear behind it later.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::snapshot::Snapshot;
 use super::{Delta, View};
-use crate::domain::ids::Revision;
+use crate::domain::event::Event;
+use crate::domain::flag::{CompiledFlags, Flag, Segment, TenantOverride, TierDefault};
+use crate::domain::ids::{FlagKey, Revision};
 use crate::store::connect::Database;
 use crate::store::{Error, flags, log, operations, tenants, tiers};
 
@@ -121,12 +124,13 @@ async fn read(
     let mut changed_tenants = Vec::new();
     let mut reports = Vec::new();
     // One pipeline, one round trip: all statements are sent, in this order, before the first answer.
-    let ((), head, removals, changed_tiers, changed_flags, defaults, overrides, changed_operations, ..) = tokio::try_join!(
+    let ((), head, removals, changed_tiers, segments, changed_flags, defaults, overrides, operations, ..) = tokio::try_join!(
         biased;
         log::begin_reading(client),
         log::head(client),
         async { if base.is_some() { log::removals_after(client, after).await } else { Ok(Vec::new()) } },
         tiers::tiers_changed_after(client, after),
+        flags::segments_changed_after(client, after),
         flags::flags_changed_after(client, after),
         flags::tier_defaults_changed_after(client, after),
         flags::tenant_overrides_changed_after(client, after),
@@ -152,16 +156,14 @@ async fn read(
     for tier in changed_tiers {
         next.take_tier(tier);
     }
-    for flag in changed_flags {
-        next.take_flag(flag);
+    let rows = FlagRows { segments, flags: changed_flags, defaults, overrides };
+    let touched = base.map(|base| rows.touched(&base.flags, &removals)).unwrap_or_default();
+    rows.put_into(&mut next);
+    if let Some(base) = base {
+        delta.flags = base.flags.affected_by(touched.iter().cloned());
+        delta.flags.extend(next.flags.affected_by(touched));
     }
-    for default in defaults {
-        next.take_tier_default(default);
-    }
-    for own in overrides {
-        next.take_override(own);
-    }
-    for operation in changed_operations {
+    for operation in operations {
         delta.operations.push(operation.operation_id);
         next.take_operation(operation);
     }
@@ -173,4 +175,61 @@ async fn read(
         next.take_health(health);
     }
     Ok((next, delta))
+}
+
+/// What changed of flags.
+struct FlagRows {
+    segments: Vec<Segment>,
+    flags: Vec<Flag>,
+    defaults: Vec<TierDefault>,
+    overrides: Vec<TenantOverride>,
+}
+
+impl FlagRows {
+    /// The flags that these rows and removals are about, given the flags before them.
+    fn touched(&self, before: &CompiledFlags, removals: &[Event]) -> BTreeSet<FlagKey> {
+        let mut keys: BTreeSet<_> = self.flags.iter().map(|flag| flag.key().clone()).collect();
+        keys.extend(self.defaults.iter().map(|default| default.flag.clone()));
+        keys.extend(self.overrides.iter().map(|own| own.flag.clone()));
+        let users =
+            |name: &str| before.users_of_segment(name).map(|flag| flag.key().clone()).collect::<Vec<_>>();
+        for segment in &self.segments {
+            keys.extend(users(segment.settings.name.as_str()));
+        }
+        for event in removals {
+            match event {
+                Event::TierDeleted { tier_id } => {
+                    let has = |flag: &&Arc<Flag>| {
+                        before.tier_defaults(flag.key().as_str()).any(|default| default.tier == *tier_id)
+                    };
+                    keys.extend(before.flags().filter(has).map(|flag| flag.key().clone()));
+                }
+                Event::FlagDeleted { flag_key }
+                | Event::TierDefaultCleared { flag_key, .. }
+                | Event::TenantOverrideCleared { flag_key, .. } => drop(keys.insert(flag_key.clone())),
+                Event::SegmentDeleted { segment_name } => keys.extend(users(segment_name.as_str())),
+                Event::FlagsApplied { set } => {
+                    keys.extend(set.flags_deleted.iter().cloned());
+                    keys.extend(set.tier_defaults_cleared.iter().map(|(flag_key, _)| flag_key.clone()));
+                    keys.extend(set.segments_deleted.iter().flat_map(|name| users(name.as_str())));
+                }
+                _ => {}
+            }
+        }
+        keys
+    }
+
+    /// Segments first: rules are compiled with them.
+    fn put_into(self, snapshot: &mut Snapshot) {
+        snapshot.take_segments(self.segments);
+        for flag in self.flags {
+            snapshot.take_flag(flag);
+        }
+        for default in self.defaults {
+            snapshot.take_tier_default(default);
+        }
+        for own in self.overrides {
+            snapshot.take_override(own);
+        }
+    }
 }

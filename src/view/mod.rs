@@ -5,6 +5,7 @@
 pub mod follower;
 pub mod snapshot;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 pub use self::snapshot::{Record, Snapshot, Statistics};
 use crate::domain::error::{Error, Reason};
-use crate::domain::ids::{OperationId, Revision, TenantId};
+use crate::domain::ids::{FlagKey, OperationId, Revision, TenantId};
 
 /// Changes that a watcher may lag behind before it has to look at the whole snapshot again.
 const DELTAS_MAX: usize = 1_024;
@@ -29,6 +30,8 @@ pub struct Delta {
     pub tenants: Vec<TenantId>,
     /// Operations that changed.
     pub operations: Vec<OperationId>,
+    /// Flags whose answers may have changed, also for what they hang on; empty on the first load.
+    pub flags: BTreeSet<FlagKey>,
 }
 
 /// The view of this replica.

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use imbl::OrdMap;
 use uuid::Uuid;
 
-use crate::domain::event::Event;
+use crate::domain::event::{AppliedSet, Event};
 use crate::domain::filter::tenant::TenantField;
 use crate::domain::filter::{FieldId, FieldValue};
-use crate::domain::flag::{CompiledFlags, Flag, TenantFacts, TenantOverride, TierDefault};
+use crate::domain::flag::{CompiledFlags, Flag, Segment, TenantFacts, TenantOverride, TierDefault};
 use crate::domain::health::Score;
 use crate::domain::ids::{OperationId, Revision, TenantId, TierId};
 use crate::domain::lifecycle::Status;
@@ -186,16 +186,24 @@ impl Snapshot {
         self.operations.insert(operation.operation_id, Arc::new(operation));
     }
 
+    fn change_flags(&mut self, change: impl FnOnce(CompiledFlags) -> CompiledFlags) {
+        self.flags = change(std::mem::take(&mut self.flags));
+    }
+
+    pub(super) fn take_segments(&mut self, segments: Vec<Segment>) {
+        self.change_flags(|flags| flags.with_segments(segments.into_iter().map(Arc::new)));
+    }
+
     pub(super) fn take_flag(&mut self, flag: Flag) {
-        self.flags = std::mem::take(&mut self.flags).with_flag(Arc::new(flag));
+        self.change_flags(|flags| flags.with_flag(Arc::new(flag)));
     }
 
     pub(super) fn take_tier_default(&mut self, default: TierDefault) {
-        self.flags = std::mem::take(&mut self.flags).with_tier_default(Arc::new(default));
+        self.change_flags(|flags| flags.with_tier_default(Arc::new(default)));
     }
 
     pub(super) fn take_override(&mut self, own: TenantOverride) {
-        self.flags = std::mem::take(&mut self.flags).with_override(Arc::new(own));
+        self.change_flags(|flags| flags.with_override(Arc::new(own)));
     }
 
     /// Takes out what an event says was removed. Rows that were made anew after it are taken in afterwards.
@@ -203,23 +211,24 @@ impl Snapshot {
         match event {
             Event::TierDeleted { tier_id } => {
                 self.tiers.remove(tier_id);
-                let keys: Vec<_> = self.flags.flags().map(|flag| flag.key.clone()).collect();
+                let keys: Vec<_> = self.flags.flags().map(|flag| flag.key().clone()).collect();
                 for key in keys {
-                    self.flags =
-                        std::mem::take(&mut self.flags).without_tier_default(key.as_str(), tier_id.as_str());
+                    self.change_flags(|flags| flags.without_tier_default(key.as_str(), tier_id.as_str()));
                 }
             }
             Event::FlagDeleted { flag_key } => {
-                self.flags = std::mem::take(&mut self.flags).without_flag(flag_key.as_str());
+                self.change_flags(|flags| flags.without_flag(flag_key.as_str()));
             }
             Event::TierDefaultCleared { flag_key, tier_id } => {
-                self.flags =
-                    std::mem::take(&mut self.flags).without_tier_default(flag_key.as_str(), tier_id.as_str());
+                self.change_flags(|flags| flags.without_tier_default(flag_key.as_str(), tier_id.as_str()));
             }
             Event::TenantOverrideCleared { flag_key, tenant_id } => {
-                self.flags =
-                    std::mem::take(&mut self.flags).without_override(flag_key.as_str(), tenant_id.as_str());
+                self.change_flags(|flags| flags.without_override(flag_key.as_str(), tenant_id.as_str()));
             }
+            Event::SegmentDeleted { segment_name } => {
+                self.change_flags(|flags| flags.without_segment(segment_name));
+            }
+            Event::FlagsApplied { set } => self.change_flags(|flags| without_applied(flags, set)),
             _ => {}
         }
     }
@@ -256,6 +265,20 @@ impl Snapshot {
         }
         counts
     }
+}
+
+/// Takes out what the application of a set removed.
+fn without_applied(mut flags: CompiledFlags, set: &AppliedSet) -> CompiledFlags {
+    for (flag_key, tier_id) in &set.tier_defaults_cleared {
+        flags = flags.without_tier_default(flag_key.as_str(), tier_id.as_str());
+    }
+    for flag_key in &set.flags_deleted {
+        flags = flags.without_flag(flag_key.as_str());
+    }
+    for segment in &set.segments_deleted {
+        flags = flags.without_segment(segment);
+    }
+    flags
 }
 
 fn add<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, key: &K) {

@@ -1,26 +1,35 @@
 //! `FeatureFlags`, `Tiers` and `TenantHealth`, as their callers see them.
 
+mod apply;
+mod life;
+mod relations;
+mod targeting;
+
 use tenantry::proto::v1;
 use tonic::Code;
 
 use crate::support::{Replica, Setup, fields, reason, tier};
 
+fn boolean(flag_key: &str) -> v1::Flag {
+    v1::Flag { flag_key: flag_key.into(), r#type: v1::FlagType::Boolean.into(), ..Default::default() }
+}
+
 async fn with_flag() -> Replica {
     let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
     replica.tenant("finance").await;
-    let flag =
-        v1::Flag { flag_key: "search".into(), r#type: v1::FlagType::Boolean.into(), ..Default::default() };
-    replica
-        .flags
-        .create_flag(v1::CreateFlagRequest { flag: Some(flag), ..Default::default() })
-        .await
-        .unwrap();
+    let request = v1::CreateFlagRequest { flag: Some(boolean("search")), ..Default::default() };
+    replica.flags.create_flag(request).await.unwrap();
     replica
 }
 
+async fn evaluate(replica: &mut Replica, flag_key: &str) -> v1::EvaluateFlagResponse {
+    let request =
+        v1::EvaluateFlagRequest { tenant_id: "finance".into(), flag_key: flag_key.into(), context: None };
+    replica.flags.evaluate_flag(request).await.unwrap().into_inner()
+}
+
 async fn seen(replica: &mut Replica) -> (v1::FlagLayer, String) {
-    let request = v1::EvaluateFlagRequest { tenant_id: "finance".into(), flag_key: "search".into() };
-    let answer = replica.flags.evaluate_flag(request).await.unwrap().into_inner();
+    let answer = evaluate(replica, "search").await;
     (answer.layer(), answer.variant)
 }
 
@@ -50,7 +59,8 @@ async fn an_override_beats_the_tier_and_the_tier_the_default_and_each_can_be_tak
     assert_eq!(seen(&mut replica).await, (v1::FlagLayer::TierDefault, "on".into()));
     replica.flags.set_tenant_override(set_tenant("off")).await.unwrap();
     assert_eq!(seen(&mut replica).await, (v1::FlagLayer::TenantOverride, "off".into()));
-    let explain = v1::ExplainFlagRequest { tenant_id: "finance".into(), flag_key: "search".into() };
+    let explain =
+        v1::ExplainFlagRequest { tenant_id: "finance".into(), flag_key: "search".into(), context: None };
     let layers = replica.flags.explain_flag(explain).await.unwrap().into_inner().layers;
     let decided: Vec<_> = layers
         .iter()
@@ -70,6 +80,7 @@ async fn in_bulk_an_unknown_flag_is_an_answer_and_not_an_error() {
     let request = v1::EvaluateFlagsRequest {
         tenant_id: "finance".into(),
         flag_keys: vec!["search".into(), "nobody".into(), "no key \0".into()],
+        context: None,
     };
     let answer = replica.flags.evaluate_flags(request).await.unwrap().into_inner();
     let reasons: Vec<&str> = answer.flags.iter().map(|flag| flag.error_code.as_str()).collect();
@@ -81,8 +92,7 @@ async fn in_bulk_an_unknown_flag_is_an_answer_and_not_an_error() {
 #[tokio::test]
 async fn what_flags_refuse() {
     let mut replica = with_flag().await;
-    let flag =
-        v1::Flag { flag_key: "search".into(), r#type: v1::FlagType::Boolean.into(), ..Default::default() };
+    let flag = boolean("search");
     let again = v1::CreateFlagRequest { flag: Some(flag.clone()), ..Default::default() };
     assert_eq!(reason(&replica.flags.create_flag(again).await.unwrap_err()), "FLAG_EXISTS");
     assert_eq!(

@@ -31,6 +31,11 @@ const EXPECTED: &[&str] = &[
     "ILLEGAL_TRANSITION",
     "OPERATION_IN_PROGRESS",
     "CONCURRENT_CHANGE",
+    "SEGMENT_EXISTS",
+    "SEGMENT_NOT_FOUND",
+    "SEGMENT_IN_USE",
+    "DEPENDENCY_CYCLE",
+    "DEPENDENTS_WOULD_BREAK",
     "PARENT_CYCLE",
     "PARENT_NOT_FOUND",
 ];
@@ -61,7 +66,9 @@ impl Writer {
     }
 
     async fn change(&mut self) -> Result<(), Status> {
-        match self.chance.u8(..6) {
+        match self.chance.u8(..8) {
+            6 => self.change_segment().await,
+            7 => self.apply_flags().await,
             0 => self.change_tenant().await,
             1 => self.change_tier().await,
             2 => self.change_flag().await,
@@ -134,6 +141,44 @@ impl Writer {
         }
     }
 
+    async fn change_segment(&mut self) -> Result<(), Status> {
+        let segment_name = self.one_of(&["eu", "pilots"]);
+        if self.chance.u8(..3) == 0 {
+            let request = v1::DeleteSegmentRequest { segment_name, ..Default::default() };
+            return self.flags.delete_segment(request).await.map(drop);
+        }
+        let description = self.chance.u32(..).to_string();
+        let segment =
+            Some(v1::Segment { segment_name, description, logic: "true".to_owned(), ..Default::default() });
+        if self.chance.bool() {
+            let request = v1::CreateSegmentRequest { segment, ..Default::default() };
+            return self.flags.create_segment(request).await.map(drop);
+        }
+        let update_mask = Some(prost_types::FieldMask { paths: vec!["description".to_owned()] });
+        let request = v1::UpdateSegmentRequest { segment, update_mask, ..Default::default() };
+        self.flags.update_segment(request).await.map(drop)
+    }
+
+    /// Two flags at once, one of which may need a third, and sometimes nothing but them.
+    async fn apply_flags(&mut self) -> Result<(), Status> {
+        let mut flags: Vec<v1::Flag> = Vec::new();
+        for flag_key in [self.one_of(&FLAGS), self.one_of(&FLAGS)] {
+            let needed = self.one_of(&FLAGS);
+            let needs = v1::Prerequisite { flag_key: needed.clone(), variants: vec!["on".to_owned()] };
+            let prerequisites =
+                if self.chance.bool() && needed != flag_key { vec![needs] } else { Vec::new() };
+            let owner = self.chance.u32(..).to_string();
+            if flags.iter().all(|flag| flag.flag_key != flag_key) {
+                let r#type = v1::FlagType::Boolean.into();
+                flags.push(v1::Flag { flag_key, r#type, owner, prerequisites, ..Default::default() });
+            }
+        }
+        let prune = self.chance.u8(..8) == 0;
+        let force = self.chance.bool();
+        let request = v1::ApplyFlagsRequest { flags, prune, force, ..Default::default() };
+        self.flags.apply_flags(request).await.map(drop)
+    }
+
     async fn set_a_flag(&mut self) -> Result<(), Status> {
         let (flag_key, variant) = (self.one_of(&FLAGS), self.one_of(&["on", "off", ""]));
         if self.chance.bool() {
@@ -177,12 +222,13 @@ fn contents(snapshot: &Snapshot) -> Vec<String> {
     for flag in snapshot.flags.flags() {
         lines.push(format!("flag {flag:?}"));
         lines.extend(
-            snapshot.flags.tier_defaults(flag.key.as_str()).map(|default| format!("default {default:?}")),
+            snapshot.flags.tier_defaults(flag.key().as_str()).map(|default| format!("default {default:?}")),
         );
         lines.extend(
-            snapshot.flags.overrides_of_flag(flag.key.as_str()).map(|own| format!("override {own:?}")),
+            snapshot.flags.overrides_of_flag(flag.key().as_str()).map(|own| format!("override {own:?}")),
         );
     }
+    lines.extend(snapshot.flags.segments().map(|segment| format!("segment {segment:?}")));
     lines.extend(snapshot.operations.iter().map(|(id, operation)| format!("operation {id} {operation:?}")));
     lines.push(format!("{:?}", snapshot.statistics()));
     // A flag's overrides are kept in no particular order.

@@ -1,5 +1,7 @@
 //! Every reason of the catalogue, provoked by a caller. A new reason does not compile until its provocation is here.
 
+mod flags;
+
 use std::time::Duration;
 
 use tenantry::domain::error::{Code, Reason};
@@ -135,6 +137,12 @@ impl World {
                 let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
                 self.replica.flags.create_flag(request).await.unwrap_err()
             }
+            Reason::SegmentNotFound
+            | Reason::SegmentExists
+            | Reason::SegmentInUse
+            | Reason::DependencyCycle
+            | Reason::DependentsWouldBreak
+            | Reason::TooManyFlags => flags::provoke(&mut self.replica.flags, reason).await,
             _ => return self.provoke_by_state(reason).await,
         })
     }

@@ -9,6 +9,7 @@
 //! A filter is checked against a [`Schema`] once; matching a row then allocates nothing.
 
 mod check;
+pub mod flag;
 mod lexer;
 mod matching;
 mod order;
@@ -76,6 +77,39 @@ impl Schema {
         self.fields.iter().enumerate().find(|(_, field)| field.name == name)
     }
 }
+
+/// The fields of a kind of record: an enum of them, and `SCHEMA` in the same order.
+macro_rules! record_fields {
+    ($(#[$of:meta])* $name:ident, $unique:ident; $($(#[$doc:meta])* $variant:ident $field:literal $type:expr, $orderable:literal;)*) => {
+        $(#[$of])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every field, in the schema's order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The field's place in [`SCHEMA`].
+            pub const fn id(self) -> $crate::domain::filter::FieldId {
+                self as $crate::domain::filter::FieldId
+            }
+
+            /// The field at a place of [`SCHEMA`].
+            pub fn from_id(id: $crate::domain::filter::FieldId) -> Option<Self> {
+                Self::ALL.get(id).copied()
+            }
+        }
+
+        /// Every field.
+        pub static SCHEMA: $crate::domain::filter::Schema = $crate::domain::filter::Schema {
+            fields: &[$($crate::domain::filter::Field { name: $field, field_type: $type, orderable: $orderable },)*],
+            unique: $name::$unique as $crate::domain::filter::FieldId,
+        };
+    };
+}
+use record_fields;
 
 /// A row's value of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,44 +1,15 @@
 //! The fields by which tenants can be filtered and ordered.
 
-use super::{Field, FieldId, FieldType, Schema};
-
-macro_rules! tenant_fields {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $type:expr, $orderable:literal;)*) => {
-        /// A field of a tenant.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum TenantField {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl TenantField {
-            /// Every field, in the schema's order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The field's place in [`SCHEMA`].
-            pub const fn id(self) -> FieldId {
-                self as FieldId
-            }
-
-            /// The field at a place of [`SCHEMA`].
-            pub fn from_id(id: FieldId) -> Option<Self> {
-                Self::ALL.get(id).copied()
-            }
-        }
-
-        /// The fields of tenants.
-        pub static SCHEMA: Schema = Schema {
-            fields: &[$(Field { name: $name, field_type: $type, orderable: $orderable },)*],
-            unique: TenantField::TenantId as FieldId,
-        };
-    };
-}
+use super::{FieldType, record_fields};
 
 const STATUS: FieldType =
     FieldType::Enum(&["PROVISIONING", "ACTIVE", "SUSPENDED", "MIGRATING", "ARCHIVED", "DELETED"]);
 const HEALTH_LEVEL: FieldType = FieldType::Enum(&["HEALTHY", "DEGRADED", "CRITICAL"]);
 const ISOLATION_MODEL: FieldType = FieldType::Enum(&["POOL", "BRIDGE", "SILO"]);
 
-tenant_fields! {
+record_fields! {
+    /// A field of a tenant.
+    TenantField, TenantId;
     /// Its id.
     TenantId "tenant_id" FieldType::Text, true;
     /// Its name for people.

@@ -1,31 +1,53 @@
 //! All flags of a snapshot, arranged for evaluation.
 //!
 //! Persistent maps: a clone costs nothing and a change copies one path, so a new snapshot with one override changed
-//! is as cheap with 100,000 overrides as with ten.
+//! is as cheap with 100,000 overrides as with ten. What follows from several flags (who hangs on whom, who excludes
+//! whom, when answers change by time) is kept beside them and brought along with every change.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use imbl::{GenericHashMap, OrdMap, shared_ptr::DefaultSharedPtr};
-use jiff::Timestamp;
+use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
-use super::evaluate::{self, Evaluation, LayerExplanation, TenantFacts};
-use super::{Flag, TenantOverride, TierDefault};
-use crate::domain::ids::{FlagKey, TenantId, TierId};
+use super::ask::Case;
+use super::compiled::Compiled;
+use super::evaluate::{Evaluation, Memo, Query};
+use super::explain::{self, LayerExplanation};
+use super::moments::Moments;
+use super::settings::Settings;
+use super::{Flag, Segment, TenantOverride, TierDefault};
+use crate::domain::ids::{FlagKey, GroupName, SegmentName, TenantId, TierId};
+use crate::domain::rule::Segments;
 
-type Overrides = GenericHashMap<TenantId, Arc<TenantOverride>, std::hash::RandomState, DefaultSharedPtr>;
+/// A tenant with more flags of its own than this has become a product of its own.
+pub const OVERRIDES_WARN: usize = 50;
+
+type Own = OrdMap<FlagKey, Arc<TenantOverride>>;
+type OwnByTenant = GenericHashMap<TenantId, Own, std::hash::RandomState, DefaultSharedPtr>;
 
 /// One flag with its layers. Layers may arrive before their flag does; until then the flag is unknown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entry {
-    pub(super) flag: Option<Arc<Flag>>,
+    pub(super) compiled: Option<Arc<Compiled>>,
     pub(super) tier_defaults: OrdMap<TierId, Arc<TierDefault>>,
-    pub(super) overrides: Overrides,
+    /// The tenants that have an override.
+    pub(super) overridden: OrdSet<TenantId>,
 }
 
 /// All flags of a snapshot. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledFlags {
     entries: OrdMap<FlagKey, Entry>,
+    own: OwnByTenant,
+    /// The members of each group, the one that wins first.
+    groups: OrdMap<GroupName, OrdSet<(Reverse<i32>, FlagKey)>>,
+    /// Who needs a flag, by that flag.
+    dependents: OrdMap<FlagKey, OrdSet<FlagKey>>,
+    segments: OrdMap<SegmentName, Arc<Segment>>,
+    evaluators: Arc<Segments>,
+    pub(super) moments: Moments,
+    count: usize,
+    crowded: usize,
 }
 
 impl CompiledFlags {
@@ -48,22 +70,77 @@ impl CompiledFlags {
     /// Adds or replaces a flag; its tier defaults and overrides stay.
     #[must_use]
     pub fn with_flag(mut self, flag: Arc<Flag>) -> Self {
-        let key = flag.key.clone();
-        self.entries.entry(key).or_default().flag = Some(flag);
+        let compiled = Arc::new(Compiled::new(flag, &self.evaluators));
+        let key = compiled.flag.key().clone();
+        if let Some(before) =
+            self.entries.entry(key.clone()).or_default().compiled.replace(Arc::clone(&compiled))
+        {
+            self.unlink(&before);
+        }
+        self.link(&compiled);
         self
     }
 
     /// Removes a flag with its tier defaults and overrides.
     #[must_use]
     pub fn without_flag(mut self, key: &str) -> Self {
-        self.entries.remove(key);
+        let Some(entry) = self.entries.remove(key) else { return self };
+        if let Some(compiled) = &entry.compiled {
+            self.unlink(compiled);
+        }
+        for default in entry.tier_defaults.values() {
+            self.moments.remove(&default.flag, default.choice.moments());
+        }
+        for tenant in &entry.overridden {
+            self.take_own(key, tenant.as_str());
+        }
         self
+    }
+
+    fn link(&mut self, compiled: &Compiled) {
+        let settings = &compiled.flag.settings;
+        self.count += 1;
+        for needed in settings.needs() {
+            self.dependents.entry(needed.clone()).or_default().insert(settings.key.clone());
+        }
+        for group in &settings.conflict_groups {
+            let place = (Reverse(settings.priority), settings.key.clone());
+            self.groups.entry(group.clone()).or_default().insert(place);
+        }
+        self.moments.add(&settings.key, compiled.moments());
+    }
+
+    fn unlink(&mut self, compiled: &Compiled) {
+        let settings = &compiled.flag.settings;
+        self.count = self.count.saturating_sub(1);
+        for needed in settings.needs() {
+            let left = self.dependents.get_mut(needed).is_some_and(|who| {
+                who.remove(&settings.key);
+                who.is_empty()
+            });
+            if left {
+                self.dependents.remove(needed);
+            }
+        }
+        for group in &settings.conflict_groups {
+            let place = (Reverse(settings.priority), settings.key.clone());
+            let left = self.groups.get_mut(group).is_some_and(|members| {
+                members.remove(&place);
+                members.is_empty()
+            });
+            if left {
+                self.groups.remove(group);
+            }
+        }
+        self.moments.remove(&settings.key, compiled.moments());
     }
 
     /// Adds or replaces what a tier's tenants get.
     #[must_use]
     pub fn with_tier_default(mut self, default: Arc<TierDefault>) -> Self {
+        self = self.without_tier_default(default.flag.as_str(), default.tier.as_str());
         let (key, tier) = (default.flag.clone(), default.tier.clone());
+        self.moments.add(&key, default.choice.moments());
         self.entries.entry(key).or_default().tier_defaults.insert(tier, default);
         self
     }
@@ -71,8 +148,8 @@ impl CompiledFlags {
     /// Clears what a tier's tenants get.
     #[must_use]
     pub fn without_tier_default(mut self, key: &str, tier: &str) -> Self {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.tier_defaults.remove(tier);
+        if let Some(before) = self.entries.get_mut(key).and_then(|entry| entry.tier_defaults.remove(tier)) {
+            self.moments.remove(&before.flag, before.choice.moments());
         }
         self
     }
@@ -81,27 +158,88 @@ impl CompiledFlags {
     #[must_use]
     pub fn with_override(mut self, own: Arc<TenantOverride>) -> Self {
         let (key, tenant) = (own.flag.clone(), own.tenant.clone());
-        self.entries.entry(key).or_default().overrides.insert(tenant, own);
+        self.take_own(key.as_str(), tenant.as_str());
+        self.moments.add(&key, override_moments(&own));
+        self.entries.entry(key.clone()).or_default().overridden.insert(tenant.clone());
+        let all = self.own.entry(tenant).or_default();
+        all.insert(key, own);
+        self.crowded += usize::from(all.len() == OVERRIDES_WARN + 1);
         self
     }
 
     /// Clears what one tenant gets.
     #[must_use]
     pub fn without_override(mut self, key: &str, tenant: &str) -> Self {
+        self.take_own(key, tenant);
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.overrides.remove(tenant);
+            entry.overridden.remove(tenant);
         }
         self
     }
 
+    fn take_own(&mut self, key: &str, tenant: &str) {
+        let Some(all) = self.own.get_mut(tenant) else { return };
+        if let Some(before) = all.remove(key) {
+            self.crowded -= usize::from(all.len() == OVERRIDES_WARN);
+            if all.is_empty() {
+                self.own.remove(tenant);
+            }
+            self.moments.remove(&before.flag, override_moments(&before));
+        }
+    }
+
+    /// Adds or replaces segments, and compiles the flags anew that use them.
+    #[must_use]
+    pub fn with_segments(mut self, segments: impl IntoIterator<Item = Arc<Segment>>) -> Self {
+        let mut segments = segments.into_iter().peekable();
+        if segments.peek().is_none() {
+            return self;
+        }
+        for segment in segments {
+            self.segments.insert(segment.settings.name.clone(), segment);
+        }
+        self.recompile()
+    }
+
+    /// Removes a segment.
+    #[must_use]
+    pub fn without_segment(mut self, name: &SegmentName) -> Self {
+        self.segments.remove(name);
+        self.recompile()
+    }
+
+    fn recompile(mut self) -> Self {
+        self.evaluators = Arc::new(evaluators(&self.segments));
+        let compiled = self.entries.values().filter_map(|entry| entry.compiled.as_ref());
+        let stale: Vec<_> = compiled
+            .filter(|compiled| compiled.names_segments())
+            .map(|compiled| Arc::clone(&compiled.flag))
+            .collect();
+        stale.into_iter().fold(self, Self::with_flag)
+    }
+
     /// The flag, if it exists.
     pub fn flag(&self, key: &str) -> Option<&Arc<Flag>> {
-        self.entries.get(key)?.flag.as_ref()
+        self.compiled(key).map(|compiled| &compiled.flag)
+    }
+
+    pub(super) fn compiled(&self, key: &str) -> Option<&Arc<Compiled>> {
+        self.entries.get(key)?.compiled.as_ref()
     }
 
     /// All flags, by key.
     pub fn flags(&self) -> impl Iterator<Item = &Arc<Flag>> {
-        self.entries.values().filter_map(|entry| entry.flag.as_ref())
+        self.entries.values().filter_map(|entry| entry.compiled.as_ref()).map(|compiled| &compiled.flag)
+    }
+
+    /// How many flags there are.
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// A flag's tier defaults, by tier.
@@ -109,41 +247,186 @@ impl CompiledFlags {
         self.entries.get(key).into_iter().flat_map(|entry| entry.tier_defaults.values())
     }
 
-    /// A flag's overrides, in no particular order.
-    pub fn overrides_of_flag(&self, key: &str) -> impl Iterator<Item = &Arc<TenantOverride>> {
-        self.entries.get(key).into_iter().flat_map(|entry| entry.overrides.values())
+    /// A flag's overrides, by tenant.
+    pub fn overrides_of_flag<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Arc<TenantOverride>> {
+        let tenants = self.entries.get(key).into_iter().flat_map(|entry| &entry.overridden);
+        tenants.filter_map(move |tenant| self.own.get(tenant)?.get(key))
     }
 
     /// A tenant's overrides, by flag.
-    pub fn overrides_of_tenant<'a>(
-        &'a self,
-        tenant: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<TenantOverride>> {
-        self.entries.values().filter_map(move |entry| entry.overrides.get(tenant))
+    pub fn overrides_of_tenant(&self, tenant: &str) -> impl Iterator<Item = &Arc<TenantOverride>> {
+        self.own.get(tenant).into_iter().flat_map(OrdMap::values)
     }
 
-    /// What one tenant sees of one flag. An unknown flag is boolean false with reason ERROR, layer `UnknownFlag`.
-    pub fn evaluate<'a>(&'a self, tenant: &TenantFacts<'_>, key: &str, now: Timestamp) -> Evaluation<'a> {
-        self.entries.get(key).map_or_else(Evaluation::unknown, |entry| evaluate::entry(entry, tenant, now))
+    /// How many flags a tenant has something of its own of.
+    pub fn override_count(&self, tenant: &str) -> usize {
+        self.own.get(tenant).map_or(0, OrdMap::len)
     }
 
-    /// What one tenant sees of every flag, by key.
+    /// How many tenants have more than [`OVERRIDES_WARN`] of them.
+    pub const fn crowded_tenants(&self) -> usize {
+        self.crowded
+    }
+
+    /// The segment, if it exists.
+    pub fn segment(&self, name: &str) -> Option<&Arc<Segment>> {
+        self.segments.get(name)
+    }
+
+    /// All segments, by name.
+    pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.values()
+    }
+
+    /// What rules are compiled with.
+    pub fn evaluators(&self) -> &Segments {
+        &self.evaluators
+    }
+
+    /// The flags whose rules use a segment, directly or through others, by key.
+    pub fn users_of_segment<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Flag>> {
+        let compiled = self.entries.values().filter_map(|entry| entry.compiled.as_ref());
+        compiled.filter(move |compiled| compiled.uses(name)).map(|compiled| &compiled.flag)
+    }
+
+    /// The segments that a flag's rules use, directly or through others.
+    pub fn segments_of<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.compiled(key).into_iter().flat_map(|compiled| compiled.segments())
+    }
+
+    /// Whether a flag's answer can hang on more of the context than the tenant's id.
+    pub fn reads_context(&self, key: &str) -> bool {
+        let Some(entry) = self.entries.get(key) else { return false };
+        let Some(compiled) = &entry.compiled else { return false };
+        compiled.reads_context()
+            || compiled.hangs_on_others
+            || entry.tier_defaults.values().any(|default| default.choice.rollout().is_some())
+            || !entry.overridden.is_empty()
+    }
+
+    /// The flags that need a flag: those it is a prerequisite or the kill switch of, by key.
+    pub fn dependents(&self, key: &str) -> impl Iterator<Item = &FlagKey> {
+        self.dependents.get(key).into_iter().flatten()
+    }
+
+    /// How many flags a group has.
+    pub fn group_size(&self, group: &GroupName) -> usize {
+        self.groups.get(group).map_or(0, OrdSet::len)
+    }
+
+    /// The members of a group, the one that wins first.
+    pub(super) fn members(&self, group: &GroupName) -> impl Iterator<Item = &(Reverse<i32>, FlagKey)> {
+        self.groups.get(group).into_iter().flatten()
+    }
+
+    /// Those that exclude a flag where they are on.
+    pub(super) fn rivals_above<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = &'a FlagKey> {
+        let place = (Reverse(settings.priority), &settings.key);
+        settings.conflict_groups.iter().flat_map(move |group| {
+            let above = self.members(group).take_while(move |(priority, key)| (*priority, key) < place);
+            above.map(|(_, key)| key)
+        })
+    }
+
+    /// What a tenant sees of one flag. An unknown flag is boolean false with reason ERROR, layer `UnknownFlag`.
+    pub fn evaluate<'a>(&'a self, query: &Query<'_>, key: &str) -> Evaluation<'a> {
+        let Some((key, entry)) = self.entries.get_key_value(key) else { return Evaluation::unknown() };
+        let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id));
+        let own = own.and_then(|own| own.get(key)).map(|own| &**own);
+        self.settled(query, &mut Memo::new(), entry, own)
+    }
+
+    /// What a tenant sees of every flag, by key.
     pub fn evaluate_all<'a>(
         &'a self,
-        tenant: &'a TenantFacts<'a>,
-        now: Timestamp,
+        query: &'a Query<'a>,
     ) -> impl Iterator<Item = (&'a FlagKey, Evaluation<'a>)> {
-        self.entries
-            .iter()
-            .filter(|(_, entry)| entry.flag.is_some())
-            .map(move |(key, entry)| (key, evaluate::entry(entry, tenant, now)))
+        let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id));
+        // Both are by key: the tenant's own are met in passing.
+        let mut own = own.into_iter().flatten().peekable();
+        let mut memo = Memo::new();
+        self.entries.iter().filter(|(_, entry)| entry.compiled.is_some()).map(move |(key, entry)| {
+            while own.next_if(|(of, _)| *of < key).is_some() {}
+            let own = own.next_if(|(of, _)| *of == key).map(|(_, own)| &**own);
+            (key, self.settled(query, &mut memo, entry, own))
+        })
     }
 
     /// Every layer in order of precedence, with why it did or did not decide; exactly one did.
-    pub fn explain(&self, tenant: &TenantFacts<'_>, key: &str, now: Timestamp) -> Vec<LayerExplanation> {
-        match self.entries.get(key) {
-            None => vec![LayerExplanation::unknown_flag()],
-            Some(entry) => evaluate::explain(entry, tenant, now),
-        }
+    pub fn explain(&self, query: &Query<'_>, key: &str) -> Vec<LayerExplanation> {
+        let Some((key, entry)) = self.entries.get_key_value(key) else {
+            return vec![LayerExplanation::unknown_flag()];
+        };
+        let Some(compiled) = &entry.compiled else { return vec![LayerExplanation::unknown_flag()] };
+        let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key)).map(|own| &**own);
+        let mut memo = Memo::new();
+        self.settled(query, &mut memo, entry, own);
+        explain::explain(&Case { flags: self, entry, compiled, own, query, memo: &memo })
     }
+
+    /// Evaluates a flag after those that it hangs on. No recursion: a chain may be as long as there are flags.
+    fn settled<'a>(
+        &'a self,
+        query: &Query<'_>,
+        memo: &mut Memo<'a>,
+        entry: &'a Entry,
+        own: Option<&'a TenantOverride>,
+    ) -> Evaluation<'a> {
+        let Some(compiled) = entry.compiled.as_deref() else { return Evaluation::unknown() };
+        if !compiled.hangs_on_others {
+            return Case { flags: self, entry, compiled, own, query, memo }.decide();
+        }
+        let mut waiting: Vec<&'a str> = vec![compiled.flag.key().as_str()];
+        while let Some(key) = waiting.last().copied() {
+            let Some(entry) = self.entries.get(key) else {
+                waiting.pop();
+                continue;
+            };
+            let Some(compiled) = entry.compiled.as_deref() else {
+                memo.insert(key, Evaluation::unknown());
+                waiting.pop();
+                continue;
+            };
+            let needed = self.hangs_on(compiled).find(|needed| {
+                !memo.contains_key(needed.as_str()) && self.compiled(needed.as_str()).is_some()
+            });
+            // Circles are refused where flags are changed. Should there be one all the same, it ends here.
+            if let Some(needed) = needed.filter(|_| waiting.len() <= self.count) {
+                waiting.push(needed.as_str());
+                continue;
+            }
+            let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key));
+            let own = own.map(|own| &**own);
+            let found = Case { flags: self, entry, compiled, own, query, memo }.decide();
+            memo.insert(key, found);
+            waiting.pop();
+        }
+        memo.get(compiled.flag.key().as_str()).copied().unwrap_or(Evaluation::unknown())
+    }
+
+    /// The flags whose answers a flag's own follows from.
+    pub(super) fn hangs_on<'a>(&'a self, compiled: &'a Compiled) -> impl Iterator<Item = &'a FlagKey> {
+        compiled.flag.settings.needs().chain(self.rivals_above(&compiled.flag.settings))
+    }
+}
+
+fn override_moments(own: &TenantOverride) -> impl Iterator<Item = jiff::Timestamp> {
+    own.expire_time.into_iter().chain(own.choice.moments())
+}
+
+/// The segments, ready for rules. One that is at fault (only a set taken from elsewhere can have it) is left out, and
+/// the rules that use it answer with an error.
+fn evaluators(segments: &OrdMap<SegmentName, Arc<Segment>>) -> Segments {
+    let source =
+        |segment: &Arc<Segment>| (segment.settings.name.as_str().to_owned(), segment.settings.source.clone());
+    Segments::compile(segments.values().map(source)).unwrap_or_else(|_| {
+        let mut sound = Vec::new();
+        for segment in segments.values() {
+            sound.push(source(segment));
+            if Segments::compile(sound.iter().cloned()).is_err() {
+                sound.pop();
+            }
+        }
+        Segments::compile(sound).unwrap_or_default()
+    })
 }

@@ -1,15 +1,17 @@
 //! Evaluation: the first layer that has an answer decides.
 //!
-//! [`entry`] and [`explain`] walk the same list with the same function, so an explanation cannot contradict the answer.
+//! The explanation walks the same list with the same function, so it cannot contradict the answer.
 
-use std::fmt;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::compile::Entry;
-use super::{Flag, FlagState, Value};
+use super::ask::{Answer, Case, Say, Verdict};
+use super::value::Value;
+use super::words::{ErrorCode, Layer, Reason};
 use crate::domain::ids::{Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
+use crate::domain::rule::Context;
 
 static FALSE: Value = Value::Boolean(false);
 
@@ -24,74 +26,21 @@ pub struct TenantFacts<'a> {
     pub access: Access,
 }
 
-/// OpenFeature's word for how an answer came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The same for every tenant until the flag changes. Clients keep such answers by flag key alone, so a value that
-    /// differs between tenants must never carry it.
-    Static,
-    /// Chosen for this tenant.
-    TargetingMatch,
-    /// The flag's default.
-    Default,
-    /// The flag is not in use.
-    Disabled,
-    /// There is no such flag.
-    Error,
-}
-
-impl Reason {
-    /// The word on the wire, for example `TARGETING_MATCH`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Static => "STATIC",
-            Self::TargetingMatch => "TARGETING_MATCH",
-            Self::Default => "DEFAULT",
-            Self::Disabled => "DISABLED",
-            Self::Error => "ERROR",
-        }
-    }
-}
-
-/// A layer of the hierarchy, in order of precedence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Layer {
-    /// There is no such flag.
-    UnknownFlag,
-    /// The flag is disabled or archived.
-    Disabled,
-    /// The tenant is not active.
-    SafeDefault,
-    /// The tenant's own.
-    TenantOverride,
-    /// The tier's.
-    TierDefault,
-    /// The flag's default variant.
-    GlobalDefault,
-}
-
-impl Layer {
-    /// The layers of a flag that exists.
-    const OF_FLAG: [Self; 5] =
-        [Self::Disabled, Self::SafeDefault, Self::TenantOverride, Self::TierDefault, Self::GlobalDefault];
-
-    /// The name in the contract, for example `TENANT_OVERRIDE`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownFlag => "UNKNOWN_FLAG",
-            Self::Disabled => "DISABLED",
-            Self::SafeDefault => "SAFE_DEFAULT",
-            Self::TenantOverride => "TENANT_OVERRIDE",
-            Self::TierDefault => "TIER_DEFAULT",
-            Self::GlobalDefault => "GLOBAL_DEFAULT",
-        }
-    }
+/// Who asks, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// For which tenant; without one, only what is the same for all tenants can answer.
+    pub tenant: Option<TenantFacts<'a>>,
+    /// The attributes that rules see, with the tenant's laid over the caller's.
+    pub context: &'a Context,
+    /// When.
+    pub now: Timestamp,
 }
 
 /// What one tenant sees of one flag. Borrows from the snapshot; nothing is allocated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation<'a> {
-    /// The value; none where the flag is disabled or has no default.
+    /// The value; none where the flag is disabled, is broken or has no default.
     pub value: Option<&'a Value>,
     /// The variant's name; none without a value and for an unknown flag.
     pub variant: Option<&'a VariantName>,
@@ -99,6 +48,12 @@ pub struct Evaluation<'a> {
     pub reason: Reason,
     /// The layer that decided.
     pub layer: Layer,
+    /// The rule that decided.
+    pub rule: Option<&'a str>,
+    /// When the override that decided, or else the flag, ends by itself.
+    pub expire_time: Option<Timestamp>,
+    /// What is wrong, where the reason is ERROR.
+    pub error: Option<ErrorCode>,
     /// The flag's revision; 0 for an unknown flag.
     pub revision: Revision,
 }
@@ -111,208 +66,90 @@ impl Evaluation<'_> {
             variant: None,
             reason: Reason::Error,
             layer: Layer::UnknownFlag,
+            rule: None,
+            expire_time: None,
+            error: Some(ErrorCode::FlagNotFound),
             revision: Revision::ZERO,
         }
     }
 
     /// OpenFeature's error code, where the reason is ERROR.
-    pub const fn error_code(&self) -> Option<&'static str> {
-        match self.reason {
-            Reason::Error => Some("FLAG_NOT_FOUND"),
-            _ => None,
-        }
+    pub fn error_code(&self) -> Option<&'static str> {
+        self.error.map(ErrorCode::as_str)
     }
 }
 
-/// What one layer had to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerExplanation {
-    /// Which layer.
-    pub layer: Layer,
-    /// Whether it decided.
-    pub decided: bool,
-    /// The variant it holds, if any, whether or not it decided.
-    pub variant: Option<VariantName>,
-    /// A sentence for people.
-    pub detail: String,
-}
+/// The answers of flags that others hang on, each found once.
+pub(super) type Memo<'a> = HashMap<&'a str, Evaluation<'a>>;
 
-impl LayerExplanation {
-    pub(super) fn unknown_flag() -> Self {
-        Self {
-            layer: Layer::UnknownFlag,
-            decided: true,
-            variant: None,
-            detail: "There is no such flag; the answer is false.".to_owned(),
+impl<'a> Case<'a, '_> {
+    /// The answer of the first layer that has one.
+    pub(super) fn decide(&self) -> Evaluation<'a> {
+        let flag = &*self.compiled.flag;
+        let plain = self.entry.tier_defaults.is_empty() && self.entry.overridden.is_empty();
+        let active = self.query.tenant.is_none_or(|tenant| tenant.access == Access::Full);
+        if plain && active && self.compiled.is_constant {
+            let given = self.compiled.default.as_ref();
+            let answer = if given.is_some() { Answer::Global { share: false } } else { Answer::NoDefault };
+            return self.evaluation(
+                Layer::GlobalDefault,
+                &Say::answers(given, answer),
+                answer,
+                flag.revision,
+            );
         }
+        for layer in &self.compiled.layers {
+            let say = self.ask(*layer);
+            if let Verdict::Answers(answer) = say.verdict {
+                return self.evaluation(*layer, &say, answer, flag.revision);
+            }
+        }
+        // Not reached: the last layer always answers.
+        Evaluation::unknown()
     }
-}
 
-/// One layer's say: its variant, and whether that is an answer.
-struct Say<'a> {
-    variant: Option<&'a VariantName>,
-    verdict: Verdict,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Answers(Answer),
-    Passes(Pass),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    NotInUse(FlagState),
-    Safe,
-    SafeByDefault,
-    Override(Option<Timestamp>),
-    Tier,
-    Global,
-    NoDefault,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    InUse,
-    TenantActive,
-    NoOverride,
-    OverrideExpired(Timestamp),
-    NoTierDefault,
-    VariantGone,
-}
-
-fn ask<'a>(
-    layer: Layer,
-    entry: &'a Entry,
-    flag: &'a Flag,
-    tenant: &TenantFacts<'_>,
-    now: Timestamp,
-) -> Say<'a> {
-    let answers = |variant, answer| Say { variant, verdict: Verdict::Answers(answer) };
-    let passes = |variant, pass| Say { variant, verdict: Verdict::Passes(pass) };
-    // A variant that the flag no longer has is no answer: the next layer's is better than none.
-    let held = |variant: &'a VariantName, answer| {
-        if flag.variants.contains_key(variant) {
-            answers(Some(variant), answer)
-        } else {
-            passes(Some(variant), Pass::VariantGone)
-        }
-    };
-    match layer {
-        Layer::Disabled | Layer::UnknownFlag => match flag.state {
-            FlagState::Enabled => passes(None, Pass::InUse),
-            state @ (FlagState::Disabled | FlagState::Archived) => answers(None, Answer::NotInUse(state)),
-        },
-        Layer::SafeDefault if tenant.access == Access::Full => {
-            passes(flag.safe_variant.as_ref(), Pass::TenantActive)
-        }
-        Layer::SafeDefault => match &flag.safe_variant {
-            Some(variant) if flag.variants.contains_key(variant) => answers(Some(variant), Answer::Safe),
-            _ => answers(flag.default_variant.as_ref(), Answer::SafeByDefault),
-        },
-        Layer::TenantOverride => match entry.overrides.get(tenant.tenant_id) {
-            None => passes(None, Pass::NoOverride),
-            Some(own) => match own.expire_time {
-                Some(end) if end <= now => passes(Some(&own.variant), Pass::OverrideExpired(end)),
-                end => held(&own.variant, Answer::Override(end)),
-            },
-        },
-        Layer::TierDefault => match entry.tier_defaults.get(tenant.tier) {
-            None => passes(None, Pass::NoTierDefault),
-            Some(default) => held(&default.variant, Answer::Tier),
-        },
-        Layer::GlobalDefault => match &flag.default_variant {
-            None => answers(None, Answer::NoDefault),
-            Some(variant) => answers(Some(variant), Answer::Global),
-        },
-    }
-}
-
-/// Whether no tenant, tier, status or moment can change the answer.
-fn is_constant(entry: &Entry, flag: &Flag) -> bool {
-    entry.overrides.is_empty()
-        && entry.tier_defaults.is_empty()
-        && (flag.safe_variant.is_none() || flag.safe_variant == flag.default_variant)
-}
-
-pub(super) fn entry<'a>(entry: &'a Entry, tenant: &TenantFacts<'_>, now: Timestamp) -> Evaluation<'a> {
-    let Some(flag) = entry.flag.as_deref() else { return Evaluation::unknown() };
-    for layer in Layer::OF_FLAG {
-        let Say { variant, verdict: Verdict::Answers(answer) } = ask(layer, entry, flag, tenant, now) else {
-            continue;
+    fn evaluation(
+        &self,
+        layer: Layer,
+        say: &Say<'a>,
+        answer: Answer<'a>,
+        revision: Revision,
+    ) -> Evaluation<'a> {
+        let settings = &self.compiled.flag.settings;
+        let ends = settings.expire_time.filter(|_| self.compiled.expired.is_some() && layer > Layer::Expired);
+        let plain = self.entry.tier_defaults.is_empty() && self.entry.overridden.is_empty();
+        let chosen = |share| if share { Reason::Split } else { Reason::TargetingMatch };
+        let (reason, rule, expire_time, error) = match answer {
+            Answer::NotInUse(_) => (Reason::Disabled, None, None, None),
+            Answer::Safe => {
+                let differs = say.variant != settings.default_variant.as_ref();
+                (if differs { Reason::TargetingMatch } else { Reason::Default }, None, None, None)
+            }
+            Answer::Override { end, share } => (chosen(share), None, end.or(ends), None),
+            Answer::Rule { id, share } => (chosen(share), Some(id), ends, None),
+            Answer::Broken { id, error } => (Reason::Error, Some(id), None, Some(error)),
+            Answer::Tier { share } => (chosen(share), None, ends, None),
+            Answer::Global { share: true } => (Reason::Split, None, ends, None),
+            Answer::Global { share: false } if plain && self.compiled.is_constant => {
+                (Reason::Static, None, None, None)
+            }
+            Answer::Killed(_)
+            | Answer::Expired(_)
+            | Answer::OffSchedule
+            | Answer::Unmet(_)
+            | Answer::Excluded(_)
+            | Answer::Global { share: false }
+            | Answer::NoDefault => (Reason::Default, None, ends, None),
         };
-        let found = variant.and_then(|variant| flag.variants.get_key_value(variant));
-        let reason = match answer {
-            Answer::NotInUse(_) => Reason::Disabled,
-            Answer::Safe | Answer::Override(_) | Answer::Tier => Reason::TargetingMatch,
-            Answer::Global if is_constant(entry, flag) => Reason::Static,
-            Answer::Global | Answer::SafeByDefault | Answer::NoDefault => Reason::Default,
-        };
-        return Evaluation {
-            value: found.map(|(_, value)| value),
-            variant: found.map(|(name, _)| name),
+        Evaluation {
+            value: say.value,
+            variant: say.variant,
             reason,
             layer,
-            revision: flag.revision,
-        };
-    }
-    // Not reached: the last layer always answers.
-    Evaluation::unknown()
-}
-
-pub(super) fn explain(entry: &Entry, tenant: &TenantFacts<'_>, now: Timestamp) -> Vec<LayerExplanation> {
-    let Some(flag) = entry.flag.as_deref() else { return vec![LayerExplanation::unknown_flag()] };
-    let mut decided_before = false;
-    Layer::OF_FLAG
-        .into_iter()
-        .map(|layer| {
-            let say = ask(layer, entry, flag, tenant, now);
-            let decided = !decided_before && matches!(say.verdict, Verdict::Answers(_));
-            let mut detail = Detail { tenant, verdict: say.verdict }.to_string();
-            if decided_before && matches!(say.verdict, Verdict::Answers(_)) {
-                detail.push_str(" An earlier layer decided.");
-            }
-            decided_before |= decided;
-            LayerExplanation { layer, decided, variant: say.variant.cloned(), detail }
-        })
-        .collect()
-}
-
-struct Detail<'a> {
-    tenant: &'a TenantFacts<'a>,
-    verdict: Verdict,
-}
-
-impl fmt::Display for Detail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TenantFacts { tenant_id, tier, .. } = self.tenant;
-        match self.verdict {
-            Verdict::Answers(answer) => match answer {
-                Answer::NotInUse(FlagState::Archived) => {
-                    f.write_str("The flag is archived; it has no value.")
-                }
-                Answer::NotInUse(_) => f.write_str("The flag is disabled; it has no value."),
-                Answer::Safe => write!(f, "Tenant {tenant_id} is not active; it gets the safe variant."),
-                Answer::SafeByDefault => {
-                    write!(
-                        f,
-                        "Tenant {tenant_id} is not active and the flag has no safe variant; it gets the default."
-                    )
-                }
-                Answer::Override(None) => write!(f, "Tenant {tenant_id} has an override."),
-                Answer::Override(Some(end)) => write!(f, "Tenant {tenant_id} has an override until {end}."),
-                Answer::Tier => write!(f, "Tier {tier} has a default."),
-                Answer::Global => f.write_str("The flag has a default variant."),
-                Answer::NoDefault => f.write_str("The flag has no default variant; there is no value."),
-            },
-            Verdict::Passes(pass) => match pass {
-                Pass::InUse => f.write_str("The flag is enabled."),
-                Pass::TenantActive => write!(f, "Tenant {tenant_id} is active."),
-                Pass::NoOverride => write!(f, "Tenant {tenant_id} has no override."),
-                Pass::OverrideExpired(end) => write!(f, "The override of tenant {tenant_id} ended at {end}."),
-                Pass::NoTierDefault => write!(f, "Tier {tier} has no default."),
-                Pass::VariantGone => f.write_str("The variant named here is not one of the flag's any more."),
-            },
+            rule,
+            expire_time,
+            error,
+            revision,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The hierarchy, layer by layer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::flag::{CompiledFlags, FlagType, NewFlag, TenantOverride, TierDefault};
+use crate::domain::flag::{
+    Choice, CompiledFlags, Flag, FlagState, FlagType, LayerExplanation, Settings, TenantOverride, TierDefault,
+};
 use crate::domain::ids::FlagKey;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -20,26 +21,21 @@ fn variant(text: &str) -> VariantName {
 }
 
 fn switch(name: &str) -> Flag {
-    let mut flag = NewFlag {
-        key: key(name),
-        flag_type: FlagType::Boolean,
-        description: String::new(),
-        variants: BTreeMap::new(),
-        default_variant: None,
-        safe_variant: None,
-        state: FlagState::Enabled,
-        owner: String::new(),
-        labels: BTreeMap::new(),
-    };
-    flag.fill_boolean_defaults();
-    flag.into_flag(Revision(3), NOW)
+    with(name, |_| {})
+}
+
+fn with(name: &str, change: impl FnOnce(&mut Settings)) -> Flag {
+    let mut settings = Settings::new(key(name), FlagType::Boolean);
+    settings.fill_boolean_defaults();
+    change(&mut settings);
+    settings.into_flag(Revision(3), NOW)
 }
 
 fn tier_default(flag: &str, tier: &str, to: &str) -> Arc<TierDefault> {
     Arc::new(TierDefault {
         tier: TierId::parse(tier).unwrap(),
         flag: key(flag),
-        variant: variant(to),
+        choice: Choice::Variant(variant(to)),
         revision: Revision(4),
     })
 }
@@ -48,7 +44,7 @@ fn own(flag: &str, tenant: &str, to: &str, expire_time: Option<Timestamp>) -> Ar
     Arc::new(TenantOverride {
         tenant: TenantId::parse(tenant).unwrap(),
         flag: key(flag),
-        variant: variant(to),
+        choice: Choice::Variant(variant(to)),
         reason: String::new(),
         expire_time,
         revision: Revision(5),
@@ -66,10 +62,15 @@ impl Tenant {
     fn facts(&self) -> TenantFacts<'_> {
         TenantFacts { tenant_id: &self.0, tier: &self.1, access: self.2 }
     }
+
+    fn at(&self, now: Timestamp) -> Query<'_> {
+        static NOTHING: std::sync::LazyLock<Context> = std::sync::LazyLock::new(Context::default);
+        Query { tenant: Some(self.facts()), context: &NOTHING, now }
+    }
 }
 
 fn answer(flags: &CompiledFlags, tenant: &Tenant, flag: &str) -> (Option<bool>, Reason, Layer) {
-    let found = flags.evaluate(&tenant.facts(), flag, NOW);
+    let found = flags.evaluate(&tenant.at(NOW), flag);
     (found.value.map(|value| value.as_bool().unwrap()), found.reason, found.layer)
 }
 
@@ -111,7 +112,7 @@ fn the_tenant_s_override_beats_the_tier_which_beats_the_global_default() {
 fn an_unknown_flag_is_false_and_says_so() {
     let found = seed();
     let tenant = Tenant::new("hr", "gold");
-    let found = found.evaluate(&tenant.facts(), "nowhere", NOW);
+    let found = found.evaluate(&tenant.at(NOW), "nowhere");
     assert_eq!(found, Evaluation::unknown());
     assert_eq!(found.value, Some(&Value::Boolean(false)));
     assert_eq!(found.error_code(), Some("FLAG_NOT_FOUND"));
@@ -120,7 +121,7 @@ fn an_unknown_flag_is_false_and_says_so() {
 #[test]
 fn only_what_is_the_same_for_every_tenant_is_static() {
     let tenant = Tenant::new("hr", "gold");
-    let reason = |flags: &CompiledFlags| flags.evaluate(&tenant.facts(), "plain", NOW).reason;
+    let reason = |flags: &CompiledFlags| flags.evaluate(&tenant.at(NOW), "plain").reason;
     let flags = seed();
     assert_eq!(reason(&flags), Reason::Static);
     assert_eq!(reason(&flags.clone().with_override(own("plain", "other", "on", None))), Reason::Default);
@@ -129,7 +130,7 @@ fn only_what_is_the_same_for_every_tenant_is_static() {
         reason(&flags.clone().with_tier_default(tier_default("plain", "silver", "on"))),
         Reason::Default
     );
-    let safe = Flag { safe_variant: Some(variant("on")), ..switch("plain") };
+    let safe = with("plain", |flag| flag.safe_variant = Some(variant("on")));
     assert_eq!(reason(&flags.with_flag(Arc::new(safe))), Reason::Default);
 }
 
@@ -138,7 +139,7 @@ fn an_override_ends_at_its_expire_time() {
     let tenant = Tenant::new("hr", "gold");
     let end: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let flags = seed().with_override(own("plain", "hr", "on", Some(end)));
-    let layer = |now: &str| flags.evaluate(&tenant.facts(), "plain", now.parse().unwrap()).layer;
+    let layer = |now: &str| flags.evaluate(&tenant.at(now.parse().unwrap()), "plain").layer;
     assert_eq!(layer("2025-12-31T23:59:59.999999999Z"), Layer::TenantOverride);
     assert_eq!(layer("2026-01-01T00:00:00Z"), Layer::GlobalDefault);
 }
@@ -153,7 +154,7 @@ fn a_tenant_that_is_not_active_gets_the_safe_variant_or_else_the_default() {
             (Some(false), Reason::Default, Layer::SafeDefault),
             "its override is not asked"
         );
-        let safe = Flag { safe_variant: Some(variant("on")), ..switch("plain") };
+        let safe = with("plain", |flag| flag.safe_variant = Some(variant("on")));
         assert_eq!(
             answer(&seed().with_flag(Arc::new(safe)), &tenant, "plain"),
             (Some(true), Reason::TargetingMatch, Layer::SafeDefault)
@@ -165,14 +166,14 @@ fn a_tenant_that_is_not_active_gets_the_safe_variant_or_else_the_default() {
 fn a_disabled_or_archived_flag_has_no_value_whatever_the_layers_say() {
     let tenant = Tenant::new("marketing", "silver");
     for state in [FlagState::Disabled, FlagState::Archived] {
-        let flags = seed().with_flag(Arc::new(Flag { state, ..switch("advanced_analytics") }));
+        let flags = seed().with_flag(Arc::new(with("advanced_analytics", |flag| flag.state = state)));
         assert_eq!(answer(&flags, &tenant, "advanced_analytics"), (None, Reason::Disabled, Layer::Disabled));
     }
 }
 
 #[test]
 fn without_a_default_there_is_no_value() {
-    let flags = seed().with_flag(Arc::new(Flag { default_variant: None, ..switch("plain") }));
+    let flags = seed().with_flag(Arc::new(with("plain", |flag| flag.default_variant = None)));
     let tenant = Tenant::new("hr", "gold");
     assert_eq!(answer(&flags, &tenant, "plain"), (None, Reason::Default, Layer::GlobalDefault));
 }
@@ -192,7 +193,7 @@ fn layers_may_arrive_before_their_flag() {
     let tenant = Tenant::new("hr", "gold");
     let early = CompiledFlags::new().with_override(own("late", "hr", "on", None));
     assert_eq!(answer(&early, &tenant, "late"), (Some(false), Reason::Error, Layer::UnknownFlag));
-    assert_eq!(early.flags().count() + early.evaluate_all(&tenant.facts(), NOW).count(), 0);
+    assert_eq!(early.flags().count() + early.evaluate_all(&tenant.at(NOW)).count(), 0);
     let flags = early.with_flag(Arc::new(switch("late")));
     assert_eq!(answer(&flags, &tenant, "late"), (Some(true), Reason::TargetingMatch, Layer::TenantOverride));
 }
@@ -226,7 +227,7 @@ fn lists_are_by_flag_and_by_tenant() {
 #[test]
 fn an_explanation_names_every_layer_and_who_decided() {
     let tenant = Tenant::new("marketing", "silver");
-    let layers = seed().explain(&tenant.facts(), "advanced_analytics", NOW);
+    let layers = seed().explain(&tenant.at(NOW), "advanced_analytics");
     let shown: Vec<_> = layers
         .iter()
         .map(|l| {
@@ -243,12 +244,18 @@ fn an_explanation_names_every_layer_and_who_decided() {
         [
             ("DISABLED", false, "", "The flag is enabled."),
             ("SAFE_DEFAULT", false, "", "Tenant marketing is active."),
+            ("KILL_SWITCH", false, "", "The flag has no kill switch."),
+            ("EXPIRED", false, "", "The flag does not expire."),
+            ("SCHEDULE", false, "", "The flag has no schedule."),
+            ("PREREQUISITE", false, "", "The flag needs no other flag."),
+            ("CONFLICT", false, "", "No other flag excludes this one."),
             ("TENANT_OVERRIDE", true, "on", "Tenant marketing has an override."),
+            ("TARGETING_RULE", false, "", "The flag has no targeting rules."),
             ("TIER_DEFAULT", false, "off", "Tier silver has a default. An earlier layer decided."),
             ("GLOBAL_DEFAULT", false, "off", "The flag has a default variant. An earlier layer decided."),
         ]
     );
-    assert_eq!(seed().explain(&tenant.facts(), "nowhere", NOW), [LayerExplanation::unknown_flag()]);
+    assert_eq!(seed().explain(&tenant.at(NOW), "nowhere"), [LayerExplanation::unknown_flag()]);
 }
 
 #[test]
@@ -280,7 +287,9 @@ proptest! {
         tiers in prop::collection::btree_map(prop::sample::select(vec!["gold", "silver"]), prop::sample::select(vec!["on", "off", "gone"]), 0..2),
         owns in prop::collection::btree_map(prop::sample::select(vec!["a", "b"]), (prop::sample::select(vec!["on", "off", "gone"]), prop::option::of(-1_i64..2)), 0..2),
     ) {
-        let flag = Flag { state, default_variant: default.map(variant), safe_variant: safe.map(variant), ..switch("f") };
+        let flag = with("f", |flag| {
+            (flag.state, flag.default_variant, flag.safe_variant) = (state, default.map(variant), safe.map(variant));
+        });
         let flags = CompiledFlags::build(
             [Arc::new(flag)],
             tiers.iter().map(|(tier, to)| tier_default("f", tier, to)),
@@ -293,15 +302,15 @@ proptest! {
                 for access in [Access::Full, Access::ReadOnly, Access::None] {
                     let mut tenant = Tenant::new(id, tier);
                     tenant.2 = access;
-                    let facts = tenant.facts();
-                    let found = flags.evaluate(&facts, "f", NOW);
-                    let layers = flags.explain(&facts, "f", NOW);
+                    let query = tenant.at(NOW);
+                    let found = flags.evaluate(&query, "f");
+                    let layers = flags.explain(&query, "f");
                     let deciders: Vec<_> = layers.iter().filter(|l| l.decided).collect();
                     prop_assert_eq!(deciders.len(), 1);
                     prop_assert_eq!(deciders[0].layer, found.layer);
                     prop_assert_eq!(deciders[0].variant.as_ref(), found.variant);
                     prop_assert_eq!(found.value.is_some(), found.variant.is_some());
-                    let all: Vec<_> = flags.evaluate_all(&facts, NOW).collect();
+                    let all: Vec<_> = flags.evaluate_all(&query).collect();
                     prop_assert_eq!(all.len(), 1);
                     prop_assert_eq!(all[0].1, found);
                     any_static |= found.reason == Reason::Static;

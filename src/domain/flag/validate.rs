@@ -1,7 +1,10 @@
 //! What a flag must look like before it is stored.
 
+mod rules;
+
+pub use self::rules::{LOGIC_MAX, choice, compiles, conditions, rule_texts, split};
 use super::value::with_article;
-use super::{FlagType, NewFlag, Value};
+use super::{FlagType, Settings, Value};
 use crate::domain::ids::VariantName;
 use crate::domain::text::{self, quote};
 use crate::domain::violation::Violation;
@@ -19,8 +22,16 @@ pub const OBJECT_MAX: usize = 64 << 10;
 /// Deepest nesting inside an object value; the object itself is depth 1.
 pub const DEPTH_MAX: usize = 16;
 
-/// What is wrong with a flag; empty when it can be made. Call [`NewFlag::fill_boolean_defaults`] first.
-pub fn validate(flag: &NewFlag) -> Vec<Violation> {
+/// Deepest nesting of a rule's test: as deep as the rule language reads.
+const LOGIC_DEPTH_MAX: usize = 64;
+/// Longest name of a flag set, in characters.
+const FLAG_SET_MAX: usize = 128;
+/// Largest metadata, in bytes of its JSON text: it comes with every answer.
+const METADATA_MAX: usize = 4 << 10;
+
+/// What is wrong with a flag, but for what hangs on other flags and on segments; empty when it can be made. Call
+/// [`Settings::fill_boolean_defaults`] first.
+pub fn validate(flag: &Settings) -> Vec<Violation> {
     let mut found = Vec::new();
     if is_numeric(flag.flag_type) && looks_like_limit(flag.key.as_str()) {
         found.push(Violation::new(
@@ -35,6 +46,7 @@ pub fn validate(flag: &NewFlag) -> Vec<Violation> {
         ("description", text::free(&flag.description, DESCRIPTION_MAX)),
         ("owner", text::one_line(&flag.owner, OWNER_MAX)),
         ("labels", text::labels(&flag.labels)),
+        ("flag_set", text::one_line(&flag.flag_set, FLAG_SET_MAX)),
     ];
     found.extend(
         checks
@@ -42,10 +54,36 @@ pub fn validate(flag: &NewFlag) -> Vec<Violation> {
             .filter_map(|(field, check)| check.err().map(|invalid| Violation::new(field, invalid.why))),
     );
     variants(flag, &mut found);
+    metadata(flag, &mut found);
+    rules::rules(flag, &mut found);
+    rules::default_rollout(flag, &mut found);
+    rules::schedule(flag, &mut found);
+    rules::relations(flag, &mut found);
     found
 }
 
-fn variants(flag: &NewFlag, found: &mut Vec<Violation>) {
+fn metadata(flag: &Settings, found: &mut Vec<Violation>) {
+    if !object_fits(&flag.metadata, DEPTH_MAX) {
+        let why = format!("must nest at most {DEPTH_MAX} deep and contain no NUL");
+        found.push(Violation::new("metadata", why));
+    } else if serde_json::to_vec(&flag.metadata).map_or(usize::MAX, |text| text.len()) > METADATA_MAX {
+        found.push(Violation::new("metadata", format!("must have at most {METADATA_MAX} bytes as JSON")));
+    }
+}
+
+/// How many bytes JSON has as text, where it can be stored: not too deep, not larger than `bytes_max`, without NUL.
+pub(super) fn is_storable(json: &serde_json::Value, bytes_max: usize) -> Result<usize, String> {
+    if !fits(json, LOGIC_DEPTH_MAX) {
+        return Err(format!("must nest at most {LOGIC_DEPTH_MAX} deep and contain no NUL"));
+    }
+    let bytes = json.to_string().len();
+    if bytes > bytes_max {
+        return Err(format!("must have at most {bytes_max} bytes as JSON"));
+    }
+    Ok(bytes)
+}
+
+fn variants(flag: &Settings, found: &mut Vec<Violation>) {
     if flag.variants.is_empty() {
         found.push(Violation::new("variants", "must have at least one entry"));
     }
@@ -68,6 +106,8 @@ fn variants(flag: &NewFlag, found: &mut Vec<Violation>) {
     };
     member("default_variant", flag.default_variant.as_ref());
     member("safe_variant", flag.safe_variant.as_ref());
+    member("off_variant", flag.off_variant.as_ref());
+    member("expired_variant", flag.expired_variant.as_ref());
 }
 
 fn check_value(flag_type: FlagType, value: &Value) -> Result<(), String> {
@@ -126,34 +166,23 @@ fn looks_like_limit(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
 
     use super::*;
-    use crate::domain::flag::FlagState;
     use crate::domain::ids::FlagKey;
 
-    fn flag(key: &str, flag_type: FlagType, variants: &[(&str, serde_json::Value)]) -> NewFlag {
-        NewFlag {
-            key: FlagKey::parse(key).unwrap(),
-            flag_type,
-            description: String::new(),
-            variants: variants
-                .iter()
-                .map(|(name, value)| {
-                    (VariantName::parse(name).unwrap(), Value::from_json(flag_type, value.clone()).unwrap())
-                })
-                .collect(),
-            default_variant: None,
-            safe_variant: None,
-            state: FlagState::Enabled,
-            owner: String::new(),
-            labels: BTreeMap::new(),
-        }
+    fn flag(key: &str, flag_type: FlagType, variants: &[(&str, serde_json::Value)]) -> Settings {
+        let mut flag = Settings::new(FlagKey::parse(key).unwrap(), flag_type);
+        flag.variants = variants
+            .iter()
+            .map(|(name, value)| {
+                (VariantName::parse(name).unwrap(), Value::from_json(flag_type, value.clone()).unwrap())
+            })
+            .collect();
+        flag
     }
 
-    fn fields(flag: &NewFlag) -> Vec<String> {
+    fn fields(flag: &Settings) -> Vec<String> {
         validate(flag).into_iter().map(|violation| violation.field).collect()
     }
 

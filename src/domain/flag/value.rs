@@ -177,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_doubles_come_back_from_a_column_that_writes_all_their_digits() {
+        for number in [f64::MAX, f64::MIN, 1e308, 1.234_567_890_123_456_7e307] {
+            let column = format!("{{\"double\":{number}}}");
+            assert!(column.len() > 300, "{column}");
+            assert_eq!(serde_json::from_str::<Value>(&column).unwrap(), Value::Double(number));
+        }
+    }
+
+    #[test]
     fn doubles_keep_a_fraction_in_json_and_their_type_in_storage() {
         assert_eq!(Value::Double(3.0).to_json().to_string(), "3.0");
         for value in [

@@ -1,70 +1,166 @@
 //! Flags, what is set of them, and what a tenant sees.
 
-use std::collections::BTreeMap;
+pub(in crate::grpc) mod answer;
+pub(in crate::grpc) mod apply;
+pub(in crate::grpc) mod choice;
+pub(in crate::grpc) mod rule;
+pub(in crate::grpc) mod segment;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 use prost_types::FieldMask;
 
 use super::{Faults, decode_timestamp, etag, mask, timestamp, value};
 use crate::domain::error::Error;
 use crate::domain::flag::{
-    Evaluation, Flag, FlagField, FlagState, FlagType, Layer, LayerExplanation, NewFlag, TenantOverride,
-    TierDefault, Value, validate,
+    Choice, Flag, FlagField, FlagState, FlagType, Kind, Prerequisite, Settings, Value, Variants, Window,
+    stale, validate,
 };
-use crate::domain::ids::{FlagKey, TenantId, TierId, VariantName};
-use crate::domain::text;
+use crate::domain::ids::{FlagKey, GroupName, VariantName};
+use crate::domain::rule::HashVersion;
 use crate::proto::v1;
-use crate::services::feature_flags::{FlagUpdate, SetTenantOverride, SetTierDefault};
+use crate::services::feature_flags::{FlagUpdate, Judged};
 use crate::view::Snapshot;
 
-const FIXED: &[&str] =
-    &["flag_key", "type", "tier_defaults", "etag", "revision", "create_time", "update_time"];
-/// Longest reason, in characters.
-pub(in crate::grpc) const REASON_MAX: usize = 500;
+const FIXED: &[&str] = &[
+    "flag_key",
+    "type",
+    "tier_defaults",
+    "tier_rollouts",
+    "etag",
+    "revision",
+    "create_time",
+    "update_time",
+    "warnings",
+    "impact",
+];
+/// Most entries of a list that are looked at; the rules for flags have smaller bounds, and say so.
+const ENTRIES_MAX: usize = 1_000;
 
 /// Encodes a flag with its tier defaults.
-pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, flag: &Flag) -> v1::Flag {
-    let tier_defaults = snapshot
-        .into_iter()
-        .flat_map(|snapshot| snapshot.flags.tier_defaults(flag.key.as_str()))
-        .map(|default| (default.tier.to_string(), default.variant.to_string()))
-        .collect();
-    let name = |variant: &Option<VariantName>| variant.as_ref().map(ToString::to_string).unwrap_or_default();
+pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, flag: &Flag, now: Timestamp) -> v1::Flag {
+    let key = flag.key().as_str();
+    let defaults = || snapshot.into_iter().flat_map(|snapshot| snapshot.flags.tier_defaults(key));
+    let (mut tier_defaults, mut tier_rollouts) = (BTreeMap::new(), BTreeMap::new());
+    for default in defaults() {
+        match &default.choice {
+            Choice::Variant(variant) => {
+                drop(tier_defaults.insert(default.tier.to_string(), variant.to_string()));
+            }
+            Choice::Rollout(split) => {
+                tier_rollouts.insert(default.tier.to_string(), choice::encode_rollout(split));
+            }
+        }
+    }
     v1::Flag {
-        flag_key: flag.key.to_string(),
-        r#type: match flag.flag_type {
-            FlagType::Boolean => v1::FlagType::Boolean,
-            FlagType::String => v1::FlagType::String,
-            FlagType::Integer => v1::FlagType::Integer,
-            FlagType::Double => v1::FlagType::Double,
-            FlagType::Object => v1::FlagType::Object,
-        }
-        .into(),
-        description: flag.description.clone(),
-        variants: flag
-            .variants
-            .iter()
-            .map(|(name, v)| (name.to_string(), value::encode(v.to_json())))
-            .collect(),
-        default_variant: name(&flag.default_variant),
-        safe_variant: name(&flag.safe_variant),
-        state: match flag.state {
-            FlagState::Enabled => v1::FlagState::Enabled,
-            FlagState::Disabled => v1::FlagState::Disabled,
-            FlagState::Archived => v1::FlagState::Archived,
-        }
-        .into(),
-        owner: flag.owner.clone(),
-        labels: flag.labels.clone(),
         tier_defaults,
+        tier_rollouts,
         etag: crate::domain::tenant::etag(flag.revision),
         revision: flag.revision.as_i64(),
         create_time: Some(timestamp(flag.create_time)),
         update_time: Some(timestamp(flag.update_time)),
+        warnings: stale::warning(flag, now).into_iter().collect(),
+        ..encode_settings(&flag.settings)
     }
 }
 
-pub(in crate::grpc) fn decode_new(message: Option<v1::Flag>) -> Result<NewFlag, Error> {
+/// Encodes what was made of a flag.
+pub(in crate::grpc) fn encode_judged(
+    snapshot: Option<&Snapshot>,
+    judged: &Judged<Flag>,
+    now: Timestamp,
+) -> v1::Flag {
+    let impact = judged.impact.as_ref().map(answer::encode_impact);
+    v1::Flag { impact, ..encode(snapshot, &judged.made, now) }
+}
+
+fn encode_settings(flag: &Settings) -> v1::Flag {
+    let name = |variant: &Option<VariantName>| variant.as_ref().map(ToString::to_string).unwrap_or_default();
+    let variants = flag.variants.iter();
+    let fields = flag.metadata.iter().map(|(key, json)| (key.clone(), value::encode(json.clone())));
+    v1::Flag {
+        flag_key: flag.key.to_string(),
+        r#type: encode_type(flag.flag_type).into(),
+        description: flag.description.clone(),
+        variants: variants.map(|(name, v)| (name.to_string(), value::encode(v.to_json()))).collect(),
+        default_variant: name(&flag.default_variant),
+        safe_variant: name(&flag.safe_variant),
+        state: encode_state(flag.state).into(),
+        owner: flag.owner.clone(),
+        labels: flag.labels.clone(),
+        kind: encode_kind(flag.kind).into(),
+        flag_set: flag.flag_set.clone(),
+        metadata: Some(prost_types::Struct { fields: fields.collect() }),
+        default_rollout: flag.default_rollout.as_ref().map(choice::encode_rollout),
+        off_variant: name(&flag.off_variant),
+        expired_variant: name(&flag.expired_variant),
+        expire_time: flag.expire_time.map(timestamp),
+        kill_switch: flag.kill_switch.as_ref().map(ToString::to_string).unwrap_or_default(),
+        schedule: flag.schedule.iter().map(encode_window).collect(),
+        prerequisites: flag.prerequisites.iter().map(encode_prerequisite).collect(),
+        conflict_groups: flag.conflict_groups.iter().map(ToString::to_string).collect(),
+        priority: flag.priority,
+        rules: flag.rules.iter().map(rule::encode).collect(),
+        hash_version: match flag.hash_version {
+            HashVersion::V1 => v1::HashVersion::V1,
+            HashVersion::V2 => v1::HashVersion::V2,
+            HashVersion::V3 => v1::HashVersion::V3,
+        }
+        .into(),
+        ..v1::Flag::default()
+    }
+}
+
+const fn encode_type(flag_type: FlagType) -> v1::FlagType {
+    match flag_type {
+        FlagType::Boolean => v1::FlagType::Boolean,
+        FlagType::String => v1::FlagType::String,
+        FlagType::Integer => v1::FlagType::Integer,
+        FlagType::Double => v1::FlagType::Double,
+        FlagType::Object => v1::FlagType::Object,
+    }
+}
+
+const fn encode_state(state: FlagState) -> v1::FlagState {
+    match state {
+        FlagState::Enabled => v1::FlagState::Enabled,
+        FlagState::Disabled => v1::FlagState::Disabled,
+        FlagState::Archived => v1::FlagState::Archived,
+    }
+}
+
+const fn encode_kind(kind: Kind) -> v1::FlagKind {
+    match kind {
+        Kind::Release => v1::FlagKind::Release,
+        Kind::Experiment => v1::FlagKind::Experiment,
+        Kind::Operational => v1::FlagKind::Operational,
+        Kind::KillSwitch => v1::FlagKind::KillSwitch,
+        Kind::Permission => v1::FlagKind::Permission,
+    }
+}
+
+fn encode_window(window: &Window) -> v1::ScheduleWindow {
+    v1::ScheduleWindow {
+        start_time: window.start_time.map(timestamp),
+        end_time: window.end_time.map(timestamp),
+    }
+}
+
+fn encode_prerequisite(needed: &Prerequisite) -> v1::Prerequisite {
+    v1::Prerequisite {
+        flag_key: needed.flag_key.to_string(),
+        variants: needed.variants.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(in crate::grpc) fn decode_new(message: Option<v1::Flag>) -> Result<Settings, Error> {
     let Some(message) = message else { return Err(Error::field("flag", "must be set")) };
+    decode_whole(message).map_err(|error| error.within("flag."))
+}
+
+/// Decodes a flag with everything that is said of it, and checks it.
+fn decode_whole(message: v1::Flag) -> Result<Settings, Error> {
     let mut faults = Faults::default();
     let flag_type = decode_type(message.r#type);
     if flag_type.is_none() {
@@ -79,28 +175,36 @@ pub(in crate::grpc) fn decode_new(message: Option<v1::Flag>) -> Result<NewFlag, 
         flag.fill_boolean_defaults();
         faults.extend(validate(flag));
     }
-    faults.check(flag).map_err(|error| error.within("flag."))
+    faults.check(flag)
 }
 
 /// Decodes an update. The type of the variants' values is the flag's, which `snapshot` knows; a flag that it does not
 /// know is told to be missing later.
 pub(in crate::grpc) fn decode_update(
     snapshot: &Snapshot,
-    message: Option<v1::Flag>,
-    update_mask: Option<FieldMask>,
+    request: v1::UpdateFlagRequest,
 ) -> Result<FlagUpdate, Error> {
-    let Some(mut message) = message else { return Err(Error::field("flag", "must be set")) };
+    let v1::UpdateFlagRequest { flag, update_mask, force, reason, .. } = request;
+    let Some(mut message) = flag else { return Err(Error::field("flag", "must be set")) };
+    if let Err(invalid) = crate::domain::text::free(&reason, choice::REASON_MAX) {
+        return Err(Error::field("reason", invalid.why));
+    }
     let key = super::id("flag.flag_key", FlagKey::parse(&message.flag_key))?;
-    let fields = mask(update_mask, FlagField::ALL, FlagField::as_str, FIXED)?;
+    let fields = decode_mask(update_mask)?;
     let etag = etag(std::mem::take(&mut message.etag));
-    let flag_type = snapshot.flags.flag(key.as_str()).map_or(FlagType::Object, |flag| flag.flag_type);
-    if snapshot.flags.flag(key.as_str()).is_none() {
+    let known = snapshot.flags.flag(key.as_str());
+    let flag_type = known.map_or(FlagType::Object, |flag| flag.settings.flag_type);
+    if known.is_none() {
         message.variants.clear();
     }
     let mut faults = Faults::default();
     let flag = decode(message, flag_type, &mut faults, &|field| fields.contains(&field));
-    let update = flag.map(|flag| FlagUpdate { flag, fields, etag });
+    let update = flag.map(|flag| FlagUpdate { flag, fields, etag, force, reason });
     faults.check(update).map_err(|error| error.within("flag."))
+}
+
+fn decode_mask(update_mask: Option<FieldMask>) -> Result<Vec<FlagField>, Error> {
+    mask(update_mask, FlagField::ALL, FlagField::as_str, FIXED)
 }
 
 fn decode(
@@ -108,11 +212,78 @@ fn decode(
     flag_type: FlagType,
     faults: &mut Faults,
     wanted: &dyn Fn(FlagField) -> bool,
-) -> Option<NewFlag> {
+) -> Option<Settings> {
     let key = faults.id("flag_key", FlagKey::parse(&message.flag_key));
-    let mut variants = BTreeMap::new();
-    let wanted_variants = if wanted(FlagField::Variants) { message.variants } else { BTreeMap::default() };
-    for (name, variant) in wanted_variants {
+    // Where the key is at fault, the rest is read all the same, so that a caller hears of everything at once.
+    let mut flag = Settings::new(key.clone().or_else(|| FlagKey::parse("unknown").ok())?, flag_type);
+    if wanted(FlagField::Variants) {
+        flag.variants = decode_variants(message.variants, flag_type, faults);
+    }
+    for (field, text, place) in [
+        (FlagField::DefaultVariant, &message.default_variant, &mut flag.default_variant),
+        (FlagField::SafeVariant, &message.safe_variant, &mut flag.safe_variant),
+        (FlagField::OffVariant, &message.off_variant, &mut flag.off_variant),
+        (FlagField::ExpiredVariant, &message.expired_variant, &mut flag.expired_variant),
+    ] {
+        if wanted(field) {
+            *place = faults.optional_id(field.as_str(), text, VariantName::parse);
+        }
+    }
+    if wanted(FlagField::State) {
+        flag.state = decode_state(message.state, faults);
+    }
+    if wanted(FlagField::Kind) {
+        flag.kind = decode_kind(message.kind, faults);
+    }
+    if wanted(FlagField::HashVersion) {
+        flag.hash_version = decode_hash_version(message.hash_version, faults);
+    }
+    if wanted(FlagField::Metadata) {
+        flag.metadata = decode_metadata(message.metadata.unwrap_or_default(), faults);
+    }
+    if wanted(FlagField::DefaultRollout) {
+        let rollout = message.default_rollout;
+        flag.default_rollout =
+            rollout.map(|rollout| choice::decode_rollout(rollout, "default_rollout", &flag.key, faults));
+    }
+    if wanted(FlagField::ExpireTime) {
+        flag.expire_time = decode_time("expire_time", message.expire_time, faults);
+    }
+    if wanted(FlagField::KillSwitch) {
+        flag.kill_switch = faults.optional_id("kill_switch", &message.kill_switch, FlagKey::parse);
+    }
+    if wanted(FlagField::Schedule) {
+        flag.schedule = decode_list("schedule", message.schedule, faults, decode_window);
+    }
+    if wanted(FlagField::Prerequisites) {
+        flag.prerequisites = decode_list("prerequisites", message.prerequisites, faults, decode_prerequisite);
+    }
+    if wanted(FlagField::ConflictGroups) {
+        flag.conflict_groups =
+            decode_ids("conflict_groups", &message.conflict_groups, faults, GroupName::parse);
+    }
+    if wanted(FlagField::Rules) {
+        let owner = flag.key.clone();
+        flag.rules = decode_list("rules", message.rules, faults, |message, field, faults| {
+            Some(rule::decode(message, field, &owner, faults))
+        });
+        rule::name(&mut flag.rules);
+    }
+    flag.description = message.description;
+    flag.owner = message.owner;
+    flag.labels = message.labels;
+    flag.flag_set = message.flag_set;
+    flag.priority = message.priority;
+    key.map(|_| flag)
+}
+
+fn decode_variants(
+    messages: BTreeMap<String, prost_types::Value>,
+    flag_type: FlagType,
+    faults: &mut Faults,
+) -> Variants {
+    let mut variants = Variants::new();
+    for (name, variant) in messages {
         let Some(name) = faults.id("variants", VariantName::parse(&name)) else { continue };
         let decoded = value::decode(variant).map_err(ToOwned::to_owned);
         match decoded.and_then(|json| Value::from_json(flag_type, json)) {
@@ -120,34 +291,102 @@ fn decode(
             Err(why) => faults.add(format!("variants[{name}]"), why),
         }
     }
-    let mut variant = |field: &str, text: &str, wanted: bool| {
-        if wanted { faults.optional_id(field, text, VariantName::parse) } else { None }
-    };
-    let default_variant =
-        variant("default_variant", &message.default_variant, wanted(FlagField::DefaultVariant));
-    let safe_variant = variant("safe_variant", &message.safe_variant, wanted(FlagField::SafeVariant));
-    let state = match v1::FlagState::try_from(message.state) {
+    variants
+}
+
+/// Decodes each entry of a list under its own path.
+fn decode_list<M, T>(
+    field: &str,
+    messages: Vec<M>,
+    faults: &mut Faults,
+    decode: impl Fn(M, &str, &mut Faults) -> Option<T>,
+) -> Vec<T> {
+    if messages.len() > ENTRIES_MAX {
+        faults.add(field, format!("must have at most {ENTRIES_MAX} entries"));
+        return Vec::new();
+    }
+    let entries = messages.into_iter().enumerate();
+    entries.filter_map(|(place, message)| decode(message, &format!("{field}[{place}]"), faults)).collect()
+}
+
+/// Decodes a list of ids, each once.
+fn decode_ids<T: Ord>(
+    field: &str,
+    texts: &[String],
+    faults: &mut Faults,
+    parse: impl Fn(&str) -> Result<T, crate::domain::ids::InvalidId>,
+) -> BTreeSet<T> {
+    if texts.len() > ENTRIES_MAX {
+        faults.add(field, format!("must have at most {ENTRIES_MAX} entries"));
+        return BTreeSet::new();
+    }
+    let entries = texts.iter().enumerate();
+    entries.filter_map(|(place, text)| faults.id(&format!("{field}[{place}]"), parse(text))).collect()
+}
+
+fn decode_time(field: &str, time: Option<prost_types::Timestamp>, faults: &mut Faults) -> Option<Timestamp> {
+    decode_timestamp(time?).map_err(|why| faults.add(field, why)).ok()
+}
+
+// The list's decoder may refuse; a window's parts are refused one by one.
+#[allow(clippy::unnecessary_wraps)]
+fn decode_window(message: v1::ScheduleWindow, field: &str, faults: &mut Faults) -> Option<Window> {
+    Some(Window {
+        start_time: decode_time(&format!("{field}.start_time"), message.start_time, faults),
+        end_time: decode_time(&format!("{field}.end_time"), message.end_time, faults),
+    })
+}
+
+fn decode_prerequisite(message: v1::Prerequisite, field: &str, faults: &mut Faults) -> Option<Prerequisite> {
+    let v1::Prerequisite { flag_key, variants } = message;
+    let flag_key = faults.id(&format!("{field}.flag_key"), FlagKey::parse(&flag_key));
+    let variants = decode_ids(&format!("{field}.variants"), &variants, faults, VariantName::parse);
+    Some(Prerequisite { flag_key: flag_key?, variants })
+}
+
+fn decode_metadata(
+    message: prost_types::Struct,
+    faults: &mut Faults,
+) -> serde_json::Map<String, serde_json::Value> {
+    value::decode_struct(message).map_err(|(_, why)| faults.add("metadata", why)).unwrap_or_default()
+}
+
+fn decode_state(number: i32, faults: &mut Faults) -> FlagState {
+    match v1::FlagState::try_from(number) {
         Ok(v1::FlagState::Unspecified | v1::FlagState::Enabled) => FlagState::Enabled,
         Ok(v1::FlagState::Disabled) => FlagState::Disabled,
         Ok(v1::FlagState::Archived) => FlagState::Archived,
         Err(_) => {
-            if wanted(FlagField::State) {
-                faults.add("state", format!("{} is not a number of FlagState", message.state));
-            }
+            faults.add("state", format!("{number} is not a number of FlagState"));
             FlagState::Enabled
         }
-    };
-    Some(NewFlag {
-        key: key?,
-        flag_type,
-        description: message.description,
-        variants,
-        default_variant,
-        safe_variant,
-        state,
-        owner: message.owner,
-        labels: message.labels,
-    })
+    }
+}
+
+fn decode_kind(number: i32, faults: &mut Faults) -> Kind {
+    match v1::FlagKind::try_from(number) {
+        Ok(v1::FlagKind::Unspecified | v1::FlagKind::Release) => Kind::Release,
+        Ok(v1::FlagKind::Experiment) => Kind::Experiment,
+        Ok(v1::FlagKind::Operational) => Kind::Operational,
+        Ok(v1::FlagKind::KillSwitch) => Kind::KillSwitch,
+        Ok(v1::FlagKind::Permission) => Kind::Permission,
+        Err(_) => {
+            faults.add("kind", format!("{number} is not a number of FlagKind"));
+            Kind::Release
+        }
+    }
+}
+
+fn decode_hash_version(number: i32, faults: &mut Faults) -> HashVersion {
+    match v1::HashVersion::try_from(number) {
+        Ok(v1::HashVersion::V1) => HashVersion::V1,
+        Ok(v1::HashVersion::Unspecified | v1::HashVersion::V2) => HashVersion::V2,
+        Ok(v1::HashVersion::V3) => HashVersion::V3,
+        Err(_) => {
+            faults.add("hash_version", format!("{number} is not a number of HashVersion"));
+            HashVersion::V2
+        }
+    }
 }
 
 fn decode_type(number: i32) -> Option<FlagType> {
@@ -158,93 +397,5 @@ fn decode_type(number: i32) -> Option<FlagType> {
         v1::FlagType::Integer => Some(FlagType::Integer),
         v1::FlagType::Double => Some(FlagType::Double),
         v1::FlagType::Object => Some(FlagType::Object),
-    }
-}
-
-pub(in crate::grpc) fn decode_set_tier_default(
-    message: &v1::SetTierDefaultRequest,
-) -> Result<SetTierDefault, Error> {
-    let mut faults = Faults::default();
-    let flag = faults.id("flag_key", FlagKey::parse(&message.flag_key));
-    let tier = faults.id("tier_id", TierId::parse(&message.tier_id));
-    let variant = faults.optional_id("variant", &message.variant, VariantName::parse);
-    faults.check(flag.zip(tier).map(|(flag, tier)| SetTierDefault { flag, tier, variant }))
-}
-
-pub(in crate::grpc) fn decode_set_tenant_override(
-    message: &v1::SetTenantOverrideRequest,
-) -> Result<SetTenantOverride, Error> {
-    let mut faults = Faults::default();
-    let flag = faults.id("flag_key", FlagKey::parse(&message.flag_key));
-    let tenant = faults.id("tenant_id", TenantId::parse(&message.tenant_id));
-    let variant = faults.optional_id("variant", &message.variant, VariantName::parse);
-    if let Err(invalid) = text::free(&message.reason, REASON_MAX) {
-        faults.add("reason", invalid.why);
-    }
-    let expire_time = message
-        .expire_time
-        .and_then(|time| decode_timestamp(time).map_err(|why| faults.add("expire_time", why)).ok());
-    let reason = message.reason.clone();
-    faults.check(flag.zip(tenant).map(|(flag, tenant)| SetTenantOverride {
-        flag,
-        tenant,
-        variant,
-        reason,
-        expire_time,
-    }))
-}
-
-pub(in crate::grpc) fn encode_tier_default(default: &TierDefault) -> v1::TierDefault {
-    v1::TierDefault {
-        flag_key: default.flag.to_string(),
-        tier_id: default.tier.to_string(),
-        variant: default.variant.to_string(),
-        revision: default.revision.as_i64(),
-    }
-}
-
-pub(in crate::grpc) fn encode_tenant_override(own: &TenantOverride) -> v1::TenantOverride {
-    v1::TenantOverride {
-        flag_key: own.flag.to_string(),
-        tenant_id: own.tenant.to_string(),
-        variant: own.variant.to_string(),
-        reason: own.reason.clone(),
-        expire_time: own.expire_time.map(timestamp),
-        revision: own.revision.as_i64(),
-        update_time: Some(timestamp(own.update_time)),
-    }
-}
-
-const fn encode_layer(layer: Layer) -> v1::FlagLayer {
-    match layer {
-        Layer::UnknownFlag => v1::FlagLayer::UnknownFlag,
-        Layer::Disabled => v1::FlagLayer::Disabled,
-        Layer::SafeDefault => v1::FlagLayer::SafeDefault,
-        Layer::TenantOverride => v1::FlagLayer::TenantOverride,
-        Layer::TierDefault => v1::FlagLayer::TierDefault,
-        Layer::GlobalDefault => v1::FlagLayer::GlobalDefault,
-    }
-}
-
-pub(in crate::grpc) fn encode_evaluation(key: &str, evaluation: &Evaluation<'_>) -> v1::EvaluateFlagResponse {
-    v1::EvaluateFlagResponse {
-        flag_key: key.to_owned(),
-        value: evaluation.value.map(|v| value::encode(v.to_json())),
-        variant: evaluation.variant.map(ToString::to_string).unwrap_or_default(),
-        reason: evaluation.reason.as_str().to_owned(),
-        layer: encode_layer(evaluation.layer).into(),
-        error_code: evaluation.error_code().unwrap_or_default().to_owned(),
-        revision: evaluation.revision.as_i64(),
-    }
-}
-
-pub(in crate::grpc) fn encode_explanation(
-    layer: &LayerExplanation,
-) -> v1::explain_flag_response::LayerExplanation {
-    v1::explain_flag_response::LayerExplanation {
-        layer: encode_layer(layer.layer).into(),
-        decided: layer.decided,
-        variant: layer.variant.as_ref().map(ToString::to_string).unwrap_or_default(),
-        detail: layer.detail.clone(),
     }
 }

@@ -26,6 +26,16 @@ pub(in crate::grpc) fn decode(value: Value) -> Result<Json, &'static str> {
     decode_at(value, 0)
 }
 
+/// Decodes the fields of a struct; the error names the field at fault first.
+pub(in crate::grpc) fn decode_struct(message: Struct) -> Result<Map<String, Json>, (String, &'static str)> {
+    let mut map = Map::new();
+    for (key, value) in message.fields {
+        let decoded = decode_at(value, 1).map_err(|why| (key.clone(), why))?;
+        map.insert(key, decoded);
+    }
+    Ok(map)
+}
+
 fn decode_at(value: Value, depth: usize) -> Result<Json, &'static str> {
     if depth > DEPTH_MAX {
         return Err("must not be nested deeper than 32 levels");

@@ -1,9 +1,21 @@
 //! Use cases of feature flags.
 
+mod apply_flags;
+mod context;
+mod judge;
+mod list_flags;
+mod metrics;
+mod segments;
 mod set_value;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use self::apply_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Resource};
+pub use self::judge::Judged;
+pub use self::list_flags::{Dependent, ListFlags, StaleFlag, list_dependents};
+pub use self::metrics::register_metrics;
+pub use self::segments::{SegmentUpdate, get_segment, list_segments};
 pub use self::set_value::{SetTenantOverride, SetTierDefault};
 use super::change::{Decision, Reply};
 use super::paging::{Keyed, Page, PageRequest, page_by_key};
@@ -11,9 +23,12 @@ use super::tenant_registry::get_tenant;
 use super::tiers::check_etag;
 use super::{Command, Registry};
 use crate::domain::error::{Error, Reason};
-use crate::domain::flag::{Flag, FlagField, NewFlag, TenantOverride, validate};
-use crate::domain::ids::{FlagKey, Revision, TenantId, VariantName};
-use crate::store::flags;
+use crate::domain::event::Event;
+use crate::domain::filter::OrderBy;
+use crate::domain::flag::{CompiledFlags, Flag, FlagField, FlagState, Settings, TenantOverride, validate};
+use crate::domain::ids::{FlagKey, Revision, TenantId};
+use crate::store::flags::{self, Deleting, Replacing, Write};
+use crate::store::log;
 use crate::view::Snapshot;
 
 impl Reply for Flag {
@@ -26,11 +41,26 @@ impl Reply for Flag {
 #[derive(Debug, Clone)]
 pub struct FlagUpdate {
     /// The new values; the key says which flag.
-    pub flag: NewFlag,
+    pub flag: Settings,
     /// Which of them.
     pub fields: Vec<FlagField>,
     /// Refuse if it changed since.
     pub etag: Option<String>,
+    /// Even if flags that hang on it would break.
+    pub force: bool,
+    /// Why its life is extended.
+    pub reason: String,
+}
+
+/// Which flag is to be archived or deleted.
+#[derive(Debug, Clone)]
+pub struct FlagRemoval {
+    /// Which.
+    pub key: FlagKey,
+    /// Refuse if it changed since.
+    pub etag: Option<String>,
+    /// Even if flags that hang on it would break.
+    pub force: bool,
 }
 
 /// Reads a flag.
@@ -42,14 +72,10 @@ fn flag_not_found(flag_key: &FlagKey) -> Error {
     Error::missing(Reason::FlagNotFound, "flag", "flag_key", flag_key)
 }
 
-/// Lists flags by key.
-pub fn list_flags(snapshot: &Snapshot, request: &PageRequest) -> Result<Page<Arc<Flag>>, Error> {
-    let items = snapshot
-        .flags
-        .flags()
-        .map(|flag| Keyed { key: flag.key.as_str().to_owned(), item: Arc::clone(flag) })
-        .collect();
-    page_by_key(snapshot, request, &["flags"], false, items)
+/// Whether a list by key is in the wanted order already.
+fn order_is_by_key(order: &OrderBy) -> bool {
+    let by_key = crate::domain::filter::flag::SCHEMA.unique;
+    matches!(order.keys(), [key] if key.field == by_key && !key.descending)
 }
 
 /// Lists overrides of one flag, of one tenant, or all of them.
@@ -67,7 +93,7 @@ pub fn list_tenant_overrides(
         (None, Some(tenant)) => snapshot.flags.overrides_of_tenant(tenant.as_str()).cloned().collect(),
         (None, None) => {
             let flags = snapshot.flags.flags();
-            flags.flat_map(|flag| snapshot.flags.overrides_of_flag(flag.key.as_str())).cloned().collect()
+            flags.flat_map(|flag| snapshot.flags.overrides_of_flag(flag.key().as_str())).cloned().collect()
         }
     };
     if let Some(tenant) = tenant_id {
@@ -83,69 +109,122 @@ pub fn list_tenant_overrides(
 
 impl Registry {
     /// Makes a flag.
-    pub async fn create_flag(&self, flag: NewFlag, command: &Command) -> Result<Flag, Error> {
+    pub async fn create_flag(&self, flag: Settings, command: &Command) -> Result<Judged<Flag>, Error> {
         self.change(command, |snapshot, context| {
             if snapshot.flags.flag(flag.key.as_str()).is_some() {
                 return Err(Error::exists(Reason::FlagExists, "flag", "flag_key", &flag.key));
             }
-            let flag = flag.clone().into_flag(Revision::ZERO, context.now);
-            Ok(Decision::Make(Box::new(flags::flag_create(&flag, context)), flag))
+            let mut settings = flag.clone();
+            settings.fill_expire_time(context.now);
+            let flag = settings.into_flag(Revision::ZERO, context.now);
+            let event = Event::FlagCreated { flag: Box::new(flag.clone()) };
+            Deciding { snapshot, context, force: false, command }.write_flag(flag, None, event)
         })
         .await
     }
 
     /// Changes fields of a flag.
-    pub async fn update_flag(&self, update: FlagUpdate, command: &Command) -> Result<Flag, Error> {
+    pub async fn update_flag(&self, update: FlagUpdate, command: &Command) -> Result<Judged<Flag>, Error> {
         self.change(command, |snapshot, context| {
             let current = get_flag(snapshot, &update.flag.key)?;
             check_etag(update.etag.as_deref(), current.revision)?;
-            let mut settings = current.settings();
+            let mut settings = current.settings.clone();
             for field in &update.fields {
                 settings.take(*field, &update.flag);
             }
+            settings.fill_expire_time(current.create_time);
             let violations = validate(&settings);
             if !violations.is_empty() {
                 return Err(Error::invalid(Reason::InvalidField, violations).within("flag."));
             }
-            check_variants_in_use(snapshot, &settings)?;
             let flag = current.with_settings(settings, context.now);
-            Ok(Decision::Make(Box::new(flags::flag_update(&flag, current.revision, context)), flag))
+            let kept = Box::new(flag.clone());
+            let event = match extended(&current, &flag) {
+                None => Event::FlagUpdated { flag: kept },
+                Some(previous_expire_time) => {
+                    let reason = update.reason.clone();
+                    Event::FlagExpiryExtended { flag: kept, previous_expire_time, reason }
+                }
+            };
+            let deciding = Deciding { snapshot, context, force: update.force, command };
+            deciding.write_flag(flag, Some(current.revision), event)
+        })
+        .await
+    }
+
+    /// Takes a flag out of use for good, and keeps it.
+    pub async fn archive_flag(
+        &self,
+        removal: &FlagRemoval,
+        command: &Command,
+    ) -> Result<Judged<Flag>, Error> {
+        self.change(command, |snapshot, context| {
+            let current = get_flag(snapshot, &removal.key)?;
+            check_etag(removal.etag.as_deref(), current.revision)?;
+            if current.settings.state == FlagState::Archived {
+                return Ok(Decision::Nothing(Judged { made: Flag::clone(&current), impact: None }));
+            }
+            let settings = Settings { state: FlagState::Archived, ..current.settings.clone() };
+            let flag = current.with_settings(settings, context.now);
+            let event = Event::FlagUpdated { flag: Box::new(flag.clone()) };
+            let deciding = Deciding { snapshot, context, force: removal.force, command };
+            deciding.write_flag(flag, Some(current.revision), event)
         })
         .await
     }
 
     /// Deletes a flag with its defaults and overrides.
-    pub async fn delete_flag(
-        &self,
-        flag_key: &FlagKey,
-        etag: Option<&str>,
-        command: &Command,
-    ) -> Result<(), Error> {
+    pub async fn delete_flag(&self, removal: &FlagRemoval, command: &Command) -> Result<(), Error> {
         self.change(command, |snapshot, context| {
-            let current = get_flag(snapshot, flag_key)?;
-            check_etag(etag, current.revision)?;
-            Ok(Decision::Make(Box::new(flags::flag_delete(flag_key, current.revision, context)), ()))
+            let current = get_flag(snapshot, &removal.key)?;
+            check_etag(removal.etag.as_deref(), current.revision)?;
+            let key = removal.key.clone();
+            let gone = Deleting { key: key.clone(), expected: current.revision };
+            let mut write = Write { flags_deleted: vec![gone], ..Write::default() };
+            judge::judge(snapshot, &mut write, removal.force, &|_| String::new())?;
+            let event = Event::FlagDeleted { flag_key: key };
+            Ok(Decision::Make(Box::new(flags::flags_write(&write, event, context, &())), ()))
         })
         .await
     }
 }
 
-fn check_variants_in_use(snapshot: &Snapshot, flag: &NewFlag) -> Result<(), Error> {
-    let key = flag.key.as_str();
-    let refuse = |variant: &VariantName, who: String| {
-        Err(Error::new(Reason::VariantInUse, format!("variant \"{variant}\" is used by {who}"))
-            .with("variant", variant)
-            .with("flag_key", key))
-    };
-    for default in snapshot.flags.tier_defaults(key) {
-        if !flag.variants.contains_key(&default.variant) {
-            return refuse(&default.variant, format!("the default of tier \"{}\"", default.tier));
-        }
+/// When a flag would have expired that now lives longer.
+fn extended(before: &Flag, after: &Flag) -> Option<jiff::Timestamp> {
+    let previous = before.settings.expire_time?;
+    after.settings.expire_time.is_none_or(|end| end > previous).then_some(previous)
+}
+
+/// What a decision about flags is made with.
+struct Deciding<'a> {
+    snapshot: &'a Snapshot,
+    context: &'a log::Context,
+    force: bool,
+    command: &'a Command,
+}
+
+impl Deciding<'_> {
+    fn write_flag(
+        &self,
+        flag: Flag,
+        expected: Option<Revision>,
+        event: Event,
+    ) -> Result<Decision<Judged<Flag>>, Error> {
+        let row = Replacing { row: flag.clone(), expected };
+        let mut write = Write { flags: vec![row], ..Write::default() };
+        let after = judge::judge(self.snapshot, &mut write, self.force, &|_| "flag.".to_owned())?;
+        let change = flags::flags_write(&write, event, self.context, &flag);
+        let impact = self.impact(&after, &judge::changed(&write));
+        Ok(Decision::Make(Box::new(change), Judged { made: flag, impact }))
     }
-    for own in snapshot.flags.overrides_of_flag(key) {
-        if !flag.variants.contains_key(&own.variant) {
-            return refuse(&own.variant, format!("the override of tenant \"{}\"", own.tenant));
-        }
+
+    /// Looked for only where nothing is changed: it takes time.
+    fn impact(
+        &self,
+        after: &CompiledFlags,
+        changed: &BTreeSet<FlagKey>,
+    ) -> Option<crate::domain::flag::impact::Impact> {
+        let tried = self.command.validate_only;
+        tried.then(|| judge::impact_on_all(self.snapshot, after, changed, self.context.now))
     }
-    Ok(())
 }

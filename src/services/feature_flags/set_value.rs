@@ -1,10 +1,14 @@
 //! Setting and taking back what a tier or a tenant sees of a flag.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use super::get_flag;
+use super::judge::impact_on;
+use super::{Deciding, Judged, get_flag};
 use crate::domain::error::{Error, Reason};
-use crate::domain::flag::{TenantOverride, TierDefault};
+use crate::domain::flag::{Choice, CompiledFlags, TenantOverride, TierDefault, validate};
 use crate::domain::ids::{FlagKey, Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Status;
 use crate::services::change::{Decision, Reply};
@@ -42,8 +46,8 @@ pub struct SetTierDefault {
     pub flag: FlagKey,
     /// Which tier.
     pub tier: TierId,
-    /// Which variant; `None` takes the default back.
-    pub variant: Option<VariantName>,
+    /// What it gives; `None` takes the default back.
+    pub choice: Option<Choice>,
 }
 
 /// What a tenant is to see of a flag.
@@ -53,8 +57,8 @@ pub struct SetTenantOverride {
     pub flag: FlagKey,
     /// Which tenant.
     pub tenant: TenantId,
-    /// Which variant; `None` takes the override back.
-    pub variant: Option<VariantName>,
+    /// What it gives; `None` takes the override back.
+    pub choice: Option<Choice>,
     /// Why, for people.
     pub reason: String,
     /// From then on it no longer counts.
@@ -67,24 +71,33 @@ impl Registry {
         &self,
         set: &SetTierDefault,
         command: &Command,
-    ) -> Result<Option<TierDefault>, Error> {
+    ) -> Result<Judged<Option<TierDefault>>, Error> {
         self.change(command, |snapshot, context| {
-            check_variant(snapshot, &set.flag, set.variant.as_ref())?;
+            let choice = checked(snapshot, &set.flag, set.choice.as_ref())?;
             get_tier(snapshot, &set.tier)?;
-            let Some(variant) = set.variant.clone() else {
-                if !snapshot.flags.tier_defaults(set.flag.as_str()).any(|default| default.tier == set.tier) {
-                    return Ok(Decision::Nothing(None));
+            let flags = snapshot.flags.clone();
+            let key = set.flag.as_str();
+            let deciding = Deciding { snapshot, context, force: false, command };
+            let changed = BTreeSet::from([set.flag.clone()]);
+            let Some(choice) = choice else {
+                if !flags.tier_defaults(key).any(|default| default.tier == set.tier) {
+                    return Ok(Decision::Nothing(Judged { made: None, impact: None }));
                 }
                 let change = flags::tier_default_clear(&set.flag, &set.tier, context);
-                return Ok(Decision::Make(Box::new(change), None));
+                let after = flags.without_tier_default(key, set.tier.as_str());
+                let impact = deciding.impact(&after, &changed);
+                return Ok(Decision::Make(Box::new(change), Judged { made: None, impact }));
             };
             let default = TierDefault {
                 tier: set.tier.clone(),
                 flag: set.flag.clone(),
-                variant,
+                choice,
                 revision: Revision::ZERO,
             };
-            Ok(Decision::Make(Box::new(flags::tier_default_set(&default, context)), Some(default)))
+            let change = flags::tier_default_set(&default, context);
+            let after = flags.with_tier_default(Arc::new(default.clone()));
+            let impact = deciding.impact(&after, &changed);
+            Ok(Decision::Make(Box::new(change), Judged { made: Some(default), impact }))
         })
         .await
     }
@@ -94,18 +107,26 @@ impl Registry {
         &self,
         set: &SetTenantOverride,
         command: &Command,
-    ) -> Result<Option<TenantOverride>, Error> {
+    ) -> Result<Judged<Option<TenantOverride>>, Error> {
         self.change(command, |snapshot, context| {
-            check_variant(snapshot, &set.flag, set.variant.as_ref())?;
-            if get_tenant(snapshot, &set.tenant)?.tenant.status == Status::Deleted {
+            let choice = checked(snapshot, &set.flag, set.choice.as_ref())?;
+            let record = get_tenant(snapshot, &set.tenant)?;
+            if record.tenant.status == Status::Deleted {
                 return Err(not_found(&set.tenant));
             }
-            let Some(variant) = set.variant.clone() else {
-                if !snapshot.flags.overrides_of_tenant(set.tenant.as_str()).any(|own| own.flag == set.flag) {
-                    return Ok(Decision::Nothing(None));
+            let (flags, key, tenant) = (snapshot.flags.clone(), set.flag.as_str(), set.tenant.as_str());
+            let changed = BTreeSet::from([set.flag.clone()]);
+            let impact = |after: &CompiledFlags| {
+                let tenants = std::iter::once(record);
+                command.validate_only.then(|| impact_on(snapshot, after, &changed, tenants, context.now))
+            };
+            let Some(choice) = choice else {
+                if !flags.overrides_of_tenant(tenant).any(|own| own.flag == set.flag) {
+                    return Ok(Decision::Nothing(Judged { made: None, impact: None }));
                 }
                 let change = flags::tenant_override_clear(&set.flag, &set.tenant, context);
-                return Ok(Decision::Make(Box::new(change), None));
+                let impact = impact(&flags.without_override(key, tenant));
+                return Ok(Decision::Make(Box::new(change), Judged { made: None, impact }));
             };
             if set.expire_time.is_some_and(|time| time <= context.now) {
                 return Err(Error::field("expire_time", "must lie in the future"));
@@ -113,31 +134,39 @@ impl Registry {
             let own = TenantOverride {
                 tenant: set.tenant.clone(),
                 flag: set.flag.clone(),
-                variant,
+                choice,
                 reason: set.reason.clone(),
                 expire_time: set.expire_time,
                 revision: Revision::ZERO,
                 update_time: context.now,
             };
-            Ok(Decision::Make(Box::new(flags::tenant_override_set(&own, context)), Some(own)))
+            let change = flags::tenant_override_set(&own, context);
+            let impact = impact(&flags.with_override(Arc::new(own.clone())));
+            Ok(Decision::Make(Box::new(change), Judged { made: Some(own), impact }))
         })
         .await
     }
 }
 
-fn check_variant(
+/// The choice, where the flag exists and has its variants.
+fn checked(
     snapshot: &Snapshot,
     flag_key: &FlagKey,
-    variant: Option<&VariantName>,
-) -> Result<(), Error> {
+    choice: Option<&Choice>,
+) -> Result<Option<Choice>, Error> {
     let flag = get_flag(snapshot, flag_key)?;
-    match variant {
-        Some(variant) if !flag.variants.contains_key(variant) => {
-            let known: Vec<&str> = flag.variants.keys().map(VariantName::as_str).collect();
-            Err(Error::missing(Reason::VariantNotFound, "variant", "variant", variant)
-                .with("flag_key", flag_key)
-                .with("variants", known.join(",")))
-        }
-        _ => Ok(()),
+    let Some(choice) = choice else { return Ok(None) };
+    let variants = &flag.settings.variants;
+    if let Some(variant) = choice.variants().into_iter().find(|variant| !variants.contains_key(*variant)) {
+        let known: Vec<&str> = variants.keys().map(VariantName::as_str).collect();
+        return Err(Error::missing(Reason::VariantNotFound, "variant", "variant", variant)
+            .with("flag_key", flag_key)
+            .with("variants", known.join(",")));
     }
+    let mut violations = Vec::new();
+    validate::choice(choice, "", variants, &mut violations);
+    if violations.is_empty() {
+        return Ok(Some(choice.clone()));
+    }
+    Err(Error::invalid(Reason::InvalidField, violations))
 }

@@ -181,6 +181,8 @@ async fn server() -> (Replica, HashMap<&'static str, String>) {
         ("email", "a@example.com"),
         ("operation_id", operation.operation_id.as_str()),
         ("variant", "a"),
+        ("variants", "a"),
+        ("segment_name", "eu"),
     ];
     (replica, text.into_iter().map(|(name, value)| (name, value.to_owned())).collect())
 }

@@ -1,0 +1,157 @@
+//! `tenantry flag apply`: shows what would change, asks, and makes it so.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::set;
+use crate::cli::output::{print, show};
+use crate::cli::{Context, Failure, Format};
+
+/// Longest value that is shown of a field, in characters.
+const SHOWN_MAX: usize = 160;
+
+/// What `apply` takes.
+// Each is a switch of its own on the command line.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug, Clone, Args)]
+pub struct Apply {
+    /// A file, or a folder of .yaml, .yml and .json files.
+    #[arg(long = "file", short = 'f', value_name = "FILE|DIR")]
+    file: PathBuf,
+    /// Also delete what is not named: flags of the same flag sets, their tier defaults, unused segments.
+    #[arg(long)]
+    prune: bool,
+    /// Change without asking.
+    #[arg(long, short)]
+    yes: bool,
+    /// Only show what would change.
+    #[arg(long)]
+    dry_run: bool,
+    /// Even if flags that hang on what is changed would break.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) async fn run(apply: Apply, context: &Context<'_>) -> Result<(), Failure> {
+    let mut request = set::read(&apply.file)?;
+    request["prune"] = apply.prune.into();
+    request["force"] = apply.force.into();
+    let format = context.connection.output;
+    let mut tried = request.clone();
+    tried["validateOnly"] = true.into();
+    let planned = context.client.call("FeatureFlags/ApplyFlags", tried).await?;
+    let nothing = planned["differences"].as_array().is_none_or(Vec::is_empty);
+    if format == Format::Table {
+        print(&described(&planned))?;
+    } else if nothing || apply.dry_run {
+        show(format, &planned)?;
+    }
+    if nothing || apply.dry_run || !confirmed(apply.yes)? {
+        return Ok(());
+    }
+    let applied = context.change("FeatureFlags/ApplyFlags", request).await?;
+    if format == Format::Table {
+        return print(&format!("applied as revision {}\n", applied["revision"]));
+    }
+    show(format, &applied)
+}
+
+/// Asks, where somebody can answer.
+fn confirmed(yes: bool) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("nothing was changed: give --yes to apply this without being asked"));
+    }
+    print("Apply this? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y") || answer.trim().eq_ignore_ascii_case("yes"))
+}
+
+/// What would change, for people.
+fn described(planned: &Value) -> String {
+    let none = Vec::new();
+    let differences = planned["differences"].as_array().unwrap_or(&none);
+    if differences.is_empty() {
+        return "nothing to change\n".to_owned();
+    }
+    let mut text = String::new();
+    for difference in differences {
+        let sign = match difference["action"].as_str() {
+            Some("ACTION_CREATE") => '+',
+            Some("ACTION_DELETE") => '-',
+            _ => '~',
+        };
+        let word = |field: &str| difference[field].as_str().unwrap_or_default().to_owned();
+        text.push_str(&format!("{sign} {} {}\n", word("resource").replace('_', " "), word("name")));
+        let (before, after) = (parsed(&difference["before"]), parsed(&difference["after"]));
+        for field in difference["fields"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
+            let (old, new) = (part(&before, field), part(&after, field));
+            text.push_str(&format!("    {field}: {} → {}\n", shown(old), shown(new)));
+        }
+    }
+    let impact = &planned["impact"];
+    let count = |field: &str| impact[field].as_i64().unwrap_or_default();
+    text.push_str(&format!(
+        "{} of {} tenants would see something else; {} other flags hang on what changes\n",
+        count("tenantsAffected"),
+        count("tenantsExamined"),
+        count("dependentsTotal"),
+    ));
+    text
+}
+
+/// The part that a field names; of what has only one part, the whole.
+fn part<'a>(whole: &'a Value, field: &str) -> &'a Value {
+    whole.get(field).unwrap_or(if field == "choice" { whole } else { &Value::Null })
+}
+
+fn parsed(text: &Value) -> Value {
+    text.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_reads_like_a_patch() {
+        let planned = json!({
+            "differences": [
+                {"resource": "flag", "name": "new", "action": "ACTION_CREATE", "fields": [], "before": "", "after": "{}"},
+                {"resource": "flag", "name": "old", "action": "ACTION_UPDATE", "fields": ["owner"],
+                 "before": "{\"owner\":\"a\"}", "after": "{\"owner\":\"b\"}"},
+                {"resource": "tier_default", "name": "old gold", "action": "ACTION_DELETE", "fields": [], "before": "{}", "after": ""},
+            ],
+            "impact": {"tenantsAffected": 1, "tenantsExamined": 3, "dependentsTotal": 0},
+        });
+        let text = described(&planned);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "+ flag new",
+                "~ flag old",
+                "    owner: \"a\" → \"b\"",
+                "- tier default old gold",
+                "1 of 3 tenants would see something else; 0 other flags hang on what changes",
+            ]
+        );
+        assert_eq!(described(&json!({"differences": []})), "nothing to change\n");
+    }
+}

@@ -1,0 +1,160 @@
+//! One flag, prepared once so that answering is cheap.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::choice::Choice;
+use super::settings::{Flag, Settings};
+use super::targeting::{Body, TargetingRule};
+use super::value::Value;
+use super::words::Layer;
+use crate::domain::ids::VariantName;
+use crate::domain::rule::{self, HashVersion, Rule, Segments};
+
+/// A variant with its value.
+pub(super) type Given = (VariantName, Value);
+
+/// A flag and what follows from it alone.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) flag: Arc<Flag>,
+    pub(super) default: Option<Given>,
+    pub(super) safe: Option<Given>,
+    pub(super) off: Option<Given>,
+    pub(super) expired: Option<Given>,
+    pub(super) rules: Vec<CompiledRule>,
+    /// The segments that its rules name, whether or not they are there.
+    named: BTreeSet<String>,
+    /// The layers that can say anything, in order.
+    pub(super) layers: Vec<Layer>,
+    /// Whether its answers hang on other flags.
+    pub(super) hangs_on_others: bool,
+    /// Whether nothing but a tier default or an override can make tenants, contexts or moments differ.
+    pub(super) is_constant: bool,
+}
+
+/// A rule whose test is compiled, or why it could not be: a flag taken from elsewhere may be broken, and then answers
+/// with an error where the rule's turn comes.
+#[derive(Debug)]
+pub(super) struct CompiledRule {
+    pub(super) test: Result<Rule, rule::Error>,
+}
+
+impl CompiledRule {
+    fn new(rule: &TargetingRule, segments: &Segments, hash: HashVersion) -> Self {
+        Self { test: Rule::compile_foreign(&rule.source(), segments, hash) }
+    }
+}
+
+impl Compiled {
+    pub(super) fn new(flag: Arc<Flag>, segments: &Segments) -> Self {
+        let settings = &flag.settings;
+        let given = |variant: Option<&VariantName>| {
+            let (name, value) = settings.variants.get_key_value(variant?)?;
+            Some((name.clone(), value.clone()))
+        };
+        let safe = given(settings.safe_answer()).or_else(|| given(settings.default_variant.as_ref()));
+        Self {
+            default: given(settings.default_variant.as_ref()),
+            off: given(settings.off_answer()),
+            expired: given(settings.expired_variant.as_ref()),
+            named: named_segments(settings),
+            rules: settings
+                .rules
+                .iter()
+                .map(|rule| CompiledRule::new(rule, segments, settings.hash_version))
+                .collect(),
+            layers: layers(settings),
+            hangs_on_others: settings.needs().next().is_some() || !settings.conflict_groups.is_empty(),
+            is_constant: settings.state == super::FlagState::Enabled
+                && layers(settings).len() == ALWAYS_ASKED
+                && settings.default_rollout.is_none()
+                && safe.as_ref().map(|(variant, _)| variant) == settings.default_variant.as_ref(),
+            safe,
+            flag,
+        }
+    }
+
+    /// Whether one of its rules uses a segment.
+    pub(super) fn uses(&self, segment: &str) -> bool {
+        self.named.contains(segment) || self.segments().any(|name| name == segment)
+    }
+
+    /// Whether a change of any segment can change its rules: the segments that they name may name others.
+    pub(super) fn names_segments(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// The segments that its rules use, directly or through others.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter_map(|rule| rule.test.as_ref().ok()).flat_map(Rule::segments)
+    }
+
+    /// Whether an answer can hang on what is in the context.
+    pub(super) fn reads_context(&self) -> bool {
+        !self.flag.settings.rules.is_empty() || self.flag.settings.default_rollout.is_some()
+    }
+
+    /// The moments at which its answers can change.
+    pub(super) fn moments(&self) -> impl Iterator<Item = Timestamp> {
+        let settings = &self.flag.settings;
+        let expiry = settings.expire_time.filter(|_| self.expired.is_some());
+        let windows =
+            settings.schedule.iter().flat_map(|window| [window.start_time, window.end_time]).flatten();
+        let steps = settings.default_rollout.iter().flat_map(|split| &split.rollout.steps);
+        expiry
+            .into_iter()
+            .chain(windows)
+            .chain(steps.map(|step| step.start_time))
+            .chain(settings.rules.iter().flat_map(TargetingRule::moments))
+    }
+}
+
+/// How many layers every flag has.
+const ALWAYS_ASKED: usize = 5;
+
+fn named_segments(settings: &Settings) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let sources: Vec<_> = settings.rules.iter().map(TargetingRule::source).collect();
+    let mut waiting: Vec<&serde_json::Value> = sources.iter().collect();
+    while let Some(source) = waiting.pop() {
+        match source {
+            serde_json::Value::Array(items) => waiting.extend(items),
+            serde_json::Value::Object(map) => {
+                let name = map.get("$ref").and_then(serde_json::Value::as_str);
+                names.extend(name.map(str::to_owned));
+                waiting.extend(map.values());
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn layers(settings: &Settings) -> Vec<Layer> {
+    let can_speak = |layer: &Layer| match layer {
+        Layer::UnknownFlag => false,
+        Layer::KillSwitch => settings.kill_switch.is_some(),
+        Layer::Expired => settings.expire_time.is_some() && settings.expired_variant.is_some(),
+        Layer::Schedule => !settings.schedule.is_empty(),
+        Layer::Prerequisite => !settings.prerequisites.is_empty(),
+        Layer::Conflict => !settings.conflict_groups.is_empty(),
+        Layer::TargetingRule => !settings.rules.is_empty(),
+        Layer::Disabled
+        | Layer::SafeDefault
+        | Layer::TenantOverride
+        | Layer::TierDefault
+        | Layer::GlobalDefault => true,
+    };
+    Layer::OF_FLAG.into_iter().filter(can_speak).collect()
+}
+
+/// What a rule gives where its test holds; nothing for one whose test names the variant itself.
+pub(super) const fn served(rule: &TargetingRule) -> Option<&Choice> {
+    match &rule.body {
+        Body::Logic(_) => None,
+        Body::Match { serve, .. } => Some(serve),
+    }
+}

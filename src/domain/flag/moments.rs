@@ -1,0 +1,61 @@
+//! When answers change by time alone: expiries, schedule windows, steps of rollouts, ends of overrides.
+//!
+//! What a rule makes of the clock (`$flagd.timestamp`) cannot be told in advance and is not among them.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use imbl::OrdMap;
+use jiff::Timestamp;
+
+use super::CompiledFlags;
+use crate::domain::ids::FlagKey;
+
+/// Every moment of every flag, counted: several overrides of a flag may end at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Moments(OrdMap<Timestamp, OrdMap<FlagKey, u32>>);
+
+impl Moments {
+    pub(super) fn add(&mut self, flag: &FlagKey, moments: impl Iterator<Item = Timestamp>) {
+        for moment in moments {
+            *self.0.entry(moment).or_default().entry(flag.clone()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, flag: &FlagKey, moments: impl Iterator<Item = Timestamp>) {
+        for moment in moments {
+            let Some(flags) = self.0.get_mut(&moment) else { continue };
+            match flags.get_mut(flag) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(flags.remove(flag)),
+            }
+            if flags.is_empty() {
+                self.0.remove(&moment);
+            }
+        }
+    }
+
+    /// What changes after `from`, up to and including `until`.
+    fn between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> impl Iterator<Item = (&Timestamp, &OrdMap<FlagKey, u32>)> {
+        // A range must not end before it begins.
+        self.0.range((Bound::Excluded(from), Bound::Included(until.max(from))))
+    }
+}
+
+impl CompiledFlags {
+    /// The first moment after `now` at which an answer can change although nobody changes anything.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        self.moments.between(now, Timestamp::MAX).next().map(|(moment, _)| *moment)
+    }
+
+    /// The flags whose answers can have changed by time alone after `from`, up to and including `until`; also those
+    /// that hang on them.
+    pub fn changed_by_time(&self, from: Timestamp, until: Timestamp) -> BTreeSet<FlagKey> {
+        let changed = self.moments.between(from, until).flat_map(|(_, flags)| flags.keys().cloned());
+        self.affected_by(changed)
+    }
+}

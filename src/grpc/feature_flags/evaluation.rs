@@ -1,0 +1,118 @@
+//! What a tenant sees.
+
+use crate::domain::error::Error;
+use crate::domain::flag::{OVERRIDES_WARN, Query};
+use crate::domain::ids::{FlagKey, TenantId};
+use crate::domain::rule::Context;
+use crate::domain::text::quote;
+use crate::grpc::Handler;
+use crate::grpc::convert::flag::answer::{encode_evaluation, encode_explanation};
+use crate::grpc::convert::{self, value};
+use crate::grpc::metadata::now;
+use crate::proto::v1::{
+    EvaluateFlagRequest, EvaluateFlagResponse, EvaluateFlagsRequest, EvaluateFlagsResponse,
+    ExplainFlagRequest, ExplainFlagResponse,
+};
+use crate::services::tenant_registry::get_tenant;
+use crate::view::{Record, Snapshot};
+
+/// Most flags asked for by name in one call.
+const KEYS_MAX: usize = 1_000;
+
+/// The ids of a question, both checked.
+fn decode_question(tenant_id: &str, flag_key: &str) -> Result<(TenantId, FlagKey), Error> {
+    let mut faults = convert::Faults::default();
+    let tenant_id = faults.id("tenant_id", TenantId::parse(tenant_id));
+    let flag_key = faults.id("flag_key", FlagKey::parse(flag_key));
+    faults.check(tenant_id.zip(flag_key))
+}
+
+impl Handler {
+    fn context(&self, record: &Record, message: Option<prost_types::Struct>) -> Result<Context, Error> {
+        let attributes = value::decode_struct(message.unwrap_or_default())
+            .map_err(|(key, why)| Error::field(format!("context.{key}"), why))?;
+        self.registry.evaluation_context(Some(record), attributes)
+    }
+
+    pub(super) fn evaluate_one(
+        &self,
+        snapshot: &Snapshot,
+        message: EvaluateFlagRequest,
+    ) -> Result<EvaluateFlagResponse, Error> {
+        let (tenant_id, flag_key) = decode_question(&message.tenant_id, &message.flag_key)?;
+        let record = get_tenant(snapshot, &tenant_id)?;
+        // Most flags are answered without: what is not read need not be put together, but a bad one is refused.
+        let context = if message.context.is_some() || snapshot.flags.reads_context(flag_key.as_str()) {
+            self.context(record, message.context)?
+        } else {
+            Context::default()
+        };
+        let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
+        let evaluation = snapshot.flags.evaluate(&query, flag_key.as_str());
+        if snapshot.flags.flag(flag_key.as_str()).is_some() {
+            self.registry.evaluations.count(&flag_key, Some(&tenant_id), query.now);
+        }
+        Ok(encode_evaluation(flag_key.as_str(), &evaluation))
+    }
+
+    /// Evaluates the flags asked for, or all of them. In bulk an unknown flag, or a name that can be none, is an
+    /// answer and not an error.
+    pub(super) fn evaluate_many(
+        &self,
+        snapshot: &Snapshot,
+        message: EvaluateFlagsRequest,
+    ) -> Result<EvaluateFlagsResponse, Error> {
+        if message.flag_keys.len() > KEYS_MAX {
+            return Err(Error::field("flag_keys", format!("must have at most {KEYS_MAX} entries")));
+        }
+        let tenant_id = convert::id("tenant_id", TenantId::parse(&message.tenant_id))?;
+        let record = get_tenant(snapshot, &tenant_id)?;
+        let context = self.context(record, message.context)?;
+        let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
+        let mut answer =
+            EvaluateFlagsResponse { warnings: warnings(snapshot, &tenant_id), ..Default::default() };
+        if message.flag_keys.is_empty() {
+            let all = snapshot.flags.evaluate_all(&query);
+            answer.flags =
+                all.map(|(key, evaluation)| encode_evaluation(key.as_str(), &evaluation)).collect();
+            self.registry.evaluations.count_all(Some(&tenant_id), query.now);
+        }
+        for key in &message.flag_keys {
+            let evaluation = snapshot.flags.evaluate(&query, key);
+            match snapshot.flags.flag(key) {
+                Some(flag) => self.registry.evaluations.count(flag.key(), Some(&tenant_id), query.now),
+                None => answer.warnings.push(format!("there is no flag {}", quote(key))),
+            }
+            answer.flags.push(encode_evaluation(key, &evaluation));
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn explain(
+        &self,
+        snapshot: &Snapshot,
+        message: ExplainFlagRequest,
+    ) -> Result<ExplainFlagResponse, Error> {
+        let (tenant_id, flag_key) = decode_question(&message.tenant_id, &message.flag_key)?;
+        let record = get_tenant(snapshot, &tenant_id)?;
+        let context = self.context(record, message.context)?;
+        let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
+        let evaluation = snapshot.flags.evaluate(&query, flag_key.as_str());
+        let layers = snapshot.flags.explain(&query, flag_key.as_str());
+        Ok(ExplainFlagResponse {
+            result: Some(encode_evaluation(flag_key.as_str(), &evaluation)),
+            layers: layers.iter().map(encode_explanation).collect(),
+        })
+    }
+}
+
+/// What people should hear of a tenant's flags.
+pub(super) fn warnings(snapshot: &Snapshot, tenant_id: &TenantId) -> Vec<String> {
+    let own = snapshot.flags.override_count(tenant_id.as_str());
+    if own <= OVERRIDES_WARN {
+        return Vec::new();
+    }
+    vec![format!(
+        "tenant {tenant_id} has something of its own of {own} flags; more than {OVERRIDES_WARN} make a product of its own"
+    )]
+}

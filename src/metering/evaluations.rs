@@ -1,0 +1,301 @@
+//! Evaluations of flags, counted in memory and written every few seconds.
+//!
+//! A caller adds to one of several maps under a lock that nobody else is likely to hold; a task takes them all and adds
+//! them to the table. A replica that dies loses what it has counted since: these are counts for people who tidy up
+//! flags, not for bills.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::ids::{FlagKey, TenantId};
+use crate::store::connect::Database;
+use crate::store::evaluations::{self, Counted};
+
+/// Maps that share the work: twice the threads of a usual server, so that two rarely meet.
+const STRIPES: usize = 16;
+/// Most pairs of flag and tenant that one map tells apart between two writes: 16 of them are about 20 MiB. More are
+/// counted for the flag alone.
+const PAIRS_MAX: usize = 10_000;
+/// Time between two writes.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time of one write.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// Most rows of one statement.
+const ROWS_MAX: usize = 5_000;
+/// Most flags that have a series of their own in the metrics; others share one.
+const SERIES_MAX: usize = 1_000;
+/// The series of those flags.
+const OTHER: &str = "other";
+
+#[derive(Clone, Copy)]
+struct Count {
+    evaluations: u64,
+    last: Timestamp,
+}
+
+type Pairs = HashMap<FlagKey, HashMap<Option<TenantId>, Count>>;
+
+#[derive(Default)]
+struct Stripe {
+    pairs: Pairs,
+    pair_count: usize,
+    /// Of all flags at once, by tenant.
+    bulk: HashMap<Option<TenantId>, Count>,
+}
+
+/// Counts evaluations. Cheap to clone.
+#[derive(Clone)]
+pub struct Evaluations {
+    stripes: Arc<[Mutex<Stripe>]>,
+    metrics: Metrics,
+}
+
+impl std::fmt::Debug for Evaluations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Evaluations").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
+struct Metrics {
+    by_flag: IntCounterVec,
+    bulk: IntCounter,
+    dropped: IntCounter,
+    /// The flags that have a series of their own.
+    known: Arc<Mutex<HashSet<FlagKey>>>,
+}
+
+impl Metrics {
+    fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            by_flag: IntCounterVec::new(
+                Opts::new(
+                    "tenantry_flag_evaluations_total",
+                    "Evaluations of flags by name; flags beyond the first 1,000 share the series \"other\".",
+                ),
+                &["flag_key"],
+            )?,
+            bulk: IntCounter::new(
+                "tenantry_flag_bulk_evaluations_total",
+                "Evaluations of all flags of a tenant at once.",
+            )?,
+            dropped: IntCounter::new(
+                "tenantry_flag_evaluations_dropped_total",
+                "Counted evaluations that could not be written to the database.",
+            )?,
+            known: Arc::default(),
+        })
+    }
+}
+
+thread_local! {
+    /// Which map this thread adds to.
+    static STRIPE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES
+    };
+}
+
+impl Evaluations {
+    /// Makes counters that nobody writes yet.
+    ///
+    /// # Errors
+    ///
+    /// Where a metric's name is none, which a test would show.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
+        Ok(Self { stripes, metrics: Metrics::new()? })
+    }
+
+    /// Puts `tenantry_flag_evaluations_total`, `tenantry_flag_bulk_evaluations_total` and
+    /// `tenantry_flag_evaluations_dropped_total` among the metrics.
+    ///
+    /// # Errors
+    ///
+    /// When there are metrics of these names already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.metrics.by_flag.clone()))?;
+        registry.register(Box::new(self.metrics.bulk.clone()))?;
+        registry.register(Box::new(self.metrics.dropped.clone()))
+    }
+
+    /// Counts one evaluation of one flag.
+    pub fn count(&self, flag: &FlagKey, tenant: Option<&TenantId>, now: Timestamp) {
+        let mut stripe = self.stripe();
+        let Stripe { pairs, pair_count, .. } = &mut *stripe;
+        if !pairs.contains_key(flag) {
+            pairs.insert(flag.clone(), HashMap::new());
+        }
+        let Some(of_flag) = pairs.get_mut(flag) else { return };
+        let tenant = tenant.cloned();
+        if let Some(count) = of_flag.get_mut(&tenant) {
+            count.add(now);
+            return;
+        }
+        // Counted for nobody in particular where too many are told apart.
+        let place = if *pair_count < PAIRS_MAX { tenant } else { None };
+        *pair_count += usize::from(!of_flag.contains_key(&place));
+        of_flag.entry(place).or_insert(Count::none(now)).add(now);
+    }
+
+    /// Counts one evaluation of all flags.
+    pub fn count_all(&self, tenant: Option<&TenantId>, now: Timestamp) {
+        let mut stripe = self.stripe();
+        let tenant = tenant.cloned();
+        let place =
+            if stripe.bulk.len() < PAIRS_MAX || stripe.bulk.contains_key(&tenant) { tenant } else { None };
+        stripe.bulk.entry(place).or_insert(Count::none(now)).add(now);
+    }
+
+    fn stripe(&self) -> std::sync::MutexGuard<'_, Stripe> {
+        let place = STRIPE.with(|place| *place);
+        // Whoever panicked while adding left at most one count out.
+        self.stripes[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what was counted, every few seconds and once more at the end.
+    pub async fn write(self, database: Database, stop: CancellationToken) {
+        loop {
+            let ended = tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => false,
+                () = stop.cancelled() => true,
+            };
+            self.flush(&database).await;
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Writes what was counted so far.
+    pub async fn flush(&self, database: &Database) {
+        let counted = self.take();
+        for rows in counted.chunks(ROWS_MAX) {
+            let add = async { evaluations::add(&**database.pooled().await?, rows).await };
+            let added = tokio::time::timeout(WRITE_MAX, add).await;
+            if !matches!(added, Ok(Ok(()))) {
+                let lost: u64 = rows.iter().map(|row| row.evaluations).sum();
+                self.metrics.dropped.inc_by(lost);
+                tracing::warn!(evaluations = lost, "counts of flag evaluations could not be written");
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<Counted> {
+        let mut all: HashMap<(String, String), Count> = HashMap::new();
+        let mut add = |flag: &str, tenant: Option<TenantId>, count: Count| {
+            let tenant = tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
+            let sum = all.entry((flag.to_owned(), tenant)).or_insert(Count::none(count.last));
+            sum.evaluations += count.evaluations;
+            sum.last = sum.last.max(count.last);
+        };
+        for stripe in &*self.stripes {
+            let taken = std::mem::take(&mut *stripe.lock().unwrap_or_else(PoisonError::into_inner));
+            for (tenant, count) in taken.bulk {
+                self.metrics.bulk.inc_by(count.evaluations);
+                add("", tenant, count);
+            }
+            for (flag, tenants) in taken.pairs {
+                self.metrics.count(&flag, tenants.values().map(|count| count.evaluations).sum());
+                for (tenant, count) in tenants {
+                    add(flag.as_str(), tenant, count);
+                }
+            }
+        }
+        let row = |((flag_key, tenant_id), count): (_, Count)| Counted {
+            flag_key,
+            tenant_id,
+            evaluations: count.evaluations,
+            last_time: count.last,
+        };
+        all.into_iter().map(row).collect()
+    }
+}
+
+impl Count {
+    const fn none(now: Timestamp) -> Self {
+        Self { evaluations: 0, last: now }
+    }
+
+    fn add(&mut self, now: Timestamp) {
+        self.evaluations += 1;
+        self.last = self.last.max(now);
+    }
+}
+
+impl Metrics {
+    fn count(&self, flag: &FlagKey, evaluations: u64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_series = known.contains(flag) || (known.len() < SERIES_MAX && known.insert(flag.clone()));
+        self.by_flag.with_label_values(&[if has_series { flag.as_str() } else { OTHER }]).inc_by(evaluations);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flag(name: &str) -> FlagKey {
+        FlagKey::parse(name).unwrap()
+    }
+
+    fn tenant(id: &str) -> TenantId {
+        TenantId::parse(id).unwrap()
+    }
+
+    #[test]
+    fn what_is_counted_on_many_threads_adds_up_and_is_taken_once() {
+        let counters = Evaluations::new().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        counters.count(&flag("search"), Some(&tenant("finance")), now);
+                        counters.count_all(Some(&tenant("finance")), now);
+                    }
+                    counters.count(&flag("search"), None, now);
+                });
+            }
+        });
+        let mut taken = counters.take();
+        taken.sort_unstable_by(|a, b| (&a.flag_key, &a.tenant_id).cmp(&(&b.flag_key, &b.tenant_id)));
+        let shown: Vec<_> = taken
+            .iter()
+            .map(|row| (row.flag_key.as_str(), row.tenant_id.as_str(), row.evaluations))
+            .collect();
+        assert_eq!(shown, [("", "finance", 8_000), ("search", "", 8), ("search", "finance", 8_000)]);
+        assert!(counters.take().is_empty());
+        assert_eq!(counters.metrics.by_flag.with_label_values(&["search"]).get(), 8_008);
+        assert_eq!(counters.metrics.bulk.get(), 8_000);
+    }
+
+    #[test]
+    fn with_too_many_tenants_the_flag_is_counted_all_the_same() {
+        let counters = Evaluations::new().unwrap();
+        let many = PAIRS_MAX + 500;
+        for number in 0..many {
+            counters.count(&flag("search"), Some(&tenant(&format!("t{number}"))), Timestamp::UNIX_EPOCH);
+        }
+        let taken = counters.take();
+        assert_eq!(taken.len(), PAIRS_MAX + 1);
+        assert_eq!(taken.iter().map(|row| row.evaluations).sum::<u64>(), many as u64);
+        let rest = taken.iter().find(|row| row.tenant_id.is_empty()).unwrap();
+        assert_eq!(rest.evaluations, 500);
+    }
+
+    #[test]
+    fn flags_beyond_the_first_thousand_share_a_series() {
+        let counters = Evaluations::new().unwrap();
+        for number in 0..SERIES_MAX + 3 {
+            counters.metrics.count(&flag(&format!("f{number}")), 1);
+        }
+        assert_eq!(counters.metrics.by_flag.with_label_values(&[OTHER]).get(), 3);
+    }
+}

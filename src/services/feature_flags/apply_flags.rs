@@ -1,0 +1,315 @@
+//! Applying a set of flags: what is there is brought to what the set says, all at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::judge;
+use crate::domain::error::Error;
+use crate::domain::event::{AppliedSet, Event};
+use crate::domain::flag::impact::Impact;
+use crate::domain::flag::{
+    Choice, Flag, FlagField, NewSegment, Segment, SegmentField, Settings, TierDefault,
+};
+use crate::domain::ids::{FlagKey, Revision, TierId};
+use crate::services::change::{Decision, Reply};
+use crate::services::tiers::get_tier;
+use crate::services::{Command, Registry};
+use crate::store::flags::{self, Deleting, Replacing, Write};
+use crate::store::log::Context;
+use crate::view::Snapshot;
+
+/// A flag as it should be.
+#[derive(Debug, Clone)]
+pub struct FlagSpec {
+    /// Its settings.
+    pub settings: Settings,
+    /// What its tiers get.
+    pub tier_defaults: BTreeMap<TierId, Choice>,
+}
+
+/// Flags and segments as they should be.
+#[derive(Debug, Clone)]
+pub struct ApplyFlags {
+    /// The flags, each once.
+    pub flags: Vec<FlagSpec>,
+    /// The segments, each once.
+    pub segments: Vec<NewSegment>,
+    /// Delete what is not named: flags of the same flag sets, segments, tier defaults of the named flags.
+    pub prune: bool,
+    /// Even if flags that hang on what is changed would break.
+    pub force: bool,
+}
+
+/// What is done to a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is changed.
+    Update,
+    /// It is deleted.
+    Delete,
+}
+
+/// What kind of thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// A segment.
+    Segment,
+    /// A flag.
+    Flag,
+    /// What a tier gets of a flag.
+    TierDefault,
+}
+
+/// One thing that is made, changed or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// What kind of thing.
+    pub resource: Resource,
+    /// Its key or name.
+    pub name: String,
+    /// What is done to it.
+    pub action: Action,
+    /// The fields that are changed.
+    pub fields: Vec<String>,
+    /// What it looks like before, as JSON.
+    pub before: String,
+    /// What it looks like after, as JSON.
+    pub after: String,
+}
+
+/// What an application did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// What is changed, by kind and name.
+    pub differences: Vec<Difference>,
+    /// The revision of the change; 0 where there was none.
+    pub revision: Revision,
+    /// Whom it affects; only where nothing was changed.
+    #[serde(skip)]
+    pub impact: Option<Impact>,
+}
+
+impl Reply for Applied {
+    fn set_revision(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+}
+
+impl Registry {
+    /// Brings flags, segments and tier defaults to what a set says.
+    pub async fn apply_flags(&self, set: &ApplyFlags, command: &Command) -> Result<Applied, Error> {
+        self.change(command, |snapshot, context| {
+            let mut plan = Plan::default();
+            plan.plan(snapshot, set, context)?;
+            if plan.event.is_empty() {
+                return Ok(Decision::Nothing(Applied::default()));
+            }
+            let field = |place: usize| {
+                let key = plan.write.flags.get(place).map(|flag| flag.row.key());
+                let named = set.flags.iter().position(|spec| Some(&spec.settings.key) == key);
+                format!("flags[{}].", named.unwrap_or_default())
+            };
+            let mut write = plan.write.clone();
+            let after = judge::judge(snapshot, &mut write, set.force, &field)?;
+            let changed = judge::changed(&write);
+            let impact =
+                command.validate_only.then(|| judge::impact_on_all(snapshot, &after, &changed, context.now));
+            let applied = Applied { differences: plan.differences, revision: Revision::ZERO, impact };
+            let event = Event::FlagsApplied { set: Box::new(plan.event) };
+            let change = flags::flags_write(&write, event, context, &applied);
+            Ok(Decision::Make(Box::new(change), applied))
+        })
+        .await
+    }
+}
+
+/// What is to be done.
+#[derive(Default)]
+struct Plan {
+    write: Write,
+    event: AppliedSet,
+    differences: Vec<Difference>,
+}
+
+impl Plan {
+    fn plan(&mut self, snapshot: &Snapshot, set: &ApplyFlags, context: &Context) -> Result<(), Error> {
+        for segment in &set.segments {
+            self.plan_segment(snapshot, segment, context);
+        }
+        for (place, spec) in set.flags.iter().enumerate() {
+            self.plan_flag(snapshot, spec, context);
+            for (tier, choice) in &spec.tier_defaults {
+                get_tier(snapshot, tier)?;
+                let field = format!("flags[{place}].tier_defaults");
+                check_variants(&spec.settings, choice, &field)?;
+                self.plan_tier_default(snapshot, &spec.settings.key, tier, Some(choice));
+            }
+        }
+        if set.prune {
+            self.prune(snapshot, set);
+        }
+        self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
+        Ok(())
+    }
+
+    fn plan_segment(&mut self, snapshot: &Snapshot, wanted: &NewSegment, context: &Context) {
+        let current = snapshot.flags.segment(wanted.name.as_str());
+        let differs = |field: &&SegmentField, old: &Segment| match field {
+            SegmentField::Description => old.settings.description != wanted.description,
+            SegmentField::Source => old.settings.source != wanted.source,
+        };
+        let fields: Vec<_> = match current {
+            None => Vec::new(),
+            Some(old) => SegmentField::ALL.iter().filter(|field| differs(field, old)).collect(),
+        };
+        if current.is_some() && fields.is_empty() {
+            return;
+        }
+        let row = match current {
+            None => wanted.clone().into_segment(context.now),
+            Some(old) => old.with_settings(wanted.clone(), context.now),
+        };
+        let names = fields.into_iter().map(|field| field.as_str().to_owned()).collect();
+        let before = current.map(|old| &old.settings);
+        self.differ(Resource::Segment, wanted.name.as_str(), (before, Some(wanted)), names);
+        self.event.segments.push(row.clone());
+        self.write.segments.push(Replacing { row, expected: current.map(|old| old.revision) });
+    }
+
+    fn plan_flag(&mut self, snapshot: &Snapshot, spec: &FlagSpec, context: &Context) {
+        let mut wanted = spec.settings.clone();
+        let current = snapshot.flags.flag(wanted.key.as_str());
+        // A set that does not say when a flag expires leaves that to whoever extended it.
+        match current {
+            Some(old) if wanted.expire_time.is_none() => wanted.expire_time = old.settings.expire_time,
+            _ => wanted.fill_expire_time(context.now),
+        }
+        let fields: Vec<_> = match current {
+            None => Vec::new(),
+            Some(old) => FlagField::ALL.iter().filter(|field| !wanted.same(**field, &old.settings)).collect(),
+        };
+        if current.is_some() && fields.is_empty() {
+            return;
+        }
+        let row = match current {
+            None => wanted.clone().into_flag(Revision::ZERO, context.now),
+            Some(old) => old.with_settings(wanted.clone(), context.now),
+        };
+        if let Some(previous) = current.and_then(|old| super::extended(old, &row)) {
+            self.event.expiries_extended.push((wanted.key.clone(), previous));
+        }
+        let names = fields.into_iter().map(|field| field.as_str().to_owned()).collect();
+        let before = current.map(|old| &old.settings);
+        self.differ(Resource::Flag, wanted.key.as_str(), (before, Some(&wanted)), names);
+        self.event.flags.push(row.clone());
+        self.write.flags.push(Replacing { row, expected: current.map(|old| old.revision) });
+    }
+
+    fn plan_tier_default(
+        &mut self,
+        snapshot: &Snapshot,
+        flag: &FlagKey,
+        tier: &TierId,
+        wanted: Option<&Choice>,
+    ) {
+        let current = snapshot.flags.tier_defaults(flag.as_str()).find(|default| default.tier == *tier);
+        let before = current.map(|default| &default.choice);
+        if before == wanted {
+            return;
+        }
+        let fields =
+            if before.is_some() && wanted.is_some() { vec!["choice".to_owned()] } else { Vec::new() };
+        self.differ(Resource::TierDefault, &format!("{flag} {tier}"), (before, wanted), fields);
+        match wanted.cloned() {
+            None => {
+                self.event.tier_defaults_cleared.push((flag.clone(), tier.clone()));
+                self.write.tier_defaults_cleared.push((flag.clone(), tier.clone()));
+            }
+            Some(choice) => {
+                let (flag, tier) = (flag.clone(), tier.clone());
+                let default = TierDefault { tier, flag, choice, revision: Revision::ZERO };
+                self.event.tier_defaults.push(default.clone());
+                self.write.tier_defaults.push(default);
+            }
+        }
+    }
+
+    fn prune(&mut self, snapshot: &Snapshot, set: &ApplyFlags) {
+        let named: BTreeMap<&FlagKey, &FlagSpec> =
+            set.flags.iter().map(|spec| (&spec.settings.key, spec)).collect();
+        let flag_sets: BTreeSet<&str> =
+            set.flags.iter().map(|spec| spec.settings.flag_set.as_str()).collect();
+        for flag in snapshot.flags.flags() {
+            match named.get(flag.key()) {
+                Some(spec) => {
+                    for default in snapshot.flags.tier_defaults(flag.key().as_str()) {
+                        if !spec.tier_defaults.contains_key(&default.tier) {
+                            self.plan_tier_default(snapshot, flag.key(), &default.tier, None);
+                        }
+                    }
+                }
+                None if flag_sets.contains(flag.settings.flag_set.as_str()) => self.delete_flag(flag),
+                None => {}
+            }
+        }
+        let segments: BTreeSet<_> = set.segments.iter().map(|segment| &segment.name).collect();
+        for segment in snapshot.flags.segments() {
+            let name = &segment.settings.name;
+            // One that flags outside of the set use is theirs.
+            let mut users = snapshot.flags.users_of_segment(name.as_str());
+            let is_used = users.any(|flag| {
+                !named.contains_key(flag.key()) && !self.event.flags_deleted.contains(flag.key())
+            });
+            if segments.contains(name) || is_used {
+                continue;
+            }
+            self.differ(Resource::Segment, name.as_str(), (Some(&segment.settings), None), Vec::new());
+            self.event.segments_deleted.push(name.clone());
+            self.write.segments_deleted.push(Deleting { key: name.clone(), expected: segment.revision });
+        }
+    }
+
+    fn delete_flag(&mut self, flag: &Flag) {
+        self.differ(Resource::Flag, flag.key().as_str(), (Some(&flag.settings), None), Vec::new());
+        self.event.flags_deleted.push(flag.key().clone());
+        self.write.flags_deleted.push(Deleting { key: flag.key().clone(), expected: flag.revision });
+    }
+
+    fn differ<T: Serialize>(
+        &mut self,
+        resource: Resource,
+        name: &str,
+        (before, after): (Option<&T>, Option<&T>),
+        fields: Vec<String>,
+    ) {
+        let action = match (before, after) {
+            (None, _) => Action::Create,
+            (Some(_), Some(_)) => Action::Update,
+            (Some(_), None) => Action::Delete,
+        };
+        // Our own types always have a JSON text.
+        let text = |value: Option<&T>| value.and_then(|value| serde_json::to_string(value).ok());
+        self.differences.push(Difference {
+            resource,
+            name: name.to_owned(),
+            action,
+            fields,
+            before: text(before).unwrap_or_default(),
+            after: text(after).unwrap_or_default(),
+        });
+    }
+}
+
+fn check_variants(settings: &Settings, choice: &Choice, field: &str) -> Result<(), Error> {
+    let mut violations = Vec::new();
+    crate::domain::flag::validate::choice(choice, &format!("{field}."), &settings.variants, &mut violations);
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(crate::domain::error::Reason::InvalidField, violations))
+}

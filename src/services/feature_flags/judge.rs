@@ -1,0 +1,261 @@
+//! Judging a write of flags and segments by the flags as they would be after it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::error::{Error, Reason};
+use crate::domain::flag::dependencies::{Broken, FLAGS_MAX, GROUP_MAX, Missing};
+use crate::domain::flag::impact::{Impact, Subject, impact};
+use crate::domain::flag::{CompiledFlags, Flag, Settings, validate};
+use crate::domain::ids::{FlagKey, Revision, SegmentName, VariantName};
+use crate::domain::lifecycle::Status;
+use crate::domain::rule::{Context, ErrorKind, Segments};
+use crate::services::change::Reply;
+use crate::store::flags::Write;
+use crate::view::{Record, Snapshot};
+
+/// Most dependents that a refusal names.
+const NAMED_MAX: usize = 10;
+
+/// What was made, and whom that affects where the change was only tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Judged<T> {
+    /// What was made.
+    pub made: T,
+    /// Whom it affects; only where nothing was changed.
+    #[serde(skip)]
+    pub impact: Option<Impact>,
+}
+
+impl<T: Reply> Reply for Judged<T> {
+    fn set_revision(&mut self, revision: Revision) {
+        self.made.set_revision(revision);
+    }
+}
+
+/// The flags as they would be after a write.
+pub(super) fn after(before: &CompiledFlags, write: &Write) -> CompiledFlags {
+    let mut flags = before.clone();
+    for (flag_key, tier_id) in &write.tier_defaults_cleared {
+        flags = flags.without_tier_default(flag_key.as_str(), tier_id.as_str());
+    }
+    for gone in &write.flags_deleted {
+        flags = flags.without_flag(gone.key.as_str());
+    }
+    for gone in &write.segments_deleted {
+        flags = flags.without_segment(&gone.key);
+    }
+    flags = flags.with_segments(write.segments.iter().map(|segment| Arc::new(segment.row.clone())));
+    for flag in &write.flags {
+        flags = flags.with_flag(Arc::new(flag.row.clone()));
+    }
+    for default in &write.tier_defaults {
+        flags = flags.with_tier_default(Arc::new(default.clone()));
+    }
+    flags
+}
+
+/// The flags that a write is about.
+pub(super) fn changed(write: &Write) -> BTreeSet<FlagKey> {
+    let written = write.flags.iter().map(|flag| flag.row.key());
+    let deleted = write.flags_deleted.iter().map(|flag| &flag.key);
+    let set = write.tier_defaults.iter().map(|default| &default.flag);
+    let cleared = write.tier_defaults_cleared.iter().map(|(flag_key, _)| flag_key);
+    written.chain(deleted).chain(set).chain(cleared).cloned().collect()
+}
+
+/// Refuses what does not fit together, and completes the write with what it rests on. Answers the flags after it.
+/// `field` says where in the request the flag of a place is.
+pub(super) fn judge(
+    snapshot: &Snapshot,
+    write: &mut Write,
+    force: bool,
+    field: &dyn Fn(usize) -> String,
+) -> Result<CompiledFlags, Error> {
+    let before = &snapshot.flags;
+    let after = after(before, write);
+    check_room(before, &after)?;
+    check_segments(before, &after, write)?;
+    for (place, flag) in write.flags.iter().enumerate() {
+        let settings = &flag.row.settings;
+        let violations = validate::compiles(settings, after.evaluators());
+        if !violations.is_empty() {
+            return Err(Error::invalid(Reason::InvalidField, violations).within(&field(place)));
+        }
+        check_relations(&after, settings, &field(place))?;
+        check_variants_in_use(&after, settings)?;
+    }
+    let changed = changed(write);
+    if let Some(circle) = after.circle(changed.iter()) {
+        let path: Vec<_> = circle.iter().map(FlagKey::as_str).collect();
+        return Err(cycle("flags", &path.join(" → ")));
+    }
+    if !force {
+        refuse_breakage(&before.broken_by(&after, &changed))?;
+    }
+    for flag in &write.flags {
+        write.needs.flags.extend(flag.row.settings.needs().cloned());
+        let segments = after.segments_of(flag.row.key().as_str());
+        write.needs.segments.extend(segments.filter_map(|name| SegmentName::parse(name).ok()));
+    }
+    if rests_on_others(before, write) {
+        write.unchanged_since = Some(snapshot.revision);
+    }
+    Ok(after)
+}
+
+/// Whether circles or dependents had to be looked for, so that no concurrent change may pass by unseen.
+fn rests_on_others(before: &CompiledFlags, write: &Write) -> bool {
+    let moves = |flag: &Flag| {
+        let settings = &flag.settings;
+        let related =
+            |settings: &Settings| settings.needs().next().is_some() || !settings.conflict_groups.is_empty();
+        before.flag(settings.key.as_str()).map_or_else(
+            || related(settings),
+            |old| {
+                let old = &old.settings;
+                related(settings)
+                    || related(old)
+                    || (old.state, old.kind) != (settings.state, settings.kind)
+                    || !old.variants.keys().all(|variant| settings.variants.contains_key(variant))
+            },
+        )
+    };
+    !write.segments.is_empty()
+        || !write.segments_deleted.is_empty()
+        || !write.flags_deleted.is_empty()
+        || write.flags.iter().any(|flag| moves(&flag.row))
+}
+
+fn check_room(before: &CompiledFlags, after: &CompiledFlags) -> Result<(), Error> {
+    if after.len() <= FLAGS_MAX || after.len() <= before.len() {
+        return Ok(());
+    }
+    Err(Error::new(Reason::TooManyFlags, format!("there can be at most {FLAGS_MAX} flags"))
+        .with("limit", FLAGS_MAX)
+        .with("used", before.len()))
+}
+
+fn check_segments(before: &CompiledFlags, after: &CompiledFlags, write: &Write) -> Result<(), Error> {
+    if write.segments.is_empty() && write.segments_deleted.is_empty() {
+        return Ok(());
+    }
+    let written: BTreeSet<_> = write.flags.iter().map(|flag| flag.row.key()).collect();
+    for gone in &write.segments_deleted {
+        let mut users = before.users_of_segment(gone.key.as_str()).map(|flag| flag.key());
+        // Those that are written with it have been compiled without it.
+        let user = users.find(|key| !written.contains(key) && after.flag(key.as_str()).is_some());
+        if let Some(user) = user {
+            return Err(in_use(&gone.key, &format!("the flag \"{user}\"")));
+        }
+    }
+    let all = after
+        .segments()
+        .map(|segment| (segment.settings.name.as_str().to_owned(), segment.settings.source.clone()));
+    let Err(error) = Segments::compile(all) else { return Ok(()) };
+    let deleted = write.segments_deleted.first().map(|gone| &gone.key);
+    match (error.kind, deleted) {
+        (ErrorKind::Cycle, _) => Err(cycle("segments", &error.to_string())),
+        (ErrorKind::Segment, Some(name)) => Err(in_use(name, "another segment")),
+        (ErrorKind::Segment, None) => Err(Error::new(Reason::SegmentNotFound, error.to_string()).with(
+            "segment_name",
+            write.segments.first().map_or("", |segment| segment.row.settings.name.as_str()),
+        )),
+        _ => Err(Error::field("segment.logic", format!("cannot be used: {error}"))),
+    }
+}
+
+fn in_use(name: &SegmentName, by: &str) -> Error {
+    Error::new(Reason::SegmentInUse, format!("the segment \"{name}\" is used by {by}"))
+        .with("segment_name", name)
+}
+
+fn cycle(what: &str, path: &str) -> Error {
+    Error::new(Reason::DependencyCycle, format!("{what} cannot hang on each other in a circle: {path}"))
+        .with("path", path)
+}
+
+fn check_relations(after: &CompiledFlags, settings: &Settings, field: &str) -> Result<(), Error> {
+    match after.missing(settings) {
+        None => Ok(()),
+        Some(Missing::Flag(key)) => Err(Error::missing(Reason::FlagNotFound, "flag", "flag_key", key)),
+        Some(Missing::Variant(key, variant)) => {
+            Err(Error::missing(Reason::VariantNotFound, "variant", "variant", variant).with("flag_key", key))
+        }
+        Some(Missing::KillSwitch(key)) => Err(Error::field(
+            format!("{field}kill_switch"),
+            format!("must be a boolean flag of the kind KILL_SWITCH; \"{key}\" is not"),
+        )),
+        Some(Missing::Room(group)) => Err(Error::new(
+            Reason::TooManyFlags,
+            format!("the group \"{group}\" can have at most {GROUP_MAX} flags"),
+        )
+        .with("limit", GROUP_MAX)),
+    }
+}
+
+fn refuse_breakage(broken: &[Broken]) -> Result<(), Error> {
+    let Some(first) = broken.first() else { return Ok(()) };
+    let named: Vec<_> = broken.iter().take(NAMED_MAX).map(|one| one.dependent.as_str()).collect();
+    let Broken { dependent, needed, why } = first;
+    Err(Error::new(
+        Reason::DependentsWouldBreak,
+        format!("the flag \"{dependent}\" needs \"{needed}\", which {why}; change it first, or force it"),
+    )
+    .with("dependents", named.join(","))
+    .with("dependents_total", broken.len()))
+}
+
+fn check_variants_in_use(after: &CompiledFlags, settings: &Settings) -> Result<(), Error> {
+    let key = settings.key.as_str();
+    let refuse = |variant: &VariantName, who: String| {
+        Err(Error::new(Reason::VariantInUse, format!("variant \"{variant}\" is used by {who}"))
+            .with("variant", variant)
+            .with("flag_key", key))
+    };
+    let gone = |variants: Vec<&VariantName>| {
+        variants.into_iter().find(|variant| !settings.variants.contains_key(*variant)).cloned()
+    };
+    for default in after.tier_defaults(key) {
+        if let Some(variant) = gone(default.choice.variants()) {
+            return refuse(&variant, format!("the default of tier \"{}\"", default.tier));
+        }
+    }
+    for own in after.overrides_of_flag(key) {
+        if let Some(variant) = gone(own.choice.variants()) {
+            return refuse(&variant, format!("the override of tenant \"{}\"", own.tenant));
+        }
+    }
+    Ok(())
+}
+
+/// Whom a change of flags affects, of the tenants that are not deleted.
+pub(super) fn impact_on_all(
+    snapshot: &Snapshot,
+    after: &CompiledFlags,
+    changed: &BTreeSet<FlagKey>,
+    now: Timestamp,
+) -> Impact {
+    let tenants = snapshot.tenants.values().filter(|record| record.tenant.status != Status::Deleted);
+    impact_on(snapshot, after, changed, tenants, now)
+}
+
+/// Whom a change of flags affects, of some tenants.
+pub(super) fn impact_on<'a>(
+    snapshot: &Snapshot,
+    after: &CompiledFlags,
+    changed: &BTreeSet<FlagKey>,
+    tenants: impl Iterator<Item = &'a Arc<Record>>,
+    now: Timestamp,
+) -> Impact {
+    let subject = |record: &'a Arc<Record>| Subject {
+        facts: record.facts(),
+        // One of a tenant's own attributes alone is never too large.
+        context: Context::new(record.tenant.attributes()).unwrap_or_default(),
+    };
+    impact(&snapshot.flags, after, changed, tenants.map(subject), now)
+}

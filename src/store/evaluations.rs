@@ -1,0 +1,60 @@
+//! How often, and when last, flags were evaluated. Off the log: it is no state of anything.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::Json;
+
+use super::Error;
+
+/// Evaluations since they were last written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// Which flag; empty for all of them at once.
+    pub flag_key: String,
+    /// For which tenant; empty for those that were too many to be told apart, and for none.
+    pub tenant_id: String,
+    /// How many.
+    pub evaluations: u64,
+    /// The last of them.
+    pub last_time: Timestamp,
+}
+
+/// What is known of a flag's evaluations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// By name.
+    pub evaluations: u64,
+    /// Together with all others.
+    pub bulk_evaluations: u64,
+    /// For how many tenants by name.
+    pub tenants: u64,
+    /// The last of either.
+    pub last_time: Option<Timestamp>,
+}
+
+/// Adds evaluations to those that are known.
+pub async fn add(client: &impl GenericClient, counted: &[Counted]) -> Result<(), Error> {
+    client.execute(include_str!("sql/flag/add_evaluations.sql"), &[&Json(counted)]).await?;
+    Ok(())
+}
+
+/// What is known of some flags' evaluations, by key. Evaluations of all flags at once count for every flag that was
+/// there then.
+pub async fn tallies(client: &impl GenericClient, keys: &[&str]) -> Result<BTreeMap<String, Tally>, Error> {
+    let rows = client.query(include_str!("sql/flag/tallies.sql"), &[&keys]).await?;
+    let count = |number: i64| u64::try_from(number).unwrap_or_default();
+    rows.iter()
+        .map(|row| {
+            let tally = Tally {
+                evaluations: count(row.get(1)),
+                bulk_evaluations: count(row.get(2)),
+                tenants: count(row.get(3)),
+                last_time: row.get(4),
+            };
+            Ok((row.get(0), tally))
+        })
+        .collect()
+}

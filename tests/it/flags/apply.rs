@@ -1,0 +1,187 @@
+//! Sets of flags applied as one, by the API and from files.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tenantry::proto::v1;
+use tenantry::proto::v1::apply_flags_response::{Action, Difference};
+
+use super::{boolean, evaluate, with_flag};
+use crate::support::{Replica, fields, reason};
+
+fn set(flags: Vec<v1::Flag>) -> v1::ApplyFlagsRequest {
+    v1::ApplyFlagsRequest { flags, ..Default::default() }
+}
+
+fn on_for(tier_id: &str, flag_key: &str) -> v1::apply_flags_request::TierSetting {
+    v1::apply_flags_request::TierSetting {
+        flag_key: flag_key.into(),
+        tier_id: tier_id.into(),
+        variant: "on".into(),
+        rollout: None,
+    }
+}
+
+fn shown(differences: &[Difference]) -> Vec<(Action, &str, &str)> {
+    differences.iter().map(|it| (it.action(), it.resource.as_str(), it.name.as_str())).collect()
+}
+
+async fn apply(replica: &mut Replica, request: v1::ApplyFlagsRequest) -> v1::ApplyFlagsResponse {
+    replica.flags.apply_flags(request).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_set_is_shown_first_then_made_so_and_then_there_is_nothing_to_do() {
+    let mut replica = with_flag().await;
+    let wanted = v1::ApplyFlagsRequest {
+        tier_defaults: vec![on_for("gold", "search")],
+        ..set(vec![v1::Flag { owner: "core".into(), ..boolean("search") }, boolean("export")])
+    };
+    let tried = apply(&mut replica, v1::ApplyFlagsRequest { validate_only: true, ..wanted.clone() }).await;
+    let expected = [
+        (Action::Create, "flag", "export"),
+        (Action::Update, "flag", "search"),
+        (Action::Create, "tier_default", "search gold"),
+    ];
+    assert_eq!(shown(&tried.differences), expected);
+    assert_eq!(tried.differences[1].fields, ["owner"]);
+    assert_eq!(tried.impact.unwrap().tenants_affected, 1);
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "off", "it was only tried");
+
+    let made = apply(&mut replica, wanted.clone()).await;
+    assert_eq!(shown(&made.differences), expected);
+    assert!(made.revision > 0);
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "on");
+    let again = apply(&mut replica, wanted).await;
+    assert_eq!((again.differences.len(), again.revision), (0, 0));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn pruning_deletes_what_is_not_named_in_the_same_flag_sets_and_nothing_else() {
+    let mut replica = with_flag().await;
+    let elsewhere = v1::Flag { flag_set: "billing".into(), ..boolean("invoices") };
+    let first = v1::ApplyFlagsRequest {
+        tier_defaults: vec![on_for("gold", "kept")],
+        ..set(vec![elsewhere, boolean("kept"), boolean("old")])
+    };
+    apply(&mut replica, first).await;
+    let wanted = v1::ApplyFlagsRequest { prune: true, ..set(vec![boolean("kept")]) };
+    let pruned = apply(&mut replica, wanted).await;
+    let expected = [
+        (Action::Delete, "flag", "old"),
+        (Action::Delete, "flag", "search"),
+        (Action::Delete, "tier_default", "kept gold"),
+    ];
+    assert_eq!(shown(&pruned.differences), expected);
+    let list = replica.flags.list_flags(v1::ListFlagsRequest::default()).await.unwrap().into_inner();
+    let keys: Vec<_> = list.flags.iter().map(|flag| flag.flag_key.as_str()).collect();
+    assert_eq!(keys, ["invoices", "kept"]);
+    assert!(list.flags[1].tier_defaults.is_empty());
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn one_mistake_keeps_the_whole_set_from_being_applied_and_is_named_by_its_place() {
+    let mut replica = with_flag().await;
+    let bad = v1::Flag { default_variant: "maybe".into(), ..boolean("export") };
+    let request = set(vec![boolean("fine"), bad]);
+    let error = replica.flags.apply_flags(request).await.unwrap_err();
+    assert_eq!(fields(&error), ["flags[1].default_variant"]);
+    let twice = set(vec![boolean("fine"), boolean("fine")]);
+    let error = replica.flags.apply_flags(twice).await.unwrap_err();
+    assert_eq!(fields(&error), ["flags[1].flag_key"]);
+    let bronze =
+        v1::ApplyFlagsRequest { tier_defaults: vec![on_for("bronze", "fine")], ..set(vec![boolean("fine")]) };
+    let error = replica.flags.apply_flags(bronze).await.unwrap_err();
+    assert_eq!(reason(&error), "TIER_NOT_FOUND");
+    let stray = v1::ApplyFlagsRequest { tier_defaults: vec![on_for("gold", "search")], ..Default::default() };
+    let error = replica.flags.apply_flags(stray).await.unwrap_err();
+    assert_eq!(fields(&error), ["tier_defaults.flag_key"]);
+    let missing = v1::GetFlagRequest { flag_key: "fine".into() };
+    assert_eq!(reason(&replica.flags.get_flag(missing).await.unwrap_err()), "FLAG_NOT_FOUND");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn no_reader_ever_sees_half_of_a_set() {
+    let mut replica = with_flag().await;
+    let both = |variant: &str| {
+        let flag = |key: &str| v1::Flag { default_variant: variant.into(), ..boolean(key) };
+        set(vec![flag("left"), flag("right")])
+    };
+    apply(&mut replica, both("off")).await;
+    let mut reader = replica.flags.clone();
+    let reading = tokio::spawn(async move {
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..2_000 {
+            let request = v1::EvaluateFlagsRequest {
+                tenant_id: "finance".into(),
+                flag_keys: vec!["left".into(), "right".into()],
+                context: None,
+            };
+            let flags = reader.evaluate_flags(request).await.unwrap().into_inner().flags;
+            seen.insert((flags[0].variant.clone(), flags[1].variant.clone()));
+        }
+        seen
+    });
+    for round in 0..40 {
+        apply(&mut replica, both(if round % 2 == 0 { "on" } else { "off" })).await;
+    }
+    let seen = reading.await.unwrap();
+    assert!(seen.iter().all(|(left, right)| left == right), "{seen:?}");
+    replica.stop().await;
+}
+
+async fn tenantry(replica: &Replica, arguments: &[&str]) -> Output {
+    let server = format!("http://{}", replica.server.grpc);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
+    command.args(arguments).args(["--server", &server]).stdin(std::process::Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn write(folder: &Path, name: &str, contents: &str) {
+    std::fs::write(folder.join(name), contents).unwrap();
+}
+
+#[tokio::test]
+async fn flags_live_in_files_that_the_command_line_applies_after_showing_the_difference() {
+    let mut replica = with_flag().await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    write(
+        folder.path(),
+        "search.yaml",
+        "flags:\n  search: {type: boolean, owner: core, tierDefaults: {gold: 'on'}}\n",
+    );
+    write(
+        folder.path(),
+        "export.json",
+        r#"{"flags": [{"flagKey": "export", "type": "boolean", "kind": "permission"}]}"#,
+    );
+    let asked = tenantry(&replica, &["flag", "apply", "-f", place]).await;
+    assert!(!asked.status.success() && text(&asked).contains("--yes"), "{}", text(&asked));
+    assert!(
+        text(&asked).contains("+ flag export\n~ flag search\n    owner: \"\" → \"core\""),
+        "{}",
+        text(&asked)
+    );
+    let applied = tenantry(&replica, &["flag", "apply", "-f", place, "--yes"]).await;
+    assert!(applied.status.success(), "{}", text(&applied));
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "on");
+    let again = tenantry(&replica, &["flag", "apply", "-f", place, "--yes", "--prune"]).await;
+    assert!(text(&again).contains("nothing to change"), "{}", text(&again));
+    let dry =
+        tenantry(&replica, &["flag", "apply", "-f", &format!("{place}/export.json"), "--prune", "--dry-run"])
+            .await;
+    assert!(text(&dry).contains("- flag search"), "{}", text(&dry));
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "on");
+    write(folder.path(), "wrong.yaml", "flags: {broken: {type: colour}}");
+    let refused = tenantry(&replica, &["flag", "apply", "-f", place, "--yes"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    replica.stop().await;
+}

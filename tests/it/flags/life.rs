@@ -1,0 +1,214 @@
+//! The life of a flag: kinds, expiry, schedule, staleness, what is counted of it, whom a change affects.
+
+use std::time::{Duration, SystemTime};
+
+use tenantry::proto::v1;
+
+use super::{boolean, evaluate, with_flag};
+use crate::support::{Replica, fields, reason};
+
+fn seconds_from_now(seconds: i64) -> prost_types::Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    prost_types::Timestamp { seconds: i64::try_from(now).unwrap() + seconds, nanos: 0 }
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+async fn create(replica: &mut Replica, flag: v1::Flag) -> v1::Flag {
+    let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
+    replica.flags.create_flag(request).await.unwrap().into_inner()
+}
+
+async fn sql(replica: &Replica, statement: &str) -> Vec<String> {
+    let (client, connection) =
+        tokio_postgres::connect(&replica.database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.query(statement, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn a_release_flag_expires_after_90_days_and_a_kill_switch_never() {
+    let mut replica = with_flag().await;
+    let made = create(&mut replica, boolean("export")).await;
+    let (made_at, ends) = (made.create_time.unwrap().seconds, made.expire_time.unwrap().seconds);
+    assert_eq!(ends - made_at, 90 * DAY);
+    assert_eq!(made.kind(), v1::FlagKind::Release);
+    for kind in [v1::FlagKind::KillSwitch, v1::FlagKind::Permission] {
+        let flag = v1::Flag { kind: kind.into(), ..boolean(&format!("{kind:?}")) };
+        assert_eq!(create(&mut replica, flag).await.expire_time, None);
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_extension_is_an_event_of_its_own_with_its_reason() {
+    let mut replica = with_flag().await;
+    let flag = v1::Flag { expire_time: Some(seconds_from_now(200 * DAY)), ..boolean("search") };
+    let request = v1::UpdateFlagRequest {
+        flag: Some(flag),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["expire_time".into()] }),
+        reason: "the pilot goes on".into(),
+        ..Default::default()
+    };
+    replica.flags.update_flag(request).await.unwrap();
+    let entries =
+        sql(&replica, "SELECT convert_from(entry, 'UTF8') FROM log WHERE kind = 'flag_expiry_extended'")
+            .await;
+    assert_eq!(entries.len(), 1);
+    assert!(entries[0].contains("the pilot goes on") && entries[0].contains("previous_expire_time"));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_flag_gives_its_expired_variant_or_else_goes_on() {
+    let mut replica = with_flag().await;
+    let over =
+        v1::Flag { expire_time: Some(seconds_from_now(-5)), default_variant: "on".into(), ..boolean("over") };
+    create(&mut replica, over.clone()).await;
+    assert_eq!(evaluate(&mut replica, "over").await.variant, "on");
+    let gone = v1::Flag { flag_key: "gone".into(), expired_variant: "off".into(), ..over };
+    create(&mut replica, gone).await;
+    let seen = evaluate(&mut replica, "gone").await;
+    assert_eq!((seen.layer(), seen.variant.as_str()), (v1::FlagLayer::Expired, "off"));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn outside_of_its_schedule_a_flag_is_off() {
+    let mut replica = with_flag().await;
+    let window = |from, to| v1::ScheduleWindow {
+        start_time: Some(seconds_from_now(from)),
+        end_time: Some(seconds_from_now(to)),
+    };
+    let now = v1::Flag { schedule: vec![window(-DAY, DAY)], default_variant: "on".into(), ..boolean("now") };
+    create(&mut replica, now).await;
+    assert_eq!(evaluate(&mut replica, "now").await.variant, "on");
+    let later =
+        v1::Flag { schedule: vec![window(DAY, 2 * DAY)], default_variant: "on".into(), ..boolean("later") };
+    create(&mut replica, later).await;
+    let seen = evaluate(&mut replica, "later").await;
+    assert_eq!((seen.layer(), seen.variant.as_str()), (v1::FlagLayer::Schedule, "off"));
+    let upside_down = v1::Flag { schedule: vec![window(DAY, -DAY)], ..boolean("never") };
+    let request = v1::CreateFlagRequest { flag: Some(upside_down), ..Default::default() };
+    assert_eq!(fields(&replica.flags.create_flag(request).await.unwrap_err()), ["flag.schedule[0]"]);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn stale_flags_are_listed_with_how_often_and_when_last_they_were_evaluated() {
+    let mut replica = with_flag().await;
+    let soon = v1::Flag {
+        expire_time: Some(seconds_from_now(10 * DAY)),
+        owner: "search-team".into(),
+        ..boolean("soon")
+    };
+    let made = create(&mut replica, soon).await;
+    assert!(made.warnings[0].contains("expires in"), "{:?}", made.warnings);
+    create(&mut replica, v1::Flag { expire_time: Some(seconds_from_now(-5)), ..boolean("over") }).await;
+    for _ in 0..3 {
+        evaluate(&mut replica, "over").await;
+    }
+    let all = v1::EvaluateFlagsRequest { tenant_id: "finance".into(), ..Default::default() };
+    replica.flags.evaluate_flags(all).await.unwrap();
+    replica.server.registry.evaluations.flush(&replica.server.registry.database).await;
+    let request = v1::ListStaleFlagsRequest::default();
+    let listed = replica.flags.list_stale_flags(request).await.unwrap().into_inner().flags;
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|flag| {
+            let counts = (flag.evaluations, flag.bulk_evaluations, flag.tenants);
+            (flag.flag_key.as_str(), flag.staleness().as_str_name(), counts)
+        })
+        .collect();
+    assert_eq!(shown, [("over", "STALENESS_EXPIRED", (3, 1, 1)), ("soon", "STALENESS_EXPIRING", (0, 1, 0))]);
+    assert!(listed.iter().all(|flag| flag.last_evaluated_time.is_some()));
+    assert_eq!(listed[1].owner, "search-team");
+    let filtered = v1::ListStaleFlagsRequest { filter: "owner = search-team".into(), ..Default::default() };
+    assert_eq!(replica.flags.list_stale_flags(filtered).await.unwrap().into_inner().total_size, 1);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn flags_are_listed_by_what_they_are_and_in_the_order_asked_for() {
+    let mut replica = with_flag().await;
+    for (key, days) in [("b", 30), ("a", 60)] {
+        let flag = v1::Flag {
+            expire_time: Some(seconds_from_now(days * DAY)),
+            labels: [("team".to_owned(), "core".to_owned())].into(),
+            ..boolean(key)
+        };
+        create(&mut replica, flag).await;
+    }
+    let list = |filter: &str, order_by: &str| v1::ListFlagsRequest {
+        filter: filter.into(),
+        order_by: order_by.into(),
+        ..Default::default()
+    };
+    let keys = |response: v1::ListFlagsResponse| {
+        response.flags.into_iter().map(|flag| flag.flag_key).collect::<Vec<_>>()
+    };
+    let by_expiry = replica.flags.list_flags(list("labels.team = core", "expire_time")).await.unwrap();
+    assert_eq!(keys(by_expiry.into_inner()), ["b", "a"]);
+    let wrong = replica.flags.list_flags(list("colour = red", "")).await.unwrap_err();
+    assert_eq!(reason(&wrong), "INVALID_FILTER");
+    let wrong = replica.flags.list_flags(list("", "labels")).await.unwrap_err();
+    assert_eq!(reason(&wrong), "INVALID_ORDER");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_only_tried_tells_whom_it_would_affect() {
+    let mut replica = with_flag().await;
+    replica.tenant("marketing").await;
+    replica.flags.set_tenant_override(super::set_tenant("off")).await.unwrap();
+    let dependent = v1::Flag {
+        prerequisites: vec![v1::Prerequisite { flag_key: "search".into(), variants: vec!["on".into()] }],
+        default_variant: "on".into(),
+        ..boolean("export")
+    };
+    create(&mut replica, dependent).await;
+    let request = v1::UpdateFlagRequest {
+        flag: Some(v1::Flag { default_variant: "on".into(), ..boolean("search") }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["default_variant".into()] }),
+        validate_only: true,
+        ..Default::default()
+    };
+    let impact = replica.flags.update_flag(request).await.unwrap().into_inner().impact.unwrap();
+    assert_eq!((impact.tenants_affected, impact.tenants_examined), (1, 2));
+    assert_eq!(impact.dependents, ["export"]);
+    let shifts: Vec<_> = impact
+        .examples
+        .iter()
+        .map(|it| {
+            (
+                it.tenant_id.as_str(),
+                it.flag_key.as_str(),
+                it.variant_before.as_str(),
+                it.variant_after.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(shifts, [("marketing", "export", "off", "on"), ("marketing", "search", "off", "on")]);
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "off", "nothing was changed");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn more_than_50_flags_for_one_tenant_are_warned_of() {
+    let mut replica = with_flag().await;
+    let flags = (0..51).map(|number| boolean(&format!("f{number:02}"))).collect();
+    let apply = v1::ApplyFlagsRequest { flags, ..Default::default() };
+    replica.flags.apply_flags(apply).await.unwrap();
+    let mut warnings = Vec::new();
+    for number in 0..51 {
+        let own =
+            v1::SetTenantOverrideRequest { flag_key: format!("f{number:02}"), ..super::set_tenant("on") };
+        warnings = replica.flags.set_tenant_override(own).await.unwrap().into_inner().warnings;
+        assert_eq!(warnings.is_empty(), number < 50, "{number}: {warnings:?}");
+    }
+    assert!(warnings[0].contains("51"), "{warnings:?}");
+    let all = v1::EvaluateFlagsRequest { tenant_id: "finance".into(), ..Default::default() };
+    assert_eq!(replica.flags.evaluate_flags(all).await.unwrap().into_inner().warnings, warnings);
+    assert_eq!(replica.server.registry.view.snapshot().unwrap().flags.crowded_tenants(), 1);
+    tokio::time::timeout(Duration::from_secs(10), replica.stop()).await.unwrap();
+}

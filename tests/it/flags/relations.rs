@@ -1,0 +1,142 @@
+//! What flags mean to each other: kill switches, prerequisites, exclusion; and what would break them.
+
+use tenantry::proto::v1;
+use tonic::Status;
+
+use super::{boolean, evaluate, with_flag};
+use crate::support::{Replica, reason};
+
+async fn create(replica: &mut Replica, flag: v1::Flag) -> Result<v1::Flag, Status> {
+    let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
+    replica.flags.create_flag(request).await.map(tonic::Response::into_inner)
+}
+
+async fn update(replica: &mut Replica, flag: v1::Flag, path: &str) -> Result<v1::Flag, Status> {
+    let update_mask = Some(prost_types::FieldMask { paths: vec![path.to_owned()] });
+    let request = v1::UpdateFlagRequest { flag: Some(flag), update_mask, ..Default::default() };
+    replica.flags.update_flag(request).await.map(tonic::Response::into_inner)
+}
+
+fn needs(flag: &str, variant: &str) -> Vec<v1::Prerequisite> {
+    vec![v1::Prerequisite { flag_key: flag.into(), variants: vec![variant.into()] }]
+}
+
+fn on(key: &str) -> v1::Flag {
+    v1::Flag { default_variant: "on".into(), ..boolean(key) }
+}
+
+#[tokio::test]
+async fn a_kill_switch_turns_a_flag_off_over_every_override_and_back_on() {
+    let mut replica = with_flag().await;
+    let switch = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..boolean("kill-search") };
+    create(&mut replica, switch).await.unwrap();
+    let guarded = v1::Flag { kill_switch: "kill-search".into(), ..boolean("search") };
+    update(&mut replica, guarded, "kill_switch").await.unwrap();
+    replica.flags.set_tenant_override(super::set_tenant("on")).await.unwrap();
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "on");
+
+    let thrown = v1::Flag { default_variant: "on".into(), ..boolean("kill-search") };
+    update(&mut replica, thrown, "default_variant").await.unwrap();
+    let killed = evaluate(&mut replica, "search").await;
+    assert_eq!((killed.layer(), killed.variant.as_str()), (v1::FlagLayer::KillSwitch, "off"));
+
+    let back = v1::Flag { default_variant: "off".into(), ..boolean("kill-search") };
+    update(&mut replica, back, "default_variant").await.unwrap();
+    assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::TenantOverride);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_boolean_flag_of_the_kind_can_be_a_kill_switch() {
+    let mut replica = with_flag().await;
+    let guarded = v1::Flag { kill_switch: "search".into(), ..boolean("export") };
+    let error = create(&mut replica, guarded).await.unwrap_err();
+    assert_eq!(reason(&error), "INVALID_FIELD");
+    assert_eq!(crate::support::fields(&error), ["flag.kill_switch"]);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_flag_without_what_it_needs_is_off_and_a_circle_is_refused_with_its_path() {
+    let mut replica = with_flag().await;
+    create(&mut replica, v1::Flag { prerequisites: needs("search", "on"), ..on("export") }).await.unwrap();
+    let unmet = evaluate(&mut replica, "export").await;
+    assert_eq!((unmet.layer(), unmet.variant.as_str()), (v1::FlagLayer::Prerequisite, "off"));
+    replica.flags.set_tenant_override(super::set_tenant("on")).await.unwrap();
+    assert_eq!(evaluate(&mut replica, "export").await.variant, "on");
+
+    let closing = v1::Flag { prerequisites: needs("export", "on"), ..boolean("search") };
+    let error = update(&mut replica, closing, "prerequisites").await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENCY_CYCLE");
+    assert!(error.message().contains("search → export → search"), "{error:?}");
+    let missing = v1::Flag { prerequisites: needs("nobody", "on"), ..boolean("other") };
+    assert_eq!(reason(&create(&mut replica, missing).await.unwrap_err()), "FLAG_NOT_FOUND");
+    let gone = v1::Flag { prerequisites: needs("search", "maybe"), ..boolean("other") };
+    assert_eq!(reason(&create(&mut replica, gone).await.unwrap_err()), "VARIANT_NOT_FOUND");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn two_changes_that_would_close_a_circle_together_do_not_both_succeed() {
+    let mut replica = with_flag().await;
+    for round in 0..10 {
+        let (one, two) = (format!("one{round}"), format!("two{round}"));
+        create(&mut replica, boolean(&one)).await.unwrap();
+        create(&mut replica, boolean(&two)).await.unwrap();
+        let request = |from: &str, to: &str| v1::UpdateFlagRequest {
+            flag: Some(v1::Flag { prerequisites: needs(to, "on"), ..boolean(from) }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["prerequisites".into()] }),
+            ..Default::default()
+        };
+        let (mut left, mut right) = (replica.flags.clone(), replica.flags.clone());
+        let (there, back) = (request(&one, &two), request(&two, &one));
+        let (left, right) = tokio::join!(left.update_flag(there), right.update_flag(back));
+        let refused: Vec<_> = [left, right].into_iter().filter_map(Result::err).collect();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(reason(&refused[0]), "DEPENDENCY_CYCLE");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn what_would_break_a_dependent_is_refused_unless_forced() {
+    let mut replica = with_flag().await;
+    create(&mut replica, v1::Flag { prerequisites: needs("search", "on"), ..on("export") }).await.unwrap();
+    create(&mut replica, v1::Flag { prerequisites: needs("export", "on"), ..on("archive") }).await.unwrap();
+    let list = v1::ListDependentsRequest { flag_key: "search".into(), ..Default::default() };
+    let listed = replica.flags.list_dependents(list).await.unwrap().into_inner().dependents;
+    let shown: Vec<_> = listed.iter().map(|it| (it.flag_key.as_str(), it.needs.as_str())).collect();
+    assert_eq!(shown, [("archive", "export"), ("export", "search")]);
+
+    let disabled = v1::Flag { state: v1::FlagState::Disabled.into(), ..boolean("search") };
+    let error = update(&mut replica, disabled, "state").await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK");
+    assert!(error.message().contains("\"export\" needs \"search\""), "{error:?}");
+    let archive = |force| v1::ArchiveFlagRequest { flag_key: "search".into(), force, ..Default::default() };
+    let error = replica.flags.archive_flag(archive(false)).await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK");
+    let delete = |force| v1::DeleteFlagRequest { flag_key: "search".into(), force, ..Default::default() };
+    let error = replica.flags.delete_flag(delete(false)).await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK");
+    replica.flags.delete_flag(delete(true)).await.unwrap();
+    let broken = evaluate(&mut replica, "export").await;
+    assert_eq!((broken.layer(), broken.variant.as_str()), (v1::FlagLayer::Prerequisite, "off"));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn of_the_flags_of_a_group_the_one_with_the_highest_priority_is_on() {
+    let mut replica = with_flag().await;
+    let member =
+        |key: &str, priority| v1::Flag { conflict_groups: vec!["ranking".into()], priority, ..on(key) };
+    create(&mut replica, member("classic", 1)).await.unwrap();
+    create(&mut replica, member("neural", 2)).await.unwrap();
+    assert_eq!(evaluate(&mut replica, "neural").await.variant, "on");
+    let lost = evaluate(&mut replica, "classic").await;
+    assert_eq!((lost.layer(), lost.variant.as_str()), (v1::FlagLayer::Conflict, "off"));
+    // Off for this tenant alone, the next one wins.
+    let own = v1::SetTenantOverrideRequest { flag_key: "neural".into(), ..super::set_tenant("off") };
+    replica.flags.set_tenant_override(own).await.unwrap();
+    assert_eq!(evaluate(&mut replica, "classic").await.variant, "on");
+    replica.stop().await;
+}

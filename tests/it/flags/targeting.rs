@@ -1,0 +1,182 @@
+//! Rules, segments and rollouts, by the API.
+
+use tenantry::proto::v1;
+use tonic::Status;
+
+use super::{boolean, with_flag};
+use crate::support::{Replica, fields, reason};
+
+async fn create(replica: &mut Replica, flag: v1::Flag) -> Result<v1::Flag, Status> {
+    let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
+    replica.flags.create_flag(request).await.map(tonic::Response::into_inner)
+}
+
+fn text(text: &str) -> prost_types::Value {
+    prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.into())) }
+}
+
+fn attributes(pairs: &[(&str, &str)]) -> Option<prost_types::Struct> {
+    let fields = pairs.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+    Some(prost_types::Struct { fields })
+}
+
+async fn seen(replica: &mut Replica, flag_key: &str, context: &[(&str, &str)]) -> v1::EvaluateFlagResponse {
+    let request = v1::EvaluateFlagRequest {
+        tenant_id: "finance".into(),
+        flag_key: flag_key.into(),
+        context: attributes(context),
+    };
+    replica.flags.evaluate_flag(request).await.unwrap().into_inner()
+}
+
+fn conditions(attribute: &str, operator: v1::ConditionOperator, values: &[&str]) -> Vec<v1::Condition> {
+    let values = values.iter().map(|value| text(value)).collect();
+    vec![v1::Condition { attribute: attribute.into(), operator: operator.into(), values }]
+}
+
+fn serve_on(conditions: Vec<v1::Condition>) -> v1::TargetingRule {
+    v1::TargetingRule { conditions, variant: "on".into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn rules_see_the_caller_s_attributes_under_the_tenant_s_own() {
+    let mut replica = with_flag().await;
+    let rules = vec![
+        serve_on(conditions("email", v1::ConditionOperator::EndsWith, &["@example.com"])),
+        serve_on(conditions("tier", v1::ConditionOperator::In, &["platinum"])),
+    ];
+    create(&mut replica, v1::Flag { rules, ..boolean("beta") }).await.unwrap();
+    let by_email = seen(&mut replica, "beta", &[("email", "me@example.com")]).await;
+    assert_eq!((by_email.layer(), by_email.variant.as_str()), (v1::FlagLayer::TargetingRule, "on"));
+    assert_eq!((by_email.rule_id.as_str(), by_email.reason.as_str()), ("rule-1", "TARGETING_MATCH"));
+    // The tenant is on gold; a caller cannot say otherwise.
+    let pretended = seen(&mut replica, "beta", &[("tier", "platinum")]).await;
+    assert_eq!(pretended.layer(), v1::FlagLayer::GlobalDefault);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_segment_is_shared_changed_at_once_for_all_and_stays_while_it_is_used() {
+    let mut replica = with_flag().await;
+    let segment = |values: &[&str]| v1::Segment {
+        segment_name: "europe".into(),
+        conditions: conditions("country", v1::ConditionOperator::In, values),
+        ..Default::default()
+    };
+    let request = v1::CreateSegmentRequest { segment: Some(segment(&["de", "fr"])), ..Default::default() };
+    let made = replica.flags.create_segment(request).await.unwrap().into_inner();
+    assert_eq!(made.conditions, segment(&["de", "fr"]).conditions, "conditions read back");
+    assert!(made.logic.contains("country"), "{}", made.logic);
+    let rules = vec![serve_on(conditions("", v1::ConditionOperator::InSegment, &["europe"]))];
+    create(&mut replica, v1::Flag { rules, ..boolean("gdpr") }).await.unwrap();
+    assert_eq!(seen(&mut replica, "gdpr", &[("country", "fr")]).await.variant, "on");
+    let request = v1::UpdateSegmentRequest {
+        segment: Some(segment(&["de"])),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["conditions".into()] }),
+        ..Default::default()
+    };
+    replica.flags.update_segment(request).await.unwrap();
+    assert_eq!(seen(&mut replica, "gdpr", &[("country", "fr")]).await.variant, "off");
+    let get = v1::GetSegmentRequest { segment_name: "europe".into() };
+    assert_eq!(replica.flags.get_segment(get).await.unwrap().into_inner().used_by, ["gdpr"]);
+    let delete = || v1::DeleteSegmentRequest { segment_name: "europe".into(), ..Default::default() };
+    let error = replica.flags.delete_segment(delete()).await.unwrap_err();
+    assert_eq!(reason(&error), "SEGMENT_IN_USE");
+    let delete_flag = v1::DeleteFlagRequest { flag_key: "gdpr".into(), ..Default::default() };
+    replica.flags.delete_flag(delete_flag).await.unwrap();
+    replica.flags.delete_segment(delete()).await.unwrap();
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_rule_is_refused_with_its_place_and_what_is_wrong() {
+    let mut replica = with_flag().await;
+    let logic = |logic: &str| vec![v1::TargetingRule { logic: logic.into(), ..Default::default() }];
+    for (rules, field) in [
+        (logic("{"), "flag.rules[0].logic"),
+        (logic(r#"{"no_such_operator": []}"#), "flag.rules[0].logic"),
+        (logic(r#"{"if": [{"$ref": "nowhere"}, "on", null]}"#), "flag.rules[0].logic"),
+        (vec![v1::TargetingRule::default()], "flag.rules[0]"),
+        (vec![v1::TargetingRule { variant: "maybe".into(), ..Default::default() }], "flag.rules[0].variant"),
+    ] {
+        let error = create(&mut replica, v1::Flag { rules, ..boolean("bad") }).await.unwrap_err();
+        assert_eq!(fields(&error), [field], "{error:?}");
+    }
+    let segment = |logic: &str| {
+        let segment = v1::Segment { segment_name: "loop".into(), logic: logic.into(), ..Default::default() };
+        v1::CreateSegmentRequest { segment: Some(segment), ..Default::default() }
+    };
+    let error = replica.flags.create_segment(segment(r#"{"$ref": "loop"}"#)).await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENCY_CYCLE");
+    let error = replica.flags.create_segment(segment(r#"{"$ref": "other"}"#)).await.unwrap_err();
+    assert_eq!(reason(&error), "SEGMENT_NOT_FOUND");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn rollouts_can_be_given_to_everybody_to_a_tier_and_to_one_tenant() {
+    let mut replica = with_flag().await;
+    let share = |on: i32, bucket_by: &str| v1::Rollout {
+        weights: [("on", on), ("off", 100 - on)]
+            .map(|(variant, weight)| v1::VariantWeight { variant: variant.into(), weight })
+            .into(),
+        bucket_by: bucket_by.into(),
+        ..Default::default()
+    };
+    let flag = v1::Flag { default_rollout: Some(share(100, "")), ..boolean("shared") };
+    let made = create(&mut replica, flag).await.unwrap();
+    let kept = made.default_rollout.unwrap();
+    assert_eq!((kept.bucket_by.as_str(), kept.seed.as_str()), ("tenantId", "shared"));
+    let everybody = seen(&mut replica, "shared", &[]).await;
+    assert_eq!((everybody.reason.as_str(), everybody.variant.as_str()), ("SPLIT", "on"));
+    let tier = v1::SetTierDefaultRequest {
+        flag_key: "shared".into(),
+        tier_id: "gold".into(),
+        rollout: Some(share(0, "")),
+        ..Default::default()
+    };
+    replica.flags.set_tier_default(tier).await.unwrap();
+    let of_tier = seen(&mut replica, "shared", &[]).await;
+    assert_eq!((of_tier.layer(), of_tier.variant.as_str()), (v1::FlagLayer::TierDefault, "off"));
+    let own = v1::SetTenantOverrideRequest {
+        flag_key: "shared".into(),
+        variant: String::new(),
+        rollout: Some(share(50, "targetingKey")),
+        ..super::set_tenant("")
+    };
+    replica.flags.set_tenant_override(own).await.unwrap();
+    let mut variants = std::collections::BTreeSet::new();
+    for user in 0..40 {
+        let user = format!("user-{user}");
+        let answer = seen(&mut replica, "shared", &[("targetingKey", &user)]).await;
+        assert_eq!(answer.layer(), v1::FlagLayer::TenantOverride);
+        variants.insert(answer.variant);
+    }
+    assert_eq!(variants.into_iter().collect::<Vec<_>>(), ["off", "on"]);
+    let get = v1::GetFlagRequest { flag_key: "shared".into() };
+    let flag = replica.flags.get_flag(get).await.unwrap().into_inner();
+    assert_eq!(flag.tier_rollouts["gold"].weights[0].weight, 0);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_context_that_is_too_large_or_nested_too_deep_is_refused() {
+    let mut replica = with_flag().await;
+    let large = "x".repeat((1 << 20) + 1);
+    let request =
+        |context| v1::EvaluateFlagRequest { tenant_id: "finance".into(), flag_key: "search".into(), context };
+    let error = replica.flags.evaluate_flag(request(attributes(&[("note", &large)]))).await.unwrap_err();
+    assert_eq!(reason(&error), "MESSAGE_TOO_LARGE");
+    let names: Vec<_> = (0..10_001).map(|number| format!("a{number}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let error = replica.flags.evaluate_flag(request(attributes(&many))).await.unwrap_err();
+    assert_eq!((error.code(), fields(&error)), (tonic::Code::InvalidArgument, vec!["context".to_owned()]));
+    let list = |inner| prost_types::Value {
+        kind: Some(prost_types::value::Kind::ListValue(prost_types::ListValue { values: vec![inner] })),
+    };
+    let deep = (0..33).fold(text("x"), |inner, _| list(inner));
+    let fields_ = [("deep".to_owned(), deep)].into();
+    let error = replica.flags.evaluate_flag(request(Some(prost_types::Struct { fields: fields_ }))).await;
+    assert_eq!(fields(&error.unwrap_err()), ["context.deep"]);
+    replica.stop().await;
+}
