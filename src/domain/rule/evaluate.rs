@@ -8,7 +8,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::datum::{Datum, List};
-use super::node::{Args, Node, Var};
+use super::node::{Args, Json, Node, Var, VarIs};
+use super::operator::Op;
 use super::path::Path;
 use super::{Failure, HashVersion, Input};
 
@@ -62,27 +63,12 @@ impl<'a> Evaluator<'a> {
         match node {
             Node::Constant(constant) => Ok(constant.datum()),
             Node::Var(var) => self.var(var, scope),
-            Node::VarIs(test) => {
-                let found = self.find(&test.path, scope);
-                Ok(Datum::Bool(match found.text() {
-                    Some(found) => *found == *test.text,
-                    None => test.is_loose && found.equals(&Datum::Text(&test.text)),
-                }))
-            }
-            Node::InTexts(needle, json) => {
-                let needle = self.node(needle, scope)?;
-                match (needle.text(), json.texts()) {
-                    (Some(text), Some(texts)) => {
-                        self.charge_text(text)?;
-                        Ok(Datum::Bool(texts.contains(text)))
-                    }
-                    _ => self.is_in(&needle, &Datum::Json(&json.value)).map(Datum::Bool),
-                }
-            }
+            Node::VarIs(test) => Ok(Datum::Bool(self.var_is(test, scope))),
+            Node::InTexts(needle, json) => self.in_texts(needle, json, scope).map(Datum::Bool),
             Node::If(nodes) => self.choose(nodes, scope),
             Node::And(nodes) => self.until(nodes, scope, |value| !value.is_truthy()),
             Node::Or(nodes) => self.until(nodes, scope, Datum::is_truthy),
-            Node::Call(op, args) => self.with_args(args, scope, |args| self.call(*op, args, scope)),
+            Node::Call(op, args) => self.operation(*op, args, scope),
             Node::Matches(node, regex) => {
                 let value = self.node(node, scope)?;
                 let Some(text) = value.text() else { return Ok(Datum::Null) };
@@ -105,6 +91,46 @@ impl<'a> Evaluator<'a> {
             Node::Each(each, nodes) => self.each(*each, nodes, scope),
             Node::Reduce(nodes) => self.reduce(nodes, scope),
         }
+    }
+
+    /// Whether an expression is true, without a value in between where that is the question.
+    fn truth(&self, node: &'a Node, scope: &Scope<'_, 'a>) -> Result<bool, Failure> {
+        match node {
+            Node::VarIs(test) => {
+                self.charge(1)?;
+                Ok(self.var_is(test, scope))
+            }
+            Node::InTexts(needle, json) => {
+                self.charge(1)?;
+                self.in_texts(needle, json, scope)
+            }
+            _ => self.node(node, scope).map(|value| value.is_truthy()),
+        }
+    }
+
+    fn var_is(&self, test: &'a VarIs, scope: &Scope<'_, 'a>) -> bool {
+        let found = self.find(&test.path, scope);
+        match found.text() {
+            Some(found) => *found == *test.text,
+            None => test.is_loose && found.equals(&Datum::Text(&test.text)),
+        }
+    }
+
+    fn in_texts(&self, needle: &'a Node, json: &'a Json, scope: &Scope<'_, 'a>) -> Result<bool, Failure> {
+        let needle = self.node(needle, scope)?;
+        match (needle.text(), json.texts()) {
+            (Some(text), Some(texts)) => {
+                self.charge_text(text)?;
+                Ok(texts.contains(text))
+            }
+            _ => self.is_in(&needle, &Datum::Json(&json.value)),
+        }
+    }
+
+    /// Apart, so that the arguments take no room on the stack where there are none.
+    #[inline(never)]
+    fn operation(&self, op: Op, args: &'a Args, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
+        self.with_args(args, scope, |args| self.call(op, args, scope))
     }
 
     fn var(&self, var: &'a Var, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
@@ -161,7 +187,7 @@ impl<'a> Evaluator<'a> {
     fn choose(&self, nodes: &'a [Node], scope: &Scope<'_, 'a>) -> Evaluated<'a> {
         let mut pairs = nodes.chunks_exact(2);
         for pair in &mut pairs {
-            if self.node(&pair[0], scope)?.is_truthy() {
+            if self.truth(&pair[0], scope)? {
                 return self.node(&pair[1], scope);
             }
         }

@@ -13,6 +13,7 @@ pub(super) const WEIGHTS_MAX: u32 = i32::MAX.unsigned_abs();
 type Share<'a> = (Datum<'a>, u32);
 
 impl<'a> Evaluator<'a> {
+    #[inline(never)]
     pub(super) fn fractional(&self, fractional: &'a Fractional, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
         let bucket_by = match &fractional.bucket_by {
             Some(node) => Some(self.node(node, scope)?),

@@ -7,6 +7,7 @@ use super::node::{Each, Node};
 
 impl<'a> Evaluator<'a> {
     /// `map`, `filter`, `all`, `none` and `some`. What is no list counts as an empty one, of which not even `all` holds.
+    #[inline(never)]
     pub(super) fn each(&self, each: Each, nodes: &'a [Node; 2], scope: &Scope<'_, 'a>) -> Evaluated<'a> {
         let [subject, test] = nodes;
         let subject = self.node(subject, scope)?;
@@ -45,6 +46,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// `reduce`. As in flagd, what is gathered keeps the type it begins with, and nulls are passed over.
+    #[inline(never)]
     pub(super) fn reduce(&self, nodes: &'a [Node; 3], scope: &Scope<'_, 'a>) -> Evaluated<'a> {
         let [subject, step, initial] = nodes;
         let subject = self.node(subject, scope)?;

@@ -38,7 +38,7 @@ use self::datum::Datum;
 pub use self::error::{Error, ErrorKind};
 use self::evaluate::{Evaluator, Scope};
 pub use self::hash::HashVersion;
-use self::node::{Node, Read};
+use self::node::{Constant, Node, Read};
 pub use self::rollout::{Rollout, Step, Weight};
 pub use self::segments::Segments;
 
@@ -130,6 +130,9 @@ impl Rule {
 
     /// What the rule says. Allocates nothing unless the rule itself puts texts or lists together.
     pub fn select<'a>(&'a self, input: &Input<'a>) -> Selection<'a> {
+        if let Node::Constant(Constant::Text(name)) = &self.node {
+            return Selection::Variant(Cow::Borrowed(name));
+        }
         match Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root) {
             Err(failure) => Selection::Failed(failure),
             Ok(Datum::Null) => Selection::Default,
