@@ -139,7 +139,9 @@ async fn probes_hear_of_the_drain_until_the_end_and_calls_are_sent_elsewhere() {
     let mut served = Served::usual().await;
     let mut kept = TcpStream::connect(served.pages).await.unwrap();
     kept.write_all(&call("half-a-second")).await.unwrap();
-    sleep(Duration::from_millis(150)).await;
+    while !served.metrics_text().contains(r#"tenantry_calls_open{kind="unary"} 1"#) {
+        sleep(Duration::from_millis(5)).await;
+    }
     served.drain.cancel();
     let answer = one_answer(&mut kept).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "what was begun is finished: {answer}");
