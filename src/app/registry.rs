@@ -1,6 +1,7 @@
 //! Wiring: the parts that serve one database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,16 +19,28 @@ use crate::store::writer::Writer;
 use crate::store::{Error, log};
 use crate::view::{View, follower};
 
+/// The pause after other replicas were told of a change, in which more gather. Telling takes the database as long as
+/// a small change does, so a busy writer must not pay for it each time; a fortieth of the 200 ms that they poll at.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(5);
+
 /// Puts the parts together and starts those that run by themselves; they stop with `stop`.
 pub fn start(config: &Config, database: Database, stop: CancellationToken) -> Result<Registry, WiringError> {
     let view = Arc::new(View::new(config.view.stale_after, config.view.slow_reader_after));
     let (written, changes) = watch::channel(Revision::ZERO);
-    let writer = Writer::start(database.clone(), written);
-    tokio::spawn(announce(database.clone(), changes.clone(), stop.clone()));
+    let (unread, to_read) = watch::channel(Revision::ZERO);
+    let own = Arc::clone(&view);
+    let writer = Writer::start(database.clone(), move |committed| {
+        let last = committed.last();
+        if !own.take(committed) {
+            advance(&unread, last);
+        }
+        advance(&written, last);
+    });
+    tokio::spawn(announce(database.clone(), changes, stop.clone()));
     tokio::spawn(follower::follow(
         Arc::clone(&view),
         database.clone(),
-        changes,
+        to_read,
         config.view.poll_interval,
         stop.clone(),
     ));
@@ -62,6 +75,11 @@ fn static_context(settings: &config::evaluation::Evaluation) -> Result<Context, 
     Context::new(attributes.collect()).map_err(|error| WiringError::Evaluations(error.to_string()))
 }
 
+/// Wakes whoever waits for a change; an old one that turned up again takes nothing back.
+fn advance(newest: &watch::Sender<Revision>, revision: Revision) {
+    newest.send_modify(|newest| *newest = revision.max(*newest));
+}
+
 /// Tells other replicas of this one's changes: after the commit, on another connection, and once for many.
 async fn announce(database: Database, mut changes: watch::Receiver<Revision>, stop: CancellationToken) {
     loop {
@@ -69,11 +87,15 @@ async fn announce(database: Database, mut changes: watch::Receiver<Revision>, st
             told = changes.changed() => if told.is_err() { return },
             () = stop.cancelled() => return,
         }
-        changes.borrow_and_update();
-        let told: Result<(), Error> = async { log::notify(&**database.pooled().await?).await }.await;
+        let newest = *changes.borrow_and_update();
+        let told: Result<(), Error> = async { log::notify(&**database.pooled().await?, newest).await }.await;
         if let Err(error) = told {
             // Others poll.
             tracing::debug!(error = %error, "other replicas were not told of a change");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ANNOUNCE_PAUSE) => {}
+            () = stop.cancelled() => return,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::config::server::CorsOrigins;
 use crate::grpc;
 use crate::grpc::edge::health::Health;
 use crate::grpc::edge::{self, Limits, Listener, Methods, Metrics, NoSuchPage, Origins, Wiring, reflection};
+use crate::grpc::{Handler, Straight};
 use crate::http::{self, Check, Readiness};
 use crate::services::Registry;
 use crate::services::feature_flags;
@@ -107,7 +108,7 @@ pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, S
         url: url.masked(),
         why: error.to_string().trim_start_matches("the database cannot be reached: ").to_owned(),
     };
-    let mut client = database.dedicated(|| {}).await.map_err(unreachable)?;
+    let mut client = database.dedicated(|_| {}).await.map_err(unreachable)?;
     if migrate_first {
         let report =
             migrate::migrate(&mut client).await.map_err(|error| StartError::Migrate(error.to_string()))?;
@@ -180,18 +181,25 @@ async fn routes(
     registry: &Registry,
     methods: &Methods,
     request_max: usize,
-) -> Result<(Health, Routes), StartError> {
+) -> Result<(Health, Straight<Routes>), StartError> {
     let ours = methods.services().into_iter().filter(|name| name.starts_with("tenantry.v1.")).collect();
     let (health, health_service) = edge::health::health(ours).await;
-    let routes = grpc::routes(registry.clone(), request_max)
+    let handler = Handler::new(registry.clone());
+    let routes = grpc::routes(&handler, request_max)
         .add_service(health_service)
         .add_service(reflection::v1().map_err(set_up)?)
-        .add_service(reflection::v1alpha().map_err(set_up)?);
-    Ok((health, routes))
+        .add_service(reflection::v1alpha().map_err(set_up)?)
+        .prepare();
+    Ok((health, Straight::new(handler, routes)))
 }
 
 /// A listener for whoever the configuration lets in.
-fn listener(config: &Config, name: &'static str, socket: TcpListener, routes: Routes) -> Listener<Routes> {
+fn listener(
+    config: &Config,
+    name: &'static str,
+    socket: TcpListener,
+    routes: Straight<Routes>,
+) -> Listener<Straight<Routes>> {
     let server = &config.server;
     let origins = match &server.cors_origins {
         CorsOrigins::Any => Origins::any(),

@@ -15,13 +15,13 @@ use opentelemetry_sdk::{
 };
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
-    filter::{FilterExt as _, FilterFn},
-    layer::SubscriberExt as _,
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, FilterFn, Targets},
+    layer::{Filter, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
-use self::json::JsonLines;
+use self::json::{JsonLines, Members};
 
 const SERVICE: &str = "tenantry";
 /// Time the collector gets to take the last spans.
@@ -107,8 +107,7 @@ impl Drop for Guard {
 /// # Errors
 /// See [`Error`].
 pub fn start(options: &Options) -> Result<Guard, Error> {
-    let filter =
-        EnvFilter::try_new(&options.filter).map_err(|_cause| Error::Filter(options.filter.clone()))?;
+    let filter = filter(&options.filter)?;
     let is_pretty = match options.format {
         Format::Auto => io::stderr().is_terminal(),
         Format::Pretty => true,
@@ -118,7 +117,7 @@ pub fn start(options: &Options) -> Result<Guard, Error> {
     let lines = if is_pretty {
         lines.with_target(false).with_ansi(io::stderr().is_terminal()).boxed()
     } else {
-        lines.event_format(JsonLines).fmt_fields(tracing_subscriber::fmt::format::JsonFields::new()).boxed()
+        lines.event_format(JsonLines).fmt_fields(Members).boxed()
     };
     let provider = match &options.otlp_endpoint {
         Some(endpoint) => Some(provider(endpoint, options.sample_ratio)?),
@@ -130,11 +129,21 @@ pub fn start(options: &Options) -> Result<Guard, Error> {
         tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE)).with_filter(LevelFilter::INFO)
     });
     tracing_subscriber::registry()
-        .with(traces)
         .with(lines)
+        .with(traces)
         .try_init()
         .map_err(|_cause| Error::AlreadyStarted)?;
     Ok(Guard { provider })
+}
+
+/// Which events are logged. One that looks at spans' fields looks at them whenever a span is entered, several times a
+/// call; levels alone need not.
+fn filter(text: &str) -> Result<Box<dyn Filter<Registry> + Send + Sync>, Error> {
+    if let Ok(levels) = text.parse::<Targets>() {
+        return Ok(Box::new(levels));
+    }
+    let filter = EnvFilter::try_new(text).map_err(|_cause| Error::Filter(text.to_owned()))?;
+    Ok(Box::new(filter))
 }
 
 /// Lets every span pass that is not made for debugging.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+use super::shared_text::Texts;
 use super::text;
 pub use super::text::quote;
 
@@ -46,6 +47,11 @@ macro_rules! text_id {
             /// The identifier's text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// Takes the common copy of the text.
+            pub fn share(&mut self, texts: &mut Texts) {
+                texts.share(&mut self.0);
             }
         }
 

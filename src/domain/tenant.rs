@@ -4,6 +4,8 @@ mod attributes;
 mod new;
 mod profile;
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,6 +16,7 @@ use super::health::{Score, Signals};
 use super::ids::{OperationId, Revision, TenantId};
 use super::lifecycle::{Access, Status, access_during};
 use super::operation::Operation;
+use super::shared_text::Texts;
 use super::text;
 use super::violation::Violation;
 
@@ -142,7 +145,7 @@ pub struct Tenant {
     /// When the status was reached.
     pub status_time: Timestamp,
     /// Why, in the words of whoever asked for it.
-    pub status_reason: String,
+    pub status_reason: Box<str>,
     /// The state an open operation is making true.
     pub pending_status: Option<Status>,
     /// The open operation; set exactly while there is one.
@@ -150,7 +153,7 @@ pub struct Tenant {
     /// Grows with every change of the state desired in the targets.
     pub generation: u64,
     /// Who made it.
-    pub creator: String,
+    pub creator: Arc<str>,
     /// When it was made.
     pub create_time: Timestamp,
     /// When it was last changed.
@@ -170,7 +173,7 @@ impl Tenant {
         tenant_id: TenantId,
         uid: Uuid,
         profile: Profile,
-        creator: String,
+        creator: Arc<str>,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -180,7 +183,7 @@ impl Tenant {
             resource_names: None,
             status: Status::Provisioning,
             status_time: now,
-            status_reason: String::new(),
+            status_reason: Box::default(),
             pending_status: None,
             operation_id: None,
             generation: 1,
@@ -212,7 +215,7 @@ impl Tenant {
         if confirmed != self.status {
             self.status = confirmed;
             self.status_time = now;
-            self.status_reason.clone_from(&operation.reason);
+            self.status_reason = operation.reason.as_str().into();
         }
         if confirmed != Status::Deleted {
             self.delete_time = None;
@@ -221,6 +224,12 @@ impl Tenant {
             self.delete_time = Some(now);
             self.purge_time = now.checked_add(UNDELETE_PERIOD).ok();
         }
+    }
+
+    /// Shares what other tenants have as well, so that a million of them fit into memory.
+    pub fn share(&mut self, texts: &mut Texts) {
+        self.profile.share(texts);
+        texts.share(&mut self.creator);
     }
 
     /// Names of its resources: chosen or derived.

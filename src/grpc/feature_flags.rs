@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use super::Handler;
 use super::convert::flag::{answer, apply, choice, segment};
 use super::convert::{self, flag};
+use super::frame::unframed;
 use super::metadata::{command, now};
 use super::status::status;
 use crate::domain::error::Error;
@@ -157,7 +158,8 @@ impl FeatureFlags for Handler {
         request: Request<EvaluateFlagRequest>,
     ) -> Result<Response<EvaluateFlagResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let answer = self.evaluate_one(&snapshot, request.into_inner()).map_err(|error| status(&error))?;
+        let reply = self.evaluate_one(&snapshot, request.into_inner()).and_then(|reply| unframed(&reply));
+        let answer = reply.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }
 
@@ -166,7 +168,8 @@ impl FeatureFlags for Handler {
         request: Request<EvaluateFlagsRequest>,
     ) -> Result<Response<EvaluateFlagsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let answer = self.evaluate_many(&snapshot, request.into_inner()).map_err(|error| status(&error))?;
+        let reply = self.evaluate_many(&snapshot, request.into_inner()).and_then(|reply| unframed(&reply));
+        let answer = reply.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }
 

@@ -1,15 +1,20 @@
 //! What comes and goes beside the messages: freshness, the caller, the revision.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use prost::Message;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::Handler;
 use super::status::status;
 use crate::domain::error::Error;
-use crate::domain::ids::{OperationId, RequestId, TenantId};
+use crate::domain::ids::{OperationId, RequestId, Revision, TenantId};
 use crate::proto::Addressed;
 use crate::services::Command;
 use crate::services::read::{Freshness, Token};
@@ -20,9 +25,9 @@ const MIN_REVISION: &str = "tenantry-min-revision";
 /// Request: `latest` for as of now in the database.
 const CONSISTENCY: &str = "tenantry-consistency";
 /// Response: the revision it was made at.
-const REVISION: &str = "tenantry-revision";
+const REVISION: HeaderName = HeaderName::from_static("tenantry-revision");
 /// Response: the seconds for which the view has not heard from the database.
-const STALE: &str = "tenantry-stale";
+const STALE: HeaderName = HeaderName::from_static("tenantry-stale");
 /// Who calls, until authenticators tell: no more than a name for the log.
 const ACTOR: &str = "tenantry-actor";
 
@@ -77,10 +82,13 @@ pub(super) fn command(
 /// the log unquoted.
 fn note(message: &impl Addressed) {
     let span = tracing::Span::current();
-    if TenantId::parse(message.tenant_id()).is_ok() {
+    // Most requests name one of them at most, and refusing an empty one takes longer than looking.
+    let is_tenant = |id: &str| !id.is_empty() && TenantId::parse(id).is_ok();
+    let is_operation = |id: &str| !id.is_empty() && OperationId::parse(id).is_ok();
+    if is_tenant(message.tenant_id()) {
         span.record("tenant_id", message.tenant_id());
     }
-    if OperationId::parse(message.operation_id()).is_ok() {
+    if is_operation(message.operation_id()) {
         span.record("operation_id", message.operation_id());
     }
 }
@@ -104,25 +112,43 @@ impl Handler {
     /// An answer with the revision it was read at.
     pub(super) fn respond_at<T>(&self, snapshot: &Snapshot, message: T) -> Response<T> {
         let mut response = Response::new(message);
-        let token = Token::of(snapshot.epoch, snapshot.revision).to_string();
-        // Hexadecimal digits and a hyphen are always a valid value.
-        if let Ok(value) = token.parse() {
-            response.metadata_mut().insert(REVISION, value);
-        }
-        if let Some(silence) = self.registry.view.stale_for() {
-            response.metadata_mut().insert(STALE, silence.as_secs().into());
-        }
+        self.stamp(snapshot, response.metadata_mut().as_mut());
         response
     }
 
+    /// Says at which revision an answer was read, and how stale it is.
+    pub(super) fn stamp(&self, snapshot: &Snapshot, headers: &mut HeaderMap) {
+        headers.insert(REVISION, self.revision.of(snapshot));
+        if let Some(silence) = self.registry.view.stale_for() {
+            headers.insert(STALE, silence.as_secs().into());
+        }
+    }
+
     /// The snapshot that a request asks for.
-    pub(super) async fn snapshot<T: Addressed>(
-        &self,
-        request: &Request<T>,
-    ) -> Result<std::sync::Arc<Snapshot>, Status> {
+    pub(super) async fn snapshot<T: Addressed>(&self, request: &Request<T>) -> Result<Arc<Snapshot>, Status> {
         note(request.get_ref());
         let freshness = freshness(request.metadata())?;
         self.registry.read(freshness).await.map_err(|error| status(&error))
+    }
+}
+
+/// The revision as it goes out, written down once for all answers of a snapshot.
+#[derive(Debug, Default)]
+pub(super) struct Stamp(ArcSwapOption<(Uuid, Revision, HeaderValue)>);
+
+impl Stamp {
+    fn of(&self, snapshot: &Snapshot) -> HeaderValue {
+        let newest = self.0.load();
+        if let Some((epoch, revision, value)) = newest.as_deref()
+            && (*epoch, *revision) == (snapshot.epoch, snapshot.revision)
+        {
+            return value.clone();
+        }
+        let token = Token::of(snapshot.epoch, snapshot.revision).to_string();
+        // Hexadecimal digits and a hyphen are always a valid value.
+        let value = HeaderValue::try_from(token).unwrap_or(HeaderValue::from_static(""));
+        self.0.store(Some(Arc::new((snapshot.epoch, snapshot.revision, value.clone()))));
+        value
     }
 }
 

@@ -5,15 +5,22 @@
 mod convert;
 pub mod edge;
 pub mod feature_flags;
+mod frame;
 pub mod lifecycle;
 mod metadata;
 mod status;
+mod straight;
 pub mod tenant_health;
 pub mod tenant_registry;
 pub mod tiers;
 
+use std::sync::Arc;
+
 use tonic::service::Routes;
 
+use self::metadata::Stamp;
+use self::straight::Replies;
+pub use self::straight::Straight;
 use crate::proto::v1::feature_flags_server::FeatureFlagsServer;
 use crate::proto::v1::lifecycle_server::LifecycleServer;
 use crate::proto::v1::tenant_health_server::TenantHealthServer;
@@ -30,18 +37,19 @@ pub const BATCH_REQUEST_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub struct Handler {
     registry: Registry,
+    replies: Arc<Replies>,
+    revision: Arc<Stamp>,
 }
 
 impl Handler {
     /// Handlers over the use cases.
-    pub const fn new(registry: Registry) -> Self {
-        Self { registry }
+    pub fn new(registry: Registry) -> Self {
+        Self { registry, replies: Arc::default(), revision: Arc::default() }
     }
 }
 
 /// Every service over the use cases. A request may have `request_max` bytes.
-pub fn routes(registry: Registry, request_max: usize) -> Routes {
-    let handler = Handler::new(registry);
+pub fn routes(handler: &Handler, request_max: usize) -> Routes {
     macro_rules! limited {
         ($server:ident, $max:expr) => {
             $server::new(handler.clone())

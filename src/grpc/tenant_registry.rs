@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
@@ -24,7 +25,7 @@ use crate::proto::v1::{
 use crate::services::tenant_registry::{
     BATCH_MAX, ListTenants, Shown, Watch, WatchTenants, Watched, get_tenant,
 };
-use crate::view::{Snapshot, Statistics};
+use crate::view::{Record, Snapshot, Statistics};
 
 /// Tenants that a list may look at on the thread that serves; with more it moves to one that may block.
 const INLINE_MAX: usize = 5_000;
@@ -48,8 +49,8 @@ impl TenantRegistry for Handler {
 
     async fn get_tenant(&self, request: Request<GetTenantRequest>) -> Result<Response<Tenant>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let shown = find(&snapshot, &request.get_ref().tenant_id).map_err(|error| status(&error))?;
-        Ok(self.respond_at(&snapshot, tenant::encode(&shown)))
+        let record = find(&snapshot, &request.get_ref().tenant_id).map_err(|error| status(&error))?;
+        Ok(self.respond_at(&snapshot, tenant::encode(&Shown::new(&snapshot, record))))
     }
 
     async fn batch_get_tenants(
@@ -77,7 +78,7 @@ impl TenantRegistry for Handler {
         let page = if snapshot.tenants.len() <= INLINE_MAX {
             list.run(&snapshot)
         } else {
-            let snapshot = std::sync::Arc::clone(&snapshot);
+            let snapshot = Arc::clone(&snapshot);
             tokio::task::spawn_blocking(move || list.run(&snapshot))
                 .await
                 .unwrap_or_else(|error| Err(Error::bug(error)))
@@ -154,7 +155,7 @@ impl TenantRegistry for Handler {
         request: Request<GetStatisticsRequest>,
     ) -> Result<Response<GetStatisticsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let counted = std::sync::Arc::clone(&snapshot);
+        let counted = Arc::clone(&snapshot);
         let statistics = tokio::task::spawn_blocking(move || counted.statistics())
             .await
             .map_err(|error| status(&Error::bug(error)))?;
@@ -171,9 +172,13 @@ fn decode_create(
     Ok((tenant::decode_new(message.tenant)?, command))
 }
 
-fn find(snapshot: &Snapshot, tenant_id: &str) -> Result<Shown, Error> {
-    let tenant_id = convert::id("tenant_id", TenantId::parse(tenant_id))?;
-    Ok(Shown::new(snapshot, get_tenant(snapshot, &tenant_id)?))
+/// The tenant that a request names.
+pub(super) fn find<'a>(snapshot: &'a Snapshot, tenant_id: &str) -> Result<&'a Arc<Record>, Error> {
+    // Only what is not there needs to be looked at more closely.
+    match snapshot.tenants.get(tenant_id) {
+        Some(record) => Ok(record),
+        None => get_tenant(snapshot, &convert::id("tenant_id", TenantId::parse(tenant_id))?),
+    }
 }
 
 fn batch_get(snapshot: &Snapshot, tenant_ids: &[String]) -> Result<BatchGetTenantsResponse, Error> {
@@ -220,7 +225,7 @@ fn encode_watch(watch: &Watch) -> WatchTenantsResponse {
 
 fn encode_statistics(statistics: &Statistics) -> GetStatisticsResponse {
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let named = |counts: &BTreeMap<Box<str>, u64>| {
+    let named = |counts: &BTreeMap<Arc<str>, u64>| {
         let name = |name: &str| if name.is_empty() { UNSET.to_owned() } else { name.to_owned() };
         counts.iter().map(|(of, count)| (name(of), number(*count))).collect()
     };

@@ -82,8 +82,8 @@ impl Database {
         self.pool.clone()
     }
 
-    /// A connection of one's own. `on_notice` is called for every notification that arrives on it.
-    pub async fn dedicated(&self, on_notice: impl Fn() + Send + 'static) -> Result<Client, Error> {
+    /// A connection of one's own. `on_notice` is called with the payload of every notification that arrives on it.
+    pub async fn dedicated(&self, on_notice: impl Fn(&str) + Send + 'static) -> Result<Client, Error> {
         let connect = self.config.connect(self.tls.clone());
         let (client, mut connection) = tokio::time::timeout(self.connect_timeout, connect)
             .await
@@ -92,8 +92,8 @@ impl Database {
             while let Some(Ok(message)) =
                 std::future::poll_fn(|context| connection.poll_message(context)).await
             {
-                if matches!(message, tokio_postgres::AsyncMessage::Notification(_)) {
-                    on_notice();
+                if let tokio_postgres::AsyncMessage::Notification(notification) = message {
+                    on_notice(notification.payload());
                 }
             }
         });

@@ -7,6 +7,7 @@ use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
 use super::Error;
+use super::committed::Rows;
 use crate::domain::event::{Entry, Event};
 use crate::domain::ids::{RequestId, Revision};
 
@@ -24,8 +25,8 @@ pub struct Idempotency {
 pub struct Change {
     /// A statement made by `change_sql!`.
     pub(super) sql: &'static str,
-    /// The statement's own parameter.
-    pub(super) row: serde_json::Value,
+    /// The statement's own parameter, as JSON.
+    pub(super) row: Vec<u8>,
     /// What it is a repetition of, if anything.
     pub(super) idempotency: Idempotency,
     /// What a repetition is answered with; the revision is kept beside it.
@@ -35,6 +36,8 @@ pub struct Change {
     pub(super) kind: &'static str,
     pub(super) subject: String,
     pub(super) actor: String,
+    /// What it leaves in the tables, where its author knows all of it.
+    pub(super) leaves: Option<Rows>,
 }
 
 /// Who makes a change, when, and under which request.
@@ -52,7 +55,7 @@ impl Change {
     /// Puts a change together.
     pub(super) fn new(
         sql: &'static str,
-        row: serde_json::Value,
+        row: impl Serialize,
         event: Event,
         context: &Context,
         reply: &impl Serialize,
@@ -62,14 +65,21 @@ impl Change {
         let entry = Entry { actor: context.actor.clone(), time: context.now, event };
         Self {
             sql,
-            row,
+            row: json(&row),
             idempotency: context.idempotency,
             reply: json(reply),
             entry: json(&entry),
             kind,
             subject,
             actor: context.actor.clone(),
+            leaves: None,
         }
+    }
+
+    /// Says what the change leaves in the tables: these rows as they stand, but for their revision, and nothing else
+    /// that a view holds.
+    pub(super) fn leaving(self, rows: Rows) -> Self {
+        Self { leaves: Some(rows), ..self }
     }
 }
 
@@ -150,10 +160,16 @@ pub async fn forget_requests(client: &impl GenericClient) -> Result<u64, Error> 
     Ok(client.execute(include_str!("sql/log/forget_requests.sql"), &[]).await?)
 }
 
-/// Tells other replicas that there is something to read.
-pub async fn notify(client: &impl GenericClient) -> Result<(), Error> {
-    client.query_one(include_str!("sql/log/notify.sql"), &[]).await?;
+/// Tells other replicas that there is something to read, up to this revision.
+pub async fn notify(client: &impl GenericClient, newest: Revision) -> Result<(), Error> {
+    let payload = newest.get().to_string();
+    client.query_typed(include_str!("sql/log/notify.sql"), &[(&payload, Type::TEXT)]).await?;
     Ok(())
+}
+
+/// The revision that [`notify`] told, if the text is of it.
+pub fn notified(payload: &str) -> Option<Revision> {
+    payload.parse().ok().map(Revision)
 }
 
 /// Asks to be told.

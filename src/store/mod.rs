@@ -3,6 +3,7 @@
 //! Every change is one [`log::Change`]: a statement of `sql/<aggregate>/<verb>.sql` followed by `sql/log/append.sql`,
 //! so that state, event, revision and kept reply come into being together or not at all.
 
+pub mod committed;
 pub mod connect;
 pub mod error;
 pub mod evaluations;

@@ -17,16 +17,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::{BufMut as _, BytesMut};
 use futures_util::poll;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
 use super::Error;
+use super::committed::{Committed, Log};
 use super::connect::Database;
 use super::log::{self, Change, Kept, Outcome};
-use crate::domain::ids::Revision;
 
 /// Most changes in one transaction. More gain nothing (measured: 128 a transaction give 25–39 k rows/s) and make the
 /// first of them wait.
@@ -60,10 +61,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the task. `written` carries the newest revision this replica made.
-    pub fn start(database: Database, written: watch::Sender<Revision>) -> Self {
+    /// Starts the task. `tell` hears of every commit before those who wait for it do: what it does delays them.
+    pub fn start(database: Database, tell: impl Fn(Committed) + Send + 'static) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let task = Task { database, queue, written, session: None };
+        let task = Task { database, queue, tell: Box::new(tell), session: None };
         tokio::spawn(task.run());
         Self { jobs }
     }
@@ -101,14 +102,14 @@ struct Session {
 struct Task {
     database: Database,
     queue: mpsc::Receiver<Job>,
-    written: watch::Sender<Revision>,
+    tell: Box<dyn Fn(Committed) + Send>,
     session: Option<Session>,
 }
 
 /// How a transaction ended.
 enum End {
-    /// Committed; one outcome a change.
-    Committed(Vec<Outcome>),
+    /// Committed to this log; one outcome a change.
+    Committed(Log, Vec<Outcome>),
     /// Rolled back, for one of its changes.
     RolledBack(Error),
     /// Nobody knows.
@@ -137,7 +138,7 @@ impl Task {
         } else {
             self.transaction(&jobs).await
         } {
-            End::Committed(outcomes) => self.answer(jobs, outcomes),
+            End::Committed(log, outcomes) => self.answer(log, jobs, outcomes),
             // One of them is at fault; alone, each hurts only itself.
             End::RolledBack(_) | End::Unknown(_) => {
                 for job in jobs {
@@ -159,7 +160,7 @@ impl Task {
             let error = match found {
                 Ok(Some(kept)) => break Ok(Submitted::Repeated(kept)),
                 Ok(None) => match self.transaction(&jobs).await {
-                    End::Committed(mut outcomes) => break Ok(Submitted::Done(outcomes.remove(0))),
+                    End::Committed(log, outcomes) => return self.answer(log, jobs, outcomes),
                     End::RolledBack(error @ Error::Refused(_)) if !is_repetition(&error) => break Err(error),
                     End::RolledBack(error) | End::Unknown(error) => error,
                 },
@@ -171,10 +172,9 @@ impl Task {
             tracing::warn!(error = %error, "a change is tried again");
             tokio::time::sleep(RECONNECT_PAUSE).await;
         };
-        if let Ok(Submitted::Done(Outcome::Applied(revision)) | Submitted::Repeated(Kept { revision, .. })) =
-            &result
-        {
-            self.advance(*revision);
+        if let Ok(Submitted::Repeated(Kept { revision, .. })) = &result {
+            // What it left, and when, is not known here.
+            (self.tell)(Committed { log: None, first: *revision, changes: vec![None] });
         }
         if let Some(job) = jobs.pop_front() {
             // A caller that has gone away has no use for the answer; the request id keeps it.
@@ -182,25 +182,20 @@ impl Task {
         }
     }
 
-    fn answer(&self, jobs: VecDeque<Job>, outcomes: Vec<Outcome>) {
-        let newest = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Applied(revision) => Some(*revision),
-            Outcome::Conflict => None,
-        });
-        if let Some(revision) = newest.max() {
-            self.advance(revision);
+    fn answer(&self, log: Log, mut jobs: VecDeque<Job>, outcomes: Vec<Outcome>) {
+        let mut first = None;
+        let mut changes = Vec::with_capacity(outcomes.len());
+        for (job, outcome) in jobs.iter_mut().zip(&outcomes) {
+            let Outcome::Applied(revision) = outcome else { continue };
+            first.get_or_insert(*revision);
+            changes.push(job.change.leaves.take().map(|rows| rows.at(*revision)));
+        }
+        if let Some(first) = first {
+            (self.tell)(Committed { log: Some(log), first, changes });
         }
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             let _ = job.answer.send(Ok(Submitted::Done(outcome)));
         }
-    }
-
-    fn advance(&self, revision: Revision) {
-        self.written.send_if_modified(|newest| {
-            let newer = revision > *newest;
-            *newest = revision.max(*newest);
-            newer
-        });
     }
 
     /// Looks a request up, behind the lock: a transaction of a former connection that is still committing has ended
@@ -256,7 +251,7 @@ impl Task {
 
 impl Session {
     async fn open(database: &Database) -> Result<Self, Error> {
-        let client = database.dedicated(|| {}).await?;
+        let client = database.dedicated(|_| {}).await?;
         client.batch_execute(include_str!("sql/log/plan_once.sql")).await?;
         let lock = client.prepare(include_str!("sql/log/lock.sql")).await?;
         Ok(Self { client, lock, prepared: HashMap::new() })
@@ -289,7 +284,13 @@ impl Session {
         let committed = Sent::new(&mut commit).await;
 
         let mut failed = started.answer().await.err();
-        failed = failed.or(locked.answer().await.err());
+        let locked = match locked.answer().await {
+            Ok(row) => Some(Log { epoch: row.get(0), compacted: log::revision(row.get(1)) }),
+            Err(error) => {
+                failed = failed.or(Some(error));
+                None
+            }
+        };
         let mut outcomes = Vec::with_capacity(sent.len());
         for change in sent {
             match change.answer().await {
@@ -298,11 +299,12 @@ impl Session {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        match (committed.answer().await, failed) {
-            (Ok(()), None) => End::Committed(outcomes),
+        match (committed.answer().await, locked, failed) {
+            (Ok(()), Some(log), None) => End::Committed(log, outcomes),
             // PostgreSQL answers COMMIT of a failed transaction with a rollback, and not with an error.
-            (Ok(()), Some(error)) => End::RolledBack(error.into()),
-            (Err(error), _) => End::Unknown(error.into()),
+            (Ok(()), _, Some(error)) => End::RolledBack(error.into()),
+            (Ok(()), None, None) => End::Unknown(Error::Unreachable("the head was not locked".to_owned())),
+            (Err(error), ..) => End::Unknown(error.into()),
         }
     }
 }
@@ -325,11 +327,34 @@ async fn execute(
                 &change.kind,
                 &change.subject,
                 &change.actor,
-                &Json(&change.row),
+                &Jsonb(&change.row),
             ],
         )
         .await?;
     Ok(row.map_or(Outcome::Conflict, |row| Outcome::Applied(log::revision(row.get(0)))))
+}
+
+/// JSON that is text already.
+#[derive(Debug)]
+struct Jsonb<'a>(&'a [u8]);
+
+impl ToSql for Jsonb<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        // The version of the binary form.
+        out.put_u8(1);
+        out.put_slice(self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::JSONB
+    }
+
+    to_sql_checked!();
 }
 
 /// A request that was sent, and its answer if it is there already.

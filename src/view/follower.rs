@@ -27,11 +27,12 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// Follows the log into `view` until `stop`. Looks every `poll_interval`, and at once when told of a change: by
-/// `written`, which carries this replica's own, or by a notification of another.
+/// `unread`, which carries those of this replica that the view could not take in by itself, or by a notification of
+/// another replica.
 pub async fn follow(
     view: Arc<View>,
     database: Database,
-    mut written: watch::Receiver<Revision>,
+    mut unread: watch::Receiver<Revision>,
     poll_interval: Duration,
     stop: CancellationToken,
 ) {
@@ -41,7 +42,7 @@ pub async fn follow(
         let look = async {
             let connected = match client.take() {
                 Some(connected) if !connected.is_closed() => connected,
-                _ => tokio::time::timeout(LOOK_MAX, connect(&database, &told))
+                _ => tokio::time::timeout(LOOK_MAX, connect(&view, &database, &told))
                     .await
                     .unwrap_or_else(|_| Err(Error::Unreachable("no connection in time".to_owned())))?,
             };
@@ -69,15 +70,21 @@ pub async fn follow(
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = told.notified() => {}
-            changed = written.changed() => if changed.is_err() { tokio::time::sleep(pause).await },
+            changed = unread.changed() => if changed.is_err() { tokio::time::sleep(pause).await },
             () = stop.cancelled() => return,
         }
     }
 }
 
-async fn connect(database: &Database, told: &Arc<Notify>) -> Result<Client, Error> {
-    let told = Arc::clone(told);
-    let client = database.dedicated(move || told.notify_one()).await?;
+async fn connect(view: &Arc<View>, database: &Database, told: &Arc<Notify>) -> Result<Client, Error> {
+    let (view, told) = (Arc::clone(view), Arc::clone(told));
+    let news = move |payload: &str| {
+        // This replica's own changes are told to it as well, and by then it mostly has them.
+        if log::notified(payload).is_none_or(|newest| !view.has(newest)) {
+            told.notify_one();
+        }
+    };
+    let client = database.dedicated(news).await?;
     // A hint only: where it cannot be had (some poolers, some databases), polling is the truth.
     if let Err(error) = log::listen(&client).await {
         tracing::info!(error = %error, "no notifications; following by polling alone");
@@ -98,21 +105,24 @@ async fn look(view: &View, client: &Client) -> Result<(), Error> {
     // Another log, or an older state of it, was put in place (a restore): start over.
     let base = previous.filter(|snapshot| snapshot.epoch == head.epoch && snapshot.revision <= head.revision);
     let started = Instant::now();
-    let (snapshot, delta) = read(client, base.as_deref(), &head).await?;
-    if base.is_none() {
+    let (snapshot, delta) = read(view, client, base.as_deref(), &head).await?;
+    if base.is_some() {
+        view.advance(snapshot, delta);
+    } else {
         tracing::info!(
             tenants = snapshot.tenants.len(),
             revision = snapshot.revision.get(),
             milliseconds = started.elapsed().as_millis(),
             "the view is loaded"
         );
+        view.start_over(snapshot, delta);
     }
-    view.publish(snapshot, delta);
     Ok(())
 }
 
 /// Reads what changed since `base`, as of a moment at or after `expected`.
 async fn read(
+    view: &View,
     client: &Client,
     base: Option<&Snapshot>,
     expected: &log::Head,
@@ -135,7 +145,8 @@ async fn read(
         flags::tier_defaults_changed_after(client, after),
         flags::tenant_overrides_changed_after(client, after),
         operations::operations_changed_after(client, after),
-        tenants::tenants_changed_after(client, after, |tenant| {
+        tenants::tenants_changed_after(client, after, |mut tenant| {
+            tenant.share(&mut view.texts());
             if base.is_some() {
                 changed_tenants.push(tenant.tenant_id.clone());
             }

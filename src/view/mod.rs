@@ -6,8 +6,8 @@ pub mod follower;
 pub mod snapshot;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -17,6 +17,8 @@ use tokio::time::Instant;
 pub use self::snapshot::{Record, Snapshot, Statistics};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{FlagKey, OperationId, Revision, TenantId};
+use crate::domain::shared_text::Texts;
+use crate::store::committed::Committed;
 
 /// Changes that a watcher may lag behind before it has to look at the whole snapshot again.
 const DELTAS_MAX: usize = 1_024;
@@ -45,6 +47,10 @@ pub struct View {
     contact_ms: AtomicU64,
     stale_after: Duration,
     slow_reader_after: Duration,
+    /// Held by whoever makes the next snapshot of the newest one.
+    publishing: Mutex<()>,
+    /// What tenants have in common.
+    texts: Mutex<Texts>,
 }
 
 impl View {
@@ -59,6 +65,8 @@ impl View {
             contact_ms: AtomicU64::new(0),
             stale_after,
             slow_reader_after,
+            publishing: Mutex::default(),
+            texts: Mutex::default(),
         }
     }
 
@@ -116,6 +124,11 @@ impl View {
         self.revision.subscribe()
     }
 
+    /// Whether the newest snapshot has seen `revision`.
+    pub fn has(&self, revision: Revision) -> bool {
+        *self.revision.borrow() >= revision
+    }
+
     /// What comes in from now on.
     pub fn deltas(&self) -> broadcast::Receiver<Arc<Delta>> {
         self.deltas.subscribe()
@@ -152,6 +165,49 @@ impl View {
         self.contact_ms.store(elapsed, Ordering::Relaxed);
     }
 
+    /// Takes in what this replica has just committed, without reading it back. Answers whether it could: there must be
+    /// nothing between the view and the first change, and every change must say what it left.
+    ///
+    /// The view stays what the tables are at its revision: the log is dense, so whoever is at the revision before the
+    /// first change has everything before it, and rows say all that a change left.
+    pub fn take(&self, committed: Committed) -> bool {
+        let _publishing = self.publishing();
+        let Some(newest) = self.current.load_full() else { return false };
+        let Some(log) = committed.log.filter(|log| log.epoch == newest.epoch) else { return false };
+        if committed.first != newest.revision.next() {
+            return false;
+        }
+        let base = newest.successor(committed.last(), log.compacted);
+        let Some((next, delta)) = base.with(committed.changes, &mut self.texts()) else { return false };
+        self.publish(next, delta);
+        self.heard();
+        true
+    }
+
+    /// Goes on to what the follower has read, unless the view has come further by itself meanwhile: then it has all of
+    /// it.
+    fn advance(&self, snapshot: Snapshot, delta: Delta) {
+        let _publishing = self.publishing();
+        if !self.has(snapshot.revision) {
+            self.publish(snapshot, delta);
+        }
+    }
+
+    /// Starts over with what the follower has read, wherever the view was.
+    fn start_over(&self, snapshot: Snapshot, delta: Delta) {
+        let _publishing = self.publishing();
+        self.publish(snapshot, delta);
+    }
+
+    fn texts(&self) -> MutexGuard<'_, Texts> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publishing(&self) -> MutexGuard<'_, ()> {
+        // There is nothing behind it that a panic could leave half done.
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes a snapshot the newest. Readers first, then those who wait for it.
     fn publish(&self, snapshot: Snapshot, delta: Delta) {
         let revision = snapshot.revision;
@@ -161,3 +217,6 @@ impl View {
         let _ = self.deltas.send(Arc::new(delta));
     }
 }
+
+#[cfg(test)]
+mod take_tests;

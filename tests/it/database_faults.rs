@@ -169,10 +169,16 @@ async fn cutting_every_connection_again_and_again_loses_nothing() {
             }
         });
     }
+    // Each pause is longer than the one before: on a busy machine a connection must live long enough, some time, for a
+    // change to be made over it.
+    let mut pause = Duration::from_millis(15);
     while !writers.is_empty() {
         tokio::select! {
             done = writers.join_next() => done.unwrap().unwrap(),
-            () = tokio::time::sleep(Duration::from_millis(15)) => proxy.cut(),
+            () = tokio::time::sleep(pause) => {
+                proxy.cut();
+                pause += Duration::from_micros(500);
+            }
         }
     }
     let row = sql(&replica.database_url)

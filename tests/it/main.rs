@@ -19,6 +19,7 @@ mod random_changes;
 mod reasons;
 mod registry;
 mod replicas;
+mod straight;
 mod support;
 mod telemetry;
 mod tidy;

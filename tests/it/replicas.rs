@@ -1,6 +1,6 @@
 //! Two replicas on one database.
 
-use tenantry::proto::v1;
+use tenantry::proto::{google, v1};
 use tonic::{Code, Request};
 
 use crate::support::{Replica, Setup, new_tenant, reason};
@@ -136,4 +136,84 @@ async fn concurrent_writers_leave_no_gap_and_both_views_equal_the_tables() {
     for replica in [first, second, fresh] {
         replica.stop().await;
     }
+}
+
+/// A tenant with a value in every field, each of a kind that could come back from the database as something else.
+fn full_tenant(tenant_id: &str) -> v1::Tenant {
+    let texts =
+        |prefix: &str| [(format!("{prefix}-b"), "2".into()), (format!("{prefix}-a"), "1".into())].into();
+    v1::Tenant {
+        description: "\u{e9} and e\u{301} are two spellings".into(),
+        parent: "parent".into(),
+        business_unit: "retail".into(),
+        cost_center: "cc-1".into(),
+        owner: "ada@example.com".into(),
+        contacts: vec![v1::Contact {
+            name: "Ada".into(),
+            email: "ada@example.com".into(),
+            role: "dpo".into(),
+        }],
+        limit_overrides: [
+            ("storage_bytes".into(), v1::Limit { bound: Some(v1::limit::Bound::Value((1 << 53) + 1)) }),
+            ("users".into(), v1::Limit { bound: Some(v1::limit::Bound::Unlimited(true)) }),
+        ]
+        .into(),
+        sla_target: Some(-0.0),
+        support_level: "24/7".into(),
+        isolation_model: v1::IsolationModel::Silo.into(),
+        region: "eu-west-1".into(),
+        data_residency: "EU".into(),
+        compliance_frameworks: vec!["SOX".into(), "GDPR".into()],
+        data_classification: v1::DataClassification::Restricted.into(),
+        encryption_key_ref: "kms://key".into(),
+        resource_names: Some(v1::ResourceNames { bucket: "own-bucket".into(), ..Default::default() }),
+        time_zone: "Asia/Kolkata".into(),
+        currency_code: "INR".into(),
+        monthly_budget: Some(google::r#type::Money { units: 12, nanos: 500_000_000, ..Default::default() }),
+        labels: texts("label"),
+        annotations: texts("note"),
+        ..new_tenant(tenant_id)
+    }
+}
+
+#[tokio::test]
+async fn what_a_view_took_in_by_itself_is_what_the_tables_say() {
+    let setup = Setup::default();
+    let mut replica = Replica::start(&setup).await;
+    replica.tenant("parent").await;
+    for (tenant_id, sla_target) in [("odd", 0.1 + 0.2), ("zero", 0.0)] {
+        let request = v1::CreateTenantRequest { tenant: Some(full_tenant(tenant_id)), ..Default::default() };
+        replica.tenants.create_tenant(request).await.unwrap();
+        let update = v1::UpdateTenantRequest {
+            tenant: Some(v1::Tenant { sla_target: Some(sla_target), ..full_tenant(tenant_id) }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["sla_target".into()] }),
+            ..Default::default()
+        };
+        replica.settled(tenant_id).await;
+        replica.tenants.update_tenant(update).await.unwrap();
+        let signals = v1::Signals {
+            latency_p95_ms: Some(1.0 / 3.0),
+            error_rate: Some(-0.0),
+            query_success_rate: Some(1.0),
+            storage_utilization: Some(f64::MIN_POSITIVE),
+        };
+        let report = v1::ReportSignalsRequest {
+            tenant_id: tenant_id.to_owned(),
+            signals: Some(signals),
+            ..Default::default()
+        };
+        replica.health.report_signals(report).await.unwrap();
+    }
+    let fresh = Replica::on(&replica.database_url, &setup).await;
+    let wanted = fresh.server.registry.view.snapshot().unwrap();
+    let patience = std::time::Duration::from_secs(5);
+    let taken = replica.server.registry.view.at_least(wanted.revision, patience).await.unwrap();
+    // As text: 0 and -0 are equal, and yet two answers.
+    for (id, record) in &wanted.tenants {
+        assert_eq!(format!("{:?}", taken.tenants[id]), format!("{record:?}"));
+    }
+    assert_eq!(format!("{:?}", taken.operations), format!("{:?}", wanted.operations));
+    assert_eq!(taken.tenants.len(), wanted.tenants.len());
+    replica.stop().await;
+    fresh.stop().await;
 }

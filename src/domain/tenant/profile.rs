@@ -1,11 +1,12 @@
 //! What may be set of a tenant, and the rules for it.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{TenantId, TierId};
+use crate::domain::shared_text::{TextMap, Texts};
 use crate::domain::text::{self, Invalid, quote};
 use crate::domain::tier::{DESCRIPTION_MAX, LIMITS_MAX, Limits, SUPPORT_LEVEL_MAX};
 use crate::domain::violation::Violation;
@@ -132,13 +133,13 @@ profile! {
     /// The tenant above this one.
     parent Parent: Option<TenantId>;
     /// The business unit that owns the tenant.
-    business_unit BusinessUnit: Box<str>;
+    business_unit BusinessUnit: Arc<str>;
     /// Where its cost is booked.
-    cost_center CostCenter: Box<str>;
+    cost_center CostCenter: Arc<str>;
     /// The person or team that answers for the tenant.
-    owner Owner: Box<str>;
+    owner Owner: Arc<str>;
     /// Whom to tell, at most 20.
-    contacts Contacts: Vec<Contact>;
+    contacts Contacts: Box<[Contact]>;
     /// The tier's id.
     tier Tier: TierId;
     /// The tenant's own limits by metric, in place of the tier's.
@@ -146,29 +147,29 @@ profile! {
     /// Availability aimed at, 0 to 1; the tier's where not given.
     sla_target SlaTarget: Option<f64>;
     /// For example `24/7`; the tier's where empty.
-    support_level SupportLevel: Box<str>;
+    support_level SupportLevel: Arc<str>;
     /// How the tenant is kept apart from others.
     isolation_model IsolationModel: IsolationModel;
     /// Where it runs.
-    region Region: Box<str>;
+    region Region: Arc<str>;
     /// Where its data must stay.
-    data_residency DataResidency: Box<str>;
+    data_residency DataResidency: Arc<str>;
     /// For example `GDPR`; at most 32.
-    compliance_frameworks ComplianceFrameworks: Vec<Box<str>>;
+    compliance_frameworks ComplianceFrameworks: Box<[Arc<str>]>;
     /// How sensitive its data is.
     data_classification DataClassification: DataClassification;
     /// Where its encryption key is, never the key itself.
-    encryption_key_ref EncryptionKeyRef: Box<str>;
+    encryption_key_ref EncryptionKeyRef: Arc<str>;
     /// IANA name, for example `Asia/Kolkata`.
-    time_zone TimeZone: Box<str>;
+    time_zone TimeZone: Arc<str>;
     /// ISO 4217 code.
-    currency_code CurrencyCode: Box<str>;
+    currency_code CurrencyCode: Arc<str>;
     /// Budget a month, in the currency.
     monthly_budget MonthlyBudget: Option<Decimal>;
     /// For selecting; at most 64, Kubernetes syntax.
-    labels Labels: BTreeMap<Box<str>, Box<str>>;
+    labels Labels: TextMap;
     /// For tools; at most 64.
-    annotations Annotations: BTreeMap<Box<str>, Box<str>>;
+    annotations Annotations: TextMap;
 }
 
 impl Profile {
@@ -178,26 +179,47 @@ impl Profile {
             display_name: display_name.into(),
             description: Box::default(),
             parent: None,
-            business_unit: Box::default(),
-            cost_center: Box::default(),
-            owner: Box::default(),
-            contacts: Vec::new(),
+            business_unit: Arc::default(),
+            cost_center: Arc::default(),
+            owner: Arc::default(),
+            contacts: Box::default(),
             tier,
             limit_overrides: Limits::new(),
             sla_target: None,
-            support_level: Box::default(),
+            support_level: Arc::default(),
             isolation_model: IsolationModel::default(),
-            region: Box::default(),
-            data_residency: Box::default(),
-            compliance_frameworks: Vec::new(),
+            region: Arc::default(),
+            data_residency: Arc::default(),
+            compliance_frameworks: Box::default(),
             data_classification: DataClassification::default(),
-            encryption_key_ref: Box::default(),
+            encryption_key_ref: Arc::default(),
             time_zone: "UTC".into(),
             currency_code: "USD".into(),
             monthly_budget: None,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            labels: TextMap::default(),
+            annotations: TextMap::default(),
         }
+    }
+
+    /// Shares what others have as well.
+    pub fn share(&mut self, texts: &mut Texts) {
+        for text in [
+            &mut self.business_unit,
+            &mut self.cost_center,
+            &mut self.owner,
+            &mut self.support_level,
+            &mut self.region,
+            &mut self.data_residency,
+            &mut self.encryption_key_ref,
+            &mut self.time_zone,
+            &mut self.currency_code,
+        ] {
+            texts.share(text);
+        }
+        self.tier.share(texts);
+        self.compliance_frameworks.iter_mut().for_each(|framework| texts.share(framework));
+        self.labels.share(texts);
+        self.annotations.share(texts);
     }
 
     /// What is wrong with the profile; empty when it can be stored. Field names are those of the contract.
@@ -222,8 +244,8 @@ impl Profile {
         for (field, value, chars_max) in lines {
             check(field, text::one_line(value, chars_max));
         }
-        check("labels", text::labels(&self.labels));
-        check("annotations", text::annotations(&self.annotations));
+        check("labels", text::labels(self.labels.iter()));
+        check("annotations", text::annotations(self.annotations.iter()));
         self.contact_violations(&mut found);
         self.framework_violations(&mut found);
         self.number_violations(&mut found);
@@ -325,9 +347,10 @@ mod tests {
         profile.display_name = "\u{202e}".into();
         profile.description = "a\0b".into();
         profile.region = "a\nb".into();
-        profile.contacts = vec![Contact { name: String::new(), email: "nobody".into(), role: String::new() }];
+        profile.contacts =
+            [Contact { name: String::new(), email: "nobody".into(), role: String::new() }].into();
         profile.sla_target = Some(f64::NAN);
-        profile.compliance_frameworks = vec!["GDPR".into(), "GDPR".into()];
+        profile.compliance_frameworks = ["GDPR".into(), "GDPR".into()].into();
         profile.time_zone = "Mars/Olympus".into();
         profile.currency_code = "usd".into();
         profile.monthly_budget = Some(Decimal::from(-1));

@@ -12,10 +12,12 @@ pub(in crate::grpc) fn decode_signals(message: Option<v1::Signals>) -> Result<Si
     let Some(message) = message else { return Err(Error::field("signals", "must be set")) };
     let mut faults = Faults::default();
     let mut require = |field: &str, value: Option<f64>| {
-        value.unwrap_or_else(|| {
+        let value = value.unwrap_or_else(|| {
             faults.add(format!("signals.{field}"), "must be set");
             0.0
-        })
+        });
+        // The database does not tell -0 from 0, so nobody else may.
+        value + 0.0
     };
     let signals = Signals {
         latency_p95_ms: require("latency_p95_ms", message.latency_p95_ms),

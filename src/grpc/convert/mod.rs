@@ -1,5 +1,6 @@
 //! Proto messages to domain types and back. Decoding names every field at fault.
 
+pub(super) mod evaluated;
 pub(super) mod flag;
 pub(super) mod health;
 pub(super) mod operation;

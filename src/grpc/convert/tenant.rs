@@ -11,6 +11,7 @@ use crate::domain::error::Error;
 use crate::domain::health::{Level, Score};
 use crate::domain::ids::{MetricName, TenantId, TierId};
 use crate::domain::lifecycle::{Access, Status};
+use crate::domain::shared_text::TextMap;
 use crate::domain::tenant::{
     ChosenNames, Contact, DataClassification, IsolationModel, NewTenant, Profile, ProfileField, Tenant,
 };
@@ -66,7 +67,7 @@ pub(in crate::grpc) fn encode(shown: &Shown) -> v1::Tenant {
         tier: profile.tier.to_string(),
         status: encode_status(tenant.status).into(),
         status_time: Some(timestamp(tenant.status_time)),
-        status_reason: tenant.status_reason.clone(),
+        status_reason: tenant.status_reason.to_string(),
         pending_status: tenant.pending_status.map_or(0, |status| encode_status(status).into()),
         access: encode_access(tenant.access()).into(),
         operation_id: tenant.operation_id.map(|id| id.to_string()).unwrap_or_default(),
@@ -97,7 +98,7 @@ pub(in crate::grpc) fn encode(shown: &Shown) -> v1::Tenant {
         update_time: Some(timestamp(tenant.update_time)),
         delete_time: tenant.delete_time.map(timestamp),
         purge_time: tenant.purge_time.map(timestamp),
-        creator: tenant.creator.clone(),
+        creator: tenant.creator.to_string(),
     }
 }
 
@@ -168,7 +169,8 @@ fn decode_profile(
     if wanted(ProfileField::LimitOverrides) {
         profile.limit_overrides = decode_limits("limit_overrides", message.limit_overrides, faults);
     }
-    profile.sla_target = message.sla_target;
+    // The database does not tell -0 from 0, so nobody else may.
+    profile.sla_target = message.sla_target.map(|target| target + 0.0);
     profile.support_level = message.support_level.into();
     if wanted(ProfileField::IsolationModel) {
         profile.isolation_model = decode_isolation(message.isolation_model, faults);
@@ -191,8 +193,8 @@ fn decode_profile(
         profile.monthly_budget =
             message.monthly_budget.and_then(|money| decode_money(&money, currency.as_deref(), faults));
     }
-    profile.labels = decode_map(message.labels);
-    profile.annotations = decode_map(message.annotations);
+    profile.labels = message.labels.into_iter().collect();
+    profile.annotations = message.annotations.into_iter().collect();
     profile
 }
 
@@ -216,12 +218,8 @@ fn encode_names(tenant: &Tenant) -> v1::ResourceNames {
     }
 }
 
-fn encode_map(map: &BTreeMap<Box<str>, Box<str>>) -> BTreeMap<String, String> {
+fn encode_map(map: &TextMap) -> BTreeMap<String, String> {
     map.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
-}
-
-fn decode_map(map: BTreeMap<String, String>) -> BTreeMap<Box<str>, Box<str>> {
-    map.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
 
 fn encode_limit(limit: Limit) -> v1::Limit {

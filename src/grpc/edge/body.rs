@@ -149,9 +149,12 @@ impl http_body::Body for AnswerBody {
         if this.has_ended {
             return Poll::Ready(None);
         }
-        let entered = this.call.span.clone().entered();
+        // What a unary call had to say was said before its body; a stream's handler speaks from within.
+        let is_stream = this.call.served.method.shape.answers_stream;
+        let entered = is_stream.then(|| this.call.span.clone().entered());
         let inner = AssertUnwindSafe(|| Pin::new(&mut this.inner).poll_frame(cx));
         let Ok(polled) = catch_unwind(inner) else {
+            let _entered = this.call.span.clone().entered();
             error!("A stream panicked; the panic's own lines are on standard error.");
             return this.end_with(BUG);
         };
@@ -164,6 +167,7 @@ impl http_body::Body for AnswerBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(status))) => {
+                let _entered = this.call.span.clone().entered();
                 error!(code = ?status.code(), cause = status.message(), "A stream broke without trailers.");
                 this.end_with(BUG)
             }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use tonic::Code;
-use tracing::{Span, debug, info};
+use tracing::{Level, Span, debug, enabled, info};
 
 use super::{
     admission::CallPlace,
@@ -47,6 +47,10 @@ impl Call {
         self.place = None;
         let took = self.began.elapsed();
         self.served.ended(code, took);
+        // Entering the span costs more than all the rest, and there is mostly nothing to say.
+        if code == Code::Ok && !enabled!(Level::DEBUG) {
+            return;
+        }
         let seconds = took.as_secs_f64();
         self.span.in_scope(|| {
             let code = code_name(code);

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, Span, error, field::Empty, info_span};
 
@@ -159,11 +159,11 @@ fn begin<B>(wire: Wire, served: Arc<Served>, request: &Request<B>) -> Call {
 fn span_of<B>(wire: Wire, served: &Served, request: &Request<B>, id: &RequestId) -> Span {
     let span = info_span!(
         "rpc",
-        otel.name = %served.method.name,
+        otel.name = served.method.name.as_str(),
         otel.kind = "server",
         rpc.system = wire.system(),
-        rpc.service = %served.method.service,
-        rpc.method = %served.method.name,
+        rpc.service = served.method.service.as_str(),
+        rpc.method = served.method.name.as_str(),
         request_id = id.as_str(),
         tenant_id = Empty,
         operation_id = Empty,
@@ -254,9 +254,12 @@ fn finish(
 ) -> Response<AnswerBody> {
     call.answered();
     let shape = call.served.method.shape;
-    let code = {
+    // An answer with messages has its status behind them.
+    let code = if response.headers().contains_key(Status::GRPC_STATUS) {
         let _entered = call.span.enter();
         normalise(response.headers_mut(), Place::Headers, shape, &call.request_id)
+    } else {
+        None
     };
     if call.request_id.was_given() {
         response.headers_mut().insert(X_REQUEST_ID, call.request_id.header());

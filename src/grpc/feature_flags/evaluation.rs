@@ -1,23 +1,25 @@
 //! What a tenant sees.
 
+use bytes::Bytes;
+
 use crate::domain::error::Error;
 use crate::domain::flag::{OVERRIDES_WARN, Query};
 use crate::domain::ids::{FlagKey, TenantId};
 use crate::domain::rule::Context;
 use crate::domain::text::quote;
 use crate::grpc::Handler;
+use crate::grpc::convert::evaluated::{self, Answers};
 use crate::grpc::convert::flag::answer::{encode_evaluation, encode_explanation};
 use crate::grpc::convert::{self, value};
 use crate::grpc::metadata::now;
-use crate::proto::v1::{
-    EvaluateFlagRequest, EvaluateFlagResponse, EvaluateFlagsRequest, EvaluateFlagsResponse,
-    ExplainFlagRequest, ExplainFlagResponse,
-};
+use crate::proto::v1::{EvaluateFlagRequest, EvaluateFlagsRequest, ExplainFlagRequest, ExplainFlagResponse};
 use crate::services::tenant_registry::get_tenant;
 use crate::view::{Record, Snapshot};
 
 /// Most flags asked for by name in one call.
 const KEYS_MAX: usize = 1_000;
+/// How many flags a reply makes room for where all are asked for; it grows where there are more.
+const FLAGS_USUAL: usize = 50;
 
 /// The ids of a question, both checked.
 fn decode_question(tenant_id: &str, flag_key: &str) -> Result<(TenantId, FlagKey), Error> {
@@ -34,11 +36,12 @@ impl Handler {
         self.registry.evaluation_context(Some(record), attributes)
     }
 
-    pub(super) fn evaluate_one(
+    /// Evaluates one flag; answers the reply as it goes out.
+    pub(in crate::grpc) fn evaluate_one(
         &self,
         snapshot: &Snapshot,
         message: EvaluateFlagRequest,
-    ) -> Result<EvaluateFlagResponse, Error> {
+    ) -> Result<Bytes, Error> {
         let (tenant_id, flag_key) = decode_question(&message.tenant_id, &message.flag_key)?;
         let record = get_tenant(snapshot, &tenant_id)?;
         // Most flags are answered without: what is not read need not be put together, but a bad one is refused.
@@ -52,16 +55,16 @@ impl Handler {
         if snapshot.flags.flag(flag_key.as_str()).is_some() {
             self.registry.evaluations.count(&flag_key, Some(&tenant_id), query.now);
         }
-        Ok(encode_evaluation(flag_key.as_str(), &evaluation))
+        Ok(evaluated::one(flag_key.as_str(), &evaluation))
     }
 
-    /// Evaluates the flags asked for, or all of them. In bulk an unknown flag, or a name that can be none, is an
-    /// answer and not an error.
-    pub(super) fn evaluate_many(
+    /// Evaluates the flags asked for, or all of them; answers the reply as it goes out. In bulk an unknown flag, or a
+    /// name that can be none, is an answer and not an error.
+    pub(in crate::grpc) fn evaluate_many(
         &self,
         snapshot: &Snapshot,
         message: EvaluateFlagsRequest,
-    ) -> Result<EvaluateFlagsResponse, Error> {
+    ) -> Result<Bytes, Error> {
         if message.flag_keys.len() > KEYS_MAX {
             return Err(Error::field("flag_keys", format!("must have at most {KEYS_MAX} entries")));
         }
@@ -69,23 +72,25 @@ impl Handler {
         let record = get_tenant(snapshot, &tenant_id)?;
         let context = self.context(record, message.context)?;
         let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
-        let mut answer =
-            EvaluateFlagsResponse { warnings: warnings(snapshot, &tenant_id), ..Default::default() };
+        let mut answers = Answers::new(message.flag_keys.len().max(FLAGS_USUAL));
+        for warning in warnings(snapshot, &tenant_id) {
+            answers.warning(&warning);
+        }
         if message.flag_keys.is_empty() {
-            let all = snapshot.flags.evaluate_all(&query);
-            answer.flags =
-                all.map(|(key, evaluation)| encode_evaluation(key.as_str(), &evaluation)).collect();
+            for (key, evaluation) in snapshot.flags.evaluate_all(&query) {
+                answers.flag(key.as_str(), &evaluation);
+            }
             self.registry.evaluations.count_all(Some(&tenant_id), query.now);
         }
         for key in &message.flag_keys {
             let evaluation = snapshot.flags.evaluate(&query, key);
             match snapshot.flags.flag(key) {
                 Some(flag) => self.registry.evaluations.count(flag.key(), Some(&tenant_id), query.now),
-                None => answer.warnings.push(format!("there is no flag {}", quote(key))),
+                None => answers.warning(&format!("there is no flag {}", quote(key))),
             }
-            answer.flags.push(encode_evaluation(key, &evaluation));
+            answers.flag(key, &evaluation);
         }
-        Ok(answer)
+        Ok(answers.finish())
     }
 
     pub(super) fn explain(

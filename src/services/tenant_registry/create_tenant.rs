@@ -70,7 +70,7 @@ impl Registry {
             new.tenant_id.clone(),
             uid,
             new.profile.clone(),
-            context.actor.clone(),
+            context.actor.as_str().into(),
             context.now,
         );
         tenant.resource_names = new.resource_names.complete(&new.tenant_id, uid);

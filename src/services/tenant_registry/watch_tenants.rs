@@ -130,7 +130,7 @@ impl Watcher {
         if initial {
             self.tell_initial(&snapshot).await?;
         } else {
-            self.tell_changed(&snapshot, snapshot.tenants.values()).await?;
+            self.tell_changed(&snapshot, snapshot.tenants.values(), snapshot.revision).await?;
         }
         let mut bookmark = tokio::time::interval(BOOKMARK_INTERVAL);
         bookmark.tick().await;
@@ -149,14 +149,13 @@ impl Watcher {
             let Ok(snapshot) = self.view.snapshot() else { continue };
             match delta {
                 Ok(delta) if delta.revision <= self.seen => {}
-                Ok(delta) if snapshot.revision == delta.revision && !delta.tenants.is_empty() => {
+                Ok(delta) => {
                     let records = delta.tenants.iter().filter_map(|id| snapshot.tenant(id));
-                    self.tell_changed(&snapshot, records).await?;
+                    self.tell_changed(&snapshot, records, delta.revision).await?;
                 }
-                Ok(delta) if snapshot.revision == delta.revision => self.seen = delta.revision,
-                // Behind: the snapshot itself says what is newer than what was told.
-                Ok(_) | Err(RecvError::Lagged(_)) => {
-                    self.tell_changed(&snapshot, snapshot.tenants.values()).await?;
+                // Too far behind: the snapshot itself says what is newer than what was told.
+                Err(RecvError::Lagged(_)) => {
+                    self.tell_changed(&snapshot, snapshot.tenants.values(), snapshot.revision).await?;
                 }
                 Err(RecvError::Closed) => return Ok(()),
             }
@@ -174,14 +173,16 @@ impl Watcher {
         self.tell(Watched::InitialEnd, snapshot).await
     }
 
-    /// Tells the records that are newer than what was told, oldest change first, so that the revision told with each
-    /// can be resumed from.
+    /// Tells the records that are newer than what was told, up to `until`, oldest change first, so that the revision
+    /// told with each can be resumed from. What changed again after `until` is told with that change.
     async fn tell_changed<'a>(
         &mut self,
         snapshot: &Arc<Snapshot>,
         records: impl Iterator<Item = &'a Arc<Record>>,
+        until: Revision,
     ) -> Result<(), Gone> {
-        let mut newer: Vec<&Arc<Record>> = records.filter(|record| record.revision() > self.seen).collect();
+        let is_due = |record: &&Arc<Record>| record.revision() > self.seen && record.revision() <= until;
+        let mut newer: Vec<&Arc<Record>> = records.filter(is_due).collect();
         newer.sort_unstable_by_key(|record| record.revision());
         newer.dedup_by_key(|record| record.revision());
         for record in newer {
@@ -194,7 +195,7 @@ impl Watcher {
                 self.tell(Watched::Removed(Arc::clone(record)), snapshot).await?;
             }
         }
-        self.seen = snapshot.revision;
+        self.seen = until;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::proto::v1;
 use crate::proto::v1::list_stale_flags_response as stale;
 use crate::services::feature_flags::{Dependent, StaleFlag};
 
-const fn encode_layer(layer: Layer) -> v1::FlagLayer {
+pub(in crate::grpc) const fn encode_layer(layer: Layer) -> v1::FlagLayer {
     match layer {
         Layer::UnknownFlag => v1::FlagLayer::UnknownFlag,
         Layer::Disabled => v1::FlagLayer::Disabled,

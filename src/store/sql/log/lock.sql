@@ -1,1 +1,1 @@
-SELECT revision FROM log_head FOR UPDATE
+SELECT epoch, compacted_revision FROM log_head FOR UPDATE
