@@ -11,6 +11,9 @@ const ROOTS: &[&str] = &[
     "tenantry/v1/tenant_health.proto",
     "tenantry/participant/v1/participant.proto",
     "tenantry/stub/v1/stub.proto",
+    "flagd/evaluation/v1/evaluation.proto",
+    "flagd/evaluation/v2/evaluation.proto",
+    "flagd/sync/v1/sync.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -19,6 +19,9 @@ have setpriv || need util-linux
 any_file /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt || need ca-certificates
 any_file /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb || have initdb || need postgresql
 have redis-server || need redis-server
+# OpenFeature's published provider for Rust compiles its contract with it when tests build it; nothing of ours does.
+have protoc || need protobuf-compiler
+any_file /usr/include/google/protobuf/struct.proto /usr/local/include/google/protobuf/struct.proto || need libprotobuf-dev
 have node || need nodejs
 have npm || need npm
 { have python3 && any_file /usr/lib/python3*/ensurepip/__init__.py /usr/local/lib/python3*/ensurepip/__init__.py; } ||

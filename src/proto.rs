@@ -27,6 +27,21 @@ pub mod tenantry {
         }
     }
 }
+pub mod flagd {
+    pub mod evaluation {
+        pub mod v1 {
+            tonic::include_proto!("flagd.evaluation.v1");
+        }
+        pub mod v2 {
+            tonic::include_proto!("flagd.evaluation.v2");
+        }
+    }
+    pub mod sync {
+        pub mod v1 {
+            tonic::include_proto!("flagd.sync.v1");
+        }
+    }
+}
 pub use tenantry::{participant::v1 as participant, stub::v1 as stub, v1};
 
 /// The descriptor set of every service, with comments and options, as bytes.

@@ -47,7 +47,7 @@ pub struct ServeSections;
 
 impl Sections for ServeSections {
     const SECTIONS: &'static [&'static str] =
-        &["server", "database", "view", "cascade", "flags", "telemetry"];
+        &["server", "database", "view", "cascade", "flags", "openfeature", "telemetry"];
 }
 
 /// `dev` brings its own database.
@@ -55,7 +55,8 @@ impl Sections for ServeSections {
 pub struct DevSections;
 
 impl Sections for DevSections {
-    const SECTIONS: &'static [&'static str] = &["dev", "server", "view", "cascade", "flags", "telemetry"];
+    const SECTIONS: &'static [&'static str] =
+        &["dev", "server", "view", "cascade", "flags", "openfeature", "telemetry"];
 }
 
 /// `migrate` needs the database only.
@@ -72,7 +73,7 @@ pub struct AllSections;
 
 impl Sections for AllSections {
     const SECTIONS: &'static [&'static str] =
-        &["server", "database", "view", "cascade", "flags", "telemetry", "dev"];
+        &["server", "database", "view", "cascade", "flags", "openfeature", "telemetry", "dev"];
 }
 
 #[cfg(test)]

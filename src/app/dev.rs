@@ -27,7 +27,9 @@ const LOAD_MAX: Duration = Duration::from_mins(1);
 /// Runs until SIGTERM or SIGINT.
 pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {
     config.server.insecure_no_auth = true;
+    config.openfeature.take_usual_ports();
     config.server.check_exposure(false)?;
+    config.openfeature.check_exposure(false)?;
     if config.server.cors_origins.is_empty() {
         // What a developer serves on this machine may call; a page from elsewhere must not, since nobody has to show
         // who they are.
@@ -105,12 +107,14 @@ async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<(), super::Er
 fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Error> {
     let (grpc, http) = (server.grpc, server.http);
     let participants = server.registry.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let openfeature = server.openfeature;
     let mut out = anstream::stdout();
     writeln!(
         out,
         "\n  Tenantry is serving.\n\
          \x20   gRPC          {grpc}   (reflection is on; \x1b[31mno authentication: for this machine only\x1b[0m)\n\
          \x20   HTTP          http://{http}/readyz, /metrics, and every call by curl or from a browser\n\
+         \x20   OpenFeature   {openfeature}\n\
          \x20   PostgreSQL    port {port}, data in {data}\n\
          \x20   targets       {participants}\n\
          \x20 Try:\n\

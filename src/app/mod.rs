@@ -4,6 +4,7 @@ pub mod args;
 pub mod config_command;
 pub mod dev;
 pub mod dev_postgres;
+pub mod openfeature;
 pub mod registry;
 pub mod serve;
 pub mod server;

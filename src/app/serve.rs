@@ -11,6 +11,7 @@ use crate::config::Config;
 pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
     // There is no authenticator yet; the check is where it will be.
     config.server.check_exposure(false)?;
+    config.openfeature.check_exposure(false)?;
     let database = server::prepare(config, false).await?;
     let server = Server::start(config, database).await?;
     tracing::info!(grpc = %server.grpc, http = %server.http, "serving");

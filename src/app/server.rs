@@ -4,11 +4,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use prometheus::Registry as Prometheus;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use super::openfeature;
 use super::registry;
 use super::targets::WiringError;
 use crate::config::Config;
@@ -21,6 +23,7 @@ use crate::http::{self, Check, Readiness};
 use crate::services::Registry;
 use crate::services::feature_flags;
 use crate::services::lifecycle::WAIT_MAX;
+use crate::services::openfeature::OpenFeature;
 use crate::store::connect::Database;
 use crate::store::{self, migrate};
 use crate::view::View;
@@ -94,6 +97,8 @@ pub struct Server {
     pub grpc: SocketAddr,
     /// Where HTTP is served.
     pub http: SocketAddr,
+    /// Where OpenFeature's protocols are served.
+    pub openfeature: openfeature::Addresses,
     drain: CancellationToken,
     stop: CancellationToken,
     serving: edge::Server,
@@ -150,16 +155,19 @@ impl Server {
         }
         let (health, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
         let pages = http::router(checks(&registry.view, &drain), prometheus, NoSuchPage);
-        let listeners = vec![
-            listener(config, "gRPC", grpc_listener, routes.clone()),
-            listener(config, "HTTP", http_listener, routes).with_pages(pages).outlasting_the_drain(),
-        ];
+        let feature = OpenFeature::start(registry.clone(), drain.clone());
+        let plan = openfeature::Plan::of(config);
+        let main = Main { grpc: grpc_listener, http: http_listener, routes, pages };
+        let listeners = listeners(config, main, &plan, &feature)?;
         let (drain_too, stop_too) = (drain.clone(), stop.clone());
         let wiring = Wiring { limits: limits(config), methods, metrics, drain: drain_too, stop: stop_too };
         let serving = edge::serve(listeners, wiring).map_err(set_up)?;
-        let &[grpc, http, ..] = serving.addresses() else { return Err(set_up("a listener is missing")) };
+        let &[grpc, http, ref own @ ..] = serving.addresses() else {
+            return Err(set_up("a listener is missing"));
+        };
+        let openfeature = plan.addresses(grpc, http, own);
         let telling = tokio::spawn(tell_health(health, Arc::clone(&registry.view), drain.clone()));
-        Ok(Self { registry, grpc, http, drain, stop, serving, telling })
+        Ok(Self { registry, grpc, http, openfeature, drain, stop, serving, telling })
     }
 
     /// Ends in order: probes say no, open calls get their time to end, then the parts stop.
@@ -191,6 +199,44 @@ async fn routes(
         .add_service(reflection::v1alpha().map_err(set_up)?)
         .prepare();
     Ok((health, Straight::new(handler, routes)))
+}
+
+/// What the listeners that are always there are made of.
+struct Main {
+    grpc: TcpListener,
+    http: TcpListener,
+    routes: Routes,
+    pages: Router,
+}
+
+/// Every listener: that of gRPC, that of HTTP, then OpenFeature's own.
+fn listeners(
+    config: &Config,
+    main: Main,
+    plan: &openfeature::Plan,
+    feature: &OpenFeature,
+) -> Result<Vec<Listener<Routes>>, StartError> {
+    let request_max = config.server.decode_limit_bytes;
+    let on_grpc = plan.grpc.add_to(main.routes.clone(), feature, request_max);
+    let on_http = plan.http.add_to(main.routes, feature, request_max);
+    let pages = match plan.http.pages(feature) {
+        Some(ofrep) => main.pages.merge(ofrep),
+        None => main.pages,
+    };
+    let mut grpc = listener(config, "gRPC", main.grpc, on_grpc);
+    if let Some(ofrep) = plan.grpc.pages(feature) {
+        grpc = grpc.with_pages(openfeature::alone(ofrep));
+    }
+    let http = listener(config, "HTTP", main.http, on_http).with_pages(pages).outlasting_the_drain();
+    let mut all = vec![grpc, http];
+    for own in plan.listen(feature, request_max)? {
+        let listener = listener(config, "OpenFeature", own.socket, own.routes);
+        all.push(match own.pages {
+            Some(pages) => listener.with_pages(pages),
+            None => listener,
+        });
+    }
+    Ok(all)
 }
 
 /// A listener for whoever the configuration lets in.
@@ -228,7 +274,7 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+pub(super) fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|error| {
         let why = match error.kind() {
             std::io::ErrorKind::AddrInUse => "another process is listening there",

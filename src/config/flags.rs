@@ -93,6 +93,7 @@ fn heading(section: &str) -> &'static str {
         "view" => "View",
         "cascade" => "Cascade",
         "flags" => "Feature flags",
+        "openfeature" => "OpenFeature",
         "telemetry" => "Logs and traces",
         _ => "Development",
     }

@@ -10,6 +10,7 @@ mod error;
 pub mod evaluation;
 mod file;
 pub mod flags;
+pub mod openfeature;
 mod render;
 pub mod secret;
 pub mod server;
@@ -28,6 +29,7 @@ pub use self::{
     dev::Dev,
     error::Error,
     flags::{Flags, Sections, Settings},
+    openfeature::OpenFeature,
     secret::Secret,
     server::Server,
     targets::Target,
@@ -48,6 +50,8 @@ pub struct Config {
     pub cascade: Cascade,
     /// How feature flags are evaluated.
     pub flags: evaluation::Evaluation,
+    /// Where OpenFeature's clients are served.
+    pub openfeature: OpenFeature,
     /// Logs and traces.
     pub telemetry: Telemetry,
     /// `tenantry dev`.
@@ -92,6 +96,7 @@ impl Config {
             view: View::read(&values)?,
             cascade: Cascade::read(&values)?,
             flags: evaluation::Evaluation::read(&values)?,
+            openfeature: OpenFeature::read(&values)?,
             telemetry: Telemetry::read(&values)?,
             dev: Dev::read(&values)?,
         };

@@ -95,6 +95,7 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
         super::view::SETTINGS,
         super::cascade::SETTINGS,
         super::evaluation::SETTINGS,
+        super::openfeature::SETTINGS,
         super::telemetry::SETTINGS,
         super::dev::SETTINGS,
     ]

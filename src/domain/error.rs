@@ -26,6 +26,8 @@ pub enum Code {
     OutOfRange,
     /// Too much was asked for.
     ResourceExhausted,
+    /// What is stored cannot be read.
+    DataLoss,
     /// Try again later.
     Unavailable,
     /// A bug of ours.
@@ -68,6 +70,8 @@ reasons! {
     InvalidPageToken "INVALID_PAGE_TOKEN" InvalidArgument;
     /// The revision lies ahead of the log.
     InvalidRevision "INVALID_REVISION" InvalidArgument;
+    /// The flag is of another type than asked for.
+    TypeMismatch "TYPE_MISMATCH" InvalidArgument;
     /// The request id was used with another body.
     RequestIdReused "REQUEST_ID_REUSED" InvalidArgument;
     /// No such tenant.
@@ -122,6 +126,10 @@ reasons! {
     TooManyFlags "TOO_MANY_FLAGS" ResourceExhausted;
     /// The stream's reader is too slow.
     SlowReader "SLOW_READER" ResourceExhausted;
+    /// A flag's rule cannot be evaluated.
+    ParseError "PARSE_ERROR" DataLoss;
+    /// A flag's rule names a variant that the flag does not have.
+    General "GENERAL" Internal;
     /// The database cannot be reached in time.
     DatabaseUnavailable "DATABASE_UNAVAILABLE" Unavailable;
     /// This replica's view is not there yet.

@@ -11,6 +11,7 @@ pub mod lifecycle;
 pub mod operation;
 pub mod page;
 pub mod rule;
+pub mod selector;
 pub mod shared_text;
 pub mod tenant;
 pub mod text;

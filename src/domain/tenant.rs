@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::attributes::ATTRIBUTES;
 pub use self::new::{ChosenNames, NewTenant};
 pub use self::profile::{Contact, DataClassification, IsolationModel, Profile, ProfileField};
 use super::health::{Score, Signals};

@@ -5,6 +5,7 @@
 mod convert;
 pub mod edge;
 pub mod feature_flags;
+pub mod flagd;
 mod frame;
 pub mod lifecycle;
 mod metadata;

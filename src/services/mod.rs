@@ -7,6 +7,7 @@
 pub mod change;
 pub mod feature_flags;
 pub mod lifecycle;
+pub mod openfeature;
 pub mod paging;
 pub mod read;
 pub mod tenant_health;

@@ -1,12 +1,14 @@
 //! Clients that share no code with the server: Python stubs generated from proto/, `buf curl` and grpcurl by reflection.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenantry::participants::stub::Stub;
 
+use crate::support::programs;
+pub(crate) use crate::support::programs::{kept, must_run, root, run};
 use crate::support::{Replica, Setup, empty_database};
 
 async fn five_targets() -> Replica {
@@ -17,54 +19,10 @@ async fn five_targets() -> Replica {
     Replica::on(&empty_database().await, &Setup { stubs, ..Setup::default() }).await
 }
 
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where tools are kept between runs.
-pub(crate) fn kept(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
-}
-
-/// Runs a program off the runtime, with everything it said.
-pub(crate) async fn run(mut command: Command) -> (bool, String) {
-    let output =
-        tokio::task::spawn_blocking(move || (command.output(), format!("{command:?}"))).await.unwrap();
-    let (output, line): (std::io::Result<Output>, String) = output;
-    let output = output.unwrap_or_else(|error| panic!("{line}: {error}"));
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), said)
-}
-
-pub(crate) async fn must_run(command: Command) -> String {
-    let line = format!("{command:?}");
-    let (is_success, said) = run(command).await;
-    assert!(is_success, "{line}: {said}");
-    said
-}
-
-/// Python with what the script needs, made once for each list of requirements.
-async fn python() -> PathBuf {
-    let requirements = root().join("tests/clients/requirements.txt");
-    let wanted = std::fs::read(&requirements).unwrap();
-    let (venv, stamp) = (kept("clients-venv"), kept("clients-venv.requirements"));
-    if std::fs::read(&stamp).ok().as_deref() != Some(&wanted) {
-        let mut make = Command::new("python3");
-        make.args(["-m", "venv", "--clear"]).arg(&venv);
-        must_run(make).await;
-        let mut install = Command::new(venv.join("bin/pip"));
-        install.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements);
-        must_run(install).await;
-        std::fs::write(stamp, wanted).unwrap();
-    }
-    venv.join("bin/python")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_python_client_generated_from_the_contract_plays_the_demo_twice() {
     let replica = five_targets().await;
-    let python = python().await;
+    let python = programs::python("clients-venv", "tests/clients/requirements.txt").await;
     for turn in 1..=2 {
         let mut play = Command::new(&python);
         play.arg(root().join("tests/clients/demo.py")).arg(replica.server.grpc.to_string());

@@ -15,6 +15,7 @@ mod errors;
 mod flags;
 mod hostile;
 mod lifecycle;
+mod openfeature;
 mod random_changes;
 mod reasons;
 mod registry;

@@ -430,3 +430,18 @@ fn evaluators(segments: &OrdMap<SegmentName, Arc<Segment>>) -> Segments {
         Segments::compile(sound).unwrap_or_default()
     })
 }
+
+impl CompiledFlags {
+    /// What a flag's answer follows from, but for the flags that it hangs on.
+    pub(super) fn case<'a, 'q>(
+        &'a self,
+        query: &'q Query<'q>,
+        memo: &'q Memo<'a>,
+        key: &str,
+    ) -> Option<Case<'a, 'q>> {
+        let entry = self.entries.get(key)?;
+        let compiled = entry.compiled.as_deref()?;
+        let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key));
+        Some(Case { flags: self, entry, compiled, own: own.map(|own| &**own), query, memo })
+    }
+}

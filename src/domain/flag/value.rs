@@ -34,6 +34,13 @@ impl FlagType {
     }
 }
 
+impl FlagType {
+    /// Whether its values are numbers.
+    pub const fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Double)
+    }
+}
+
 impl fmt::Display for FlagType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -65,6 +72,19 @@ impl Value {
             Self::Integer(_) => FlagType::Integer,
             Self::Double(_) => FlagType::Double,
             Self::Object(_) => FlagType::Object,
+        }
+    }
+
+    /// The value as one of another type, where that loses nothing: a whole number is a number, and a number without
+    /// fraction is a whole number.
+    pub fn converted(&self, wanted: FlagType) -> Option<Self> {
+        match (self, wanted) {
+            #[allow(clippy::cast_precision_loss)] // Whoever asks for a double of 2^60 knows what that is.
+            (Self::Integer(number), FlagType::Double) => Some(Self::Double(*number as f64)),
+            (Self::Double(number), FlagType::Integer) => {
+                serde_json::Number::from_f64(*number).as_ref().and_then(whole).map(Self::Integer)
+            }
+            (value, wanted) => (value.flag_type() == wanted).then(|| value.clone()),
         }
     }
 
@@ -161,6 +181,15 @@ mod tests {
         );
         assert_eq!(read(FlagType::Object, json!([1])), Err("must be an object; it is a list".to_owned()));
         assert_eq!(read(FlagType::String, json!(null)), Err("must be a string; it is null".to_owned()));
+    }
+
+    #[test]
+    fn a_value_is_asked_for_as_another_number_only_where_nothing_is_lost() {
+        assert_eq!(Value::Integer(3).converted(FlagType::Double), Some(Value::Double(3.0)));
+        assert_eq!(Value::Double(3.0).converted(FlagType::Integer), Some(Value::Integer(3)));
+        assert_eq!(Value::Double(3.5).converted(FlagType::Integer), None);
+        assert_eq!(Value::Boolean(true).converted(FlagType::String), None);
+        assert_eq!(Value::Boolean(true).converted(FlagType::Boolean), Some(Value::Boolean(true)));
     }
 
     #[test]

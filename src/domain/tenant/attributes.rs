@@ -4,6 +4,24 @@ use serde_json::{Map, Value, json};
 
 use super::Tenant;
 
+/// The names of all of them.
+pub const ATTRIBUTES: [&str; 14] = [
+    "tenantId",
+    "displayName",
+    "tier",
+    "status",
+    "region",
+    "parent",
+    "businessUnit",
+    "costCenter",
+    "owner",
+    "isolationModel",
+    "dataResidency",
+    "supportLevel",
+    "complianceFrameworks",
+    "labels",
+];
+
 impl Tenant {
     /// The attributes under the names that the contract documents; those that are not set are left out.
     pub fn attributes(&self) -> Map<String, Value> {

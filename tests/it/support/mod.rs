@@ -1,5 +1,6 @@
 //! What the tests stand on: one PostgreSQL for the whole run, a database and a server for each test, stub targets.
 
+pub(crate) mod programs;
 pub(crate) mod proxy;
 
 use std::path::PathBuf;

@@ -1,0 +1,214 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Map, Value as Json, json};
+
+use super::super::choice::{Choice, Split, TenantOverride};
+use super::super::evaluate::TenantFacts;
+use super::super::settings::{Prerequisite, Settings};
+use super::super::targeting::{Body, TargetingRule};
+use super::super::value::FlagType;
+use super::*;
+use crate::domain::ids::{Revision, TenantId, TierId};
+use crate::domain::lifecycle::Access;
+use crate::domain::rule::{Context, HashVersion, Input, Rollout, Rule, Segments, Selection, Weight};
+
+const KNOWN: [&str; 2] = ["tenantId", "tier"];
+
+fn variant(name: &str) -> VariantName {
+    VariantName::parse(name).unwrap()
+}
+
+/// A boolean flag that is off by default.
+fn settings(key: &str) -> Settings {
+    let mut settings = Settings::new(FlagKey::parse(key).unwrap(), FlagType::Boolean);
+    settings.fill_boolean_defaults();
+    settings
+}
+
+fn rule(logic: Json) -> TargetingRule {
+    TargetingRule { id: "r".to_owned(), description: String::new(), body: Body::Logic(logic) }
+}
+
+fn build(flags: Vec<Settings>, overrides: Vec<TenantOverride>) -> CompiledFlags {
+    let flags =
+        flags.into_iter().map(|settings| Arc::new(settings.into_flag(Revision(1), Timestamp::UNIX_EPOCH)));
+    overrides
+        .into_iter()
+        .map(Arc::new)
+        .fold(flags.fold(CompiledFlags::new(), CompiledFlags::with_flag), CompiledFlags::with_override)
+}
+
+/// What finance of tier gold gets: default and rule of one flag.
+fn seen(flags: &CompiledFlags, key: &str) -> (String, Option<Json>) {
+    let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
+    let attributes = [("tenantId", "finance"), ("tier", "gold")];
+    let attributes: Map<String, Json> =
+        attributes.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect();
+    let context = Context::new(attributes).unwrap();
+    let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
+    let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
+    let all = flags.resolved(&query, &KNOWN);
+    let found = all.into_iter().find(|found| found.flag.key().as_str() == key).unwrap();
+    (found.default.map(ToString::to_string).unwrap_or_default(), found.targeting)
+}
+
+fn vip() -> Json {
+    json!({"==": [{"var": "plan"}, "vip"]})
+}
+
+#[test]
+fn what_the_registry_knows_is_decided() {
+    let own = |tenant: &str| TenantOverride {
+        tenant: TenantId::parse(tenant).unwrap(),
+        flag: FlagKey::parse("own").unwrap(),
+        choice: Choice::Variant(variant("on")),
+        reason: String::new(),
+        expire_time: None,
+        revision: Revision(2),
+        update_time: Timestamp::UNIX_EPOCH,
+    };
+    let flags = build(vec![settings("own"), settings("other")], vec![own("finance")]);
+    assert_eq!(seen(&flags, "own"), ("on".to_owned(), None));
+    assert_eq!(seen(&flags, "other"), ("off".to_owned(), None));
+}
+
+#[test]
+fn a_rule_of_the_client_s_own_attributes_is_left_as_it_is() {
+    let mut flag = settings("ruled");
+    let logic = json!({"if": [vip(), "on", null]});
+    flag.rules = vec![rule(logic.clone())];
+    assert_eq!(seen(&build(vec![flag], vec![]), "ruled"), ("off".to_owned(), Some(logic)));
+}
+
+#[test]
+fn the_part_of_a_rule_that_is_about_tenants_is_gone() {
+    let among = |tenants: &[&str]| json!({"in": [{"var": "tenantId"}, tenants]});
+    let mut flag = settings("ruled");
+    flag.rules = vec![rule(json!({"if": [{"and": [among(&["finance", "payroll"]), vip()]}, "on", null]}))];
+    let left = json!({"if": [vip(), "on", null]});
+    assert_eq!(seen(&build(vec![flag.clone()], vec![]), "ruled"), ("off".to_owned(), Some(left)));
+    flag.rules = vec![rule(json!({"if": [{"or": [among(&["payroll"]), vip()]}, "on", among(&["payroll"])]}))];
+    let left = seen(&build(vec![flag.clone()], vec![]), "ruled").1.unwrap();
+    assert!(!left.to_string().contains("payroll"), "{left}");
+    flag.rules = vec![rule(json!({"if": [among(&["payroll"]), "on", null]}))];
+    assert_eq!(seen(&build(vec![flag], vec![]), "ruled"), ("off".to_owned(), None));
+}
+
+#[test]
+fn a_second_rule_has_its_turn_where_the_first_says_nothing() {
+    let mut flag = settings("ruled");
+    let staff = json!({"==": [{"var": "staff"}, true]});
+    flag.rules = vec![rule(json!({"if": [vip(), "on", null]})), rule(json!({"if": [staff, "on", "off"]}))];
+    let joined = json!({"if": [vip(), "on", {"if": [staff, "on", "off"]}]});
+    assert_eq!(seen(&build(vec![flag], vec![]), "ruled").1, Some(joined));
+}
+
+#[test]
+fn a_prerequisite_that_hangs_on_the_client_becomes_a_part_of_the_rule() {
+    let mut base = settings("base");
+    base.rules = vec![rule(json!({"if": [vip(), "on", null]}))];
+    let mut flag = settings("needs");
+    flag.default_variant = Some(variant("on"));
+    flag.prerequisites = vec![Prerequisite { flag_key: base.key.clone(), variants: [variant("on")].into() }];
+    let (default, rule) = seen(&build(vec![base.clone(), flag.clone()], vec![]), "needs");
+    assert_eq!(default, "on");
+    let expected = json!({"if": [{"!": [{"in": [{"if": [vip(), "on", "off"]}, ["on"]]}]}, "off", null]});
+    assert_eq!(rule, Some(expected));
+    base.rules.clear();
+    assert_eq!(seen(&build(vec![base, flag], vec![]), "needs"), ("off".to_owned(), None));
+}
+
+#[test]
+fn a_share_of_users_is_left_to_the_provider_and_a_share_of_tenants_is_not() {
+    let weight = |name: &str, weight| Weight { variant: variant(name), weight };
+    let split = |bucket_by: &str| Split {
+        rollout: Rollout {
+            seed: "s".to_owned(),
+            weights: vec![weight("on", 100), weight("off", 0)],
+            steps: Vec::new(),
+        },
+        bucket_by: bucket_by.to_owned(),
+    };
+    let mut flag = settings("shared");
+    flag.default_rollout = Some(split("tenantId"));
+    assert_eq!(seen(&build(vec![flag.clone()], vec![]), "shared"), ("on".to_owned(), None));
+    flag.default_rollout = Some(split("userId"));
+    let (default, rule) = seen(&build(vec![flag], vec![]), "shared");
+    let text = rule.unwrap().to_string();
+    assert_eq!(default, "off");
+    assert!(
+        text.contains("fractional") && text.contains("userId") && !text.contains("targetingKey"),
+        "{text}"
+    );
+}
+
+/// Rules of all kinds: of the client's attributes, of the tenant's, and of both.
+fn some_rule() -> impl Strategy<Value = Json> {
+    let mine = json!({"in": [{"var": "tenantId"}, ["finance", "payroll"]]});
+    let theirs = json!({"==": [{"var": "tenantId"}, "payroll"]});
+    let condition = prop::sample::select(vec![vip(), json!({"==": [{"var": "staff"}, true]}), mine, theirs]);
+    let conditions = condition.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| json!({"and": parts})),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| json!({"or": parts})),
+            inner.prop_map(|inner| json!({"!": [inner]})),
+        ]
+    });
+    let given = prop::sample::select(vec![json!("on"), json!("off"), Json::Null]);
+    (conditions, given.clone(), given).prop_map(|(condition, yes, no)| json!({"if": [condition, yes, no]}))
+}
+
+/// Three flags, each of which may hang on those before it.
+fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
+    let one = (prop::collection::vec(some_rule(), 0..3), any::<[bool; 4]>());
+    prop::collection::vec(one, 3).prop_map(|flags| {
+        let mut made: Vec<Settings> = Vec::new();
+        for (name, (rules, [is_on, needs, is_killed, excludes])) in ["a", "b", "c"].into_iter().zip(flags) {
+            let mut flag = settings(name);
+            flag.rules = rules.into_iter().map(rule).collect();
+            flag.default_variant = Some(variant(if is_on { "on" } else { "off" }));
+            let before = made.last().map(|flag| flag.key.clone());
+            if let Some(before) = before.clone().filter(|_| needs) {
+                flag.prerequisites =
+                    vec![Prerequisite { flag_key: before, variants: [variant("on")].into() }];
+            }
+            flag.kill_switch = before.filter(|_| is_killed);
+            if excludes {
+                flag.conflict_groups = [crate::domain::ids::GroupName::parse("group").unwrap()].into();
+                flag.priority = -i32::try_from(made.len()).unwrap();
+            }
+            made.push(flag);
+        }
+        made
+    })
+}
+
+proptest! {
+    /// What a provider makes of the set is what the registry would have answered, whatever the client's attributes.
+    #[test]
+    fn a_provider_comes_to_the_registry_s_answer(flags in some_flags(), plan in any::<bool>(), staff in any::<bool>()) {
+        let flags = build(flags, vec![]);
+        let mut attributes = Map::new();
+        attributes.insert("plan".to_owned(), json!(if plan { "vip" } else { "basic" }));
+        attributes.insert("staff".to_owned(), json!(staff));
+        attributes.insert("tenantId".to_owned(), json!("finance"));
+        attributes.insert("tier".to_owned(), json!("gold"));
+        let context = Context::new(attributes).unwrap();
+        let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
+        let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
+        let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
+        for key in ["a", "b", "c"] {
+            let (default, targeting) = seen(&flags, key);
+            let compiled = targeting.map(|source| Rule::compile(&source, &Segments::new(), HashVersion::V2).unwrap());
+            let input = Input { flag_key: key, now: query.now, context: &context };
+            let provider = match compiled.as_ref().map(|rule| rule.select(&input)) {
+                Some(Selection::Variant(name)) => name.into_owned(),
+                _ => default,
+            };
+            let registry = flags.evaluate(&query, key).variant.map(ToString::to_string);
+            prop_assert_eq!(Some(provider), registry, "{}", key);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! flagd's services, so that OpenFeature's published providers work unchanged.
+//!
+//! Versions 1 and 2 of the evaluation differ in what stands for no value, so each has a file; what they share is here.
+
+mod sync;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use prost_types::Struct;
+use serde_json::{Map, Value as Json, json};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+
+use super::convert::value;
+use super::status::status;
+use crate::domain::error::Error;
+use crate::domain::flag::FlagType;
+use crate::domain::ids::FlagKey;
+use crate::domain::selector::Selector;
+use crate::proto::flagd::evaluation::v1::service_server::ServiceServer as V1;
+use crate::proto::flagd::evaluation::v2::service_server::ServiceServer as V2;
+use crate::proto::flagd::sync::v1::flag_sync_service_server::FlagSyncServiceServer;
+use crate::services::openfeature::{Kind, OpenFeature, Question, Resolution, Told};
+
+/// Carries the selector; it goes before that of a message.
+const SELECTOR: &str = "flagd-selector";
+/// Largest flag set or answer, in bytes: 10,000 flags of some kilobytes.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// Messages as they come.
+type Events<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+
+/// The implementation of flagd's services.
+#[derive(Clone)]
+pub struct Flagd {
+    feature: OpenFeature,
+}
+
+/// Adds the evaluation services, versions 1 and 2. A request may have `request_max` bytes.
+pub fn add_evaluation(routes: Routes, feature: OpenFeature, request_max: usize) -> Routes {
+    let flagd = Flagd { feature };
+    let v1 = V1::new(flagd.clone()).max_decoding_message_size(request_max);
+    let v2 = V2::new(flagd).max_decoding_message_size(request_max);
+    routes
+        .add_service(v1.max_encoding_message_size(ANSWER_MAX))
+        .add_service(v2.max_encoding_message_size(ANSWER_MAX))
+}
+
+/// Adds the sync service. A request may have `request_max` bytes.
+pub fn add_sync(routes: Routes, feature: OpenFeature, request_max: usize) -> Routes {
+    let sync = FlagSyncServiceServer::new(Flagd { feature });
+    routes.add_service(sync.max_decoding_message_size(request_max).max_encoding_message_size(ANSWER_MAX))
+}
+
+/// Who asks and what it selects. `in_message` is the selector of the message, where it has one.
+fn question(metadata: &MetadataMap, in_message: &str) -> Result<Question, Error> {
+    let selector = match metadata.get(SELECTOR) {
+        Some(header) => {
+            let text = header.to_str().map_err(|_| Error::field(SELECTOR, "must be plain text"))?;
+            Selector::parse(SELECTOR, text)
+        }
+        None => Selector::parse("selector", in_message),
+    };
+    let selector = selector.map_err(|violation| Error::field(violation.field, violation.why))?;
+    Ok(Question { identity: None, selector })
+}
+
+/// The attributes of a request.
+fn attributes(context: Option<Struct>) -> Result<Map<String, Json>, Error> {
+    let mut attributes = Map::new();
+    for (name, value) in context.unwrap_or_default().fields {
+        let decoded = value::decode(value).map_err(|why| Error::field(format!("context.{name}"), why))?;
+        attributes.insert(name, decoded);
+    }
+    Ok(attributes)
+}
+
+/// JSON as it goes over the wire.
+fn encode_struct(map: Map<String, Json>) -> Struct {
+    Struct { fields: map.into_iter().map(|(name, value)| (name, value::encode(value))).collect() }
+}
+
+impl Flagd {
+    /// One flag of a type.
+    fn resolve<T>(
+        &self,
+        request: &Request<T>,
+        key: &str,
+        context: Option<Struct>,
+        wanted: FlagType,
+    ) -> Result<Resolution, Status> {
+        let resolved = question(request.metadata(), "").and_then(|question| {
+            let snapshot = self.feature.snapshot()?;
+            self.feature.ask(&snapshot, &question, attributes(context)?)?.one_of_type(key, wanted)
+        });
+        resolved.map_err(|error| status(&error))
+    }
+
+    /// Every flag; broken ones are left out.
+    fn resolve_all<T>(
+        &self,
+        request: &Request<T>,
+        context: Option<Struct>,
+    ) -> Result<Vec<Resolution>, Status> {
+        let resolved = question(request.metadata(), "").and_then(|question| {
+            let snapshot = self.feature.snapshot()?;
+            let all = self.feature.ask(&snapshot, &question, attributes(context)?)?.all();
+            Ok(all.into_iter().filter_map(|(_, resolution)| resolution.ok()).collect())
+        });
+        resolved.map_err(|error| status(&error))
+    }
+
+    /// What happens from now on, each put into a message.
+    fn events<T, M: Send + 'static>(
+        &self,
+        request: &Request<T>,
+        encode: impl Fn(&'static str, Option<Struct>) -> M + Send + 'static,
+    ) -> Result<Events<M>, Status> {
+        let told = question(request.metadata(), "").and_then(|question| self.feature.changes(question));
+        let told = told.map_err(|error| status(&error))?;
+        Ok(Box::pin(told.map(move |told| match told {
+            Ok(told) => {
+                let (name, data) = event(&told);
+                Ok(encode(name, data))
+            }
+            Err(error) => Err(status(&error)),
+        })))
+    }
+}
+
+/// An event's name, and the data of a change.
+fn event(told: &Told) -> (&'static str, Option<Struct>) {
+    match told {
+        Told::Ready => ("provider_ready", None),
+        Told::Changed(flags) => ("configuration_change", Some(changed(flags))),
+        Told::KeepAlive => ("keep_alive", None),
+        Told::Shutdown => ("provider_shutdown", None),
+    }
+}
+
+/// `{"flags": {KEY: {"type": …}}}`.
+fn changed(flags: &BTreeMap<FlagKey, Kind>) -> Struct {
+    let flags: Map<String, Json> =
+        flags.iter().map(|(key, kind)| (key.to_string(), json!({"type": kind.as_str()}))).collect();
+    encode_struct(Map::from_iter([("flags".to_owned(), Json::Object(flags))]))
+}
+
+/// A value as each rpc gives it.
+mod given {
+    use prost_types::Struct;
+
+    use super::encode_struct;
+    use crate::domain::flag::Value;
+
+    pub(super) fn boolean(value: &Value) -> Option<bool> {
+        value.as_bool()
+    }
+
+    pub(super) fn string(value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text.to_string()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn double(value: &Value) -> Option<f64> {
+        match value {
+            Value::Double(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn integer(value: &Value) -> Option<i64> {
+        match value {
+            Value::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn object(value: &Value) -> Option<Struct> {
+        match value {
+            Value::Object(map) => Some(encode_struct(map.as_ref().clone())),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `flagd.evaluation.v1`: a disabled flag has its type's zero, and one without a default is not found.
+
+use tonic::{Request, Response, Status};
+
+use super::{Events, Flagd, encode_struct, given, status};
+use crate::domain::error::{Error, Reason as Failure};
+use crate::domain::flag::{FlagType, Reason, Value};
+use crate::proto::flagd::evaluation::v1::any_flag;
+use crate::proto::flagd::evaluation::v1::service_server::Service;
+use crate::proto::flagd::evaluation::v1::{
+    AnyFlag, EventStreamRequest, EventStreamResponse, ResolveAllRequest, ResolveAllResponse,
+    ResolveBooleanRequest, ResolveBooleanResponse, ResolveFloatRequest, ResolveFloatResponse,
+    ResolveIntRequest, ResolveIntResponse, ResolveObjectRequest, ResolveObjectResponse, ResolveStringRequest,
+    ResolveStringResponse,
+};
+use crate::services::openfeature::Resolution;
+
+macro_rules! resolve {
+    ($self:ident, $request:ident, $type:ident, $given:ident, $answer:ident) => {{
+        let message = $request.get_ref();
+        let (key, context) = (message.flag_key.clone(), message.context.clone());
+        let found = with_value($self.resolve(&$request, &key, context, FlagType::$type)?)?;
+        Ok(Response::new($answer {
+            value: found.value.as_ref().and_then(given::$given).unwrap_or_default(),
+            reason: found.reason.as_str().to_owned(),
+            variant: found.variant.unwrap_or_default(),
+            metadata: Some(encode_struct(found.metadata)),
+        }))
+    }};
+}
+
+/// A flag that has nothing to give and is not disabled does not exist in this version.
+fn with_value(found: Resolution) -> Result<Resolution, Status> {
+    if found.variant.is_none() && found.reason != Reason::Disabled {
+        let error = Error::missing(Failure::FlagNotFound, "default variant of flag", "flag_key", &found.key);
+        return Err(status(&error));
+    }
+    Ok(found)
+}
+
+#[tonic::async_trait]
+impl Service for Flagd {
+    async fn resolve_all(
+        &self,
+        request: Request<ResolveAllRequest>,
+    ) -> Result<Response<ResolveAllResponse>, Status> {
+        let found = self.resolve_all(&request, request.get_ref().context.clone())?;
+        let found = found.into_iter().filter_map(|found| with_value(found).ok());
+        let flags = found.map(|found| (found.key.clone(), any(found))).collect();
+        Ok(Response::new(ResolveAllResponse { flags, metadata: None }))
+    }
+
+    async fn resolve_boolean(
+        &self,
+        request: Request<ResolveBooleanRequest>,
+    ) -> Result<Response<ResolveBooleanResponse>, Status> {
+        resolve!(self, request, Boolean, boolean, ResolveBooleanResponse)
+    }
+
+    async fn resolve_string(
+        &self,
+        request: Request<ResolveStringRequest>,
+    ) -> Result<Response<ResolveStringResponse>, Status> {
+        resolve!(self, request, String, string, ResolveStringResponse)
+    }
+
+    async fn resolve_float(
+        &self,
+        request: Request<ResolveFloatRequest>,
+    ) -> Result<Response<ResolveFloatResponse>, Status> {
+        resolve!(self, request, Double, double, ResolveFloatResponse)
+    }
+
+    async fn resolve_int(
+        &self,
+        request: Request<ResolveIntRequest>,
+    ) -> Result<Response<ResolveIntResponse>, Status> {
+        resolve!(self, request, Integer, integer, ResolveIntResponse)
+    }
+
+    async fn resolve_object(
+        &self,
+        request: Request<ResolveObjectRequest>,
+    ) -> Result<Response<ResolveObjectResponse>, Status> {
+        let message = request.get_ref();
+        let (key, context) = (message.flag_key.clone(), message.context.clone());
+        let found = with_value(self.resolve(&request, &key, context, FlagType::Object)?)?;
+        Ok(Response::new(ResolveObjectResponse {
+            value: Some(found.value.as_ref().and_then(given::object).unwrap_or_default()),
+            reason: found.reason.as_str().to_owned(),
+            variant: found.variant.unwrap_or_default(),
+            metadata: Some(encode_struct(found.metadata)),
+        }))
+    }
+
+    type EventStreamStream = Events<EventStreamResponse>;
+
+    async fn event_stream(
+        &self,
+        request: Request<EventStreamRequest>,
+    ) -> Result<Response<Self::EventStreamStream>, Status> {
+        let encode = |name: &'static str, data| EventStreamResponse { r#type: name.to_owned(), data };
+        Ok(Response::new(self.events(&request, encode)?))
+    }
+}
+
+/// A flag of any type. A disabled one has no value, so that its reader comes to its own default.
+fn any(found: Resolution) -> AnyFlag {
+    #[allow(clippy::cast_precision_loss)] // This version has doubles only.
+    let value = found.value.map(|value| match value {
+        Value::Boolean(value) => any_flag::Value::BoolValue(value),
+        Value::String(text) => any_flag::Value::StringValue(text.to_string()),
+        Value::Integer(number) => any_flag::Value::DoubleValue(number as f64),
+        Value::Double(number) => any_flag::Value::DoubleValue(number),
+        Value::Object(map) => any_flag::Value::ObjectValue(encode_struct(map.as_ref().clone())),
+    });
+    AnyFlag {
+        reason: found.reason.as_str().to_owned(),
+        variant: found.variant.unwrap_or_default(),
+        value,
+        metadata: Some(encode_struct(found.metadata)),
+    }
+}

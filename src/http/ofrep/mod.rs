@@ -1,0 +1,127 @@
+//! OFREP, OpenFeature's remote evaluation protocol: one flag, all flags, and a stream that says when to ask again.
+
+mod answer;
+mod request;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::json;
+use tokio_stream::{Stream, StreamExt as _};
+
+use self::answer::{event_streams, failure, flag, refusal};
+use self::request::{etag, is_unchanged, question, read};
+use crate::domain::error::Error;
+use crate::services::openfeature::{OpenFeature, Question, Told};
+
+/// The path of the stream of changes.
+const EVENTS: &str = "/ofrep/v1/events";
+/// How long a client waits before it comes back after its stream broke.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// The routes of OFREP.
+pub fn router(feature: OpenFeature) -> Router {
+    Router::new()
+        .route("/ofrep/v1/evaluate/flags/{*key}", post(one))
+        .route("/ofrep/v1/evaluate/flags", post(all))
+        .route(EVENTS, get(events))
+        .with_state(feature)
+}
+
+async fn one(
+    State(feature): State<OpenFeature>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let attributes = match read(body).await {
+        Ok(attributes) => attributes,
+        Err(refused) => return refusal(&refused, Some(&key)),
+    };
+    let found = question(&headers, None).and_then(|question| {
+        let snapshot = feature.snapshot()?;
+        feature.ask(&snapshot, &question, attributes)?.one(&key)
+    });
+    match found {
+        Ok(found) => answer::json(StatusCode::OK, &flag(&found)),
+        Err(error) => failure(&error, Some(&key)),
+    }
+}
+
+async fn all(State(feature): State<OpenFeature>, headers: HeaderMap, body: Body) -> Response {
+    let attributes = match read(body).await {
+        Ok(attributes) => attributes,
+        Err(refused) => return refusal(&refused, None),
+    };
+    let found = question(&headers, None).and_then(|question| {
+        let snapshot = feature.snapshot()?;
+        let asked = feature.ask(&snapshot, &question, attributes)?;
+        let flags: Vec<_> = asked.all().into_iter().map(|(key, found)| answer::entry(&key, found)).collect();
+        let streams = event_streams(EVENTS, &asked.scope);
+        let metadata = answer::set_metadata(&asked.scope);
+        let body = json!({ "flags": flags, "metadata": metadata, "eventStreams": streams }).to_string();
+        Ok((etag(&asked.context, &body), body))
+    });
+    let (tag, body) = match found {
+        Ok(found) => found,
+        Err(error) => return failure(&error, None),
+    };
+    let unchanged = is_unchanged(&headers, &tag);
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        answer::of_text(StatusCode::OK, body)
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// A browser's `EventSource` sends no headers of its own, so the selector is in the address.
+#[derive(Debug, Default, Deserialize)]
+struct Selected {
+    #[serde(default)]
+    selector: String,
+}
+
+async fn events(
+    State(feature): State<OpenFeature>,
+    Query(selected): Query<Selected>,
+    headers: HeaderMap,
+) -> Response {
+    let told = question(&headers, Some(&selected.selector)).and_then(|question| stream(&feature, question));
+    match told {
+        Ok(told) => Sse::new(told).into_response(),
+        Err(error) => failure(&error, None),
+    }
+}
+
+/// A line for whatever happens: a comment, unless it is time to ask again.
+fn stream(
+    feature: &OpenFeature,
+    question: Question,
+) -> Result<impl Stream<Item = Result<Event, Infallible>> + use<>, Error> {
+    let told = feature.changes(question)?;
+    let feature = feature.clone();
+    Ok(told.map_while(move |told| {
+        Some(Ok(match told.ok()? {
+            Told::Ready => Event::default().retry(RECONNECT).comment("changes follow"),
+            Told::KeepAlive => Event::default().comment("still here"),
+            Told::Shutdown => Event::default().comment("going down"),
+            Told::Changed(_) => {
+                let revision = feature.snapshot().map_or(0, |snapshot| snapshot.revision.get());
+                let data = json!({ "type": "refetchEvaluation", "etag": format!("\"{revision}\"") });
+                Event::default().event("message").data(data.to_string())
+            }
+        }))
+    }))
+}

@@ -1,0 +1,84 @@
+//! A flag set as flagd's JSON.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json, json};
+
+use super::resolve::own_metadata;
+use super::scope::Scope;
+use crate::domain::error::Error;
+use crate::domain::flag::{Query, Resolved};
+use crate::domain::rule::Context;
+use crate::domain::tenant::ATTRIBUTES;
+use crate::view::{Record, Snapshot};
+
+/// What an in-process provider gets.
+#[derive(Debug, Clone)]
+pub struct FlagSet {
+    /// flagd's JSON.
+    pub configuration: String,
+    /// What the provider is to merge into every context.
+    pub context: Context,
+    /// Of the flags alone: the set's version changes with every revision of the log, which concerns no provider.
+    flags: String,
+}
+
+impl FlagSet {
+    /// The flags of a scope as they are at a moment.
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        scope: &Scope,
+        fixed: &Context,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let tenant = scope.tenant.as_deref().map(|record| record.tenant.attributes()).unwrap_or_default();
+        // A tenant's own attributes are within the bounds of a context.
+        let context =
+            Context::new(tenant).map_err(|error| Error::bug(error.to_string()))?.with_overlay(fixed);
+        let query = Query { tenant: scope.tenant.as_deref().map(Record::facts), context: &context, now };
+        let mut known: Vec<&str> = ATTRIBUTES.to_vec();
+        known.extend(fixed.iter().map(|(name, _)| name));
+        let resolved = snapshot.flags.resolved(&query, &known);
+        let chosen = resolved.iter().filter(|resolved| scope.has(&resolved.flag.settings));
+        let flags: Map<String, Json> =
+            chosen.map(|resolved| (resolved.flag.key().to_string(), flag(resolved))).collect();
+        let flags = Json::Object(flags).to_string();
+        let mut metadata = Map::new();
+        if let Some(id) = id(scope) {
+            metadata.insert("flagSetId".to_owned(), json!(id));
+        }
+        metadata.insert("version".to_owned(), json!(snapshot.revision.get().to_string()));
+        let metadata = Json::Object(metadata);
+        let configuration = format!("{{\"flags\":{flags},\"metadata\":{metadata}}}");
+        Ok(Self { configuration, context, flags })
+    }
+
+    /// Whether providers would make the same of another one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.flags == other.flags && self.context.hash() == other.context.hash()
+    }
+}
+
+/// The set's name: that of the tenant, else of the flag set.
+fn id(scope: &Scope) -> Option<&str> {
+    let tenant = scope.tenant.as_ref().map(|record| record.tenant.tenant_id.as_str());
+    tenant.or(scope.flag_set.as_deref())
+}
+
+fn flag(resolved: &Resolved<'_>) -> Json {
+    let settings = &resolved.flag.settings;
+    let variants: Map<String, Json> =
+        settings.variants.iter().map(|(name, value)| (name.to_string(), value.to_json())).collect();
+    let mut flag = Map::new();
+    flag.insert("state".to_owned(), json!(if resolved.is_enabled { "ENABLED" } else { "DISABLED" }));
+    flag.insert("variants".to_owned(), Json::Object(variants));
+    // Without a default, flagd sends the empty name.
+    let default = resolved.default.map_or("", |variant| variant.as_str());
+    flag.insert("defaultVariant".to_owned(), json!(default));
+    if let Some(targeting) = &resolved.targeting {
+        flag.insert("targeting".to_owned(), targeting.clone());
+    }
+    let mut metadata = own_metadata(settings);
+    metadata.insert("revision".to_owned(), json!(resolved.flag.revision.get()));
+    flag.insert("metadata".to_owned(), Json::Object(metadata));
+    Json::Object(flag)
+}

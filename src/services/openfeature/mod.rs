@@ -1,0 +1,60 @@
+//! OpenFeature's protocols as use cases: evaluate, hand out flag sets, tell of changes.
+//!
+//! The wire is elsewhere: `grpc::flagd` speaks flagd's services, `http::ofrep` OFREP.
+
+mod announcer;
+mod flag_set;
+mod resolve;
+mod scope;
+mod stream;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use self::announcer::Announcer;
+pub use self::announcer::{Change, Kind, Reach};
+pub use self::flag_set::FlagSet;
+pub use self::resolve::{Asked, Resolution};
+pub use self::scope::{Question, Scope, TENANT_ID};
+pub use self::stream::{KEEP_ALIVE, Told, Until};
+use crate::domain::error::Error;
+use crate::services::Registry;
+use crate::view::Snapshot;
+
+/// What OpenFeature's clients are served from. Cheap to clone.
+#[derive(Clone)]
+pub struct OpenFeature {
+    registry: Registry,
+    announcer: Arc<Announcer>,
+    drain: CancellationToken,
+}
+
+impl OpenFeature {
+    /// Starts to look for changes; it stops with `drain`, and so do its streams, with a last word.
+    pub fn start(registry: Registry, drain: CancellationToken) -> Self {
+        let announcer = Arc::new(Announcer::default());
+        tokio::spawn(Arc::clone(&announcer).run(Arc::clone(&registry.view), drain.clone()));
+        Self { registry, announcer, drain }
+    }
+
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        self.registry.view.snapshot()
+    }
+
+    /// Reads a question about flags as they are now. A client cannot give itself another tier: the tenant's own
+    /// attributes are laid over the client's.
+    pub fn ask<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        question: &Question,
+        attributes: Map<String, Value>,
+    ) -> Result<Asked<'a>, Error> {
+        let scope = question.scope(snapshot, &attributes)?;
+        let context = self.registry.evaluation_context(scope.tenant.as_deref(), attributes)?;
+        let evaluations = &self.registry.evaluations;
+        Ok(Asked { snapshot, scope, context, now: crate::services::now(), evaluations })
+    }
+}

@@ -1,0 +1,159 @@
+//! Evaluation as OpenFeature's clients see it.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use super::scope::Scope;
+use crate::domain::error::{Error, Reason as Failure};
+use crate::domain::flag::{ErrorCode, Evaluation, Flag, FlagType, Query, Reason, Value};
+use crate::domain::ids::TenantId;
+use crate::domain::rule::Context;
+use crate::domain::text;
+use crate::metering::evaluations::Evaluations;
+use crate::view::Snapshot;
+
+/// What a client gets of one flag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolution {
+    /// The flag's key.
+    pub key: String,
+    /// The value; none where the flag is disabled or has no default.
+    pub value: Option<Value>,
+    /// The variant; none without a value.
+    pub variant: Option<String>,
+    /// How it came about. STATIC only for what is the same for every tenant, context and moment: clients keep such
+    /// answers by key alone.
+    pub reason: Reason,
+    /// The flag's own metadata, and how the answer came about.
+    pub metadata: Map<String, Json>,
+}
+
+/// One evaluation: who asks, with which attributes, when.
+pub struct Asked<'a> {
+    /// What is known.
+    pub snapshot: &'a Snapshot,
+    /// Whose flags, and which of them.
+    pub scope: Scope,
+    /// The client's attributes, those of the tenant and of the configuration over them.
+    pub context: Context,
+    /// When.
+    pub now: Timestamp,
+    /// Where it is counted.
+    pub(super) evaluations: &'a Evaluations,
+}
+
+impl Asked<'_> {
+    fn query(&self) -> Query<'_> {
+        let tenant = self.scope.tenant.as_deref().map(crate::view::Record::facts);
+        Query { tenant, context: &self.context, now: self.now }
+    }
+
+    /// One flag of any type.
+    pub fn one(&self, key: &str) -> Result<Resolution, Error> {
+        let flag = self.snapshot.flags.flag(key).filter(|flag| self.scope.has(&flag.settings));
+        let flag = flag.ok_or_else(|| Error::missing(Failure::FlagNotFound, "flag", "flag_key", key))?;
+        self.evaluations.count(flag.key(), self.tenant_id(), self.now);
+        resolution(flag, &self.snapshot.flags.evaluate(&self.query(), key))
+    }
+
+    fn tenant_id(&self) -> Option<&TenantId> {
+        self.scope.tenant.as_ref().map(|record| &record.tenant.tenant_id)
+    }
+
+    /// One flag of a type. A whole number is a number, and a number without fraction is a whole number.
+    pub fn one_of_type(&self, key: &str, wanted: FlagType) -> Result<Resolution, Error> {
+        let mut resolution = self.one(key)?;
+        let flag_type = self.snapshot.flags.flag(key).map(|flag| flag.settings.flag_type);
+        let value = resolution.value.take();
+        let converted = value.as_ref().map(|value| value.converted(wanted));
+        let fits = match converted {
+            Some(ref converted) => converted.is_some(),
+            // Without a value the flag's type says whether the question makes sense.
+            None => {
+                flag_type.is_some_and(|found| found == wanted || (found.is_number() && wanted.is_number()))
+            }
+        };
+        if !fits {
+            let found = flag_type.map_or_else(String::new, |found| found.to_string());
+            return Err(Error::new(
+                Failure::TypeMismatch,
+                format!("flag {} is of type {found}, not {wanted}", text::quote(key)),
+            )
+            .with("flag_key", key));
+        }
+        resolution.value = converted.flatten();
+        Ok(resolution)
+    }
+
+    /// Every flag asked for, by key; a broken one is an error of its own.
+    pub fn all(&self) -> Vec<(String, Result<Resolution, Error>)> {
+        let query = self.query();
+        self.evaluations.count_all(self.tenant_id(), self.now);
+        let mut found = Vec::new();
+        for (key, evaluation) in self.snapshot.flags.evaluate_all(&query) {
+            if let Some(flag) =
+                self.snapshot.flags.flag(key.as_str()).filter(|flag| self.scope.has(&flag.settings))
+            {
+                found.push((key.as_str().to_owned(), resolution(flag, &evaluation)));
+            }
+        }
+        found
+    }
+}
+
+fn resolution(flag: &Flag, evaluation: &Evaluation<'_>) -> Result<Resolution, Error> {
+    let key = flag.settings.key.as_str();
+    if let Some(code) = evaluation.error {
+        return Err(broken(key, code));
+    }
+    Ok(Resolution {
+        key: key.to_owned(),
+        value: evaluation.value.cloned(),
+        variant: evaluation.variant.map(ToString::to_string),
+        reason: evaluation.reason,
+        metadata: metadata(flag, evaluation),
+    })
+}
+
+fn broken(key: &str, code: ErrorCode) -> Error {
+    let flag = text::quote(key);
+    match code {
+        ErrorCode::FlagNotFound => Error::missing(Failure::FlagNotFound, "flag", "flag_key", key),
+        ErrorCode::ParseError => {
+            Error::new(Failure::ParseError, format!("the rule of flag {flag} cannot be evaluated"))
+                .with("flag_key", key)
+        }
+        ErrorCode::General => Error::new(
+            Failure::General,
+            format!("the rule of flag {flag} names a variant that the flag does not have"),
+        )
+        .with("flag_key", key),
+    }
+}
+
+/// What OpenFeature allows: text, numbers and booleans. The flag's owner has the last word on a name.
+fn metadata(flag: &Flag, evaluation: &Evaluation<'_>) -> Map<String, Json> {
+    let mut metadata = Map::new();
+    metadata.insert("layer".to_owned(), evaluation.layer.as_str().into());
+    metadata.insert("revision".to_owned(), evaluation.revision.get().into());
+    if let Some(rule) = evaluation.rule {
+        metadata.insert("rule".to_owned(), rule.into());
+    }
+    if let Some(end) = evaluation.expire_time {
+        metadata.insert("expires".to_owned(), end.to_string().into());
+    }
+    metadata.extend(own_metadata(&flag.settings));
+    metadata
+}
+
+/// What the flag's owner gave, and its set.
+pub(super) fn own_metadata(flag: &crate::domain::flag::Settings) -> Map<String, Json> {
+    let mut metadata = Map::new();
+    if !flag.flag_set.is_empty() {
+        metadata.insert("flagSetId".to_owned(), flag.flag_set.as_str().into());
+    }
+    let scalars =
+        flag.metadata.iter().filter(|(_, value)| !value.is_array() && !value.is_object() && !value.is_null());
+    metadata.extend(scalars.map(|(name, value)| (name.clone(), value.clone())));
+    metadata
+}

@@ -1,0 +1,228 @@
+//! Streams of changes and of flag sets.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio_stream::Stream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::OpenFeature;
+use super::announcer::{Change, Kind, everything};
+use super::flag_set::FlagSet;
+use super::scope::{Question, Scope};
+use crate::domain::error::Error;
+use crate::domain::ids::FlagKey;
+use crate::view::Snapshot;
+
+/// How often a stream says that it is alive: below the half minute after which proxies take silence for death.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// What may wait for a reader. What it has no room for is put together, so little is enough.
+const WAITING_MAX: usize = 4;
+
+/// What a client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// Changes are told from here on.
+    Ready,
+    /// These flags changed.
+    Changed(BTreeMap<FlagKey, Kind>),
+    /// Nothing happened for a while.
+    KeepAlive,
+    /// The server goes; there will be no more.
+    Shutdown,
+}
+
+/// What comes until the server drains, and a last word then.
+pub struct Until<T> {
+    receiver: mpsc::Receiver<Result<T, Error>>,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    last_word: Option<T>,
+    has_ended: bool,
+}
+
+impl<T: Unpin> Stream for Until<T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        match self.receiver.poll_recv(cx) {
+            Poll::Pending => {}
+            ready @ Poll::Ready(_) => return ready,
+        }
+        // The edge ends every stream that has nothing to say once the drain began: the last word must be ready in the
+        // very poll that sees it.
+        match self.drain.as_mut().poll(cx) {
+            Poll::Ready(()) => {
+                self.has_ended = true;
+                Poll::Ready(self.last_word.take().map(Ok))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// Somebody who listens.
+struct Listener<T> {
+    feature: OpenFeature,
+    question: Question,
+    changes: broadcast::Receiver<Arc<Change>>,
+    told: mpsc::Sender<Result<T, Error>>,
+    keep_alive: Interval,
+}
+
+/// The listener left, or was told why it is cut.
+struct Gone;
+
+impl OpenFeature {
+    /// Starts to tell of changes.
+    pub fn changes(&self, question: Question) -> Result<Until<Told>, Error> {
+        question.selected(&*self.snapshot()?)?;
+        let (mut listener, receiver) = self.listener(question, Some(Told::Shutdown));
+        tokio::spawn(async move {
+            let _ = listener.tell_changes().await;
+        });
+        Ok(receiver)
+    }
+
+    /// Starts to send a flag set, at once and whenever it is another.
+    pub fn flag_sets(&self, question: Question) -> Result<Until<Arc<FlagSet>>, Error> {
+        question.selected(&*self.snapshot()?)?;
+        let (mut listener, receiver) = self.listener(question, None);
+        tokio::spawn(async move {
+            let _ = listener.send_sets().await;
+        });
+        Ok(receiver)
+    }
+
+    /// A flag set as it is now.
+    pub fn flag_set(&self, question: &Question) -> Result<FlagSet, Error> {
+        let snapshot = self.snapshot()?;
+        let scope = question.selected(&snapshot)?;
+        FlagSet::new(&snapshot, &scope, &self.registry.static_context, crate::services::now())
+    }
+
+    fn listener<T>(&self, question: Question, last_word: Option<T>) -> (Listener<T>, Until<T>) {
+        let (told, receiver) = mpsc::channel(WAITING_MAX);
+        let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let changes = self.announcer.subscribe();
+        let drain = Box::pin(self.drain.clone().cancelled_owned());
+        let until = Until { receiver, drain, last_word, has_ended: false };
+        (Listener { feature: self.clone(), question, changes, told, keep_alive }, until)
+    }
+}
+
+impl<T: Send + 'static> Listener<T> {
+    async fn tell(&self, what: T) -> Result<(), Gone> {
+        let patience = self.feature.registry.view.slow_reader_after();
+        if self.told.send_timeout(Ok(what), patience).await.is_ok() {
+            return Ok(());
+        }
+        // It will find this behind what waits for it, if it ever reads on.
+        let (told, error) = (self.told.clone(), self.feature.registry.view.slow_reader());
+        tokio::spawn(async move {
+            let _ = told.send_timeout(Err(error), patience).await;
+        });
+        Err(Gone)
+    }
+
+    /// The scope as it is now. A tenant that is gone has no more flags.
+    fn scope(&self) -> Result<(Arc<Snapshot>, Scope), Gone> {
+        let snapshot = self.feature.registry.view.snapshot().map_err(|_| Gone)?;
+        let scope = self.question.selected(&snapshot).map_err(|_| Gone)?;
+        Ok((snapshot, scope))
+    }
+}
+
+impl Listener<Told> {
+    async fn tell_changes(&mut self) -> Result<(), Gone> {
+        self.tell(Told::Ready).await?;
+        // Providers keep what they have through a short cut: they must hear of what they may have missed.
+        let recent = self.feature.announcer.recent();
+        self.tell_of(vec![Arc::new(recent)]).await?;
+        loop {
+            tokio::select! {
+                received = self.changes.recv() => {
+                    let changes = self.gather(received)?;
+                    self.tell_of(changes).await?;
+                }
+                _ = self.keep_alive.tick() => self.tell(Told::KeepAlive).await?,
+                () = self.told.closed() => return Err(Gone),
+            }
+        }
+    }
+
+    async fn tell_of(&mut self, changes: Vec<Arc<Change>>) -> Result<(), Gone> {
+        let (_, scope) = self.scope()?;
+        let mut flags = BTreeMap::new();
+        for change in &changes {
+            flags.extend(change.seen_by(&scope).map(|(key, kind)| (key.clone(), kind)));
+        }
+        if scope.is_empty || flags.is_empty() {
+            return Ok(());
+        }
+        self.keep_alive.reset();
+        self.tell(Told::Changed(flags)).await
+    }
+}
+
+impl Listener<Arc<FlagSet>> {
+    async fn send_sets(&mut self) -> Result<(), Gone> {
+        let mut known: Option<Arc<FlagSet>> = None;
+        loop {
+            let (snapshot, scope) = self.scope()?;
+            let fixed = &self.feature.registry.static_context;
+            let newest = FlagSet::new(&snapshot, &scope, fixed, crate::services::now()).map_err(|_| Gone)?;
+            if known.as_deref().is_none_or(|known| !known.is_same(&newest)) {
+                let newest = Arc::new(newest);
+                self.tell(Arc::clone(&newest)).await?;
+                known = Some(newest);
+            }
+            loop {
+                tokio::select! {
+                    received = self.changes.recv() => {
+                        let changes = self.gather(received)?;
+                        let concerns = |change: &Arc<Change>| {
+                            change.touches(&scope) || change.seen_by(&scope).next().is_some()
+                        };
+                        if changes.iter().any(concerns) {
+                            break;
+                        }
+                    }
+                    () = self.told.closed() => return Err(Gone),
+                }
+            }
+        }
+    }
+}
+
+impl<T> Listener<T> {
+    /// This change, and all that came in meanwhile.
+    fn gather(&mut self, first: Result<Arc<Change>, RecvError>) -> Result<Vec<Arc<Change>>, Gone> {
+        let mut changes = Vec::new();
+        let mut received = first;
+        loop {
+            match received {
+                Ok(change) => changes.push(change),
+                Err(RecvError::Lagged(_)) => {
+                    let snapshot = self.feature.registry.view.snapshot().map_err(|_| Gone)?;
+                    changes.push(Arc::new(everything(&snapshot, &snapshot)));
+                }
+                Err(RecvError::Closed) => return Err(Gone),
+            }
+            received = match self.changes.try_recv() {
+                Ok(change) => Ok(change),
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+                Err(_) => return Ok(changes),
+            };
+        }
+    }
+}

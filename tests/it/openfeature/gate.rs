@@ -1,0 +1,59 @@
+//! A door in front of a port that can be shut: nobody listens, and who was inside is thrown out.
+
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The door.
+pub(crate) struct Gate {
+    address: SocketAddr,
+    behind: SocketAddr,
+    open: Option<JoinHandle<()>>,
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+impl Gate {
+    /// A door that is open.
+    pub(crate) async fn before(behind: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { address, behind, open: Some(tokio::spawn(pass(listener, behind))) }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Shuts it.
+    pub(crate) fn shut(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.abort();
+        }
+    }
+
+    /// Opens it again, at the same port.
+    pub(crate) fn open(&mut self) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        self.open = Some(tokio::spawn(pass(socket.listen(64).unwrap(), self.behind)));
+    }
+}
+
+async fn pass(listener: TcpListener, behind: SocketAddr) {
+    // Dropped with this task, and every connection with it.
+    let mut inside = JoinSet::new();
+    while let Ok((mut client, _)) = listener.accept().await {
+        inside.spawn(async move {
+            if let Ok(mut server) = TcpStream::connect(behind).await {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,12 @@
+//! OpenFeature's published providers, unmodified, against the real server; and the wire where no provider looks.
+
+mod cases;
+mod changes;
+mod client;
+mod connect;
+mod gate;
+mod ofrep;
+mod streams;
+mod tenants;
+mod wire;
+mod world;

@@ -1,0 +1,181 @@
+//! OFREP over a plain HTTP connection.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::world::World;
+
+const ONE: &str = "/ofrep/v1/evaluate/flags/";
+const ALL: &str = "/ofrep/v1/evaluate/flags";
+
+pub(super) async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Response<Incoming> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender.send_request(request).await.unwrap()
+}
+
+fn request(address: SocketAddr, path: &str, body: &str) -> http::request::Builder {
+    let method = if body.is_empty() { Method::GET } else { Method::POST };
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, address.to_string())
+        .header(header::CONTENT_TYPE, "application/json")
+}
+
+async fn post(
+    world: &World,
+    path: &str,
+    body: &str,
+    headers: &[(&str, &str)],
+) -> (StatusCode, Option<String>, Value) {
+    let address = world.address("ofrep");
+    let mut builder = request(address, path, body);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    let response = send(address, builder.body(Full::from(body.to_owned())).unwrap()).await;
+    let code = response.status();
+    let tag = response.headers().get(header::ETAG).map(|tag| tag.to_str().unwrap().to_owned());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    (code, tag, body)
+}
+
+#[tokio::test]
+async fn one_flag_is_answered_with_its_variant_reason_and_metadata_always_there() {
+    let world = World::start().await;
+    let (code, _, body) = post(&world, &format!("{ONE}object"), "{}", &[]).await;
+    assert_eq!((code, &body["key"], &body["variant"]), (StatusCode::OK, &json!("object"), &json!("full")));
+    assert_eq!((&body["reason"], &body["metadata"]["team"]), (&json!("STATIC"), &json!("search")));
+    let (_, _, body) = post(&world, &format!("{ONE}float-zero"), "{}", &[]).await;
+    assert!(body["value"].is_f64(), "a double keeps its fraction: {body}");
+    let (_, _, body) = post(&world, &format!("{ONE}integer-zero"), "{}", &[]).await;
+    assert!(body["value"].is_i64(), "{body}");
+    let (code, _, body) = post(&world, &format!("{ONE}disabled"), "{}", &[]).await;
+    assert_eq!((code, &body["reason"], &body["variant"]), (StatusCode::OK, &json!("DISABLED"), &json!("")));
+    assert!(body.get("value").is_none(), "{body}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_with_openfeature_s_code() {
+    let world = World::start().await;
+    let large = format!("{{\"context\":{{\"a\":\"{}\"}}}}", "x".repeat(1 << 20));
+    for (key, body, status, code) in [
+        ("nobody", "{}", 404, "FLAG_NOT_FOUND"),
+        ("no-such-variant", r#"{"context":{"plan":"vip"}}"#, 400, "GENERAL"),
+        ("boolean", r#"{"context":[1]}"#, 400, "INVALID_CONTEXT"),
+        ("boolean", "{", 400, "INVALID_CONTEXT"),
+        ("boolean", r#"{"context":{"tenantId":"nobody"}}"#, 400, "INVALID_CONTEXT"),
+        ("boolean", r#"{"context":{"tenantId":7}}"#, 400, "INVALID_CONTEXT"),
+        ("boolean", &large, 413, ""),
+    ] {
+        let (got, _, said) = post(&world, &format!("{ONE}{key}"), body, &[]).await;
+        assert_eq!(
+            (got.as_u16(), said["errorCode"].as_str().unwrap_or_default()),
+            (status, code),
+            "{key}: {said}"
+        );
+        assert!(said["errorDetails"].is_string(), "{said}");
+    }
+    let (got, _, said) = post(&world, ALL, "{}", &[("flagd-selector", "team=a")]).await;
+    assert_eq!((got, &said["errorCode"]), (StatusCode::BAD_REQUEST, &json!("GENERAL")));
+    let (got, _, said) = post(&world, ALL, "{}", &[("flagd-selector", "flagSetId=nothing")]).await;
+    assert_eq!((got, &said["flags"]), (StatusCode::OK, &json!([])));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn all_flags_come_with_a_tag_by_which_the_same_are_not_sent_again() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    let ask = r#"{"context":{"tenantId":"finance","n":1}}"#;
+    let (code, tag, body) = post(&world, ALL, ask, &[]).await;
+    let tag = tag.expect("an answer has a tag");
+    assert_eq!(code, StatusCode::OK);
+    let flags = body["flags"].as_array().unwrap();
+    assert!(flags.iter().any(|flag| flag["key"] == "disabled"), "disabled flags are among them");
+    assert_eq!(body["metadata"]["flagSetId"], "finance");
+    let seen = post(&world, ALL, ask, &[("if-none-match", &format!("\"other\", W/{tag}"))]).await;
+    assert_eq!((seen.0, seen.1.as_deref()), (StatusCode::NOT_MODIFIED, Some(tag.as_str())));
+    // Another order of attributes is the same question, another type of one is not.
+    let turned = r#"{"context":{"n":1,"tenantId":"finance"}}"#;
+    assert_eq!(post(&world, ALL, turned, &[("if-none-match", &tag)]).await.0, StatusCode::NOT_MODIFIED);
+    let text = r#"{"context":{"n":"1","tenantId":"finance"}}"#;
+    assert_eq!(post(&world, ALL, text, &[("if-none-match", &tag)]).await.0, StatusCode::OK);
+    world.override_for("finance", "boolean", "off").await;
+    let (code, changed, _) = post(&world, ALL, ask, &[("if-none-match", &tag)]).await;
+    assert_eq!(code, StatusCode::OK);
+    assert_ne!(changed.as_deref(), Some(tag.as_str()));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_announced_stream_says_when_to_ask_again() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    world.flag("moving", "off").await;
+    let (_, _, body) = post(&world, ALL, r#"{"context":{"tenantId":"finance"}}"#, &[]).await;
+    let announced = &body["eventStreams"][0];
+    assert_eq!(announced["type"], "sse");
+    let address = world.address("ofrep");
+    let path = announced["endpoint"]["requestUri"].as_str().unwrap();
+    let request = request(address, path, "").body(Full::default()).unwrap();
+    let response = send(address, request).await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut stream = response.into_body();
+    let mut text = String::new();
+    let mut count = 0;
+    while count < 2 {
+        let frame = tokio::time::timeout(Duration::from_secs(30), stream.frame()).await.unwrap();
+        text.push_str(std::str::from_utf8(&frame.unwrap().unwrap().into_data().unwrap()).unwrap());
+        let seen = text.matches("event: message\ndata: {\"etag\":\"\\\"").count();
+        // The first names what was made a moment ago, for who comes back.
+        if count == 0 && seen > 0 {
+            world.override_for("finance", "moving", "on").await;
+        }
+        count = seen;
+    }
+    assert!(text.contains("\"type\":\"refetchEvaluation\""), "{text}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_may_ask_where_the_configuration_lets_it() {
+    let mut setup = super::world::setup();
+    setup.settings.push(("server.cors_origins", "https://app.example.com".to_owned()));
+    let world = World::with(&setup).await;
+    let address = world.address("ofrep");
+    let preflight = Request::builder()
+        .method(Method::OPTIONS)
+        .uri(ALL)
+        .header(header::HOST, address.to_string())
+        .header(header::ORIGIN, "https://app.example.com")
+        .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
+        .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "content-type,if-none-match")
+        .body(Full::default())
+        .unwrap();
+    let answer = send(address, preflight).await;
+    let allowed = answer.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap().to_owned();
+    assert!(allowed.contains("if-none-match") && allowed.contains("authorization"), "{allowed}");
+    let ask = request(address, ALL, "{}").header(header::ORIGIN, "https://app.example.com");
+    let answer = send(address, ask.body(Full::from("{}")).unwrap()).await;
+    assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example.com");
+    let exposed = answer.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().to_lowercase();
+    assert!(exposed.contains("etag"), "{exposed}");
+    let ask = request(address, ALL, "{}").header(header::ORIGIN, "https://evil.example.com");
+    let answer = send(address, ask.body(Full::from("{}")).unwrap()).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    world.stop().await;
+}
