@@ -1,6 +1,6 @@
 # The few commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench demo setup
+.PHONY: help run test soak lint bench demo setup
 BUF := tools/node_modules/.package-lock.json
 CLIENTS := tests/clients/connect/node_modules/.package-lock.json
 
@@ -14,6 +14,9 @@ run: setup ## Build and start everything on this machine: a private PostgreSQL, 
 
 test: setup $(BUF) $(CLIENTS) ## Run every test.
 	cargo test --locked $(ARGS)
+
+soak: setup ## Kill the real program a thousand times at random moments (SOAK_KILLS, SOAK_SEED).
+	SOAK_TENANTS=1000 cargo test --locked --test it -- --include-ignored --nocapture cascade::soak cascade::circuit
 
 lint: setup $(BUF) ## Check formatting, lints and the contract in proto/.
 	cargo fmt --check

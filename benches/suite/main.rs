@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! make bench                              # all of it
-//! make bench ARGS="-- calls"              # one of: edge, calls, flags, rules, create, view, suspend
+//! make bench ARGS="-- calls"              # one of: edge, calls, flags, rules, create, view, suspend, verify
 //! make bench ARGS="-- edge --connections 64 --streams 1 --reply-bytes 4096"
 //! make bench ARGS="-- edge --no-echo --attach ours=127.0.0.1:50051=PID --case get=/tenantry.v1.TenantRegistry/GetTenant=get.pb"
 //! ```
@@ -23,6 +23,7 @@ mod rules;
 mod served;
 mod suspend;
 mod target;
+mod verify;
 mod view;
 
 use clap::{Parser, Subcommand};
@@ -52,8 +53,10 @@ enum Which {
     Create(create::Options),
     /// Loading the view.
     View(view::Options),
-    /// A suspension beside its slowest target.
+    /// A suspension beside its slowest target; a thousand beside what the targets take.
     Suspend,
+    /// Reads with the background verifier and without.
+    Verify(verify::Options),
     /// One of the echo servers, until standard input closes.
     #[command(hide = true)]
     ServeEcho {
@@ -68,7 +71,7 @@ fn main() {
         Some(Which::ServeEcho { kind, reply_bytes }) => echo::serve(kind, reply_bytes),
         Some(which) => run(which),
         None => {
-            for name in ["edge", "calls", "flags", "rules", "create", "view", "suspend"] {
+            for name in ["edge", "calls", "flags", "rules", "create", "view", "suspend", "verify"] {
                 println!("\n=== {name}");
                 run(Command::parse_from(["suite", name]).which.expect("a subcommand was named"));
             }
@@ -85,6 +88,7 @@ fn run(which: Which) {
         Which::Create(options) => create::run(&options),
         Which::View(options) => view::run(&options),
         Which::Suspend => suspend::run(),
+        Which::Verify(options) => verify::run(&options),
         Which::ServeEcho { kind, reply_bytes } => echo::serve(kind, reply_bytes),
     }
 }

@@ -11,7 +11,8 @@ use std::{
 use tenantry::{
     app::dev_postgres::{Options, PrivatePostgres},
     proto::v1::{
-        CreateTierRequest, GetStatisticsRequest, Tenant, Tier, tenant_registry_client::TenantRegistryClient,
+        BatchCreateTenantsRequest, CreateTenantRequest, CreateTierRequest, GetStatisticsRequest, Tenant,
+        Tier, batch_create_tenants_response::result::Outcome, tenant_registry_client::TenantRegistryClient,
         tiers_client::TiersClient,
     },
 };
@@ -106,6 +107,28 @@ impl Served {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
     }
 
+    /// Makes so many tenants, `tenant-0000000` and on; answers their uids.
+    pub(crate) async fn make_tenants(&self, count: usize) -> Vec<String> {
+        let mut uids = Vec::with_capacity(count);
+        let mut batches = tokio::task::JoinSet::new();
+        let mut next = 0;
+        while next < count || !batches.is_empty() {
+            while batches.len() < 4 && next < count {
+                let last = (next + BATCH).min(count);
+                let channel = self.channel().await;
+                batches.spawn(make_batch(channel, next..last));
+                next = last;
+            }
+            uids.extend(batches.join_next().await.unwrap().unwrap());
+        }
+        uids
+    }
+
+    /// Stops the process in its tracks, or lets it go on.
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
+    }
+
     /// Makes the tier `gold`.
     pub(crate) async fn seed_tier(&self) {
         let tier = Tier {
@@ -124,6 +147,25 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Tenants in one batch.
+pub(crate) const BATCH: usize = 1_000;
+
+async fn make_batch(channel: Channel, numbers: std::ops::Range<usize>) -> Vec<String> {
+    let requests = numbers
+        .map(|number| CreateTenantRequest {
+            tenant: Some(tenant(format!("tenant-{number:07}"))),
+            ..Default::default()
+        })
+        .collect();
+    let mut tenants = TenantRegistryClient::new(channel).max_decoding_message_size(64 << 20);
+    let answer = tenants.batch_create_tenants(BatchCreateTenantsRequest { requests }).await.unwrap();
+    let uid = |outcome| match outcome {
+        Some(Outcome::Tenant(tenant)) => tenant.uid,
+        other => panic!("{other:?}"),
+    };
+    answer.into_inner().results.into_iter().map(|result| uid(result.outcome)).collect()
 }
 
 /// A tenant as platforms have them.

@@ -1,12 +1,14 @@
-//! How long a suspension takes beside its slowest target: four stubs of 20 ms each, and PostgreSQL.
+//! How long a suspension takes beside its slowest target, and a thousand at once beside what the targets take: four
+//! stubs of 20 ms each, and PostgreSQL.
 
 use std::time::{Duration, Instant};
 
 use tenantry::{
     participants::stub::Stub,
     proto::v1::{
-        ActivateTenantRequest, CreateTenantRequest, OperationState, SuspendTenantRequest,
-        lifecycle_client::LifecycleClient, tenant_registry_client::TenantRegistryClient,
+        ActivateTenantRequest, CreateTenantRequest, ListOperationsRequest, OperationState,
+        SuspendTenantRequest, lifecycle_client::LifecycleClient,
+        tenant_registry_client::TenantRegistryClient,
     },
 };
 
@@ -14,6 +16,10 @@ use crate::served::{Database, Served, runtime, tenant};
 
 const LATENCY: Duration = Duration::from_millis(20);
 const ROUNDS: usize = 60;
+/// Tenants that are suspended at once.
+const MANY: usize = 1_000;
+/// Attempts of one target at once, as configured where nothing is said.
+const PLACES: usize = 64;
 
 /// Runs it.
 pub(crate) fn run() {
@@ -48,6 +54,7 @@ pub(crate) fn run() {
             assert_eq!(ended.state(), OperationState::Succeeded);
             up.push(began.elapsed());
         }
+        many(&served).await;
         println!("four targets of {} ms and PostgreSQL with fsync, one after the other", LATENCY.as_millis());
         for (verb, mut took) in [("suspend", down), ("activate", up)] {
             took.sort_unstable();
@@ -55,4 +62,37 @@ pub(crate) fn run() {
             println!("{verb:<9} least {least:.1?}, p50 {middle:.1?}, p90 {most:.1?} of {}", took.len());
         }
     });
+}
+
+/// Suspends many tenants at once. A target takes so many attempts at a time, of its latency each: no engine is faster.
+async fn many(served: &Served) {
+    served.make_tenants(MANY).await;
+    let mut lifecycle = LifecycleClient::new(served.channel().await);
+    // Until all are provisioned, none can be suspended.
+    let open =
+        || ListOperationsRequest { filter: "open = true".to_owned(), page_size: 1, ..Default::default() };
+    while lifecycle.list_operations(open()).await.unwrap().into_inner().total_size > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut asked = tokio::task::JoinSet::new();
+    let began = Instant::now();
+    for number in 0..MANY {
+        let mut lifecycle = lifecycle.clone();
+        asked.spawn(async move {
+            let wait = Some(prost_types::Duration { seconds: 30, nanos: 0 });
+            let tenant_id = format!("tenant-{number:07}");
+            let request = SuspendTenantRequest { tenant_id, wait, ..Default::default() };
+            lifecycle.suspend_tenant(request).await.unwrap().into_inner().state()
+        });
+    }
+    while let Some(state) = asked.join_next().await {
+        assert_eq!(state.unwrap(), OperationState::Succeeded);
+    }
+    let took = began.elapsed();
+    let bound = LATENCY * u32::try_from(MANY.div_ceil(PLACES)).unwrap();
+    println!(
+        "{MANY} suspensions at once: {took:.0?}; {PLACES} places of {} ms each allow {bound:.0?}: {:.2}",
+        LATENCY.as_millis(),
+        took.as_secs_f64() / bound.as_secs_f64()
+    );
 }

@@ -3,12 +3,9 @@
 use std::time::Instant;
 
 use clap::Args;
-use tenantry::proto::v1::{
-    BatchCreateTenantsRequest, CreateTenantRequest, GetStatisticsRequest,
-    batch_create_tenants_response::result::Outcome, tenant_registry_client::TenantRegistryClient,
-};
+use tenantry::proto::v1::{GetStatisticsRequest, tenant_registry_client::TenantRegistryClient};
 
-use crate::served::{Database, Served, runtime, tenant};
+use crate::served::{BATCH, Database, Served, runtime};
 
 /// Options of `view`.
 #[derive(Args)]
@@ -18,8 +15,6 @@ pub(crate) struct Options {
     tenants: usize,
 }
 
-const BATCH: usize = 1_000;
-
 /// Runs it.
 pub(crate) fn run(options: &Options) {
     let database = Database::start(false);
@@ -28,30 +23,7 @@ pub(crate) fn run(options: &Options) {
         served.seed_tier().await;
         let (empty, empty_ready) = (served.resident(), served.ready_after);
         let began = Instant::now();
-        let mut batches = tokio::task::JoinSet::new();
-        let mut next = 0;
-        while next < options.tenants || !batches.is_empty() {
-            while batches.len() < 4 && next < options.tenants {
-                let last = (next + BATCH).min(options.tenants);
-                let requests = (next..last)
-                    .map(|number| CreateTenantRequest {
-                        tenant: Some(tenant(format!("tenant-{number:07}"))),
-                        ..Default::default()
-                    })
-                    .collect();
-                let channel = served.channel().await;
-                batches.spawn(async move {
-                    let mut tenants = TenantRegistryClient::new(channel).max_decoding_message_size(64 << 20);
-                    let request = BatchCreateTenantsRequest { requests };
-                    let answer = tenants.batch_create_tenants(request).await.unwrap().into_inner();
-                    for result in answer.results {
-                        assert!(matches!(result.outcome, Some(Outcome::Tenant(_))), "{result:?}");
-                    }
-                });
-                next = last;
-            }
-            batches.join_next().await.unwrap().unwrap();
-        }
+        served.make_tenants(options.tenants).await;
         let rate = rate(options.tenants, began);
         println!("made {} tenants by BatchCreateTenants of {BATCH}: {rate:.0} a second", options.tenants);
         drop(served);

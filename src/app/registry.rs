@@ -13,7 +13,7 @@ use crate::domain::ids::Revision;
 use crate::domain::operation::Patience;
 use crate::domain::rule::Context;
 use crate::metering::evaluations::Evaluations;
-use crate::services::Registry;
+use crate::services::{Registry, lifecycle};
 use crate::store::connect::Database;
 use crate::store::writer::Writer;
 use crate::store::{Error, log};
@@ -24,7 +24,7 @@ use crate::view::{View, follower};
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Puts the parts together and starts those that run by themselves; they stop with `stop`.
-pub fn start(config: &Config, database: Database, stop: CancellationToken) -> Result<Registry, WiringError> {
+pub fn start(config: &Config, database: Database, stop: &CancellationToken) -> Result<Registry, WiringError> {
     let view = Arc::new(View::new(config.view.stale_after, config.view.slow_reader_after));
     let (written, changes) = watch::channel(Revision::ZERO);
     let (unread, to_read) = watch::channel(Revision::ZERO);
@@ -48,6 +48,11 @@ pub fn start(config: &Config, database: Database, stop: CancellationToken) -> Re
         lease: config.cascade.lease,
         attempt_max: targets::longest_call(&config.cascade) * 2,
         patience: Patience { attempts_max: config.cascade.max_attempts },
+        limits: cascade::Limits {
+            concurrent_max: config.cascade.target_concurrency,
+            failures_max: config.cascade.circuit_failures,
+            cooldown: config.cascade.circuit_cooldown,
+        },
     };
     let participants = targets::participants(&config.cascade, &database)?;
     let engine = Engine::start(
@@ -55,19 +60,23 @@ pub fn start(config: &Config, database: Database, stop: CancellationToken) -> Re
         participants,
         settings,
         stop.clone(),
-    );
+    )?;
     let evaluations = Evaluations::new().map_err(|error| WiringError::Evaluations(error.to_string()))?;
-    tokio::spawn(evaluations.clone().write(database.clone(), stop));
-    Ok(Registry {
+    tokio::spawn(evaluations.clone().write(database.clone(), stop.clone()));
+    let registry = Registry {
         view,
         writer,
         database,
         targets: engine.targets(),
         lease: engine.lease(),
         engine,
+        settings: config.cascade.clone(),
+        bulk_news: Arc::default(),
         evaluations,
         static_context: Arc::new(static_context(&config.flags)?),
-    })
+    };
+    lifecycle::start_background(&registry, stop);
+    Ok(registry)
 }
 
 fn static_context(settings: &config::evaluation::Evaluation) -> Result<Context, WiringError> {

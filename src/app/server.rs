@@ -32,7 +32,7 @@ use crate::view::View;
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The verbs that can wait for an operation's end, and what that takes at most.
-const WAITING: [&str; 7] = [
+const WAITING: [&str; 12] = [
     "SuspendTenant",
     "ActivateTenant",
     "StartMigration",
@@ -40,6 +40,11 @@ const WAITING: [&str; 7] = [
     "ArchiveTenant",
     "DeleteTenant",
     "UndeleteTenant",
+    "ChangeTier",
+    "VerifyTenant",
+    "RetryTarget",
+    "SkipTarget",
+    "AbortOperation",
 ];
 const WAITING_DEADLINE: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
 
@@ -137,11 +142,12 @@ impl Server {
         let grpc_listener = bind("grpc-listen", config.server.grpc_listen)?;
         let http_listener = bind("http-listen", config.server.http_listen)?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let registry = registry::start(config, database, stop.clone())?;
+        let registry = registry::start(config, database, &stop)?;
         let prometheus = Prometheus::new();
         let metrics = Metrics::register(&prometheus).map_err(set_up)?;
         registry.evaluations.register(&prometheus).map_err(set_up)?;
         feature_flags::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
+        registry.engine.register(&prometheus).map_err(set_up)?;
         let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
         for method in WAITING {
             if !methods.set_deadline(&format!("/tenantry.v1.Lifecycle/{method}"), WAITING_DEADLINE) {
@@ -153,11 +159,11 @@ impl Server {
                 return Err(set_up(format!("there is no method {method}")));
             }
         }
-        let (health, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
+        let (health, handler, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
         let pages = http::router(checks(&registry.view, &drain), prometheus, NoSuchPage);
         let feature = OpenFeature::start(registry.clone(), drain.clone());
         let plan = openfeature::Plan::of(config);
-        let main = Main { grpc: grpc_listener, http: http_listener, routes, pages };
+        let main = Main { grpc: grpc_listener, http: http_listener, handler, routes, pages };
         let listeners = listeners(config, main, &plan, &feature)?;
         let (drain_too, stop_too) = (drain.clone(), stop.clone());
         let wiring = Wiring { limits: limits(config), methods, metrics, drain: drain_too, stop: stop_too };
@@ -189,22 +195,22 @@ async fn routes(
     registry: &Registry,
     methods: &Methods,
     request_max: usize,
-) -> Result<(Health, Straight<Routes>), StartError> {
+) -> Result<(Health, Handler, Routes), StartError> {
     let ours = methods.services().into_iter().filter(|name| name.starts_with("tenantry.v1.")).collect();
     let (health, health_service) = edge::health::health(ours).await;
     let handler = Handler::new(registry.clone());
     let routes = grpc::routes(&handler, request_max)
         .add_service(health_service)
         .add_service(reflection::v1().map_err(set_up)?)
-        .add_service(reflection::v1alpha().map_err(set_up)?)
-        .prepare();
-    Ok((health, Straight::new(handler, routes)))
+        .add_service(reflection::v1alpha().map_err(set_up)?);
+    Ok((health, handler, routes))
 }
 
 /// What the listeners that are always there are made of.
 struct Main {
     grpc: TcpListener,
     http: TcpListener,
+    handler: Handler,
     routes: Routes,
     pages: Router,
 }
@@ -215,7 +221,7 @@ fn listeners(
     main: Main,
     plan: &openfeature::Plan,
     feature: &OpenFeature,
-) -> Result<Vec<Listener<Routes>>, StartError> {
+) -> Result<Vec<Listener<Straight<Routes>>>, StartError> {
     let request_max = config.server.decode_limit_bytes;
     let on_grpc = plan.grpc.add_to(main.routes.clone(), feature, request_max);
     let on_http = plan.http.add_to(main.routes, feature, request_max);
@@ -223,14 +229,17 @@ fn listeners(
         Some(ofrep) => main.pages.merge(ofrep),
         None => main.pages,
     };
-    let mut grpc = listener(config, "gRPC", main.grpc, on_grpc);
+    let straight = |routes: Routes| Straight::new(main.handler.clone(), routes.prepare());
+    let mut grpc = listener(config, "gRPC", main.grpc, straight(on_grpc));
     if let Some(ofrep) = plan.grpc.pages(feature) {
         grpc = grpc.with_pages(openfeature::alone(ofrep));
     }
-    let http = listener(config, "HTTP", main.http, on_http).with_pages(pages).outlasting_the_drain();
+    let http =
+        listener(config, "HTTP", main.http, straight(on_http)).with_pages(pages).outlasting_the_drain();
     let mut all = vec![grpc, http];
     for own in plan.listen(feature, request_max)? {
-        let listener = listener(config, "OpenFeature", own.socket, own.routes);
+        let routes = Straight::without(own.routes.prepare());
+        let listener = listener(config, "OpenFeature", own.socket, routes);
         all.push(match own.pages {
             Some(pages) => listener.with_pages(pages),
             None => listener,

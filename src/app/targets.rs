@@ -21,6 +21,9 @@ pub enum WiringError {
     /// Flags cannot be evaluated as configured.
     #[error("Flags cannot be evaluated so: {0}.")]
     Evaluations(String),
+    /// The engine's metrics cannot be made.
+    #[error("The cascade engine cannot be set up: {0}.")]
+    Metrics(#[from] prometheus::Error),
     /// A target's name or settings are unusable.
     #[error("The target `{name}` cannot be used: {why}.")]
     Target {

@@ -4,21 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::Inner;
+use super::attempt::{Task, try_target};
+use super::gate::Class;
+use super::{Driven, Inner};
 use crate::domain::ids::{OperationId, RequestId, TargetName};
-use crate::domain::lifecycle::Desired;
-use crate::domain::operation::{Attempt, ERROR_MAX, Operation, Outcome};
-use crate::participants::{FailureKind, TenantRef};
-use crate::store::log::{Context, Idempotency, Outcome as Written};
-use crate::store::operations::operation_advance;
+use crate::domain::lifecycle::Verb;
+use crate::domain::operation::{Attempt, Operation, Outcome, State, Step};
+use crate::participants::TenantRef;
+use crate::store::log::{Change, Context, Idempotency, Outcome as Written};
+use crate::store::operations::{operation_advance, operation_purge};
 use crate::store::writer::Submitted;
+use crate::view::{Record, Snapshot};
 
-/// How long a driver waits to see in its view what it was told to drive.
+/// How long a driver waits to see in its view what it was told to drive, or what another wrote.
 const SEEN_MAX: Duration = Duration::from_secs(5);
 /// The pause after a write that found no database.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
@@ -28,8 +32,13 @@ const GATHER: Duration = Duration::from_millis(1);
 
 /// Drives an operation in a task of its own, unless this replica does so already.
 pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
-    if inner.stop.is_cancelled() || inner.driven().insert(operation_id, epoch) == Some(epoch) {
-        return;
+    let changed = Arc::new(Notify::new());
+    {
+        let mut driven = inner.driven();
+        if inner.stop.is_cancelled() || driven.get(&operation_id).is_some_and(|mine| mine.epoch == epoch) {
+            return;
+        }
+        driven.insert(operation_id, Driven { epoch, changed: Arc::clone(&changed) });
     }
     let inner = Arc::clone(inner);
     let span =
@@ -37,13 +46,13 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
     let task = {
         let inner = Arc::clone(&inner);
         async move {
-            let driver = Driver { inner: &inner, operation_id, epoch };
+            let driver = Driver { inner: &inner, operation_id, epoch, changed };
             tokio::select! {
                 () = driver.run() => {}
                 () = inner.stop.cancelled() => {}
             }
             let mut mine = inner.driven();
-            if mine.get(&operation_id) == Some(&epoch) {
+            if mine.get(&operation_id).is_some_and(|mine| mine.epoch == epoch) {
                 mine.remove(&operation_id);
             }
         }
@@ -55,29 +64,48 @@ struct Driver<'a> {
     inner: &'a Arc<Inner>,
     operation_id: OperationId,
     epoch: i64,
+    /// The operation was changed, by this driver or an operator; or a target was paused or is used again.
+    changed: Arc<Notify>,
+}
+
+/// The attempts that run.
+#[derive(Default)]
+struct Running {
+    attempts: JoinSet<Attempt>,
+    of: Vec<(TargetName, u64, AbortHandle)>,
 }
 
 impl Driver<'_> {
     async fn run(&self) {
         let Some(mut operation) = self.first_sight().await else { return };
         tracing::Span::current().record("tenant_id", operation.tenant_id.as_str());
-        let mut attempts = JoinSet::new();
-        let mut running: Vec<(TargetName, u64)> = Vec::new();
+        let mut running = Running::default();
         while operation.state.is_driven() && self.holds_lease() {
-            for (target, desired) in due(&operation, &running) {
-                running.push((target.clone(), operation.generation));
-                self.attempt(&mut attempts, &operation, target, desired);
+            if operation.steps.iter().all(|step| step.state.is_done()) {
+                // An operator had the last target skipped.
+                match self.write(operation, &[]).await {
+                    Some(next) => operation = next,
+                    None => return,
+                }
+                continue;
             }
-            let Some(first) = self.next_result(&mut attempts, &operation).await else { continue };
-            let mut results = vec![first];
-            self.gather(&mut attempts, &mut results).await;
-            running.retain(|(target, generation)| {
-                !results.iter().any(|result| result.target == *target && result.generation == *generation)
-            });
-            match self.write(&operation, &results).await {
+            let Ok(snapshot) = self.inner.view.snapshot() else { return };
+            for step in running.due(&operation, &snapshot) {
+                self.attempt(&mut running, &operation, step, &snapshot);
+            }
+            let Some(first) = self.next_result(&mut running, &operation, &snapshot).await else {
+                if let Some(newer) = self.newer_than(&operation) {
+                    operation = newer;
+                    running.give_up_what_is_past(&operation);
+                }
+                continue;
+            };
+            let results = running.gather(first).await;
+            match self.write(operation, &results).await {
                 Some(next) => operation = next,
                 None => return,
             }
+            running.give_up_what_is_past(&operation);
         }
         tracing::info!(state = operation.state.as_str(), "the operation is no longer driven");
     }
@@ -99,90 +127,91 @@ impl Driver<'_> {
 
     fn in_view(&self) -> Option<Operation> {
         let snapshot = self.inner.view.snapshot().ok()?;
-        snapshot.operations.get(&self.operation_id).map(|operation| (**operation).clone())
+        // A scheduled one that has begun may be here before the view has seen it begin.
+        snapshot
+            .operations
+            .get(&self.operation_id)
+            .filter(|operation| operation.state != State::Scheduled)
+            .map(|operation| (**operation).clone())
+    }
+
+    /// The operation, if somebody else changed it meanwhile.
+    fn newer_than(&self, known: &Operation) -> Option<Operation> {
+        self.in_view().filter(|seen| seen.revision > known.revision)
     }
 
     fn holds_lease(&self) -> bool {
-        self.inner.driven().get(&self.operation_id) == Some(&self.epoch)
+        self.inner.driven().get(&self.operation_id).is_some_and(|mine| mine.epoch == self.epoch)
     }
 
-    fn attempt(
-        &self,
-        attempts: &mut JoinSet<Attempt>,
-        operation: &Operation,
-        target: TargetName,
-        desired: Desired,
-    ) {
+    fn attempt(&self, running: &mut Running, operation: &Operation, step: &Step, snapshot: &Snapshot) {
         let inner = Arc::clone(self.inner);
-        let generation = operation.generation;
-        let tenant = self.tenant_ref(operation);
+        let (target, generation) = (step.target.clone(), operation.generation);
+        let first = step.attempts == 0 && operation.bulk_id.is_none();
+        let record =
+            snapshot.tenant(&operation.tenant_id).filter(|record| record.tenant.uid == operation.tenant_uid);
+        let task = record.map(|record| Task {
+            target: target.clone(),
+            tenant: tenant_ref(operation, record, snapshot),
+            desired: step.desired,
+            generation,
+            class: if first { Class::First } else { Class::Second },
+        });
         let span = tracing::info_span!("attempt", target = %target, generation);
-        let task = async move {
-            let outcome = match tenant {
-                Some(tenant) => try_target(&inner, &target, &tenant, desired, generation).await,
+        let of = target.clone();
+        let attempt = async move {
+            let outcome = match task {
+                Some(task) => try_target(&inner, &task).await,
                 None => Outcome::Permanent("the tenant is gone from the registry".to_owned()),
             };
             Attempt { target, generation, outcome }
         };
-        attempts.spawn(task.instrument(span));
+        let handle = running.attempts.spawn(attempt.instrument(span));
+        running.of.push((of, generation, handle));
     }
 
-    fn tenant_ref(&self, operation: &Operation) -> Option<TenantRef> {
-        let snapshot = self.inner.view.snapshot().ok()?;
-        let record = snapshot.tenant(&operation.tenant_id)?;
-        (record.tenant.uid == operation.tenant_uid).then(|| TenantRef::of(&record.tenant))
-    }
-
-    /// Waits for an attempt to end; `None` when instead a step fell due, or the operation or its lease changed hands.
-    async fn next_result(&self, attempts: &mut JoinSet<Attempt>, operation: &Operation) -> Option<Attempt> {
-        let due = operation.next_due().map_or(Duration::from_secs(1), |time| {
+    /// Waits for an attempt to end; `None` when instead a step fell due, or the operation, its lease or a target
+    /// changed.
+    async fn next_result(
+        &self,
+        running: &mut Running,
+        operation: &Operation,
+        snapshot: &Snapshot,
+    ) -> Option<Attempt> {
+        let held = |step: &Step| snapshot.paused(&step.target).is_some() || running.has(step, operation);
+        let due = operation.next_due(held).map_or(Duration::from_secs(1), |time| {
             let pause = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
             // Not all of many at the same moment; and look at the lease now and then.
             pause.mul_f64(1.0 + fastrand::f64() * 0.2).clamp(Duration::from_millis(1), Duration::from_secs(1))
         });
-        let due = if attempts.is_empty() { due } else { due.max(Duration::from_millis(50)) };
         tokio::select! {
-            Some(result) = attempts.join_next() => result.ok(),
+            Some(result) = running.attempts.join_next() => result.ok(),
             () = tokio::time::sleep(due) => None,
+            () = self.changed.notified() => None,
         }
     }
 
-    async fn gather(&self, attempts: &mut JoinSet<Attempt>, results: &mut Vec<Attempt>) {
-        let until = Instant::now() + GATHER;
-        while let Ok(Some(result)) = tokio::time::timeout_at(until, attempts.join_next()).await {
-            results.extend(result);
-        }
-    }
-
-    /// Writes what was seen; answers the operation as it is now, or `None` when it is no longer this driver's.
-    async fn write(&self, operation: &Operation, results: &[Attempt]) -> Option<Operation> {
-        let request_id = RequestId::from_uuid(Uuid::now_v7());
+    /// Writes what was seen; answers the operation as it is now, or `None` when it is no longer this driver's. Where an
+    /// operator changed it meanwhile, what was seen is recorded in what that made of it.
+    async fn write(&self, mut operation: Operation, results: &[Attempt]) -> Option<Operation> {
+        results.iter().for_each(log_result);
+        let mut request_id = RequestId::from_uuid(Uuid::now_v7());
         loop {
             let now = now();
             let mut next = operation.clone();
             for result in results {
-                log_result(result);
                 next.record(result.clone(), self.inner.settings.patience, now);
             }
             next.settle(now);
-            if next == *operation {
+            if next == operation {
                 return Some(next);
             }
-            let snapshot = self.inner.view.snapshot().ok()?;
-            let tenant = snapshot.tenant(&next.tenant_id).filter(|record| {
-                next.state != operation.state && record.tenant.operation_id == Some(next.operation_id)
-            });
-            let tenant = tenant.map(|record| {
-                let mut tenant = record.tenant.clone();
-                tenant.follow(&next, now);
-                tenant
-            });
             let context = Context {
                 actor: next.actor.clone(),
                 now,
                 idempotency: Idempotency { request_id, digest: [0; 32] },
             };
-            let change = operation_advance(&next, operation.revision, self.epoch, tenant.as_ref(), &context);
+            let change = self.change(&operation, &next, &context)?;
             match self.inner.writer.submit(change).await {
                 Ok(Submitted::Done(Written::Applied(revision))) => {
                     next.revision = revision;
@@ -192,8 +221,11 @@ impl Driver<'_> {
                     next.revision = kept.revision;
                     return Some(next);
                 }
-                // Superseded, or taken over: whoever has it now goes on.
-                Ok(Submitted::Done(Written::Conflict)) => return None,
+                Ok(Submitted::Done(Written::Conflict)) => {
+                    operation = self.wait_for_newer(&operation).await?;
+                    // Nothing was made under the former id.
+                    request_id = RequestId::from_uuid(Uuid::now_v7());
+                }
                 Err(error) => {
                     tracing::warn!(error = %error, "what a target did could not be written; trying again");
                     tokio::time::sleep(WRITE_PAUSE).await;
@@ -204,75 +236,102 @@ impl Driver<'_> {
             }
         }
     }
-}
 
-/// The steps to try now that are not being tried already.
-fn due(operation: &Operation, running: &[(TargetName, u64)]) -> Vec<(TargetName, Desired)> {
-    operation
-        .due(Timestamp::now())
-        .filter(|step| {
-            !running
-                .iter()
-                .any(|(target, generation)| *target == step.target && *generation == operation.generation)
-        })
-        .map(|step| (step.target.clone(), step.desired))
-        .collect()
-}
-
-/// Applies, then reads back: only what was seen counts.
-async fn try_target(
-    inner: &Inner,
-    target: &TargetName,
-    tenant: &TenantRef,
-    desired: Desired,
-    generation: u64,
-) -> Outcome {
-    let Some(system) = inner.targets.get(target) else {
-        return Outcome::Retryable("this target is not in the server's configuration".to_owned());
-    };
-    let attempt = async {
-        let Ok(_slot) = system.slots.acquire().await else {
-            return Outcome::Retryable("the server is going down".to_owned());
-        };
-        if let Err(failure) = system.participant.apply(tenant, desired, generation).await {
-            return failed(failure.kind, &failure.message);
+    fn change(&self, before: &Operation, next: &Operation, context: &Context) -> Option<Change> {
+        let snapshot = self.inner.view.snapshot().ok()?;
+        let record = snapshot.tenant(&next.tenant_id).filter(|record| {
+            next.state != before.state && record.tenant.operation_id == Some(next.operation_id)
+        });
+        if let Some(record) = record
+            && next.verb == Verb::Purge
+            && next.state == State::Succeeded
+        {
+            return Some(operation_purge(next, before.revision, self.epoch, &record.tenant, context));
         }
-        match system.participant.observe(tenant).await {
-            Ok(seen) if seen.generation > generation => {
-                Outcome::Permanent(format!("has a newer generation ({}) than this one", seen.generation))
-            }
-            Ok(seen) => match seen.state {
-                Some(state) => Outcome::Observed(state),
-                // A system that has forgotten the tenant has deleted it.
-                None if desired == Desired::Deleted => Outcome::Observed(desired),
-                None => Outcome::Retryable("took the change, but does not know the tenant".to_owned()),
-            },
-            // What cannot be seen may be seen later, whatever the reason.
-            Err(failure) => failed(FailureKind::Unknown, &failure.message),
-        }
-    };
-    tokio::time::timeout(inner.settings.attempt_max, attempt)
-        .await
-        .unwrap_or_else(|_| Outcome::Retryable("did not answer in time".to_owned()))
-}
-
-fn failed(kind: FailureKind, message: &str) -> Outcome {
-    let message: String = message.chars().take(ERROR_MAX).collect();
-    match kind {
-        FailureKind::Permanent => Outcome::Permanent(message),
-        FailureKind::Retryable | FailureKind::Unknown => Outcome::Retryable(message),
-        FailureKind::Unfinished => Outcome::Unfinished(message),
+        let tenant = record.map(|record| {
+            let mut tenant = record.tenant.clone();
+            tenant.follow(next, context.now);
+            tenant
+        });
+        Some(operation_advance(next, before.revision, self.epoch, tenant.as_ref(), context))
     }
+
+    /// After a conflict: either the lease is another's, or somebody changed the operation and the view will show how.
+    async fn wait_for_newer(&self, known: &Operation) -> Option<Operation> {
+        let deadline = Instant::now() + SEEN_MAX;
+        while self.holds_lease() && Instant::now() < deadline {
+            if let Some(newer) = self.newer_than(known) {
+                return newer.state.is_driven().then_some(newer);
+            }
+            // The view says so; a look now and then for the lease.
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.changed.notified()).await;
+        }
+        None
+    }
+}
+
+impl Running {
+    fn has(&self, step: &Step, operation: &Operation) -> bool {
+        self.of
+            .iter()
+            .any(|(target, generation, _)| *target == step.target && *generation == operation.generation)
+    }
+
+    /// The steps to try now that are not being tried already. Nothing is tried at a target that is paused.
+    fn due<'a>(&self, operation: &'a Operation, snapshot: &Snapshot) -> Vec<&'a Step> {
+        operation
+            .due(Timestamp::now())
+            .filter(|step| !self.has(step, operation) && snapshot.paused(&step.target).is_none())
+            .collect()
+    }
+
+    async fn gather(&mut self, first: Attempt) -> Vec<Attempt> {
+        let mut results = vec![first];
+        let until = Instant::now() + GATHER;
+        while let Ok(Some(result)) = tokio::time::timeout_at(until, self.attempts.join_next()).await {
+            results.extend(result);
+        }
+        self.of.retain(|(target, generation, _)| {
+            !results.iter().any(|result| result.target == *target && result.generation == *generation)
+        });
+        results
+    }
+
+    /// Ends attempts whose result would no longer count: of an older generation, or of a target that is done.
+    fn give_up_what_is_past(&mut self, operation: &Operation) {
+        self.of.retain(|(target, generation, handle)| {
+            let counts = *generation == operation.generation
+                && operation.steps.iter().any(|step| step.target == *target && step.state.is_tried());
+            if !counts {
+                handle.abort();
+            }
+            counts
+        });
+    }
+}
+
+/// Who is meant. At the end of a migration, that is the tenant as it will be at its new place.
+fn tenant_ref(operation: &Operation, record: &Record, snapshot: &Snapshot) -> TenantRef {
+    let tier = snapshot.tier_of(record).map(|tier| &**tier);
+    let mut tenant = TenantRef::of(&record.tenant, tier);
+    if let (Verb::FinishMigration { .. }, Some(change)) = (operation.verb, &operation.details.place) {
+        tenant.place = change.to.clone();
+    }
+    tenant
 }
 
 fn log_result(attempt: &Attempt) {
     let target = attempt.target.as_str();
     match &attempt.outcome {
-        Outcome::Observed(state) => tracing::info!(target_system = target, state = %state, "read back"),
+        Outcome::Observed(state, _) => {
+            tracing::info!(target_system = target, state = %state, "read back");
+        }
+        Outcome::Unfinished(progress) => {
+            tracing::info!(target_system = target, progress, "has more to do");
+        }
         Outcome::Retryable(error) => {
             tracing::warn!(target_system = target, error, "failed, will be tried again");
         }
-        Outcome::Unfinished(progress) => tracing::info!(target_system = target, progress, "more is left"),
         Outcome::Permanent(error) => tracing::error!(target_system = target, error, "refused for good"),
     }
 }

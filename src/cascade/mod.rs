@@ -7,19 +7,27 @@
 //! A target is safe to ask twice: `apply` carries the generation, and older ones are refused. So a lost reply, a crash
 //! in the middle and two replicas at once all come to the same: ask again, then read back.
 
+mod attempt;
 mod drive;
+mod gate;
+mod metrics;
 mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+pub use self::attempt::Look;
+use self::gate::Gate;
+pub use self::gate::{CircuitState, Limits};
+use self::metrics::Counts;
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::operation::Patience;
 use crate::participants::Participant;
@@ -27,9 +35,6 @@ use crate::store::connect::Database;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
 use crate::view::View;
-
-/// Attempts of one target that run at once: one slow system must not use up the process.
-const PER_TARGET_MAX: usize = 64;
 
 /// How the engine works.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +45,34 @@ pub struct Settings {
     pub attempt_max: Duration,
     /// How often a target is tried before an operator is asked.
     pub patience: Patience,
+    /// What each target takes.
+    pub limits: Limits,
 }
 
 /// One target system.
 struct Target {
     participant: Arc<dyn Participant>,
-    slots: Semaphore,
+    gate: Gate,
+    last_error: Mutex<String>,
+}
+
+/// How this replica stands with a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetHealth {
+    /// Which target.
+    pub target: TargetName,
+    /// Whether it is tried.
+    pub circuit: CircuitState,
+    /// Attempts under way.
+    pub in_flight: usize,
+    /// What went wrong last; empty where nothing did since the start.
+    pub last_error: String,
+}
+
+/// An operation that this replica drives.
+struct Driven {
+    epoch: i64,
+    changed: Arc<Notify>,
 }
 
 /// What the engine stands on.
@@ -71,8 +98,11 @@ struct Inner {
     targets: BTreeMap<TargetName, Target>,
     settings: Settings,
     lease: Lease,
-    /// The operations that this replica drives, and the epoch of each lease.
-    driven: Mutex<HashMap<OperationId, i64>>,
+    /// The operations that this replica drives, with the epoch of each lease.
+    driven: Mutex<HashMap<OperationId, Driven>>,
+    /// There is a lease to take.
+    sweep_now: Notify,
+    counts: Counts,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Where its tasks run: calls arrive on threads that have nothing but calls to serve.
@@ -81,15 +111,22 @@ struct Inner {
 
 impl Engine {
     /// Starts the engine: its sweeper runs until `stop`.
+    ///
+    /// # Errors
+    ///
+    /// Where its metrics cannot be made.
     pub fn start(
         ground: Ground,
         participants: BTreeMap<TargetName, Arc<dyn Participant>>,
         settings: Settings,
         stop: CancellationToken,
-    ) -> Self {
+    ) -> Result<Self, prometheus::Error> {
         let targets = participants
             .into_iter()
-            .map(|(name, participant)| (name, Target { participant, slots: Semaphore::new(PER_TARGET_MAX) }))
+            .map(|(name, participant)| {
+                let gate = Gate::new(settings.limits);
+                (name, Target { participant, gate, last_error: Mutex::default() })
+            })
             .collect();
         let lease = Lease { owner: Uuid::new_v4(), length: settings.lease };
         let Ground { view, writer, database } = ground;
@@ -101,13 +138,16 @@ impl Engine {
             settings,
             lease,
             driven: Mutex::default(),
+            sweep_now: Notify::new(),
+            counts: Counts::new()?,
             stop,
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
         };
         let engine = Self { inner: Arc::new(inner) };
         engine.inner.tasks.spawn(sweep::run(Arc::clone(&engine.inner)));
-        engine
+        engine.inner.tasks.spawn(tell_drivers(Arc::clone(&engine.inner)));
+        Ok(engine)
     }
 
     /// Under which lease this replica opens operations.
@@ -125,6 +165,34 @@ impl Engine {
         drive::spawn(&self.inner, operation_id, 1);
     }
 
+    /// Takes up operations whose lease has run out, now rather than at the next sweep.
+    pub fn sweep(&self) {
+        self.inner.sweep_now.notify_one();
+    }
+
+    /// How this replica stands with every target, in order of their names.
+    pub fn health(&self) -> Vec<TargetHealth> {
+        let health = |(target, system): (&TargetName, &Target)| TargetHealth {
+            target: target.clone(),
+            circuit: system.gate.state(),
+            in_flight: system.gate.in_flight(),
+            last_error: system.last_error().clone(),
+        };
+        self.inner.targets.iter().map(health).collect()
+    }
+
+    /// Counts a tenant that the verifier has looked at.
+    pub fn count_verified(&self) {
+        self.inner.counts.verified.inc();
+    }
+
+    /// Counts targets that were found in another state than the registry says.
+    pub fn count_drifts<'a>(&self, drifted: impl Iterator<Item = &'a TargetName>) {
+        for target in drifted {
+            self.inner.counts.drifts.with_label_values(&[target.as_str()]).inc();
+        }
+    }
+
     /// Waits until nothing runs any more. Call after `stop`: attempts under way are given up, and the next owner of
     /// the lease goes on where they were.
     pub async fn stopped(&self) {
@@ -133,8 +201,40 @@ impl Engine {
     }
 }
 
+impl Target {
+    fn last_error(&self) -> MutexGuard<'_, String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember_error(&self, message: &str) {
+        self.last_error().replace_range(.., message);
+    }
+}
+
+/// Wakes the drivers of operations that changed, and all of them when a target was paused or is used again.
+async fn tell_drivers(inner: Arc<Inner>) {
+    let mut deltas = inner.view.deltas();
+    loop {
+        let delta = tokio::select! {
+            delta = deltas.recv() => delta,
+            () = inner.stop.cancelled() => return,
+        };
+        let driven = inner.driven();
+        match delta {
+            Ok(delta) if !delta.targets => {
+                let mine = delta.operations.iter().filter_map(|id| driven.get(id));
+                mine.for_each(|driven| driven.changed.notify_one());
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {
+                driven.values().for_each(|driven| driven.changed.notify_one());
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 impl Inner {
-    fn driven(&self) -> std::sync::MutexGuard<'_, HashMap<OperationId, i64>> {
+    fn driven(&self) -> MutexGuard<'_, HashMap<OperationId, Driven>> {
         // A panic while it was held leaves a map that is still a map.
         self.driven.lock().unwrap_or_else(PoisonError::into_inner)
     }

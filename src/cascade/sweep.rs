@@ -20,6 +20,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(interval.mul_f64(0.9 + fastrand::f64() * 0.2)) => {}
+            () = inner.sweep_now.notified() => {}
             () = inner.stop.cancelled() => return,
         }
         if let Err(error) = sweep(&inner).await {

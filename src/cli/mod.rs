@@ -3,15 +3,18 @@
 //! Requests and answers are the API's own messages in their JSON form, found by name in the descriptors. What a script
 //! reads with `-o json` is therefore exactly what the API says.
 
+mod bulk;
 mod client;
 pub mod demo;
 mod exit;
 mod flag;
 mod health;
+mod moves;
 mod operation;
 mod output;
 mod progress;
 mod stub;
+mod target;
 mod tenant;
 mod tier;
 
@@ -66,6 +69,12 @@ pub enum Command {
     /// Follow changes of tenants' states.
     #[command(subcommand)]
     Operation(operation::Command),
+    /// Ask a verb of many tenants at once, and follow what becomes of them.
+    #[command(subcommand)]
+    Bulk(bulk::Command),
+    /// See the target systems; pause one, or have it used again.
+    #[command(subcommand)]
+    Target(target::Command),
     /// Report and read tenants' health.
     #[command(subcommand)]
     Health(health::Command),
@@ -110,6 +119,8 @@ pub fn run(command: Command, connection: &Connection) -> ExitCode {
             Command::Tier(command) => tier::run(command, &context).await,
             Command::Flag(command) => flag::run(command, &context).await,
             Command::Operation(command) => operation::run(command, &context).await,
+            Command::Bulk(command) => bulk::run(command, &context).await,
+            Command::Target(command) => target::run(command, &context).await,
             Command::Health(command) => health::run(command, &context).await,
             Command::Stub(command) => stub::run(command, &context).await,
             Command::Stats => health::stats(&context).await,

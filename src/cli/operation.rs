@@ -1,7 +1,7 @@
 //! `tenantry operation …`
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::{Column, Format, show, show_list};
 use super::{Context, Failure, progress};
@@ -22,6 +22,9 @@ pub enum Command {
         /// Only in this state, for example `needs_operator`.
         #[arg(long)]
         state: Option<String>,
+        /// For example `stuck = true`, or `open = true AND failing_target:"cache"`.
+        #[arg(long)]
+        filter: Option<String>,
         /// How many, 1 to 1,000.
         #[arg(long, default_value_t = 50)]
         page_size: u32,
@@ -29,10 +32,35 @@ pub enum Command {
         #[arg(long)]
         page_token: Option<String>,
     },
-    /// Follow an operation to its end.
+    /// Follow an operation to its end, every target of it.
     Watch {
         /// Which.
         operation_id: String,
+    },
+    /// Have a target of an open operation tried again at once.
+    Retry {
+        /// Which operation.
+        operation_id: String,
+        /// Which target.
+        target: String,
+    },
+    /// Have an open operation go on without a target.
+    Skip {
+        /// Which operation.
+        operation_id: String,
+        /// Which target.
+        target: String,
+        /// Why, for people and for the log.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take an operation back: a scheduled one never begins, an open one brings every target back.
+    Abort {
+        /// Which operation.
+        operation_id: String,
+        /// Why, for people and for the log.
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 
@@ -52,7 +80,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             output,
             &client.call("Lifecycle/GetOperation", json!({ "operationId": operation_id })).await?,
         ),
-        Command::List { tenant, state, page_size, page_token } => {
+        Command::List { tenant, state, filter, page_size, page_token } => {
             let state = state.map_or_else(
                 || "OPERATION_STATE_UNSPECIFIED".to_owned(),
                 |state| format!("OPERATION_STATE_{}", state.to_uppercase().replace('-', "_")),
@@ -60,6 +88,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             let request = json!({
                 "tenantId": tenant.unwrap_or_default(),
                 "state": state,
+                "filter": filter.unwrap_or_default(),
                 "pageSize": page_size,
                 "pageToken": page_token.unwrap_or_default(),
             });
@@ -77,5 +106,31 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             }
             progress::verdict(&ended)
         }
+        Command::Retry { operation_id, target } => {
+            let request = json!({ "operationId": operation_id, "target": target });
+            intervene(context, "RetryTarget", request).await
+        }
+        Command::Skip { operation_id, target, reason } => {
+            let request = json!({ "operationId": operation_id, "target": target, "reason": reason });
+            intervene(context, "SkipTarget", request).await
+        }
+        Command::Abort { operation_id, reason } => {
+            let request = json!({ "operationId": operation_id, "reason": reason.unwrap_or_default() });
+            intervene(context, "AbortOperation", request).await
+        }
+    }
+}
+
+/// Intervenes in an operation and follows it from there to its end.
+async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Result<(), Failure> {
+    let output = context.connection.output;
+    let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    let ended = progress::follow(&context.client, id, output != Format::Table).await?;
+    show(output, &ended)?;
+    match ended["state"].as_str() {
+        // What was asked for.
+        Some("OPERATION_STATE_CANCELLED") if method == "AbortOperation" => Ok(()),
+        _ => progress::verdict(&ended),
     }
 }

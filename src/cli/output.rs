@@ -161,7 +161,7 @@ fn text_inner(value: &Value) -> String {
     fields.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-const ENUMS: [&str; 17] = [
+const ENUMS: [&str; 23] = [
     "FLAG_STATE_",
     "FLAG_KIND_",
     "FLAG_TYPE_",
@@ -177,6 +177,12 @@ const ENUMS: [&str; 17] = [
     "OPERATION_STATE_",
     "TARGET_STATE_",
     "DESIRED_STATE_",
+    "BULK_OPERATION_STATE_",
+    "CIRCUIT_STATE_",
+    "CHECK_RESULT_",
+    "TARGET_HOLD_",
+    "PLANNED_CHANGE_",
+    "VERIFICATION_",
     "FLAG_LAYER_",
     "CHANGE_TYPE_",
 ];

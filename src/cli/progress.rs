@@ -79,7 +79,7 @@ impl Shown {
                         bar.enable_steady_tick(std::time::Duration::from_millis(100));
                         bar
                     });
-                    if step["state"] == "TARGET_STATE_VERIFIED" {
+                    if step["state"] == "TARGET_STATE_VERIFIED" || step["state"] == "TARGET_STATE_SKIPPED" {
                         bar.finish_with_message(line);
                     } else {
                         bar.set_message(line);
@@ -110,12 +110,23 @@ fn line(step: &Value) -> String {
     let desired = text(&step["desired"]);
     let attempts = step["attempts"].as_u64().unwrap_or_default();
     let mut line = match state {
+        "VERIFIED" if step["verification"] == "VERIFICATION_POLICY_ONLY" => {
+            format!("{desired}, as its stored policy says")
+        }
         "VERIFIED" => format!("{desired}, read back"),
         "PENDING" => format!("→ {desired}"),
         other => format!("→ {desired}: {other}"),
     };
     if attempts > 1 {
         line.push_str(&format!(" after {attempts} attempts"));
+    }
+    match enum_name(step["hold"].as_str().unwrap_or_default()) {
+        "PAUSED" => line.push_str(", waits: the target is paused"),
+        "CIRCUIT_OPEN" => line.push_str(", waits: the target does not answer anybody"),
+        _ => {}
+    }
+    if let Some(reason) = step["skipReason"].as_str().filter(|reason| !reason.is_empty()) {
+        line.push_str(&format!(": {reason}"));
     }
     if let Some(error) = step["lastError"].as_str().filter(|error| !error.is_empty()) {
         line.push_str(&format!(" ({error})"));

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::moves::{self, Archive, Finish, Move, Start, Tier, Verify};
 use super::output::{Column, Format, rows_table, show, show_list, stdout, text};
 use super::{Context, Failure, progress};
 
@@ -52,23 +53,20 @@ pub enum Command {
     Suspend(Move),
     /// Let a tenant in.
     Activate(Move),
-    /// Make a tenant read-only while its data moves.
-    StartMigration(Move),
-    /// End a migration.
-    FinishMigration {
-        /// The move.
-        #[command(flatten)]
-        to: Move,
-        /// Stay locked out instead of being let in.
-        #[arg(long)]
-        suspended: bool,
-    },
+    /// Make a tenant read-only while its data moves, to another region or cell where one is named.
+    StartMigration(Start),
+    /// End a migration: the point of no return where the tenant moves to another place.
+    FinishMigration(Finish),
     /// Keep a suspended tenant for retention.
-    Archive(Move),
-    /// Delete an archived tenant; it can be undeleted for 30 days.
+    Archive(Archive),
+    /// Delete an archived tenant; it can be undeleted for 30 days, then its data is removed for good.
     Delete(Move),
     /// Take a deletion back.
     Undelete(Move),
+    /// Put a tenant on another tier; its limits are made true in every target.
+    ChangeTier(Tier),
+    /// Look whether every target is as the registry says; what drifted is repaired or reported.
+    Verify(Verify),
     /// Show which moves a tenant can make.
     Transitions {
         /// Which.
@@ -86,25 +84,6 @@ pub enum Command {
         #[arg(long)]
         after: Option<u64>,
     },
-}
-
-/// A move of a tenant.
-#[derive(Debug, Clone, Args)]
-pub struct Move {
-    /// Which tenant.
-    tenant_id: String,
-    /// Why, for people and for the log.
-    #[arg(long)]
-    reason: Option<String>,
-    /// Refuse if the tenant changed since.
-    #[arg(long)]
-    etag: Option<String>,
-    /// Check all, change nothing: show the plan.
-    #[arg(long)]
-    validate_only: bool,
-    /// Do not wait for the end.
-    #[arg(long)]
-    no_wait: bool,
 }
 
 /// Which tenants to list.
@@ -335,16 +314,15 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             let request = json!({ "tenant": tenant, "updateMask": mask });
             show(output, &context.change("TenantRegistry/UpdateTenant", request).await?)
         }
-        Command::Suspend(to) => start(context, "SuspendTenant", to, json!({})).await,
-        Command::Activate(to) => start(context, "ActivateTenant", to, json!({})).await,
-        Command::StartMigration(to) => start(context, "StartMigration", to, json!({})).await,
-        Command::FinishMigration { to, suspended } => {
-            let end = if suspended { "TENANT_STATUS_SUSPENDED" } else { "TENANT_STATUS_ACTIVE" };
-            start(context, "FinishMigration", to, json!({ "toStatus": end })).await
-        }
-        Command::Archive(to) => start(context, "ArchiveTenant", to, json!({})).await,
-        Command::Delete(to) => start(context, "DeleteTenant", to, json!({})).await,
-        Command::Undelete(to) => start(context, "UndeleteTenant", to, json!({})).await,
+        Command::Suspend(to) => moves::start(context, "SuspendTenant", to, json!({})).await,
+        Command::Activate(to) => moves::start(context, "ActivateTenant", to, json!({})).await,
+        Command::StartMigration(start) => moves::start_migration(context, start).await,
+        Command::FinishMigration(finish) => moves::finish_migration(context, finish).await,
+        Command::Archive(archive) => moves::archive(context, archive).await,
+        Command::Delete(to) => moves::start(context, "DeleteTenant", to, json!({})).await,
+        Command::Undelete(to) => moves::start(context, "UndeleteTenant", to, json!({})).await,
+        Command::ChangeTier(tier) => moves::change_tier(context, tier).await,
+        Command::Verify(verify) => moves::verify(context, verify).await,
         Command::Transitions { tenant_id } => {
             let response =
                 context.client.call("Lifecycle/ListTransitions", json!({ "tenantId": tenant_id })).await?;
@@ -366,7 +344,7 @@ fn camel(name: &str) -> String {
     camel
 }
 
-async fn get(context: &Context<'_>, tenant_id: &str) -> Result<Value, Failure> {
+pub(super) async fn get(context: &Context<'_>, tenant_id: &str) -> Result<Value, Failure> {
     context.client.call("TenantRegistry/GetTenant", json!({ "tenantId": tenant_id })).await
 }
 
@@ -431,37 +409,6 @@ async fn import(context: &Context<'_>, file: &str) -> Result<(), Failure> {
 
 fn text_of(camel: &Value, snake: &Value) -> String {
     if camel.is_null() { text(snake) } else { text(camel) }
-}
-
-/// Asks for a move and, unless told not to, follows it to its end.
-async fn start(context: &Context<'_>, method: &str, to: Move, extra: Value) -> Result<(), Failure> {
-    let output = context.connection.output;
-    let mut request = json!({
-        "tenantId": to.tenant_id,
-        "reason": to.reason.unwrap_or_default(),
-        "etag": to.etag.unwrap_or_default(),
-        "validateOnly": to.validate_only,
-    });
-    for (name, value) in extra.as_object().into_iter().flatten() {
-        request[name] = value.clone();
-    }
-    let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
-    let Some(id) = operation["operationId"].as_str().filter(|_| !to.no_wait && !to.validate_only) else {
-        return show(output, &operation);
-    };
-    let ended = progress::follow(&context.client, id, output != Format::Table).await?;
-    if output == Format::Table {
-        let line = format!(
-            "{} is {} (operation {id} {})\n",
-            to.tenant_id,
-            text(&get(context, &to.tenant_id).await?["status"]),
-            text(&ended["state"]).to_lowercase()
-        );
-        super::output::print(&line)?;
-    } else {
-        show(output, &ended)?;
-    }
-    progress::verdict(&ended)
 }
 
 async fn watch(

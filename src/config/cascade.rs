@@ -9,6 +9,15 @@ use super::{
     values::Values,
 };
 
+/// What becomes of a target that is found in another state than the registry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// It is made true again.
+    Repair,
+    /// An operator is told.
+    Report,
+}
+
 /// The engine's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cascade {
@@ -18,6 +27,18 @@ pub struct Cascade {
     pub apply_deadline: Duration,
     /// Attempts per target before an operator is asked, 1 to 1,000.
     pub max_attempts: u32,
+    /// Attempts of one target at once, 1 to 10,000.
+    pub target_concurrency: usize,
+    /// Failures in a row, of several tenants, after which a target is left alone for a while; 1 to 1,000,000.
+    pub circuit_failures: u32,
+    /// The first while; 10 ms to 10 min.
+    pub circuit_cooldown: Duration,
+    /// What becomes of a target that is found in another state than the registry says.
+    pub drift: Drift,
+    /// Tenants that the background verifier looks at in a second, 0 to 10,000; 0 switches it off.
+    pub verify_rate: u32,
+    /// Time from the begin of one round of the verifier to the next; 1 s to 31 days.
+    pub verify_interval: Duration,
     /// The systems that follow a tenant's state, by name: 1 to 63 of `a-z`, `0-9` and `-`, a letter first.
     pub targets: BTreeMap<String, Target>,
 }
@@ -45,6 +66,48 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Attempts per target before an operator is asked.",
     ),
     setting(
+        "cascade.target_concurrency",
+        "cascade-target-concurrency",
+        Some("64"),
+        Kind::Count,
+        "Attempts of one target at once; retries and bulk operations have half of them.",
+    ),
+    setting(
+        "cascade.circuit_failures",
+        "cascade-circuit-failures",
+        Some("20"),
+        Kind::Count,
+        "Failures in a row, of several tenants, after which a target is left alone for a while.",
+    ),
+    setting(
+        "cascade.circuit_cooldown",
+        "cascade-circuit-cooldown",
+        Some("1s"),
+        Kind::Duration,
+        "How long a failing target is left alone before it is probed; doubles up to thirtyfold.",
+    ),
+    setting(
+        "cascade.drift",
+        "cascade-drift",
+        Some("repair"),
+        Kind::Text,
+        "What becomes of a target that drifted from the registry: repair, or report to an operator.",
+    ),
+    setting(
+        "cascade.verify_rate",
+        "cascade-verify-rate",
+        Some("20"),
+        Kind::Count,
+        "Tenants a second whose targets are looked at in the background; 0 switches it off.",
+    ),
+    setting(
+        "cascade.verify_interval",
+        "cascade-verify-interval",
+        Some("1h"),
+        Kind::Duration,
+        "Time from the begin of one round over all tenants to the next.",
+    ),
+    setting(
         "cascade.participants",
         "participants",
         Some("postgres=postgres"),
@@ -67,6 +130,16 @@ impl Cascade {
             apply_deadline: values
                 .duration("cascade.apply_deadline", Duration::from_millis(10)..=Duration::from_mins(10))?,
             max_attempts: values.count("cascade.max_attempts", 1..=1_000)?,
+            target_concurrency: values.count("cascade.target_concurrency", 1..=10_000)?,
+            circuit_failures: values.count("cascade.circuit_failures", 1..=1_000_000)?,
+            circuit_cooldown: values
+                .duration("cascade.circuit_cooldown", Duration::from_millis(10)..=Duration::from_mins(10))?,
+            drift: values.choice("cascade.drift", &[("repair", Drift::Repair), ("report", Drift::Report)])?,
+            verify_rate: values.count("cascade.verify_rate", 0..=10_000)?,
+            verify_interval: values.duration(
+                "cascade.verify_interval",
+                Duration::from_secs(1)..=Duration::from_hours(31 * 24),
+            )?,
             targets: targets::read(values)?,
         })
     }

@@ -86,6 +86,10 @@ reasons! {
     SegmentNotFound "SEGMENT_NOT_FOUND" NotFound;
     /// No such operation.
     OperationNotFound "OPERATION_NOT_FOUND" NotFound;
+    /// No such target system.
+    TargetNotFound "TARGET_NOT_FOUND" NotFound;
+    /// No such bulk operation.
+    BulkOperationNotFound "BULK_OPERATION_NOT_FOUND" NotFound;
     /// The parent does not exist.
     ParentNotFound "PARENT_NOT_FOUND" NotFound;
     /// The tenant exists.
@@ -110,6 +114,20 @@ reasons! {
     SegmentInUse "SEGMENT_IN_USE" FailedPrecondition;
     /// The state machine has no such move.
     IllegalTransition "ILLEGAL_TRANSITION" FailedPrecondition;
+    /// The operation has ended.
+    OperationEnded "OPERATION_ENDED" FailedPrecondition;
+    /// The operation cannot be taken back any more.
+    PointOfNoReturn "POINT_OF_NO_RETURN" FailedPrecondition;
+    /// The operation's target needs nothing of the kind.
+    TargetNotWaiting "TARGET_NOT_WAITING" FailedPrecondition;
+    /// The data must be kept for longer.
+    RetentionNotOver "RETENTION_NOT_OVER" FailedPrecondition;
+    /// Tenants below it are in the way.
+    ChildrenInTheWay "CHILDREN_IN_THE_WAY" FailedPrecondition;
+    /// The filter matches more tenants than one bulk operation takes.
+    TooManyTenants "TOO_MANY_TENANTS" FailedPrecondition;
+    /// The tier is changed by `ChangeTier`.
+    UseChangeTier "USE_CHANGE_TIER" FailedPrecondition;
     /// The tenant can no longer be undeleted.
     PurgeTimePassed "PURGE_TIME_PASSED" FailedPrecondition;
     /// The freshness token is of another database.
@@ -283,7 +301,7 @@ impl From<IllegalTransition> for Error {
         let allowed: Vec<&str> = illegal.allowed.iter().map(|status| status.as_str()).collect();
         Self::new(Reason::IllegalTransition, illegal.to_string())
             .with("from", illegal.from)
-            .with("to", illegal.verb.target())
+            .with("to", illegal.verb.leads_to(illegal.from))
             .with("allowed", allowed.join(","))
     }
 }

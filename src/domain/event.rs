@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::bulk::Bulk;
 use super::flag::{Flag, Segment, TenantOverride, TierDefault};
 use super::ids::{FlagKey, SegmentName, TenantId, TierId};
 use super::operation::Operation;
+use super::target::TargetControl;
 use super::tenant::{Health, Tenant};
 use super::tier::Tier;
 
@@ -43,6 +45,49 @@ pub enum Event {
     OperationAdvanced {
         /// As it is now.
         operation: Box<Operation>,
+    },
+    /// A change of state was asked for that begins later.
+    OperationScheduled {
+        /// As asked for.
+        operation: Box<Operation>,
+    },
+    /// Automatic retries have stopped: somebody has to look.
+    OperationNeedsOperator {
+        /// As it is now.
+        operation: Box<Operation>,
+    },
+    /// An operator had a target tried again or skipped, or took the operation back; or it could not begin.
+    OperationIntervened {
+        /// As it is now.
+        operation: Box<Operation>,
+    },
+    /// A tenant's data was removed everywhere, and the registry forgot it. The operation is the receipt: what was
+    /// seen of each target, when, and how.
+    TenantPurged {
+        /// The tenant as it was.
+        tenant: Box<Tenant>,
+        /// The receipt.
+        operation: Box<Operation>,
+    },
+    /// A target was taken out of use for every tenant.
+    TargetPaused {
+        /// As it is now.
+        control: TargetControl,
+    },
+    /// A target is used again.
+    TargetResumed {
+        /// As it is now.
+        control: TargetControl,
+    },
+    /// A verb was asked for on many tenants.
+    BulkStarted {
+        /// As begun.
+        bulk: Box<Bulk>,
+    },
+    /// Some of them got on.
+    BulkAdvanced {
+        /// As it is now.
+        bulk: Box<Bulk>,
     },
     /// A tier was made.
     TierCreated {
@@ -169,6 +214,14 @@ impl Event {
             Self::TenantHealthReported { .. } => "tenant_health_reported",
             Self::OperationStarted { .. } => "operation_started",
             Self::OperationAdvanced { .. } => "operation_advanced",
+            Self::OperationScheduled { .. } => "operation_scheduled",
+            Self::OperationNeedsOperator { .. } => "operation_needs_operator",
+            Self::OperationIntervened { .. } => "operation_intervened",
+            Self::TenantPurged { .. } => "tenant_purged",
+            Self::TargetPaused { .. } => "target_paused",
+            Self::TargetResumed { .. } => "target_resumed",
+            Self::BulkStarted { .. } => "bulk_started",
+            Self::BulkAdvanced { .. } => "bulk_advanced",
             Self::TierCreated { .. } => "tier_created",
             Self::TierUpdated { .. } => "tier_updated",
             Self::TierDeleted { .. } => "tier_deleted",
@@ -194,9 +247,14 @@ impl Event {
                 tenant.tenant_id.as_str()
             }
             Self::TenantHealthReported { health } => health.tenant_id.as_str(),
-            Self::OperationStarted { operation, .. } | Self::OperationAdvanced { operation } => {
-                operation.tenant_id.as_str()
-            }
+            Self::OperationStarted { operation, .. }
+            | Self::OperationAdvanced { operation }
+            | Self::OperationScheduled { operation }
+            | Self::OperationNeedsOperator { operation }
+            | Self::OperationIntervened { operation }
+            | Self::TenantPurged { operation, .. } => operation.tenant_id.as_str(),
+            Self::TargetPaused { control } | Self::TargetResumed { control } => control.target.as_str(),
+            Self::BulkStarted { bulk } | Self::BulkAdvanced { bulk } => bulk.verb.as_str(),
             Self::TierCreated { tier } | Self::TierUpdated { tier } => tier.id.as_str(),
             Self::TierDeleted { tier_id } => tier_id.as_str(),
             Self::FlagCreated { flag }

@@ -1,11 +1,15 @@
 //! The life of a tenant: which states there are, which moves are legal and what each state grants.
 //!
 //! ```text
-//! PROVISIONING ──▶ ACTIVE ◀──▶ SUSPENDED ──▶ ARCHIVED ◀──▶ DELETED
+//! PROVISIONING ──▶ ACTIVE ◀──▶ SUSPENDED ──▶ ARCHIVED ◀──▶ DELETED ──▶ (purged)
 //!                   ▲ │           ▲              (back only by undelete,
 //!                   │ ▼           │               until the purge time)
 //!                  MIGRATING ─────┘
 //! ```
+//!
+//! A deleted tenant's data stays until it is purged: undelete gives it back.
+
+mod verb;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +17,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::verb::{MigrationEnd, Verb};
 use super::text::quote;
 
 /// The state a tenant is in.
@@ -59,6 +64,11 @@ impl Status {
         }
     }
 
+    /// Whether it is nearer to full use than another.
+    pub const fn is_more_open_than(self, other: Self) -> bool {
+        self.openness() > other.openness()
+    }
+
     /// How near to full use a status is, lowest first: the scale on which [`toward`] compares.
     const fn openness(self) -> u8 {
         match self {
@@ -99,103 +109,6 @@ impl FromStr for Status {
     }
 }
 
-/// Where a migration ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum MigrationEnd {
-    /// The tenant is let in again.
-    Active,
-    /// The tenant stays out.
-    Suspended,
-}
-
-/// What can be asked of a tenant's lifecycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Verb {
-    /// Make a new tenant's resources, then let it in.
-    Provision,
-    /// Let in.
-    Activate,
-    /// Lock out.
-    Suspend,
-    /// Read only while data moves.
-    StartMigration,
-    /// End the move.
-    FinishMigration {
-        /// In which status.
-        to: MigrationEnd,
-    },
-    /// Keep for retention.
-    Archive,
-    /// Remove.
-    Delete,
-    /// Take back the removal.
-    Undelete,
-}
-
-impl Verb {
-    /// Every verb, with both ends of a migration.
-    pub const ALL: [Self; 9] = [
-        Self::Provision,
-        Self::Activate,
-        Self::Suspend,
-        Self::StartMigration,
-        Self::FinishMigration { to: MigrationEnd::Active },
-        Self::FinishMigration { to: MigrationEnd::Suspended },
-        Self::Archive,
-        Self::Delete,
-        Self::Undelete,
-    ];
-
-    /// The name in the contract, for example `START_MIGRATION`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Provision => "PROVISION",
-            Self::Activate => "ACTIVATE",
-            Self::Suspend => "SUSPEND",
-            Self::StartMigration => "START_MIGRATION",
-            Self::FinishMigration { .. } => "FINISH_MIGRATION",
-            Self::Archive => "ARCHIVE",
-            Self::Delete => "DELETE",
-            Self::Undelete => "UNDELETE",
-        }
-    }
-
-    /// The rpc that asks for it, for example `SuspendTenant`.
-    pub const fn method(self) -> &'static str {
-        match self {
-            Self::Provision => "CreateTenant",
-            Self::Activate => "ActivateTenant",
-            Self::Suspend => "SuspendTenant",
-            Self::StartMigration => "StartMigration",
-            Self::FinishMigration { .. } => "FinishMigration",
-            Self::Archive => "ArchiveTenant",
-            Self::Delete => "DeleteTenant",
-            Self::Undelete => "UndeleteTenant",
-        }
-    }
-
-    /// The status that the verb makes true, wherever it is legal.
-    pub const fn target(self) -> Status {
-        match self {
-            Self::Provision | Self::Activate | Self::FinishMigration { to: MigrationEnd::Active } => {
-                Status::Active
-            }
-            Self::Suspend | Self::FinishMigration { to: MigrationEnd::Suspended } => Status::Suspended,
-            Self::StartMigration => Status::Migrating,
-            Self::Archive | Self::Undelete => Status::Archived,
-            Self::Delete => Status::Deleted,
-        }
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// The state machine has no such move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IllegalTransition {
@@ -229,67 +142,24 @@ impl std::error::Error for IllegalTransition {}
 /// forgiven is decided by its request id, never here.
 pub const fn transition(from: Status, verb: Verb) -> Result<Status, IllegalTransition> {
     use Status::{Active, Archived, Deleted, Migrating, Provisioning, Suspended};
-    // By status, then verb, with no wildcard: a new status or verb does not compile until its row is decided.
-    let legal = match from {
-        Provisioning => match verb {
-            Verb::Provision | Verb::Activate => true,
-            Verb::Suspend
-            | Verb::StartMigration
-            | Verb::FinishMigration { .. }
-            | Verb::Archive
-            | Verb::Delete
-            | Verb::Undelete => false,
-        },
-        Active => match verb {
-            Verb::Suspend | Verb::StartMigration => true,
-            Verb::Provision
-            | Verb::Activate
-            | Verb::FinishMigration { .. }
-            | Verb::Archive
-            | Verb::Delete
-            | Verb::Undelete => false,
-        },
-        Suspended => match verb {
-            Verb::Activate | Verb::Archive => true,
-            Verb::Provision
-            | Verb::Suspend
-            | Verb::StartMigration
-            | Verb::FinishMigration { .. }
-            | Verb::Delete
-            | Verb::Undelete => false,
-        },
-        Migrating => match verb {
-            Verb::FinishMigration { .. } => true,
-            Verb::Provision
-            | Verb::Activate
-            | Verb::Suspend
-            | Verb::StartMigration
-            | Verb::Archive
-            | Verb::Delete
-            | Verb::Undelete => false,
-        },
-        Archived => match verb {
-            Verb::Delete => true,
-            Verb::Provision
-            | Verb::Activate
-            | Verb::Suspend
-            | Verb::StartMigration
-            | Verb::FinishMigration { .. }
-            | Verb::Archive
-            | Verb::Undelete => false,
-        },
-        Deleted => match verb {
-            Verb::Undelete => true,
-            Verb::Provision
-            | Verb::Activate
-            | Verb::Suspend
-            | Verb::StartMigration
-            | Verb::FinishMigration { .. }
-            | Verb::Archive
-            | Verb::Delete => false,
-        },
+    // By verb, then status, with no wildcard: a new status or verb does not compile until its row is decided.
+    let legal = match verb {
+        Verb::Provision => matches!(from, Provisioning),
+        Verb::Activate => matches!(from, Provisioning | Suspended),
+        Verb::Suspend | Verb::StartMigration => matches!(from, Active),
+        Verb::FinishMigration { .. } => matches!(from, Migrating),
+        Verb::Archive => matches!(from, Suspended),
+        Verb::Delete => matches!(from, Archived),
+        Verb::Undelete | Verb::Purge => matches!(from, Deleted),
+        // What never came to be has nothing that could drift; what is deleted has no tier that counts.
+        Verb::Repair => !matches!(from, Provisioning),
+        Verb::ChangeTier => !matches!(from, Deleted),
     };
-    if legal { Ok(verb.target()) } else { Err(IllegalTransition { from, verb, allowed: allowed(from) }) }
+    if legal {
+        Ok(verb.leads_to(from))
+    } else {
+        Err(IllegalTransition { from, verb, allowed: allowed(from) })
+    }
 }
 
 /// The statuses that can follow a status. Undelete is no forward move: it takes one back, for a time, and is listed
@@ -305,9 +175,9 @@ pub const fn allowed(from: Status) -> &'static [Status] {
     }
 }
 
-/// The verbs that are legal in a status, in the order of [`Verb::ALL`].
+/// The verbs that lead from a status to another, in the order of [`Verb::ALL`].
 pub fn verbs(from: Status) -> impl Iterator<Item = Verb> {
-    Verb::ALL.into_iter().filter(move |verb| transition(from, *verb).is_ok())
+    Verb::ALL.into_iter().filter(move |verb| verb.moves() && transition(from, *verb).is_ok())
 }
 
 /// Whether a deleted tenant can still be taken back: strictly before its purge time.
@@ -396,24 +266,42 @@ impl fmt::Display for Desired {
     }
 }
 
-/// How a target's state is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Verification {
-    /// Only what the system has stored was read: whether it acts on it was not seen.
-    PolicyOnly,
-    /// What an ordinary client of the system now gets was seen.
-    Effect,
-}
-
-/// What targets must make true for a tenant in a status. Before provisioning is done, nobody is let in.
+/// What targets must make true for a tenant in a status. Before provisioning is done, nobody is let in. A deleted
+/// tenant's data is kept as an archived one's: only [`Verb::Purge`] removes it, when nobody can undelete any more.
 pub const fn desired(status: Status) -> Desired {
     match status {
         Status::Active => Desired::Active,
         Status::Migrating => Desired::ReadOnly,
         Status::Provisioning | Status::Suspended => Desired::Suspended,
-        Status::Archived => Desired::Archived,
-        Status::Deleted => Desired::Deleted,
+        Status::Archived | Status::Deleted => Desired::Archived,
+    }
+}
+
+/// What targets must make true for a verb to be done, where it leads to `status`.
+pub const fn desired_by(verb: Verb, status: Status) -> Desired {
+    match verb {
+        Verb::Purge => Desired::Deleted,
+        _ => desired(status),
+    }
+}
+
+/// How it is known in which state a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Verification {
+    /// Only what the system has stored was read: whether it acts on it was not seen.
+    PolicyOnly,
+    /// What an ordinary client of the system now gets was seen, or what is left of the tenant was counted.
+    Effect,
+}
+
+impl Verification {
+    /// The name in the contract, for example `EFFECT`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Effect => "EFFECT",
+            Self::PolicyOnly => "POLICY_ONLY",
+        }
     }
 }
 

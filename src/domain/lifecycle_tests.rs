@@ -26,7 +26,7 @@ const LEGAL: [(Status, Verb, Status); 10] = [
 #[test]
 fn exactly_the_documented_edges_exist() {
     for from in Status::ALL {
-        for verb in Verb::ALL {
+        for verb in Verb::ALL.into_iter().filter(|verb| verb.moves()) {
             let expected = LEGAL.iter().find(|(f, v, _)| (*f, *v) == (from, verb)).map(|(_, _, to)| *to);
             assert_eq!(transition(from, verb).ok(), expected, "{from} {verb:?}");
         }
@@ -37,7 +37,7 @@ fn exactly_the_documented_edges_exist() {
 fn the_allowed_statuses_are_those_that_verbs_reach_other_than_by_undelete() {
     for from in Status::ALL {
         let reached: BTreeSet<Status> =
-            verbs(from).filter(|verb| *verb != Verb::Undelete).map(Verb::target).collect();
+            verbs(from).filter(|verb| *verb != Verb::Undelete).map(|verb| verb.leads_to(from)).collect();
         assert_eq!(reached, allowed(from).iter().copied().collect(), "{from}");
     }
 }
@@ -53,6 +53,26 @@ fn a_deleted_tenant_moves_nowhere_but_can_be_undeleted() {
     assert!(allowed(Deleted).is_empty());
     assert_eq!(verbs(Deleted).collect::<Vec<_>>(), [Verb::Undelete]);
     assert_eq!(transition(Deleted, Verb::Undelete), Ok(Archived));
+}
+
+#[test]
+fn verbs_that_lead_nowhere_else_are_legal_where_there_is_something_to_make_true() {
+    let legal = |verb: Verb| -> Vec<Status> {
+        Status::ALL.into_iter().filter(|from| transition(*from, verb) == Ok(*from)).collect()
+    };
+    assert_eq!(legal(Verb::Purge), [Deleted]);
+    assert_eq!(legal(Verb::Repair), [Active, Suspended, Migrating, Archived, Deleted]);
+    assert_eq!(legal(Verb::ChangeTier), [Provisioning, Active, Suspended, Migrating, Archived]);
+}
+
+#[test]
+fn only_a_purge_removes_data() {
+    for status in Status::ALL {
+        assert_ne!(desired(status), Desired::Deleted, "{status}");
+        for verb in Verb::ALL {
+            assert_eq!(desired_by(verb, status) == Desired::Deleted, verb == Verb::Purge, "{verb} {status}");
+        }
+    }
 }
 
 #[test]
@@ -95,6 +115,7 @@ fn suspend_archive_and_delete_retry_forward_while_activate_and_undelete_fall_bac
             | Verb::Activate
             | Verb::FinishMigration { to: MigrationEnd::Active }
             | Verb::Undelete => Toward::MoreAccess,
+            Verb::Purge | Verb::Repair | Verb::ChangeTier => unreachable!("these lead nowhere else"),
         };
         assert_eq!(toward(from, to), expected, "{from} -> {to}");
     }
@@ -154,6 +175,7 @@ proptest! {
         for verb in verbs {
             let here = path[path.len() - 1];
             match transition(here, verb) {
+                Ok(next) if next == here => {}
                 Ok(next) => path.push(next),
                 Err(refusal) => prop_assert_eq!((refusal.from, refusal.verb, refusal.allowed), (here, verb, allowed(here))),
             }

@@ -1,5 +1,7 @@
 //! The rules: pure, no async, no clock, no I/O, no wire types.
 
+pub mod bulk;
+mod column;
 pub mod error;
 pub mod event;
 pub mod filter;
@@ -13,6 +15,7 @@ pub mod page;
 pub mod rule;
 pub mod selector;
 pub mod shared_text;
+pub mod target;
 pub mod tenant;
 pub mod text;
 pub mod tier;

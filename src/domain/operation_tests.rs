@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::ids::TierId;
+use crate::domain::lifecycle::MigrationEnd;
 use crate::domain::tenant::{Profile, Tenant};
 
 const PACE: Patience = Patience { attempts_max: 3 };
@@ -23,7 +24,14 @@ fn tenant(status: Status) -> Tenant {
 
 fn request(verb: Verb, number: u128) -> Request {
     let id = OperationId::from_uuid(Uuid::from_u128((7 << 76) | (2 << 62) | number));
-    Request { operation_id: id, verb, reason: "unpaid".into(), actor: "ada".into() }
+    Request {
+        operation_id: id,
+        verb,
+        reason: "unpaid".into(),
+        actor: "ada".into(),
+        details: Details::default(),
+        bulk_id: None,
+    }
 }
 
 fn targets() -> Vec<TargetName> {
@@ -38,10 +46,14 @@ fn tried(operation: &mut Operation, target: &TargetName, generation: u64, outcom
     operation.record(Attempt { target: target.clone(), generation, outcome }, PACE, time);
 }
 
+fn seen(state: Desired) -> Outcome {
+    Outcome::Observed(state, Verification::Effect)
+}
+
 fn all_observed(operation: &mut Operation, state: Desired) {
     for target in targets() {
         let generation = operation.generation;
-        tried(operation, &target, generation, Outcome::Observed(state), now(1));
+        tried(operation, &target, generation, seen(state), now(1));
     }
     operation.settle(now(1));
 }
@@ -51,7 +63,7 @@ fn it_succeeds_only_once_every_target_was_seen_in_the_desired_state() {
     let mut operation = started(Status::Active, Verb::Suspend);
     for (index, target) in targets().iter().enumerate() {
         assert_eq!(operation.confirmed(), None, "after {index}");
-        tried(&mut operation, target, 2, Outcome::Observed(Desired::Suspended), now(1));
+        tried(&mut operation, target, 2, seen(Desired::Suspended), now(1));
         operation.settle(now(1));
     }
     assert_eq!(operation.state, State::Succeeded);
@@ -69,8 +81,8 @@ fn long_work_in_parts_does_not_use_up_the_patience() {
         assert_eq!((operation.steps[0].state, operation.steps[0].attempts), (TargetState::Retrying, 0));
     }
     assert_eq!(operation.steps[0].last_error, "part 9");
-    assert!(operation.next_due().is_some_and(|due| due < now(10)), "it goes on at once");
-    tried(&mut operation, target, 2, Outcome::Observed(Desired::Suspended), now(11));
+    assert!(operation.next_due(|_| false).is_some_and(|due| due < now(10)), "it goes on at once");
+    tried(&mut operation, target, 2, seen(Desired::Suspended), now(11));
     assert_eq!(operation.steps[0].state, TargetState::Verified);
 }
 
@@ -90,7 +102,7 @@ fn towards_more_access_a_refusal_turns_all_targets_back_under_a_new_generation()
     tried(&mut operation, &names[0], 2, Outcome::Permanent("no".into()), now(1));
     operation.settle(now(1));
     assert_eq!(operation.state, State::Running, "the others have not been tried");
-    tried(&mut operation, &names[1], 2, Outcome::Observed(Desired::Active), now(1));
+    tried(&mut operation, &names[1], 2, seen(Desired::Active), now(1));
     tried(&mut operation, &names[2], 2, Outcome::Retryable("timeout".into()), now(1));
     operation.settle(now(1));
     assert_eq!((operation.state, operation.generation), (State::Reverting, 3));
@@ -105,8 +117,8 @@ fn towards_less_access_a_refusal_waits_for_an_operator_and_nothing_turns_back() 
     let mut operation = started(Status::Active, Verb::Suspend);
     let names = targets();
     tried(&mut operation, &names[0], 2, Outcome::Permanent("no".into()), now(1));
-    tried(&mut operation, &names[1], 2, Outcome::Observed(Desired::Suspended), now(1));
-    tried(&mut operation, &names[2], 2, Outcome::Observed(Desired::Suspended), now(1));
+    tried(&mut operation, &names[1], 2, seen(Desired::Suspended), now(1));
+    tried(&mut operation, &names[2], 2, seen(Desired::Suspended), now(1));
     operation.settle(now(1));
     assert_eq!(
         (operation.state, operation.confirmed(), operation.generation),
@@ -118,8 +130,8 @@ fn towards_less_access_a_refusal_waits_for_an_operator_and_nothing_turns_back() 
 fn retries_stop_at_the_limit_and_reverting_gets_twice_as_many() {
     let mut operation = started(Status::Suspended, Verb::Activate);
     let names = targets();
-    tried(&mut operation, &names[1], 2, Outcome::Observed(Desired::Active), now(1));
-    tried(&mut operation, &names[2], 2, Outcome::Observed(Desired::Active), now(1));
+    tried(&mut operation, &names[1], 2, seen(Desired::Active), now(1));
+    tried(&mut operation, &names[2], 2, seen(Desired::Active), now(1));
     for _ in 0..3 {
         tried(&mut operation, &names[0], 2, Outcome::Retryable("timeout".into()), now(1));
         operation.settle(now(1));
@@ -139,7 +151,7 @@ fn retries_stop_at_the_limit_and_reverting_gets_twice_as_many() {
 fn results_of_an_older_generation_change_nothing() {
     let mut operation = started(Status::Active, Verb::Suspend);
     let before = operation.clone();
-    tried(&mut operation, &targets()[0], 1, Outcome::Observed(Desired::Suspended), now(9));
+    tried(&mut operation, &targets()[0], 1, seen(Desired::Suspended), now(9));
     operation.settle(now(9));
     assert_eq!(operation, before);
 }
@@ -162,6 +174,123 @@ fn without_targets_it_succeeds_at_once() {
         Operation::start(&tenant(Status::Active), request(Verb::Suspend, 1), &[], 2, now(0)).unwrap();
     operation.settle(now(0));
     assert_eq!(operation.state, State::Succeeded);
+}
+
+fn stuck_suspension() -> Operation {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    let names = targets();
+    tried(&mut operation, &names[0], 2, Outcome::Permanent("no".into()), now(1));
+    tried(&mut operation, &names[1], 2, seen(Desired::Suspended), now(1));
+    tried(&mut operation, &names[2], 2, seen(Desired::Suspended), now(1));
+    operation.settle(now(1));
+    assert_eq!(operation.state, State::NeedsOperator);
+    operation
+}
+
+#[test]
+fn a_target_that_is_retried_starts_from_the_first_attempt_and_ends_the_operation() {
+    let mut operation = stuck_suspension();
+    let cache = &targets()[0];
+    operation.retry_target(cache, now(2)).unwrap();
+    assert_eq!((operation.state, operation.steps[0].attempts), (State::Running, 0));
+    assert_eq!(operation.due(now(2)).count(), 1);
+    tried(&mut operation, cache, 2, seen(Desired::Suspended), now(3));
+    operation.settle(now(3));
+    assert_eq!((operation.state, operation.error.as_str()), (State::Succeeded, ""));
+    assert_eq!(operation.retry_target(cache, now(4)), Err(Refusal::Ended));
+}
+
+#[test]
+fn a_skipped_target_holds_nothing_up_and_its_late_results_change_nothing() {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    let names = targets();
+    operation.skip_target(&names[0], "decommissioned".into(), now(1)).unwrap();
+    assert_eq!(operation.state, State::Running);
+    tried(&mut operation, &names[0], 2, seen(Desired::Suspended), now(2));
+    assert_eq!(operation.steps[0].state, TargetState::Skipped);
+    all_observed(&mut operation, Desired::Suspended);
+    assert_eq!((operation.state, operation.confirmed()), (State::Succeeded, Some(Status::Suspended)));
+    let mut stuck = stuck_suspension();
+    assert_eq!(stuck.skip_target(&names[1], "no".into(), now(2)), Err(Refusal::TargetDone));
+    stuck.skip_target(&names[0], "gone".into(), now(2)).unwrap();
+    assert_eq!((stuck.state, stuck.steps[0].skip_reason.as_str()), (State::Succeeded, "gone"));
+}
+
+#[test]
+fn an_aborted_operation_brings_every_target_back_and_ends_as_cancelled() {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    operation.abort("wrong tenant".into(), now(1)).unwrap();
+    assert_eq!(
+        (operation.state, operation.generation, operation.heading()),
+        (State::Reverting, 3, Status::Active)
+    );
+    assert_eq!(operation.abort("again".into(), now(1)), Err(Refusal::TurnedBack));
+    all_observed(&mut operation, Desired::Active);
+    assert_eq!((operation.state, operation.confirmed()), (State::Cancelled, Some(Status::Active)));
+    assert_eq!(operation.abort("again".into(), now(2)), Err(Refusal::Ended));
+}
+
+#[test]
+fn an_operation_that_is_stuck_on_its_way_back_goes_on_back() {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    operation.abort("wrong tenant".into(), now(1)).unwrap();
+    for name in &targets() {
+        tried(&mut operation, name, 3, Outcome::Permanent("no".into()), now(2));
+    }
+    operation.settle(now(2));
+    assert_eq!((operation.state, operation.heading()), (State::NeedsOperator, Status::Active));
+    operation.retry_target(&targets()[0], now(3)).unwrap();
+    assert_eq!((operation.state, operation.steps[0].desired), (State::Reverting, Desired::Active));
+}
+
+#[test]
+fn a_scheduled_operation_that_is_aborted_never_begins() {
+    let mut operation =
+        Operation::schedule(&tenant(Status::Active), request(Verb::Suspend, 1), now(60), now(0));
+    assert_eq!((operation.state, operation.schedule_time), (State::Scheduled, Some(now(60))));
+    assert_eq!(operation.retry_target(&targets()[0], now(1)), Err(Refusal::NotBegun));
+    operation.abort("not needed".into(), now(1)).unwrap();
+    assert_eq!((operation.state, operation.finish_time), (State::Cancelled, Some(now(1))));
+}
+
+#[test]
+fn a_migration_to_another_place_only_goes_forward_once_it_is_being_finished() {
+    let place = |region: &str| Place { region: region.into(), cell: "".into() };
+    let mut asked = request(Verb::FinishMigration { to: MigrationEnd::Active }, 1);
+    asked.details.place = Some(PlaceChange { from: place("eu"), to: place("me") });
+    let mut operation = Operation::start(&tenant(Status::Migrating), asked, &targets(), 2, now(0)).unwrap();
+    assert_eq!(operation.abort("no".into(), now(1)), Err(Refusal::PointOfNoReturn));
+    for name in &targets() {
+        tried(&mut operation, name, 2, Outcome::Permanent("no".into()), now(2));
+    }
+    operation.settle(now(2));
+    assert_eq!((operation.state, operation.generation), (State::NeedsOperator, 2), "nothing turned back");
+    let back = Operation::reversal(&operation, request(Verb::StartMigration, 2), now(3));
+    assert!(back.is_none());
+}
+
+#[test]
+fn reported_drift_waits_for_an_operator_and_any_verb_may_take_its_place() {
+    let mut operation = started(Status::Suspended, Verb::Repair);
+    let drift = Drift { target: targets()[1].clone(), observed: Some(Desired::Active) };
+    operation.found(std::slice::from_ref(&drift));
+    operation.report_only(&[drift], now(1));
+    assert_eq!((operation.state, operation.steps.len()), (State::NeedsOperator, 1));
+    assert!(operation.steps[0].last_error.contains("ACTIVE, not SUSPENDED"));
+    let next = Operation::in_place_of_repair(&operation, request(Verb::Archive, 2), now(2)).unwrap();
+    assert_eq!((next.to_status, next.generation), (Status::Archived, 3));
+    operation.retry_target(&targets()[1], now(2)).unwrap();
+    assert_eq!(operation.state, State::Running);
+}
+
+#[test]
+fn a_time_of_a_replica_whose_clock_is_ahead_holds_nothing_up() {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    let cache = &targets()[0];
+    tried(&mut operation, cache, 2, Outcome::Retryable("no".into()), now(3_600));
+    assert!(operation.due(now(0)).any(|step| step.target == *cache), "an hour behind");
+    tried(&mut operation, cache, 2, Outcome::Retryable("no".into()), now(0));
+    assert!(!operation.due(now(0)).any(|step| step.target == *cache), "a pause by the same clock counts");
 }
 
 #[test]

@@ -12,11 +12,12 @@ use uuid::Uuid;
 
 pub use self::attributes::ATTRIBUTES;
 pub use self::new::{ChosenNames, NewTenant};
+pub use self::profile::LINE_MAX;
 pub use self::profile::{Contact, DataClassification, IsolationModel, Profile, ProfileField};
 use super::health::{Score, Signals};
 use super::ids::{OperationId, Revision, TenantId};
-use super::lifecycle::{Access, Status, access_during};
-use super::operation::Operation;
+use super::lifecycle::{Access, Status, Verb, access_during};
+use super::operation::{Operation, Place, PlaceChange};
 use super::shared_text::Texts;
 use super::text;
 use super::violation::Violation;
@@ -128,6 +129,17 @@ impl ResourceNames {
     }
 }
 
+/// Where a tenant runs beside its region, and where it is moving.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The part of its region; empty for not said.
+    #[serde(default)]
+    pub cell: Box<str>,
+    /// The migration that has begun and is not finished.
+    #[serde(default)]
+    pub migration: Option<PlaceChange>,
+}
+
 /// A tenant, as stored: the serialised names are the columns' names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tenant {
@@ -141,6 +153,9 @@ pub struct Tenant {
     /// Names chosen at creation; `None` where all are derived.
     #[serde(default)]
     pub resource_names: Option<Box<ResourceNames>>,
+    /// Where it runs beside its region; `None` for nothing to say.
+    #[serde(default)]
+    pub placement: Option<Box<Placement>>,
     /// The state that is true in every target system.
     pub status: Status,
     /// When the status was reached.
@@ -163,6 +178,9 @@ pub struct Tenant {
     pub delete_time: Option<Timestamp>,
     /// Until when it can be undeleted.
     pub purge_time: Option<Timestamp>,
+    /// Until when its deletion is refused, once it is archived.
+    #[serde(default)]
+    pub retain_time: Option<Timestamp>,
     /// The revision of its last change; set by the log.
     #[serde(default)]
     pub revision: Revision,
@@ -182,6 +200,7 @@ impl Tenant {
             uid,
             profile,
             resource_names: None,
+            placement: None,
             status: Status::Provisioning,
             status_time: now,
             status_reason: Box::default(),
@@ -193,6 +212,7 @@ impl Tenant {
             update_time: now,
             delete_time: None,
             purge_time: None,
+            retain_time: None,
             revision: Revision::ZERO,
         }
     }
@@ -206,6 +226,7 @@ impl Tenant {
     pub fn follow(&mut self, operation: &Operation, now: Timestamp) {
         self.update_time = now;
         self.generation = operation.generation;
+        self.follow_details(operation);
         let Some(confirmed) = operation.confirmed() else {
             self.operation_id = Some(operation.operation_id);
             self.pending_status = Some(operation.heading());
@@ -213,6 +234,11 @@ impl Tenant {
         };
         self.operation_id = None;
         self.pending_status = None;
+        if operation.verb == Verb::Archive && !operation.backward {
+            let seconds = operation.details.wish.retention_seconds;
+            self.retain_time =
+                seconds.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds)).ok());
+        }
         if confirmed != self.status {
             self.status = confirmed;
             self.status_time = now;
@@ -231,6 +257,38 @@ impl Tenant {
     pub fn share(&mut self, texts: &mut Texts) {
         self.profile.share(texts);
         texts.share(&mut self.creator);
+    }
+
+    /// The tier counts from the moment it is asked for; the place when the migration is finished.
+    fn follow_details(&mut self, operation: &Operation) {
+        if let Some(tier) = &operation.details.tier {
+            let now = if operation.backward { &tier.from } else { &tier.to };
+            self.profile.tier = now.clone();
+        }
+        let Some(change) = &operation.details.place else { return };
+        let mut placement = self.placement.take().map(|placement| *placement).unwrap_or_default();
+        let done = operation.confirmed().is_some() && !operation.backward;
+        match operation.verb {
+            Verb::StartMigration if operation.backward => placement.migration = None,
+            Verb::StartMigration => placement.migration = Some(change.clone()),
+            Verb::FinishMigration { .. } if done => {
+                self.profile.region = change.to.region.as_ref().into();
+                placement = Placement { cell: change.to.cell.clone(), migration: None };
+            }
+            _ => {}
+        }
+        self.placement = Some(Box::new(placement)).filter(|placement| **placement != Placement::default());
+    }
+
+    /// Where it runs.
+    pub fn place(&self) -> Place {
+        let cell = self.placement.as_ref().map(|placement| placement.cell.clone()).unwrap_or_default();
+        Place { region: self.profile.region.as_ref().into(), cell }
+    }
+
+    /// The migration that has begun and is not finished.
+    pub fn migration(&self) -> Option<&PlaceChange> {
+        self.placement.as_ref()?.migration.as_ref()
     }
 
     /// Names of its resources: chosen or derived.

@@ -7,12 +7,16 @@ pub mod postgres;
 pub mod remote;
 pub mod stub;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{MetricName, TenantId, TierId};
 use crate::domain::lifecycle::{Desired, Verification};
+use crate::domain::operation::Place;
 use crate::domain::tenant::{ResourceNames, Tenant};
+use crate::domain::tier::{Limits, Tier, effective_limits};
 
 /// Who is meant, and what its things are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +27,30 @@ pub struct TenantRef {
     pub uid: Uuid,
     /// What its things are called.
     pub names: ResourceNames,
+    /// Its tier.
+    pub tier: TierId,
+    /// Where it runs.
+    pub place: Place,
+    /// The limits in force for it; what is not in it is unlimited.
+    pub limits: BTreeMap<MetricName, u64>,
 }
 
 impl TenantRef {
-    /// Of a tenant.
-    pub fn of(tenant: &Tenant) -> Self {
-        Self { tenant_id: tenant.tenant_id.clone(), uid: tenant.uid, names: tenant.resource_names() }
+    /// Of a tenant and its tier.
+    pub fn of(tenant: &Tenant, tier: Option<&Tier>) -> Self {
+        let none = Limits::new();
+        let limits =
+            effective_limits(tier.map_or(&none, |tier| &tier.limits), &tenant.profile.limit_overrides)
+                .filter_map(|limit| Some((limit.metric.clone(), limit.limit.bound()?)))
+                .collect();
+        Self {
+            tenant_id: tenant.tenant_id.clone(),
+            uid: tenant.uid,
+            names: tenant.resource_names(),
+            tier: tenant.profile.tier.clone(),
+            place: tenant.place(),
+            limits,
+        }
     }
 }
 

@@ -105,6 +105,14 @@ fn encode(tenant: &TenantRef) -> wire::TenantRef {
         bucket_prefix: names.bucket_prefix,
         cache_prefix: names.cache_prefix,
         monitoring_label: names.monitoring_label,
+        tier: tenant.tier.to_string(),
+        region: tenant.place.region.to_string(),
+        cell: tenant.place.cell.to_string(),
+        limits: tenant
+            .limits
+            .iter()
+            .map(|(metric, bound)| (metric.to_string(), i64::try_from(*bound).unwrap_or(i64::MAX)))
+            .collect(),
     }
 }
 

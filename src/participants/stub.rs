@@ -42,6 +42,8 @@ pub enum Fault {
     Lying,
     /// Does the work, then fails as if the connection broke; so many more times.
     DroppingReplies(u32),
+    /// Fails every other call in a way that may pass.
+    Flapping,
     /// Says of what it observes that it is in the desired state, whatever it is in.
     Unseeing,
 }
@@ -150,6 +152,11 @@ impl Stub {
         self.inside().held.get(uid).copied()
     }
 
+    /// Puts a tenant into a state, as somebody does who changes the system by hand.
+    pub fn put(&self, uid: &str, held: Held) {
+        self.inside().held.insert(uid.to_owned(), held);
+    }
+
     /// Every change that was really made to a tenant, in order.
     pub fn effects(&self, uid: &str) -> Vec<Held> {
         self.inside().effects.iter().filter(|(of, _)| of == uid).map(|(_, held)| *held).collect()
@@ -203,6 +210,9 @@ impl Inside {
         let name = self.fault_name(who)?;
         let fault = self.faults.get_mut(&name)?;
         let now = *fault;
+        if now == Fault::Flapping {
+            return self.calls.is_multiple_of(2).then_some(Fault::Failing(1));
+        }
         match fault {
             Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => drop(self.faults.remove(&name)),
             Fault::Failing(more) | Fault::DroppingReplies(more) => *more -= 1,
@@ -237,7 +247,7 @@ impl Participant for Stub {
             Some(Fault::Refusing) => return Err(Status::failed_precondition("told to refuse")),
             Some(Fault::Hanging) => std::future::pending::<()>().await,
             Some(Fault::Lying) => return Ok(Response::new(ApplyResponse { changed: true })),
-            Some(Fault::Late(_) | Fault::DroppingReplies(_) | Fault::Unseeing) | None => {}
+            Some(Fault::Late(_) | Fault::DroppingReplies(_) | Fault::Unseeing | Fault::Flapping) | None => {}
         }
         let changed = self.work(&who, wanted)?;
         match fault {

@@ -17,10 +17,13 @@ pub mod tiers;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 pub use self::change::Command;
+pub use self::lifecycle::StartOperation;
 pub use self::read::Freshness;
 use crate::cascade::Engine;
+use crate::config;
 use crate::domain::ids::TargetName;
 use crate::domain::rule::Context;
 use crate::metering::evaluations::Evaluations;
@@ -48,6 +51,10 @@ pub struct Registry {
     pub evaluations: Evaluations,
     /// Attributes that every evaluation of flags sees, whatever a caller says.
     pub static_context: Arc<Context>,
+    /// How targets are verified.
+    pub settings: config::Cascade,
+    /// There is a bulk operation to look at.
+    pub bulk_news: Arc<Notify>,
 }
 
 /// The time, in the precision that the database keeps: what is answered now and what is read later are equal.

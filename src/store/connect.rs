@@ -40,9 +40,12 @@ impl Database {
             .tcp_user_timeout(settings.tcp_user_timeout)
             .keepalives_idle(settings.keepalive_idle)
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            // A replica that is stopped in the middle of a transaction must not hold its locks for as long as it stands
+            // still: no transaction of ours waits for anything but the database.
             // Short statements over JSON look costly to the planner; compiling each of them took seconds a batch.
             .options(format!(
-                "-c statement_timeout={} -c timezone=UTC -c client_min_messages=error -c jit=off",
+                "-c statement_timeout={0} -c idle_in_transaction_session_timeout={0} -c timezone=UTC \
+                 -c client_min_messages=error -c jit=off",
                 settings.statement_timeout.as_millis()
             ));
         let tls = MakeRustlsConnect::new(tls());

@@ -9,6 +9,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "registry", include_str!("migrations/0001_registry.sql")),
     (2, "tenancy", include_str!("migrations/0002_tenancy.sql")),
     (3, "flag model", include_str!("migrations/0003_flag_model.sql")),
+    (4, "lifecycle", include_str!("migrations/0004_lifecycle.sql")),
 ];
 
 /// What was done.

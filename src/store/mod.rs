@@ -3,6 +3,8 @@
 //! Every change is one [`log::Change`]: a statement of `sql/<aggregate>/<verb>.sql` followed by `sql/log/append.sql`,
 //! so that state, event, revision and kept reply come into being together or not at all.
 
+pub mod background;
+pub mod bulks;
 pub mod committed;
 pub mod connect;
 pub mod error;
@@ -11,6 +13,7 @@ pub mod flags;
 pub mod log;
 pub mod migrate;
 pub mod operations;
+pub mod targets;
 pub mod tenants;
 pub mod tiers;
 pub mod writer;

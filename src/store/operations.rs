@@ -6,12 +6,13 @@ use serde_json::json;
 use tokio_postgres::GenericClient;
 use uuid::Uuid;
 
+use super::bulks::Begun;
 use super::log::{Change, Context, rows_as};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
-use crate::domain::ids::{OperationId, Revision};
+use crate::domain::ids::{OperationId, Revision, TenantId};
 use crate::domain::lifecycle::Desired;
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Operation, State};
 use crate::domain::tenant::Tenant;
 
 /// Who drives a new operation, and for how long it may be silent.
@@ -41,28 +42,46 @@ pub struct Start<'a> {
     pub expected: Revision,
     /// The new operation.
     pub operation: &'a Operation,
+    /// Whether it was scheduled and its time has come.
+    pub scheduled: bool,
     /// The operation it takes over from, as it ends.
     pub superseded: Option<&'a Operation>,
     /// What the registry's own row-level security closes to at once, towards less access.
     pub deny: Option<Desired>,
+    /// The children that follow.
+    pub children: Option<&'a Begun>,
 }
 
-/// Opens an operation. Conflict where the tenant changed.
+/// Opens an operation. Conflict where the tenant changed, or a scheduled operation is no longer scheduled.
 pub fn operation_start(start: &Start<'_>, lease: Lease, context: &Context) -> Change {
     let row = json!({
         "tenant": start.tenant,
         "expected": start.expected,
         "operation": start.operation,
+        "scheduled": start.scheduled,
         "superseded": start.superseded,
         "deny": start.deny,
+        "bulk": start.children.map(|begun| &begun.bulk),
+        "items": start.children.map_or(&[][..], |begun| &begun.items),
         "lease_owner": lease.owner,
         "lease_ms": lease_ms(lease.length),
     });
-    let event = Event::OperationStarted {
-        operation: Box::new(start.operation.clone()),
-        superseded: start.superseded.map(|operation| Box::new(operation.clone())),
+    let event = if start.operation.state == State::NeedsOperator {
+        Event::OperationNeedsOperator { operation: Box::new(start.operation.clone()) }
+    } else {
+        Event::OperationStarted {
+            operation: Box::new(start.operation.clone()),
+            superseded: start.superseded.map(|operation| Box::new(operation.clone())),
+        }
     };
     Change::new(change_sql!("operation/start.sql"), row, event, context, start.operation)
+}
+
+/// Takes an operation up that begins later. Conflict where the tenant is gone.
+pub fn operation_schedule(operation: &Operation, context: &Context) -> Change {
+    let row = json!({ "operation": operation });
+    let event = Event::OperationScheduled { operation: Box::new(operation.clone()) };
+    Change::new(change_sql!("operation/schedule.sql"), row, event, context, operation)
 }
 
 /// Writes what was seen of an operation's targets, and what follows for the tenant. Conflict where the operation
@@ -80,8 +99,39 @@ pub fn operation_advance(
         "lease_epoch": lease_epoch,
         "tenant": tenant,
     });
-    let event = Event::OperationAdvanced { operation: Box::new(operation.clone()) };
+    let operation = Box::new(operation.clone());
+    let event = match operation.state {
+        State::NeedsOperator => Event::OperationNeedsOperator { operation },
+        _ => Event::OperationAdvanced { operation },
+    };
     Change::new(change_sql!("operation/advance.sql"), row, event, context, &())
+}
+
+/// Writes what an operator decided of an operation, whoever drives it. Conflict where it changed.
+pub fn operation_intervene(
+    operation: &Operation,
+    expected: Revision,
+    tenant: Option<&Tenant>,
+    context: &Context,
+) -> Change {
+    let row = json!({ "operation": operation, "expected": expected, "lease_epoch": null, "tenant": tenant });
+    let event = Event::OperationIntervened { operation: Box::new(operation.clone()) };
+    Change::new(change_sql!("operation/advance.sql"), row, event, context, operation)
+}
+
+/// Ends a purge: every target was seen empty, and the tenant goes with the operation's last step. Conflict where the
+/// operation changed, another replica took the lease over, or a child still names the tenant.
+pub fn operation_purge(
+    operation: &Operation,
+    expected: Revision,
+    lease_epoch: i64,
+    tenant: &Tenant,
+    context: &Context,
+) -> Change {
+    let row = json!({ "operation": operation, "expected": expected, "lease_epoch": lease_epoch });
+    let event =
+        Event::TenantPurged { tenant: Box::new(tenant.clone()), operation: Box::new(operation.clone()) };
+    Change::new(change_sql!("operation/purge.sql"), row, event, context, &())
 }
 
 /// Operations that changed after a revision.
@@ -90,6 +140,24 @@ pub async fn operations_changed_after(
     after: Revision,
 ) -> Result<Vec<Operation>, Error> {
     rows_as(client, "operation", include_str!("sql/operation/changed_after.sql"), after).await
+}
+
+/// Scheduled operations whose time has come by the database's clock, at most `limit`.
+pub async fn operations_scheduled_due(
+    client: &impl GenericClient,
+    limit: i64,
+) -> Result<Vec<OperationId>, Error> {
+    let rows = client.query(include_str!("sql/operation/scheduled_due.sql"), &[&limit]).await?;
+    Ok(rows.iter().map(|row| OperationId::from_uuid(row.get(0))).collect())
+}
+
+/// Deleted tenants that nobody can undelete any more by the database's clock, at most `limit`.
+pub async fn tenants_purge_due(client: &impl GenericClient, limit: i64) -> Result<Vec<TenantId>, Error> {
+    let rows = client.query(include_str!("sql/operation/purge_due.sql"), &[&limit]).await?;
+    let id = |row: &tokio_postgres::Row| {
+        TenantId::parse(row.get(0)).map_err(|error| Error::Row { table: "tenant", why: error.to_string() })
+    };
+    rows.iter().map(id).collect()
 }
 
 /// Keeps leases; answers those still held.

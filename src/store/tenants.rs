@@ -174,11 +174,16 @@ fn tenant(row: &Row) -> Result<Tenant, String> {
         .try_get::<_, Option<Json<_>>>("resource_names")
         .map_err(|error| format!("column resource_names: {error:?}"))?
         .map(|json| Box::new(json.0));
+    let placement = row
+        .try_get::<_, Option<Json<_>>>("placement")
+        .map_err(|error| format!("column placement: {error:?}"))?
+        .map(|json| Box::new(json.0));
     Ok(Tenant {
         tenant_id,
         uid,
         profile,
         resource_names,
+        placement,
         status: c.name()?,
         status_time: c.get()?,
         status_reason: c.text()?,
@@ -191,6 +196,7 @@ fn tenant(row: &Row) -> Result<Tenant, String> {
         delete_time: c.get()?,
         purge_time: c.get()?,
         revision: revision(c.get()?),
+        retain_time: row.try_get("retain_time").map_err(|error| format!("column retain_time: {error:?}"))?,
     })
 }
 

@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::snapshot::Snapshot;
 use super::{Delta, View};
+use crate::domain::bulk::Bulk;
 use crate::domain::event::Event;
 use crate::domain::flag::{CompiledFlags, Flag, Segment, TenantOverride, TierDefault};
 use crate::domain::ids::{FlagKey, Revision};
+use crate::domain::target::TargetControl;
 use crate::store::connect::Database;
-use crate::store::{Error, flags, log, operations, tenants, tiers};
+use crate::store::{Error, bulks, flags, log, operations, targets, tenants, tiers};
 
 /// The pause before another attempt to reach the database.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -120,6 +122,24 @@ async fn look(view: &View, client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
+fn take_controls(next: &mut Snapshot, controls: Vec<TargetControl>, bulks: Vec<Bulk>) {
+    for control in controls {
+        next.take_target(control);
+    }
+    for bulk in bulks {
+        next.take_bulk(bulk);
+    }
+}
+
+fn take_removals(next: &mut Snapshot, delta: &mut Delta, removals: &[Event]) {
+    for event in removals {
+        if let Event::TenantPurged { tenant, .. } = event {
+            delta.tenants.push(tenant.tenant_id.clone());
+        }
+        next.take_removal(event);
+    }
+}
+
 /// Reads what changed since `base`, as of a moment at or after `expected`.
 async fn read(
     view: &View,
@@ -134,7 +154,7 @@ async fn read(
     let mut changed_tenants = Vec::new();
     let mut reports = Vec::new();
     // One pipeline, one round trip: all statements are sent, in this order, before the first answer.
-    let ((), head, removals, changed_tiers, segments, changed_flags, defaults, overrides, operations, ..) = tokio::try_join!(
+    let ((), head, removals, changed_tiers, segments, changed_flags, defaults, overrides, more, ..) = tokio::try_join!(
         biased;
         log::begin_reading(client),
         log::head(client),
@@ -144,7 +164,14 @@ async fn read(
         flags::flags_changed_after(client, after),
         flags::tier_defaults_changed_after(client, after),
         flags::tenant_overrides_changed_after(client, after),
-        operations::operations_changed_after(client, after),
+        async {
+            tokio::try_join!(
+                biased;
+                operations::operations_changed_after(client, after),
+                targets::targets_changed_after(client, after),
+                bulks::bulks_changed_after(client, after),
+            )
+        },
         tenants::tenants_changed_after(client, after, |mut tenant| {
             tenant.share(&mut view.texts());
             if base.is_some() {
@@ -161,9 +188,7 @@ async fn read(
     next = next.successor(head.revision, head.compacted);
     let mut delta = Delta { revision: head.revision, ..Delta::default() };
     next.tenants = all_tenants;
-    for event in &removals {
-        next.take_removal(event);
-    }
+    take_removals(&mut next, &mut delta, &removals);
     for tier in changed_tiers {
         next.take_tier(tier);
     }
@@ -174,12 +199,15 @@ async fn read(
         delta.flags = base.flags.affected_by(touched.iter().cloned());
         delta.flags.extend(next.flags.affected_by(touched));
     }
-    for operation in operations {
+    let (changed_operations, controls, changed_bulks) = more;
+    for operation in changed_operations {
         delta.operations.push(operation.operation_id);
         next.take_operation(operation);
     }
+    delta.targets = !controls.is_empty();
+    take_controls(&mut next, controls, changed_bulks);
     if base.is_some() {
-        delta.tenants = changed_tenants;
+        delta.tenants.extend(changed_tenants);
         delta.tenants.extend(reports.iter().map(|health| health.tenant_id.clone()));
     }
     for health in reports {

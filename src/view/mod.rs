@@ -34,6 +34,8 @@ pub struct Delta {
     pub operations: Vec<OperationId>,
     /// Flags whose answers may have changed, also for what they hang on; empty on the first load.
     pub flags: BTreeSet<FlagKey>,
+    /// Whether a target was paused or is used again.
+    pub targets: bool,
 }
 
 /// The view of this replica.

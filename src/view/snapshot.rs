@@ -7,15 +7,17 @@ use imbl::OrdMap;
 use uuid::Uuid;
 
 use super::Delta;
+use crate::domain::bulk::Bulk;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::filter::tenant::TenantField;
 use crate::domain::filter::{FieldId, FieldValue};
 use crate::domain::flag::{CompiledFlags, Flag, Segment, TenantFacts, TenantOverride, TierDefault};
 use crate::domain::health::Score;
-use crate::domain::ids::{OperationId, Revision, TenantId, TierId};
+use crate::domain::ids::{OperationId, Revision, TargetName, TenantId, TierId};
 use crate::domain::lifecycle::Status;
 use crate::domain::operation::Operation;
 use crate::domain::shared_text::Texts;
+use crate::domain::target::TargetControl;
 use crate::domain::tenant::{Health, Tenant};
 use crate::domain::tier::Tier;
 use crate::store::committed::Rows;
@@ -145,6 +147,10 @@ pub struct Snapshot {
     pub flags: CompiledFlags,
     /// Every operation by id: by age, because ids are `UUIDv7`.
     pub operations: OrdMap<OperationId, Arc<Operation>>,
+    /// Every bulk operation by id.
+    pub bulks: OrdMap<OperationId, Arc<Bulk>>,
+    /// What operators said of targets; those they said nothing of are not in it.
+    pub targets: OrdMap<TargetName, Arc<TargetControl>>,
     statistics: OnceLock<Arc<Statistics>>,
 }
 
@@ -211,6 +217,19 @@ impl Snapshot {
         self.operations.insert(operation.operation_id, Arc::new(operation));
     }
 
+    pub(super) fn take_bulk(&mut self, bulk: Bulk) {
+        self.bulks.insert(bulk.bulk_id, Arc::new(bulk));
+    }
+
+    pub(super) fn take_target(&mut self, control: TargetControl) {
+        self.targets.insert(control.target.clone(), Arc::new(control));
+    }
+
+    /// What operators said of a target, if it is paused.
+    pub fn paused(&self, target: &TargetName) -> Option<&Arc<TargetControl>> {
+        self.targets.get(target).filter(|control| control.paused)
+    }
+
     fn change_flags(&mut self, change: impl FnOnce(CompiledFlags) -> CompiledFlags) {
         self.flags = change(std::mem::take(&mut self.flags));
     }
@@ -234,6 +253,7 @@ impl Snapshot {
     /// Takes out what an event says was removed. Rows that were made anew after it are taken in afterwards.
     pub(super) fn take_removal(&mut self, event: &Event) {
         match event {
+            Event::TenantPurged { tenant, .. } => self.forget_tenant(&tenant.tenant_id, tenant.uid),
             Event::TierDeleted { tier_id } => {
                 self.tiers.remove(tier_id);
                 let keys: Vec<_> = self.flags.flags().map(|flag| flag.key().clone()).collect();
@@ -255,6 +275,17 @@ impl Snapshot {
             }
             Event::FlagsApplied { set } => self.change_flags(|flags| without_applied(flags, set)),
             _ => {}
+        }
+    }
+
+    /// A tenant that was made anew under the same id stays.
+    fn forget_tenant(&mut self, tenant_id: &TenantId, uid: Uuid) {
+        if self.tenants.get(tenant_id).is_some_and(|record| record.tenant.uid == uid) {
+            self.tenants.remove(tenant_id);
+        }
+        let keys: Vec<_> = self.flags.flags().map(|flag| flag.key().clone()).collect();
+        for key in keys {
+            self.change_flags(|flags| flags.without_override(key.as_str(), tenant_id.as_str()));
         }
     }
 

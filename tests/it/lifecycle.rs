@@ -1,5 +1,10 @@
 //! `Lifecycle`, as its callers see it.
 
+mod drift;
+mod many;
+mod operators;
+mod schedule;
+
 use std::time::Duration;
 
 use tenantry::participants::stub::Stub;

@@ -38,6 +38,7 @@ const EXPECTED: &[&str] = &[
     "DEPENDENTS_WOULD_BREAK",
     "PARENT_CYCLE",
     "PARENT_NOT_FOUND",
+    "USE_CHANGE_TIER",
 ];
 
 struct Writer {

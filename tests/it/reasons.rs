@@ -1,6 +1,7 @@
 //! Every reason of the catalogue, provoked by a caller. A new reason does not compile until its provocation is here.
 
 mod flags;
+mod lifecycle;
 
 use std::time::Duration;
 
@@ -208,7 +209,7 @@ impl World {
             | Reason::TypeMismatch
             | Reason::ParseError
             | Reason::General => return None,
-            _ => unreachable!("{reason:?} has no provocation"),
+            _ => self.provoke_in_lifecycle(reason).await,
         })
     }
 

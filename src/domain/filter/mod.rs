@@ -12,6 +12,7 @@ mod check;
 pub mod flag;
 mod lexer;
 mod matching;
+pub mod operation;
 mod order;
 mod parser;
 pub mod tenant;

@@ -12,7 +12,7 @@ use crate::domain::tier::{DESCRIPTION_MAX, LIMITS_MAX, Limits, SUPPORT_LEVEL_MAX
 use crate::domain::violation::Violation;
 
 /// Longest one-line attribute (business unit, region, …), in characters.
-const LINE_MAX: usize = 128;
+pub const LINE_MAX: usize = 128;
 /// Longest key reference, in characters.
 const KEY_REF_MAX: usize = 1_024;
 /// Most contacts.

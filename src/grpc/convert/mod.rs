@@ -3,6 +3,7 @@
 pub(super) mod evaluated;
 pub(super) mod flag;
 pub(super) mod health;
+pub(super) mod lifecycle;
 pub(super) mod operation;
 pub(super) mod tenant;
 pub(super) mod tier;

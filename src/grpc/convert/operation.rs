@@ -1,13 +1,20 @@
-//! Operations.
+//! Operations, and what is seen of their targets.
 
 use super::tenant::encode_status;
 use super::timestamp;
 use crate::domain::error::Error;
-use crate::domain::lifecycle::{Desired, Verb};
+use crate::domain::ids::TargetName;
+use crate::domain::lifecycle::{Desired, MigrationEnd, Status, Verb, Verification};
 use crate::domain::operation::{Operation, State, Step, TargetState};
 use crate::proto::v1;
+use crate::services::lifecycle::{Check, Hold};
 
-pub(in crate::grpc) fn encode(operation: &Operation) -> v1::Operation {
+/// Encodes an operation, with the targets at which nothing is tried right now.
+pub(in crate::grpc) fn encode(operation: &Operation, holds: &[(TargetName, Hold)]) -> v1::Operation {
+    let details = &operation.details;
+    let place = details.place.as_ref().map(|change| &change.to).or(details.wish.to.as_ref());
+    let tier = details.tier.as_ref().map(|change| &change.to).or(details.wish.tier.as_ref());
+    let id = |id: Option<crate::domain::ids::OperationId>| id.map(|id| id.to_string()).unwrap_or_default();
     v1::Operation {
         operation_id: operation.operation_id.to_string(),
         tenant_id: operation.tenant_id.to_string(),
@@ -18,16 +25,46 @@ pub(in crate::grpc) fn encode(operation: &Operation) -> v1::Operation {
         reason: operation.reason.clone(),
         actor: operation.actor.clone(),
         generation: i64::try_from(operation.generation).unwrap_or(i64::MAX),
-        targets: operation.steps.iter().map(encode_step).collect(),
+        targets: operation.steps.iter().map(|step| encode_step(step, holds)).collect(),
         error: operation.error.clone(),
         create_time: Some(timestamp(operation.create_time)),
         update_time: Some(timestamp(operation.update_time)),
         finish_time: operation.finish_time.map(timestamp),
         revision: operation.revision.as_i64(),
+        schedule_time: operation.schedule_time.map(timestamp),
+        abort_reason: operation.abort_reason.clone(),
+        backward: operation.backward,
+        tier: tier.map(ToString::to_string).unwrap_or_default(),
+        to_region: place.map(|place| place.region.to_string()).unwrap_or_default(),
+        to_cell: place.map(|place| place.cell.to_string()).unwrap_or_default(),
+        bulk_operation_id: id(operation.bulk_id),
+        children_bulk_operation_id: id(details.children_bulk),
     }
 }
 
-fn encode_step(step: &Step) -> v1::TargetStep {
+/// Encodes a plan: what would become of each target, where it could be asked.
+pub(in crate::grpc) fn encode_plan(plan: &Operation, unknown: &[(TargetName, String)]) -> v1::Operation {
+    let mut message = encode(plan, &[]);
+    for (step, planned) in plan.steps.iter().zip(&mut message.targets) {
+        let change = match unknown.iter().find(|(target, _)| *target == step.target) {
+            Some((_, why)) => {
+                planned.last_error.clone_from(why);
+                v1::PlannedChange::Unknown
+            }
+            None if step.observed == Some(step.desired) => v1::PlannedChange::None,
+            None => v1::PlannedChange::Apply,
+        };
+        planned.planned_change = change.into();
+    }
+    message
+}
+
+fn encode_step(step: &Step, holds: &[(TargetName, Hold)]) -> v1::TargetStep {
+    let hold = match holds.iter().find(|(target, _)| *target == step.target) {
+        Some((_, Hold::Paused)) => v1::TargetHold::Paused,
+        Some((_, Hold::CircuitOpen)) => v1::TargetHold::CircuitOpen,
+        None => v1::TargetHold::Unspecified,
+    };
     v1::TargetStep {
         target: step.target.to_string(),
         desired: encode_desired(step.desired).into(),
@@ -37,6 +74,7 @@ fn encode_step(step: &Step) -> v1::TargetStep {
             TargetState::Retrying => v1::TargetState::Retrying,
             TargetState::Failed => v1::TargetState::Failed,
             TargetState::NeedsOperator => v1::TargetState::NeedsOperator,
+            TargetState::Skipped => v1::TargetState::Skipped,
         }
         .into(),
         observed: step.observed.map_or(0, |desired| encode_desired(desired).into()),
@@ -44,10 +82,35 @@ fn encode_step(step: &Step) -> v1::TargetStep {
         last_error: step.last_error.clone(),
         next_attempt_time: step.next_attempt_time.map(timestamp),
         verify_time: step.verify_time.map(timestamp),
+        verification: match step.verification {
+            Some(Verification::Effect) => v1::Verification::Effect,
+            Some(Verification::PolicyOnly) => v1::Verification::PolicyOnly,
+            None => v1::Verification::Unspecified,
+        }
+        .into(),
+        skip_reason: step.skip_reason.clone(),
+        hold: hold.into(),
+        planned_change: 0,
     }
 }
 
-const fn encode_verb(verb: Verb) -> v1::OperationVerb {
+/// Encodes what a look at one target found.
+pub(in crate::grpc) fn encode_check(check: &Check) -> v1::TargetCheck {
+    let (observed, result, error) = match &check.found {
+        Ok(seen) if check.drifted() => (*seen, v1::CheckResult::Drifted, String::new()),
+        Ok(seen) => (*seen, v1::CheckResult::AsDesired, String::new()),
+        Err(why) => (None, v1::CheckResult::Unknown, why.clone()),
+    };
+    v1::TargetCheck {
+        target: check.target.to_string(),
+        desired: encode_desired(check.desired).into(),
+        observed: observed.map_or(0, |desired| encode_desired(desired).into()),
+        result: result.into(),
+        error,
+    }
+}
+
+pub(super) const fn encode_verb(verb: Verb) -> v1::OperationVerb {
     match verb {
         Verb::Provision => v1::OperationVerb::Provision,
         Verb::Activate => v1::OperationVerb::Activate,
@@ -57,6 +120,9 @@ const fn encode_verb(verb: Verb) -> v1::OperationVerb {
         Verb::Archive => v1::OperationVerb::Archive,
         Verb::Delete => v1::OperationVerb::Delete,
         Verb::Undelete => v1::OperationVerb::Undelete,
+        Verb::Purge => v1::OperationVerb::Purge,
+        Verb::Repair => v1::OperationVerb::Repair,
+        Verb::ChangeTier => v1::OperationVerb::ChangeTier,
     }
 }
 
@@ -68,6 +134,8 @@ const fn encode_state(state: State) -> v1::OperationState {
         State::Failed => v1::OperationState::Failed,
         State::NeedsOperator => v1::OperationState::NeedsOperator,
         State::Superseded => v1::OperationState::Superseded,
+        State::Scheduled => v1::OperationState::Scheduled,
+        State::Cancelled => v1::OperationState::Cancelled,
     }
 }
 
@@ -91,4 +159,13 @@ pub(in crate::grpc) fn decode_state(field: &str, number: i32) -> Result<Option<S
         .find(|state| encode_state(*state) as i32 == number)
         .map(Some)
         .ok_or_else(|| Error::field(field, format!("{number} is not a number of OperationState")))
+}
+
+/// Decodes where a migration ends; ACTIVE where it is not said.
+pub(in crate::grpc) fn decode_migration_end(number: i32) -> Result<MigrationEnd, Error> {
+    match super::tenant::decode_status("to_status", number)? {
+        None | Some(Status::Active) => Ok(MigrationEnd::Active),
+        Some(Status::Suspended) => Ok(MigrationEnd::Suspended),
+        Some(_) => Err(Error::field("to_status", "must be ACTIVE or SUSPENDED")),
+    }
 }

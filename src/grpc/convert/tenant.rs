@@ -41,6 +41,9 @@ const FIXED: &[&str] = &[
     "delete_time",
     "purge_time",
     "creator",
+    "cell",
+    "migration",
+    "retain_time",
 ];
 
 /// Nanos in a unit of money.
@@ -99,6 +102,14 @@ pub(in crate::grpc) fn encode(shown: &Shown) -> v1::Tenant {
         delete_time: tenant.delete_time.map(timestamp),
         purge_time: tenant.purge_time.map(timestamp),
         creator: tenant.creator.to_string(),
+        cell: tenant.place().cell.into(),
+        migration: tenant.migration().map(|change| v1::Migration {
+            from_region: change.from.region.to_string(),
+            from_cell: change.from.cell.to_string(),
+            to_region: change.to.region.to_string(),
+            to_cell: change.to.cell.to_string(),
+        }),
+        retain_time: tenant.retain_time.map(timestamp),
     }
 }
 

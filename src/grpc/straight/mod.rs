@@ -54,14 +54,20 @@ impl Call {
 /// Answers some calls itself, and hands all others on.
 #[derive(Clone)]
 pub struct Straight<S> {
-    handler: Arc<Handler>,
+    /// Without one, all calls are handed on.
+    handler: Option<Arc<Handler>>,
     rest: S,
 }
 
 impl<S> Straight<S> {
     /// The straight way in front of `rest`, which has the same handlers.
     pub fn new(handler: Handler, rest: S) -> Self {
-        Self { handler: Arc::new(handler), rest }
+        Self { handler: Some(Arc::new(handler)), rest }
+    }
+
+    /// No straight way: `rest` alone, for a listener that serves none of these calls.
+    pub const fn without(rest: S) -> Self {
+        Self { handler: None, rest }
     }
 }
 
@@ -78,8 +84,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(call) = Call::of(&request) else { return Either::Right(self.rest.call(request)) };
-        let handler = Arc::clone(&self.handler);
+        let Some((call, handler)) = Call::of(&request).zip(self.handler.clone()) else {
+            return Either::Right(self.rest.call(request));
+        };
         Either::Left(Box::pin(async move {
             let (parts, body) = request.into_parts();
             let answered = match message(body).await {

@@ -1,24 +1,26 @@
-//! Asking for a change of a tenant's state: `suspend_tenant`, `activate_tenant`, `start_migration`, `finish_migration`,
-//! `archive_tenant`, `delete_tenant`, `undelete_tenant`.
+//! Asking for a change of a tenant's state, now or later: `suspend_tenant`, `activate_tenant`, `start_migration`,
+//! `finish_migration`, `archive_tenant`, `delete_tenant`, `undelete_tenant`, `change_tier`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::get_operation;
+use super::{children, get_operation};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
-use crate::domain::lifecycle::{Toward, Verb, can_undelete, desired, toward};
-use crate::domain::operation::{Operation, Request};
+use crate::domain::lifecycle::{Toward, Verb, can_undelete, desired_by, toward, transition};
+use crate::domain::operation::{Children, Details, Operation, PlaceChange, Request, TierChange, Wish};
 use crate::domain::tenant::Tenant;
 use crate::services::change::Decision;
-use crate::services::tenant_registry::get_tenant;
+use crate::services::tenant_registry::{get_tenant, tier_not_found};
 use crate::services::tiers::check_etag;
 use crate::services::{Command, Registry};
-use crate::store::log::Context;
-use crate::store::operations::{Start, operation_start};
-use crate::view::Snapshot;
+use crate::store::bulks::Begun;
+use crate::store::log::{Change, Context};
+use crate::store::operations::{Start, operation_schedule, operation_start};
+use crate::view::{Record, Snapshot};
 
 /// The longest time a verb may wait for the operation's end.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -36,18 +38,26 @@ pub struct StartOperation {
     pub etag: Option<String>,
     /// How long to wait for the end.
     pub wait: Duration,
+    /// When to begin; `None` for now.
+    pub at: Option<Timestamp>,
+    /// What is asked for beside the verb.
+    pub wish: Wish,
+    /// The bulk operation that it is part of.
+    pub bulk_id: Option<OperationId>,
 }
 
 /// What is decided: the tenant and the operation as they will be, and the one that ends for it.
-struct Decided {
-    tenant: Tenant,
-    operation: Operation,
+pub(super) struct Decided {
+    pub(super) tenant: Tenant,
+    pub(super) operation: Operation,
     superseded: Option<Operation>,
+    children: Option<Begun>,
 }
 
 impl Registry {
-    /// Opens the operation and, if asked to, waits for its end. A repeated request is answered with the same operation
-    /// as it is now.
+    /// Opens or schedules the operation and, if asked to, waits for its end. A repeated request is answered with the
+    /// same operation as it is now. Where it is only validated, each target is looked at and the plan says what would
+    /// change there.
     pub async fn start_operation(
         &self,
         start: &StartOperation,
@@ -56,23 +66,17 @@ impl Registry {
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
         let operation = self
             .change(command, |snapshot, context| {
-                let decided = self.decide(snapshot, start, operation_id, context)?;
                 let record = get_tenant(snapshot, &start.tenant_id)?;
-                let operation = decided.operation;
-                let less = toward(operation.from_status, operation.to_status) == Toward::LessAccess;
-                let closes = less && operation.from_status != operation.to_status;
-                let change = operation_start(
-                    &Start {
-                        tenant: &decided.tenant,
-                        expected: record.tenant.revision,
-                        operation: &operation,
-                        superseded: decided.superseded.as_ref(),
-                        deny: closes.then(|| desired(operation.to_status)),
-                    },
-                    self.lease,
-                    context,
-                );
-                Ok(Decision::Make(Box::new(change), operation))
+                check_etag(start.etag.as_deref(), record.tenant.revision)?;
+                let request = request(start, operation_id, &record.tenant, snapshot, context)?;
+                if let Some(at) = start.at {
+                    let operation = Operation::schedule(&record.tenant, request, at, context.now);
+                    let change = operation_schedule(&operation, context);
+                    return Ok(Decision::Make(Box::new(change), operation));
+                }
+                let decided = self.decide(snapshot, record, request, context)?;
+                let change = self.opening(record, &decided, false, context);
+                Ok(Decision::Make(Box::new(change), decided.operation))
             })
             .await?;
         if command.validate_only {
@@ -81,50 +85,86 @@ impl Registry {
         if operation.operation_id == operation_id && operation.state.is_driven() {
             self.engine.started(operation_id);
         }
+        if operation.details.children_bulk.is_some() {
+            self.bulk_news.notify_one();
+        }
         Ok(self.wait_for_end(operation, start.wait).await)
     }
 
-    fn decide(
+    /// The change that opens what was decided.
+    pub(super) fn opening(
+        &self,
+        record: &Record,
+        decided: &Decided,
+        scheduled: bool,
+        context: &Context,
+    ) -> Change {
+        let operation = &decided.operation;
+        let less = toward(operation.from_status, operation.to_status) == Toward::LessAccess;
+        let closes = less && operation.from_status != operation.to_status;
+        operation_start(
+            &Start {
+                tenant: &decided.tenant,
+                expected: record.tenant.revision,
+                operation,
+                scheduled,
+                superseded: decided.superseded.as_ref(),
+                deny: closes.then(|| desired_by(operation.verb, operation.to_status)),
+                children: decided.children.as_ref(),
+            },
+            self.lease,
+            context,
+        )
+    }
+
+    pub(super) fn decide(
         &self,
         snapshot: &Snapshot,
-        start: &StartOperation,
-        operation_id: OperationId,
+        record: &Record,
+        mut request: Request,
         context: &Context,
     ) -> Result<Decided, Error> {
-        let record = get_tenant(snapshot, &start.tenant_id)?;
         let mut tenant = record.tenant.clone();
-        check_etag(start.etag.as_deref(), tenant.revision)?;
-        let request = Request {
-            operation_id,
-            verb: start.verb,
-            reason: start.reason.clone(),
-            actor: context.actor.clone(),
+        let to_status = request.verb.leads_to(tenant.status);
+        let follow = match request.details.wish.children {
+            Children::Ignore => None,
+            Children::Block => {
+                children::check(snapshot, &tenant.tenant_id, to_status)?;
+                None
+            }
+            Children::Follow => children::follow(snapshot, &tenant.tenant_id, &request, context.now),
         };
+        request.details.children_bulk = follow.as_ref().map(|begun| begun.bulk.bulk_id);
         let (mut operation, superseded) = match tenant.operation_id {
             None => {
-                check_undelete(&tenant, start.verb, context)?;
+                // The state machine speaks first: what is illegal for another reason is not yet its turn.
+                transition(tenant.status, request.verb)?;
+                check_times(&tenant, request.verb, context)?;
                 let generation = tenant.generation + 1;
                 (Operation::start(&tenant, request, &self.targets, generation, context.now)?, None)
             }
             Some(open_id) => {
                 let open = get_operation(snapshot, open_id).map_err(Error::bug)?;
-                let mut next = Operation::reversal(&open, request.clone(), context.now)
-                    .or_else(|| Operation::again(&open, request, context.now))
-                    .ok_or_else(|| in_progress(&open))?;
+                let verb = request.verb;
+                let mut next = take_over(&open, &tenant, request, context)?;
+                check_times(&tenant, verb, context)?;
                 // Steps are those of today: a system may have joined since.
                 next.aim_at(&self.targets);
                 let mut ended = (*open).clone();
-                ended.supersede(operation_id, context.now);
+                ended.supersede(next.operation_id, context.now);
                 (next, Some(ended))
             }
         };
-        operation.settle(context.now);
+        // Without any target it is done already. Only with the end of a purge the tenant goes: that is for the driver.
+        if operation.verb != Verb::Purge {
+            operation.settle(context.now);
+        }
         tenant.follow(&operation, context.now);
-        Ok(Decided { tenant, operation, superseded })
+        Ok(Decided { tenant, operation, superseded, children: follow })
     }
 
     /// Waits until the engine has nothing more to do for an operation, at most `wait`; answers it as it is then.
-    async fn wait_for_end(&self, operation: Operation, wait: Duration) -> Operation {
+    pub(super) async fn wait_for_end(&self, operation: Operation, wait: Duration) -> Operation {
         let (id, started) = (operation.operation_id, operation.revision);
         let newest = || {
             let snapshot = self.view.snapshot().ok()?;
@@ -150,13 +190,98 @@ impl Registry {
     }
 }
 
-fn check_undelete(tenant: &Tenant, verb: Verb, context: &Context) -> Result<(), Error> {
-    match (verb, tenant.purge_time) {
-        (Verb::Undelete, Some(purge_time)) if !can_undelete(context.now, purge_time) => Err(Error::new(
+/// What is asked of the tenant as it is.
+fn request(
+    start: &StartOperation,
+    operation_id: OperationId,
+    tenant: &Tenant,
+    snapshot: &Snapshot,
+    context: &Context,
+) -> Result<Request, Error> {
+    let details = details(&start.wish, start.verb, tenant, snapshot)?;
+    Ok(Request {
+        operation_id,
+        verb: start.verb,
+        reason: start.reason.clone(),
+        actor: context.actor.clone(),
+        details,
+        bulk_id: start.bulk_id,
+    })
+}
+
+/// What a wish means for a tenant as it is.
+pub(super) fn details(
+    wish: &Wish,
+    verb: Verb,
+    tenant: &Tenant,
+    snapshot: &Snapshot,
+) -> Result<Details, Error> {
+    let mut details = Details { wish: wish.clone(), ..Details::default() };
+    match (verb, &wish.to, &wish.tier) {
+        (Verb::StartMigration, Some(to), _) => {
+            let from = tenant.place();
+            let mut place = to.clone();
+            if place.region.is_empty() {
+                place.region.clone_from(&from.region);
+            }
+            if place == from {
+                return Err(Error::field("to_region", "must lead to another place than the tenant is in"));
+            }
+            details.place = Some(PlaceChange { from, to: place });
+        }
+        (Verb::FinishMigration { .. }, Some(home), _) => {
+            details.place = Some(PlaceChange { from: home.clone(), to: home.clone() });
+        }
+        (Verb::FinishMigration { .. }, None, _) => details.place = tenant.migration().cloned(),
+        (Verb::ChangeTier, _, Some(to)) => {
+            if !snapshot.tiers.contains_key(to) {
+                return Err(tier_not_found(to));
+            }
+            let from = tenant.profile.tier.clone();
+            if from == *to {
+                return Err(Error::new(
+                    Reason::IllegalTransition,
+                    format!("the tenant is on tier \"{to}\" already"),
+                )
+                .with("tier", to));
+            }
+            details.tier = Some(TierChange { from, to: to.clone() });
+        }
+        _ => {}
+    }
+    Ok(details)
+}
+
+/// The operation that takes over from an open one.
+fn take_over(
+    open: &Operation,
+    tenant: &Tenant,
+    request: Request,
+    context: &Context,
+) -> Result<Operation, Error> {
+    let mut back = request.clone();
+    if matches!(back.verb, Verb::FinishMigration { .. }) && back.details.place.is_some() {
+        // The migration that it takes back has not begun anywhere: the tenant stays where it is.
+        back.details.place = Some(PlaceChange { from: tenant.place(), to: tenant.place() });
+    }
+    Operation::reversal(open, back, context.now)
+        .or_else(|| Operation::again(open, request.clone(), context.now))
+        .or_else(|| Operation::in_place_of_repair(open, request, context.now))
+        .ok_or_else(|| in_progress(open))
+}
+
+fn check_times(tenant: &Tenant, verb: Verb, context: &Context) -> Result<(), Error> {
+    match (verb, tenant.purge_time, tenant.retain_time) {
+        (Verb::Undelete, Some(purge_time), _) if !can_undelete(context.now, purge_time) => Err(Error::new(
             Reason::PurgeTimePassed,
             format!("the tenant could be undeleted until {purge_time}"),
         )
         .with("purge_time", purge_time)),
+        (Verb::Delete, _, Some(retain_time)) if context.now < retain_time => Err(Error::new(
+            Reason::RetentionNotOver,
+            format!("the tenant's data must be kept until {retain_time}"),
+        )
+        .with("retain_time", retain_time)),
         _ => Ok(()),
     }
 }

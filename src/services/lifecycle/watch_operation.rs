@@ -6,12 +6,12 @@ use tokio::sync::mpsc;
 
 use super::get_operation;
 use crate::domain::error::Error;
-use crate::domain::ids::{OperationId, Revision};
+use crate::domain::ids::OperationId;
 use crate::domain::operation::Operation;
 use crate::services::Registry;
 
 impl Registry {
-    /// Tells an operation as it is now, then at every change, until it ended. Level triggered: changes that follow
+    /// Tells an operation as it is now, then at every change of it or of what holds up its targets, until it ended. Level triggered: changes that follow
     /// each other closely may be told as one.
     pub fn watch_operation(
         &self,
@@ -20,14 +20,17 @@ impl Registry {
         let mut revisions = self.view.revisions();
         revisions.borrow_and_update();
         let mut operation = get_operation(&*self.view.snapshot()?, operation_id)?;
+        let registry = self.clone();
         let view = Arc::clone(&self.view);
         let (told, receiver) = mpsc::channel(16);
         tokio::spawn(async move {
             let patience = view.slow_reader_after();
-            let mut seen = Revision::ZERO;
+            let mut seen = None;
             loop {
-                if operation.revision > seen {
-                    seen = operation.revision;
+                let holds = view.snapshot().map(|snapshot| registry.holds(&snapshot, &operation));
+                let now = Some((operation.revision, holds.unwrap_or_default()));
+                if now != seen {
+                    seen = now;
                     let ended = operation.finish_time.is_some();
                     if told.send_timeout(Ok(Arc::clone(&operation)), patience).await.is_err() {
                         let _ = told.send_timeout(Err(view.slow_reader()), patience).await;

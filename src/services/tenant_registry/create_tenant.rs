@@ -8,7 +8,7 @@ use super::{Shown, check_parent, tier_not_found};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::OperationId;
 use crate::domain::lifecycle::Verb;
-use crate::domain::operation::{Operation, Request};
+use crate::domain::operation::{Details, Operation, Request};
 use crate::domain::tenant::{NewTenant, Tenant};
 use crate::services::change::Decision;
 use crate::services::{Command, Registry};
@@ -79,6 +79,8 @@ impl Registry {
             verb: Verb::Provision,
             reason: String::new(),
             actor: context.actor.clone(),
+            details: Details::default(),
+            bulk_id: None,
         };
         let mut operation =
             Operation::start(&tenant, request, &self.targets, tenant.generation, context.now)?;

@@ -57,7 +57,7 @@ pub(super) fn not_found(tenant_id: &TenantId) -> Error {
     Error::missing(Reason::TenantNotFound, "tenant", "tenant_id", tenant_id)
 }
 
-fn tier_not_found(tier_id: &crate::domain::ids::TierId) -> Error {
+pub(super) fn tier_not_found(tier_id: &crate::domain::ids::TierId) -> Error {
     Error::missing(Reason::TierNotFound, "tier", "tier_id", tier_id)
 }
 

@@ -48,6 +48,14 @@ impl Registry {
             let Some(tier) = snapshot.tiers.get(&tenant.profile.tier) else {
                 return Err(tier_not_found(&tenant.profile.tier));
             };
+            if tenant.profile.tier != record.tenant.profile.tier {
+                return Err(Error::new(
+                    Reason::UseChangeTier,
+                    "a tenant's tier is changed by ChangeTier, which makes its limits true in every target",
+                )
+                .with("tenant_id", &update.tenant_id)
+                .with("method", "tenantry.v1.Lifecycle/ChangeTier"));
+            }
             if update.fields.contains(&ProfileField::Parent) {
                 check_parent(snapshot, tenant.profile.parent.as_ref(), &update.tenant_id)?;
             }

@@ -12,13 +12,18 @@ use super::verbs::{Clients, Verb, assert_true, stubs};
 use crate::support::{Replica, Setup, program};
 
 /// The real program, serving on a database.
-struct Process {
+pub(super) struct Process {
     child: Child,
-    grpc: String,
+    pub(super) grpc: String,
 }
 
 impl Process {
-    fn serve(database_url: &str, stubs: &[(&str, Stub)]) -> Self {
+    pub(super) fn serve(database_url: &str, stubs: &[(&str, Stub)]) -> Self {
+        Self::serve_at(database_url, stubs, None)
+    }
+
+    /// Serves with a clock that is wrong by so much, for example `+1h`.
+    pub(super) fn serve_at(database_url: &str, stubs: &[(&str, Stub)], clock: Option<&str>) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let grpc = format!("127.0.0.1:{port}");
         let mut command = Command::new(program());
@@ -35,21 +40,22 @@ impl Process {
         for (name, stub) in stubs {
             command.args(["--participants", &format!("{name}={}", stub.endpoint())]);
         }
+        if let Some(clock) = clock {
+            // The wall clock alone: timers go on as they do on a machine whose clock was set wrongly.
+            command.env("LD_PRELOAD", libfaketime()).env("FAKETIME", clock).env("DONT_FAKE_MONOTONIC", "1");
+        }
         let log = std::fs::File::create(log_path(port)).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { child, grpc }
     }
 
-    async fn clients(&self) -> Clients {
+    pub(super) async fn clients(&self) -> Clients {
         for _ in 0..400 {
             let endpoint = tonic::transport::Channel::from_shared(format!("http://{}", self.grpc)).unwrap();
             if let Ok(channel) = endpoint.connect().await {
                 let mut tenants = v1::tenant_registry_client::TenantRegistryClient::new(channel.clone());
                 if tenants.get_statistics(v1::GetStatisticsRequest {}).await.is_ok() {
-                    return Clients {
-                        tenants,
-                        lifecycle: v1::lifecycle_client::LifecycleClient::new(channel),
-                    };
+                    return Clients::over(channel);
                 }
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -67,6 +73,25 @@ impl Process {
         // SIGKILL: it has no chance to put anything in order.
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+fn libfaketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").unwrap();
+    folders
+        .map(|folder| folder.unwrap().path().join("faketime/libfaketime.so.1"))
+        .find(|library| library.exists())
+        .expect("libfaketime is installed by `make setup`")
+}
+
+impl Process {
+    /// As [`kill`](Self::kill), and its log is of no interest.
+    pub(super) fn kill_and_forget(self) {
+        let log = self.grpc.rsplit(':').next().and_then(|port| port.parse().ok()).map(log_path);
+        self.kill();
+        if let Some(log) = log {
+            let _ = std::fs::remove_file(log);
+        }
     }
 }
 

@@ -28,9 +28,10 @@ pub(super) enum Verb {
     Archive,
     Delete,
     Undelete,
+    ChangeTier,
 }
 
-pub(super) const VERBS: [Verb; 7] = [
+pub(super) const VERBS: [Verb; 8] = [
     Verb::Suspend,
     Verb::Activate,
     Verb::StartMigration,
@@ -38,13 +39,14 @@ pub(super) const VERBS: [Verb; 7] = [
     Verb::Archive,
     Verb::Delete,
     Verb::Undelete,
+    Verb::ChangeTier,
 ];
 
 impl Verb {
     /// The verbs that lead an active tenant to where this one starts.
     pub(super) fn before(self) -> &'static [Self] {
         match self {
-            Self::Suspend | Self::StartMigration => &[],
+            Self::Suspend | Self::StartMigration | Self::ChangeTier => &[],
             Self::Activate | Self::Archive => &[Self::Suspend],
             Self::FinishMigration => &[Self::StartMigration],
             Self::Delete => &[Self::Suspend, Self::Archive],
@@ -54,22 +56,31 @@ impl Verb {
 
     pub(super) fn from(self) -> (v1::TenantStatus, Desired) {
         match self {
-            Self::Suspend | Self::StartMigration => (v1::TenantStatus::Active, Desired::Active),
+            Self::Suspend | Self::StartMigration | Self::ChangeTier => {
+                (v1::TenantStatus::Active, Desired::Active)
+            }
             Self::Activate | Self::Archive => (v1::TenantStatus::Suspended, Desired::Suspended),
             Self::FinishMigration => (v1::TenantStatus::Migrating, Desired::ReadOnly),
             Self::Delete => (v1::TenantStatus::Archived, Desired::Archived),
-            Self::Undelete => (v1::TenantStatus::Deleted, Desired::Deleted),
+            Self::Undelete => (v1::TenantStatus::Deleted, Desired::Archived),
         }
     }
 
     pub(super) fn to(self) -> (v1::TenantStatus, Desired) {
         match self {
             Self::Suspend => (v1::TenantStatus::Suspended, Desired::Suspended),
-            Self::Activate | Self::FinishMigration => (v1::TenantStatus::Active, Desired::Active),
+            Self::Activate | Self::FinishMigration | Self::ChangeTier => {
+                (v1::TenantStatus::Active, Desired::Active)
+            }
             Self::StartMigration => (v1::TenantStatus::Migrating, Desired::ReadOnly),
             Self::Archive | Self::Undelete => (v1::TenantStatus::Archived, Desired::Archived),
-            Self::Delete => (v1::TenantStatus::Deleted, Desired::Deleted),
+            Self::Delete => (v1::TenantStatus::Deleted, Desired::Archived),
         }
+    }
+
+    /// Whether the registry denies from the start.
+    pub(super) fn locks(self) -> bool {
+        matches!(self, Self::Suspend | Self::Archive | Self::Delete)
     }
 
     pub(super) fn opens(self) -> bool {
@@ -78,47 +89,40 @@ impl Verb {
 
     pub(super) async fn ask(
         self,
-        replica: &mut Clients,
+        clients: &mut Clients,
         tenant_id: &str,
         seconds: i64,
     ) -> Result<v1::Operation, tonic::Status> {
+        self.ask_as(clients, tenant_id, seconds, "").await
+    }
+
+    /// As [`ask`](Self::ask), under a request id.
+    pub(super) async fn ask_as(
+        self,
+        replica: &mut Clients,
+        tenant_id: &str,
+        seconds: i64,
+        request_id: &str,
+    ) -> Result<v1::Operation, tonic::Status> {
+        let request_id = request_id.to_owned();
         let wait = Some(prost_types::Duration { seconds, nanos: 0 });
         let tenant_id = tenant_id.to_owned();
         let client = &mut replica.lifecycle;
+        macro_rules! ask {
+            ($method:ident, $request:ident $(, $field:ident)?) => {
+                client.$method(v1::$request { tenant_id, wait, request_id, $($field,)? ..Default::default() }).await
+            };
+        }
+        let tier = "platinum".to_owned();
         let answer = match self {
-            Self::Suspend => {
-                client
-                    .suspend_tenant(v1::SuspendTenantRequest { tenant_id, wait, ..Default::default() })
-                    .await
-            }
-            Self::Activate => {
-                client
-                    .activate_tenant(v1::ActivateTenantRequest { tenant_id, wait, ..Default::default() })
-                    .await
-            }
-            Self::StartMigration => {
-                client
-                    .start_migration(v1::StartMigrationRequest { tenant_id, wait, ..Default::default() })
-                    .await
-            }
-            Self::FinishMigration => {
-                client
-                    .finish_migration(v1::FinishMigrationRequest { tenant_id, wait, ..Default::default() })
-                    .await
-            }
-            Self::Archive => {
-                client
-                    .archive_tenant(v1::ArchiveTenantRequest { tenant_id, wait, ..Default::default() })
-                    .await
-            }
-            Self::Delete => {
-                client.delete_tenant(v1::DeleteTenantRequest { tenant_id, wait, ..Default::default() }).await
-            }
-            Self::Undelete => {
-                client
-                    .undelete_tenant(v1::UndeleteTenantRequest { tenant_id, wait, ..Default::default() })
-                    .await
-            }
+            Self::Suspend => ask!(suspend_tenant, SuspendTenantRequest),
+            Self::Activate => ask!(activate_tenant, ActivateTenantRequest),
+            Self::StartMigration => ask!(start_migration, StartMigrationRequest),
+            Self::FinishMigration => ask!(finish_migration, FinishMigrationRequest),
+            Self::Archive => ask!(archive_tenant, ArchiveTenantRequest),
+            Self::Delete => ask!(delete_tenant, DeleteTenantRequest),
+            Self::Undelete => ask!(undelete_tenant, UndeleteTenantRequest),
+            Self::ChangeTier => ask!(change_tier, ChangeTierRequest, tier),
         };
         answer.map(tonic::Response::into_inner)
     }
@@ -132,6 +136,13 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    pub(super) fn over(channel: tonic::transport::Channel) -> Self {
+        Self {
+            tenants: v1::tenant_registry_client::TenantRegistryClient::new(channel.clone()),
+            lifecycle: v1::lifecycle_client::LifecycleClient::new(channel),
+        }
+    }
+
     pub(super) fn of(replica: &Replica) -> Self {
         Self { tenants: replica.tenants.clone(), lifecycle: replica.lifecycle.clone() }
     }
@@ -174,8 +185,17 @@ impl Clients {
 
     /// A tenant that is where the verb starts.
     pub(super) async fn tenant_before(&mut self, tenant_id: &str, verb: Verb) -> v1::Tenant {
-        let request = v1::CreateTenantRequest { tenant: Some(new_tenant(tenant_id)), ..Default::default() };
-        let made = self.tenants.create_tenant(request).await.unwrap().into_inner();
+        let request = v1::CreateTenantRequest {
+            tenant: Some(new_tenant(tenant_id)),
+            request_id: uuid::Uuid::now_v7().to_string(),
+            ..Default::default()
+        };
+        let tenants = self.tenants.clone();
+        let made = patiently(|| {
+            let (mut tenants, request) = (tenants.clone(), request.clone());
+            async move { tenants.create_tenant(request).await }
+        })
+        .await;
         self.ended(&made.operation_id).await;
         for step in verb.before() {
             let operation = step.ask(self, tenant_id, 20).await.unwrap();

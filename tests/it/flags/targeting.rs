@@ -15,16 +15,16 @@ fn text(text: &str) -> prost_types::Value {
     prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.into())) }
 }
 
-fn attributes(pairs: &[(&str, &str)]) -> Option<prost_types::Struct> {
+fn attributes(pairs: &[(&str, &str)]) -> prost_types::Struct {
     let fields = pairs.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
-    Some(prost_types::Struct { fields })
+    prost_types::Struct { fields }
 }
 
 async fn seen(replica: &mut Replica, flag_key: &str, context: &[(&str, &str)]) -> v1::EvaluateFlagResponse {
     let request = v1::EvaluateFlagRequest {
         tenant_id: "finance".into(),
         flag_key: flag_key.into(),
-        context: attributes(context),
+        context: Some(attributes(context)),
     };
     replica.flags.evaluate_flag(request).await.unwrap().into_inner()
 }
@@ -165,11 +165,12 @@ async fn a_context_that_is_too_large_or_nested_too_deep_is_refused() {
     let large = "x".repeat((1 << 20) + 1);
     let request =
         |context| v1::EvaluateFlagRequest { tenant_id: "finance".into(), flag_key: "search".into(), context };
-    let error = replica.flags.evaluate_flag(request(attributes(&[("note", &large)]))).await.unwrap_err();
+    let error =
+        replica.flags.evaluate_flag(request(Some(attributes(&[("note", &large)])))).await.unwrap_err();
     assert_eq!(reason(&error), "MESSAGE_TOO_LARGE");
     let names: Vec<_> = (0..10_001).map(|number| format!("a{number}")).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
-    let error = replica.flags.evaluate_flag(request(attributes(&many))).await.unwrap_err();
+    let error = replica.flags.evaluate_flag(request(Some(attributes(&many)))).await.unwrap_err();
     assert_eq!((error.code(), fields(&error)), (tonic::Code::InvalidArgument, vec!["context".to_owned()]));
     let list = |inner| prost_types::Value {
         kind: Some(prost_types::value::Kind::ListValue(prost_types::ListValue { values: vec![inner] })),

@@ -170,6 +170,12 @@ async fn server() -> (Replica, HashMap<&'static str, String>) {
     replica.flags.create_flag(request).await.unwrap();
     let suspend = v1::SuspendTenantRequest { tenant_id: "finance".into(), ..Default::default() };
     let operation = replica.lifecycle.suspend_tenant(suspend).await.unwrap().into_inner();
+    let request = v1::StartBulkOperationRequest {
+        filter: "tenant_id = \"finance\"".into(),
+        verb: v1::OperationVerb::Activate.into(),
+        ..Default::default()
+    };
+    let bulk = replica.lifecycle.start_bulk_operation(request).await.unwrap().into_inner();
     let text = [
         ("tenant_id", "finance"),
         ("tenant_ids", "finance"),
@@ -183,6 +189,10 @@ async fn server() -> (Replica, HashMap<&'static str, String>) {
         ("variant", "a"),
         ("variants", "a"),
         ("segment_name", "eu"),
+        ("filter", "tenant_id = \"finance\""),
+        ("target", "cache"),
+        ("bulk_operation_id", bulk.bulk_operation_id.as_str()),
+        ("reason", "a test"),
     ];
     (replica, text.into_iter().map(|(name, value)| (name, value.to_owned())).collect())
 }

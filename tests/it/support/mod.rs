@@ -71,6 +71,9 @@ pub(crate) fn config(database_url: &str, setup: &Setup) -> Config {
         ("cascade.lease", "1s"),
         ("cascade.apply_deadline", "500ms"),
         ("cascade.max_attempts", "4"),
+        ("cascade.circuit_cooldown", "50ms"),
+        // A test that wants the verifier says so.
+        ("cascade.verify_rate", "0"),
         ("database.url", database_url),
     ] {
         flags.values.insert(key, value.to_owned());
@@ -238,4 +241,30 @@ pub(crate) fn fields(status: &tonic::Status) -> Vec<String> {
 /// The program as built for this run.
 pub(crate) fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_tenantry"))
+}
+
+/// What the server tells Prometheus.
+pub(crate) async fn metrics(replica: &Replica) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(replica.server.http).await.unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+/// Runs statements in a test's database, as somebody does who reaches past the server.
+pub(crate) async fn sql(database_url: &str, statements: &str) {
+    let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(statements).await.unwrap();
+}
+
+/// The kinds of all events so far, in order.
+pub(crate) async fn event_kinds(database_url: &str) -> Vec<String> {
+    let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let rows = client.query("SELECT kind FROM log ORDER BY revision", &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
 }

@@ -1,15 +1,22 @@
--- $8: {tenant, expected, operation, superseded or null, deny or null, lease_owner, lease_ms}. Opens an operation on a
--- tenant that is as it was seen; one that is superseded ends in the same change. Towards less access, the access row
--- of row-level security closes with it (deny): nobody reads the new state before the database refuses.
+-- $8: {tenant, expected, operation, scheduled, superseded or null, deny or null, bulk or null, items, lease_owner,
+-- lease_ms}. Opens an operation on a tenant that is as it was seen; one that is superseded ends in the same change. A
+-- scheduled one begins only if nobody cancelled or began it. Towards less access, the access row of row-level security
+-- closes with it (deny): nobody reads the new state before the database refuses. Children that follow are a bulk
+-- operation that comes into being with it.
 WITH next AS (
     SELECT jsonb_build_object('revision', revision + 1) AS revision, revision + 1 AS number FROM log_head
 ), changed AS (
     UPDATE tenant t SET
         pending_status = g.pending_status, operation_id = g.operation_id, generation = g.generation,
         status = g.status, status_time = g.status_time, status_reason = g.status_reason,
-        delete_time = g.delete_time, purge_time = g.purge_time, update_time = g.update_time, revision = g.revision
+        delete_time = g.delete_time, purge_time = g.purge_time, retain_time = g.retain_time, tier = g.tier, region = g.region,
+        placement = g.placement, update_time = g.update_time, revision = g.revision
     FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) g
     WHERE t.tenant_id = g.tenant_id AND t.uid = g.uid AND t.revision = ($8::jsonb ->> 'expected')::bigint
+      AND EXISTS (SELECT 1 FROM tier WHERE tier_id = g.tier)
+      AND (NOT ($8::jsonb ->> 'scheduled')::boolean OR EXISTS (
+          SELECT 1 FROM operation s
+          WHERE s.operation_id = ($8::jsonb -> 'operation' ->> 'operation_id')::uuid AND s.state = 'SCHEDULED'))
     RETURNING t.tenant_id
 ), superseded AS (
     UPDATE operation o SET
@@ -19,11 +26,16 @@ WITH next AS (
     WHERE jsonb_typeof($8::jsonb -> 'superseded') = 'object' AND o.operation_id = s.operation_id
     RETURNING o.operation_id
 ), operation_made AS (
-    INSERT INTO operation
+    INSERT INTO operation AS o
     -- Counting makes the end of the former operation come first: only one may be open.
-    SELECT o.* FROM changed, next, (SELECT count(*) FROM superseded) ended,
-        jsonb_populate_record(NULL::operation, ($8::jsonb -> 'operation') || next.revision) o
-    RETURNING operation_id
+    SELECT g.* FROM changed, next, (SELECT count(*) FROM superseded) ended,
+        jsonb_populate_record(NULL::operation, ($8::jsonb -> 'operation') || next.revision) g
+    ON CONFLICT (operation_id) DO UPDATE SET
+        from_status = excluded.from_status, to_status = excluded.to_status, state = excluded.state,
+        generation = excluded.generation, error = excluded.error, details = excluded.details,
+        update_time = excluded.update_time, finish_time = excluded.finish_time, revision = excluded.revision
+    WHERE o.state = 'SCHEDULED'
+    RETURNING o.operation_id, o.state
 ), steps_made AS (
     INSERT INTO operation_step
     SELECT s.* FROM operation_made, jsonb_array_elements($8::jsonb -> 'operation' -> 'steps') e,
@@ -32,7 +44,17 @@ WITH next AS (
     INSERT INTO operation_lease (operation_id, owner, epoch, expire_time)
     SELECT operation_id, ($8::jsonb ->> 'lease_owner')::uuid, 1,
         now() + ($8::jsonb ->> 'lease_ms')::integer * interval '1 millisecond'
-    FROM operation_made
+    FROM operation_made WHERE state IN ('RUNNING', 'REVERTING')
+), bulk_made AS (
+    INSERT INTO bulk_operation
+    SELECT b.* FROM changed, next,
+        jsonb_populate_record(NULL::bulk_operation, coalesce(nullif($8::jsonb -> 'bulk', 'null'), '{}') || next.revision) b
+    WHERE jsonb_typeof($8::jsonb -> 'bulk') = 'object'
+    RETURNING bulk_id
+), items_made AS (
+    INSERT INTO bulk_item
+    SELECT i.* FROM bulk_made, jsonb_array_elements($8::jsonb -> 'items') WITH ORDINALITY e (item, place),
+        jsonb_populate_record(NULL::bulk_item, item || jsonb_build_object('bulk_id', bulk_made.bulk_id, 'position', place)) i
 ), denied AS (
     UPDATE tenancy.access a SET state = $8::jsonb ->> 'deny', generation = ($8::jsonb -> 'tenant' ->> 'generation')::bigint
     FROM changed

@@ -1,0 +1,134 @@
+//! One attempt of one target: wait for its turn, apply, read back. And a look without changing anything.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::gate::{Class, Pass};
+use super::{Engine, Inner, Target};
+use crate::domain::ids::TargetName;
+use crate::domain::lifecycle::Desired;
+use crate::domain::operation::{ERROR_MAX, Outcome};
+use crate::participants::{Failure, FailureKind, Observed, TenantRef};
+
+/// What is to be done at a target.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) target: TargetName,
+    pub(super) tenant: TenantRef,
+    pub(super) desired: Desired,
+    pub(super) generation: u64,
+    pub(super) class: Class,
+}
+
+/// What a look at one target found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Which target.
+    pub target: TargetName,
+    /// What it was seen in, or why that cannot be told.
+    pub found: Result<Observed, String>,
+}
+
+/// Applies, then reads back: only what was seen counts. The wait for a place and for the circuit is not part of the
+/// attempt: it has no deadline, and costs no attempt.
+pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
+    let Some(system) = inner.targets.get(&task.target) else {
+        return Outcome::Retryable("this target is not in the server's configuration".to_owned());
+    };
+    let Some(pass) = system.gate.enter(task.class).await else {
+        return Outcome::Retryable("the server is going down".to_owned());
+    };
+    let attempt = async {
+        system.participant.apply(&task.tenant, task.desired, task.generation).await?;
+        system.participant.observe(&task.tenant).await.map_err(|failure| Failure {
+            // What cannot be seen may be seen later, whatever the reason.
+            kind: FailureKind::Unknown,
+            ..failure
+        })
+    };
+    let ended = tokio::time::timeout(inner.settings.attempt_max, attempt)
+        .await
+        .unwrap_or_else(|_| Err(Failure::unknown("did not answer in time")));
+    report(inner, system, pass, task, &ended);
+    match ended {
+        Ok(seen) => judge(&seen, task.desired, task.generation),
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn report(inner: &Inner, system: &Target, pass: Pass<'_>, task: &Task, ended: &Result<Observed, Failure>) {
+    // Whoever refuses, or got on, is there.
+    let answered = ended.as_ref().map_or_else(
+        |failure| matches!(failure.kind, FailureKind::Permanent | FailureKind::Unfinished),
+        |_| true,
+    );
+    pass.ended(task.tenant.uid, answered);
+    let outcome = match ended {
+        Ok(_) => "answered",
+        Err(failure) => match failure.kind {
+            FailureKind::Permanent => "refused",
+            FailureKind::Unfinished => "unfinished",
+            FailureKind::Retryable | FailureKind::Unknown => "failed",
+        },
+    };
+    inner.counts.attempts.with_label_values(&[task.target.as_str(), outcome]).inc();
+    if let Err(failure) = ended {
+        system.remember_error(&failure.message);
+    }
+}
+
+/// What follows from what was read back.
+fn judge(seen: &Observed, desired: Desired, generation: u64) -> Outcome {
+    if seen.generation > generation {
+        return Outcome::Permanent(format!("has a newer generation ({}) than this one", seen.generation));
+    }
+    match seen.state {
+        // The same state as before may be there without anything having been applied.
+        Some(state) if state == desired && seen.generation != 0 && seen.generation < generation => {
+            Outcome::Retryable(format!("still shows generation {}, not {generation}", seen.generation))
+        }
+        Some(state) => Outcome::Observed(state, seen.verification),
+        // What has never heard of a tenant, or forgot it, has nothing of it.
+        None if desired == Desired::Deleted => Outcome::Observed(desired, seen.verification),
+        None => Outcome::Retryable("took the change, but does not know the tenant".to_owned()),
+    }
+}
+
+fn failed(failure: &Failure) -> Outcome {
+    let message: String = failure.message.chars().take(ERROR_MAX).collect();
+    match failure.kind {
+        FailureKind::Permanent => Outcome::Permanent(message),
+        FailureKind::Retryable | FailureKind::Unknown => Outcome::Retryable(message),
+        FailureKind::Unfinished => Outcome::Unfinished(message),
+    }
+}
+
+impl Engine {
+    /// Looks at every target of a tenant without changing anything, all at once, in order of their names. A target that
+    /// is paused, or whose circuit is open, is not looked at.
+    pub async fn look(&self, tenant: &TenantRef) -> Vec<Look> {
+        let looks = self.inner.targets.keys().map(|target| self.look_at(target, tenant));
+        join_all(looks).await
+    }
+
+    async fn look_at(&self, target: &TargetName, tenant: &TenantRef) -> Look {
+        let inner: &Arc<Inner> = &self.inner;
+        let target = target.clone();
+        let cannot = |why: &str| Err(why.to_owned());
+        let paused = inner.view.snapshot().is_ok_and(|snapshot| snapshot.paused(&target).is_some());
+        let Some(system) = inner.targets.get(&target).filter(|_| !paused) else {
+            return Look { target, found: cannot("is paused") };
+        };
+        let look = async {
+            let Some(pass) = system.gate.enter_if_closed().await else {
+                return cannot("is left alone for now: it has not answered lately");
+            };
+            let seen = system.participant.observe(tenant).await;
+            pass.ended(tenant.uid, seen.is_ok());
+            seen.map_err(|failure| failure.message)
+        };
+        let found = tokio::time::timeout(inner.settings.attempt_max, look).await;
+        Look { target, found: found.unwrap_or_else(|_| cannot("did not answer in time")) }
+    }
+}

@@ -1,0 +1,382 @@
+//! The way into one target system: how many attempts run there at once, and whether any should.
+//!
+//! Second-class attempts (retries, bulk operations, the verifier) share half of the places: tenants whose attempts
+//! hang, or a thousand tenants suspended at once, never keep out one that is asked for by itself.
+//!
+//! The circuit belongs to the target, not to a tenant. It opens when attempts of several tenants have failed in a row,
+//! so one broken tenant opens nothing. While it is open nothing is tried and no attempt counts: operations wait, and go
+//! on by themselves when the target is back. After a pause a few attempts probe it; the first answer closes it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Attempts that probe an open circuit at once: one may belong to a tenant that is broken by itself.
+const PROBES_MAX: u32 = 4;
+/// Tenants whose attempts must have failed before the circuit opens.
+const TENANTS_MIN: usize = 3;
+/// The longest pause, in pauses of the configured length.
+const COOLDOWNS_MAX: u32 = 30;
+/// By how much second-class attempts probe later than those that were never tried.
+const PROBE_LATER: Duration = Duration::from_millis(20);
+
+/// What a target takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Attempts at once.
+    pub concurrent_max: usize,
+    /// Failures in a row, of several tenants, that open the circuit.
+    pub failures_max: u32,
+    /// The first pause before an open circuit is probed; it doubles with every probe that fails.
+    pub cooldown: Duration,
+}
+
+/// Who goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A first attempt that somebody waits for.
+    First,
+    /// Retries, bulk operations, the verifier.
+    Second,
+}
+
+/// Where a circuit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CircuitState {
+    /// All may pass.
+    Closed,
+    /// None may pass.
+    Open,
+    /// A few may pass, to find out.
+    Probing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    Open { until: Instant },
+    Probing { probes: u32 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Pass { probe: bool },
+    WaitUntil(Instant),
+    WaitForNews,
+}
+
+/// The rule alone; time is an argument.
+#[derive(Debug)]
+struct Circuit {
+    limits: Limits,
+    phase: Phase,
+    failures: u32,
+    /// Whose attempts failed since the last answer; no more than decide.
+    tenants: Vec<Uuid>,
+    cooldown: Duration,
+}
+
+impl Circuit {
+    const fn new(limits: Limits) -> Self {
+        Self { limits, phase: Phase::Closed, failures: 0, tenants: Vec::new(), cooldown: limits.cooldown }
+    }
+
+    fn admit(&mut self, class: Class, now: Instant) -> Admission {
+        match self.phase {
+            Phase::Closed => Admission::Pass { probe: false },
+            Phase::Open { until } => {
+                let until = if class == Class::First { until } else { until + PROBE_LATER };
+                if now < until {
+                    return Admission::WaitUntil(until);
+                }
+                self.phase = Phase::Probing { probes: 1 };
+                Admission::Pass { probe: true }
+            }
+            Phase::Probing { probes } if probes < PROBES_MAX => {
+                self.phase = Phase::Probing { probes: probes + 1 };
+                Admission::Pass { probe: true }
+            }
+            Phase::Probing { .. } => Admission::WaitForNews,
+        }
+    }
+
+    /// The target answered, whatever it said. Answers whether others may pass now that could not before.
+    fn answered(&mut self) -> bool {
+        let opened = self.phase != Phase::Closed;
+        self.failures = 0;
+        self.tenants.clear();
+        self.cooldown = self.limits.cooldown;
+        self.phase = Phase::Closed;
+        opened
+    }
+
+    /// It did not answer, or could not do its work.
+    fn failed(&mut self, tenant: Uuid, probe: bool, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        if self.tenants.len() < TENANTS_MIN && !self.tenants.contains(&tenant) {
+            self.tenants.push(tenant);
+        }
+        let down = self.failures >= self.limits.failures_max && self.tenants.len() >= TENANTS_MIN;
+        match self.phase {
+            Phase::Closed if down => self.phase = Phase::Open { until: now + self.cooldown },
+            Phase::Probing { probes } if probe && probes > 1 => {
+                self.phase = Phase::Probing { probes: probes - 1 };
+            }
+            Phase::Probing { .. } if probe => {
+                self.cooldown = (self.cooldown * 2).min(self.limits.cooldown * COOLDOWNS_MAX);
+                self.phase = Phase::Open { until: now + self.cooldown };
+            }
+            // Attempts from before it opened.
+            _ => {}
+        }
+    }
+
+    /// A probe that ended without a result.
+    fn give_back(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Probing { probes } if probes > 1 => self.phase = Phase::Probing { probes: probes - 1 },
+            Phase::Probing { .. } => self.phase = Phase::Open { until: now },
+            _ => {}
+        }
+    }
+
+    const fn state(&self) -> CircuitState {
+        match self.phase {
+            Phase::Closed => CircuitState::Closed,
+            Phase::Open { .. } => CircuitState::Open,
+            Phase::Probing { .. } => CircuitState::Probing,
+        }
+    }
+}
+
+/// The way into a target.
+pub(super) struct Gate {
+    concurrent_max: usize,
+    places: Semaphore,
+    second_places: Semaphore,
+    circuit: Mutex<Circuit>,
+    news: Notify,
+}
+
+/// The permission for one attempt.
+pub(super) struct Pass<'a> {
+    gate: &'a Gate,
+    probe: bool,
+    ended: bool,
+    _place: SemaphorePermit<'a>,
+    _second: Option<SemaphorePermit<'a>>,
+}
+
+impl Gate {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            concurrent_max: limits.concurrent_max,
+            places: Semaphore::new(limits.concurrent_max),
+            second_places: Semaphore::new((limits.concurrent_max / 2).max(1)),
+            circuit: Mutex::new(Circuit::new(limits)),
+            news: Notify::new(),
+        }
+    }
+
+    /// Waits for a place and for the circuit, however long that takes. `None` when the engine is going down.
+    pub(super) async fn enter(&self, class: Class) -> Option<Pass<'_>> {
+        loop {
+            // Asked before the circuit is looked at, so that no news in between is missed.
+            let news = self.news.notified();
+            let admission = self.circuit().admit(class, Instant::now());
+            match admission {
+                Admission::WaitUntil(until) => tokio::select! {
+                    () = tokio::time::sleep_until(until) => {}
+                    () = news => {}
+                },
+                Admission::WaitForNews => news.await,
+                Admission::Pass { probe: true } => return self.pass(class, true).await,
+                Admission::Pass { probe: false } => {
+                    let pass = self.pass(class, false).await?;
+                    // It may have opened while this attempt waited for its place.
+                    if self.state() == CircuitState::Closed {
+                        return Some(pass);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A place for a look that nobody depends on: not while the circuit is open. `None` where there is none.
+    pub(super) async fn enter_if_closed(&self) -> Option<Pass<'_>> {
+        if self.state() != CircuitState::Closed {
+            return None;
+        }
+        self.pass(Class::Second, false).await
+    }
+
+    async fn pass(&self, class: Class, probe: bool) -> Option<Pass<'_>> {
+        // Held while this waits: given up with it, the probe's place goes to another.
+        let mut probing = Probing { gate: self, probe };
+        let second = match class {
+            Class::First => None,
+            Class::Second => Some(self.second_places.acquire().await.ok()?),
+        };
+        let place = self.places.acquire().await.ok()?;
+        probing.probe = false;
+        Some(Pass { gate: self, probe, ended: false, _place: place, _second: second })
+    }
+
+    pub(super) fn state(&self) -> CircuitState {
+        self.circuit().state()
+    }
+
+    /// Attempts under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.concurrent_max.saturating_sub(self.places.available_permits())
+    }
+
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A probe that waits for its place.
+struct Probing<'a> {
+    gate: &'a Gate,
+    probe: bool,
+}
+
+impl Drop for Probing<'_> {
+    fn drop(&mut self) {
+        if self.probe {
+            self.gate.circuit().give_back(Instant::now());
+            self.gate.news.notify_waiters();
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Tells how the attempt went: whether the target answered at all.
+    pub(super) fn ended(mut self, tenant: Uuid, answered: bool) {
+        self.ended = true;
+        let mut circuit = self.gate.circuit();
+        let news = if answered {
+            circuit.answered()
+        } else {
+            circuit.failed(tenant, self.probe, Instant::now());
+            self.probe
+        };
+        drop(circuit);
+        if news {
+            self.gate.news.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.probe && !self.ended {
+            self.gate.circuit().give_back(Instant::now());
+            self.gate.news.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { concurrent_max: 4, failures_max: 5, cooldown: Duration::from_secs(1) };
+    const FREE: Admission = Admission::Pass { probe: false };
+    const PROBE: Admission = Admission::Pass { probe: true };
+
+    fn tenant(number: u32) -> Uuid {
+        Uuid::from_u128(u128::from(number))
+    }
+
+    fn opened(now: Instant) -> Circuit {
+        let mut circuit = Circuit::new(LIMITS);
+        for number in 0..5 {
+            assert_eq!(circuit.admit(Class::First, now), FREE);
+            circuit.failed(tenant(number), false, now);
+        }
+        assert_eq!(circuit.state(), CircuitState::Open);
+        circuit
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_of_several_tenants() {
+        opened(Instant::now());
+    }
+
+    #[test]
+    fn one_broken_tenant_opens_nothing_and_one_answer_starts_the_count_again() {
+        let now = Instant::now();
+        let mut circuit = Circuit::new(LIMITS);
+        for _ in 0..1_000 {
+            circuit.failed(tenant(1), false, now);
+        }
+        circuit.failed(tenant(2), false, now);
+        assert_eq!(circuit.state(), CircuitState::Closed);
+        circuit.answered();
+        circuit.failed(tenant(3), false, now);
+        assert_eq!(circuit.state(), CircuitState::Closed);
+    }
+
+    #[test]
+    fn after_the_pause_a_few_probe_it_and_the_first_answer_closes_it() {
+        let now = Instant::now();
+        let mut circuit = opened(now);
+        let later = now + LIMITS.cooldown;
+        assert_eq!(circuit.admit(Class::First, now), Admission::WaitUntil(later));
+        assert_eq!(circuit.admit(Class::Second, later), Admission::WaitUntil(later + PROBE_LATER));
+        for _ in 0..PROBES_MAX {
+            assert_eq!(circuit.admit(Class::First, later), PROBE);
+        }
+        assert_eq!(circuit.admit(Class::First, later), Admission::WaitForNews);
+        circuit.failed(tenant(9), true, later);
+        assert_eq!(circuit.admit(Class::First, later), PROBE, "another takes the place of one that failed");
+        assert!(circuit.answered());
+        assert_eq!(circuit.admit(Class::First, later), FREE);
+    }
+
+    #[test]
+    fn pauses_double_while_probes_fail_and_start_small_again_after_an_answer() {
+        let mut now = Instant::now();
+        let mut circuit = opened(now);
+        for pause in [2, 4, 8, 16, 30, 30] {
+            let Phase::Open { until } = circuit.phase else { panic!("it is open") };
+            now = until;
+            assert_eq!(circuit.admit(Class::First, now), PROBE);
+            circuit.failed(tenant(1), true, now);
+            assert_eq!(circuit.phase, Phase::Open { until: now + Duration::from_secs(pause) });
+        }
+        circuit.answered();
+        assert_eq!(circuit.cooldown, LIMITS.cooldown);
+    }
+
+    #[tokio::test]
+    async fn second_class_attempts_leave_half_of_the_places_to_first_class_ones() {
+        let gate = Gate::new(LIMITS);
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            held.push(gate.enter(Class::Second).await.unwrap());
+        }
+        let third = tokio::time::timeout(Duration::from_millis(20), gate.enter(Class::Second)).await;
+        assert!(third.is_err(), "half of four places are taken");
+        held.push(gate.enter(Class::First).await.unwrap());
+        assert_eq!(gate.in_flight(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_is_given_up_leaves_its_place_to_another() {
+        let gate = Gate::new(Limits { cooldown: Duration::from_millis(1), ..LIMITS });
+        for number in 0..5 {
+            gate.enter(Class::First).await.unwrap().ended(tenant(number), false);
+        }
+        for _ in 0..20 {
+            drop(gate.enter(Class::First).await.unwrap());
+        }
+        gate.enter(Class::First).await.unwrap().ended(tenant(1), true);
+        assert_eq!(gate.state(), CircuitState::Closed);
+    }
+}

@@ -1,0 +1,160 @@
+//! `tenantry bulk …`
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::output::{Column, Format, enum_name, print, show, show_list, text};
+use super::{Context, Failure};
+
+/// Commands about verbs on many tenants.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Ask a verb of every tenant that matches a filter, and follow it to the end.
+    Start(Start),
+    /// Show a bulk operation. Its tenants: `tenantry operation list --filter 'bulk_id = "…"'`.
+    Get {
+        /// Which.
+        bulk_operation_id: String,
+    },
+    /// List bulk operations, newest first.
+    List {
+        /// How many, 1 to 1,000.
+        #[arg(long, default_value_t = 50)]
+        page_size: u32,
+        /// Where the page before ended.
+        #[arg(long)]
+        page_token: Option<String>,
+    },
+    /// Follow a bulk operation to its end.
+    Watch {
+        /// Which.
+        bulk_operation_id: String,
+    },
+    /// Begin no more tenants; those under way go on to their end.
+    Abort {
+        /// Which.
+        bulk_operation_id: String,
+    },
+}
+
+/// A verb on many tenants.
+#[derive(Debug, Clone, Args)]
+pub struct Start {
+    /// For example suspend, activate, archive, change-tier.
+    verb: String,
+    /// Which tenants, for example `tier = "gold" AND region = "eu-*"`.
+    #[arg(long)]
+    filter: String,
+    /// Why, for people and for the log.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Operations at once, 1 to 1,000.
+    #[arg(long, default_value_t = 20)]
+    concurrent_max: u32,
+    /// For change-tier: the new tier.
+    #[arg(long)]
+    tier: Option<String>,
+    /// For start-migration: the region to move to.
+    #[arg(long)]
+    to_region: Option<String>,
+    /// For start-migration: the part of the region.
+    #[arg(long)]
+    to_cell: Option<String>,
+    /// Only say how many tenants there are.
+    #[arg(long)]
+    validate_only: bool,
+    /// Do not wait for the end.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+const COLUMNS: [Column; 8] = [
+    ("ID", "bulkOperationId"),
+    ("VERB", "verb"),
+    ("STATE", "state"),
+    ("TOTAL", "total"),
+    ("WAITING", "waiting"),
+    ("RUNNING", "running"),
+    ("SUCCEEDED", "succeeded"),
+    ("FAILED", "failed"),
+];
+
+pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
+    let output = context.connection.output;
+    match command {
+        Command::Start(given) => start(context, given).await,
+        Command::Get { bulk_operation_id } => {
+            let request = json!({ "bulkOperationId": bulk_operation_id });
+            show(output, &context.client.call("Lifecycle/GetBulkOperation", request).await?)
+        }
+        Command::List { page_size, page_token } => {
+            let request = json!({ "pageSize": page_size, "pageToken": page_token.unwrap_or_default() });
+            let response = context.client.call("Lifecycle/ListBulkOperations", request).await?;
+            show_list(output, &response, "bulkOperations", &COLUMNS)
+        }
+        Command::Watch { bulk_operation_id } => follow(context, &bulk_operation_id).await,
+        Command::Abort { bulk_operation_id } => {
+            let request = json!({ "bulkOperationId": bulk_operation_id });
+            show(output, &context.change("Lifecycle/AbortBulkOperation", request).await?)
+        }
+    }
+}
+
+async fn start(context: &Context<'_>, given: Start) -> Result<(), Failure> {
+    let verb = given.verb.to_uppercase().replace('-', "_");
+    let request = json!({
+        "filter": given.filter,
+        "verb": format!("OPERATION_VERB_{verb}"),
+        "reason": given.reason.unwrap_or_default(),
+        "concurrentMax": given.concurrent_max,
+        "tier": given.tier.unwrap_or_default(),
+        "toRegion": given.to_region.unwrap_or_default(),
+        "toCell": given.to_cell.unwrap_or_default(),
+        "validateOnly": given.validate_only,
+    });
+    let bulk = context.change("Lifecycle/StartBulkOperation", request).await?;
+    let Some(id) = bulk["bulkOperationId"].as_str().filter(|_| !given.no_wait && !given.validate_only) else {
+        return show(context.connection.output, &bulk);
+    };
+    follow(context, id).await
+}
+
+/// Tells how many of the tenants are done, until all are.
+async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Failure> {
+    let output = context.connection.output;
+    let request = json!({ "bulkOperationId": bulk_operation_id });
+    let mut watch = context.client.watch("Lifecycle/WatchBulkOperation", request).await?;
+    let mut last = Value::Null;
+    while let Some(bulk) = watch.next().await? {
+        if output == Format::Table {
+            print(&format!("  {}\n", line(&bulk)))?;
+        }
+        last = bulk;
+    }
+    if output != Format::Table {
+        show(output, &last)?;
+    }
+    if last["state"] == "BULK_OPERATION_STATE_SUCCEEDED" {
+        return Ok(());
+    }
+    let state = enum_name(last["state"].as_str().unwrap_or_default()).to_owned();
+    Err(Failure::unsuccessful(format!(
+        "bulk operation {bulk_operation_id} is {state}: {} of {} tenants were not moved",
+        text(&last["failed"]),
+        text(&last["total"])
+    )))
+}
+
+fn line(bulk: &Value) -> String {
+    let count = |name: &str| text(&bulk[name]);
+    format!(
+        "{} {}: {} of {} done, {} failed, {} running, {} need an operator",
+        text(&bulk["verb"]),
+        text(&bulk["state"]),
+        count("succeeded"),
+        count("total"),
+        count("failed"),
+        count("running"),
+        count("needsOperator")
+    )
+}

@@ -1,0 +1,219 @@
+//! Moves of tenants: what all have in common, and what only some have.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::output::{Column, Format, show, show_list, text};
+use super::tenant::get;
+use super::{Context, Failure, progress};
+
+/// A move of a tenant.
+#[derive(Debug, Clone, Args)]
+pub struct Move {
+    /// Which tenant.
+    tenant_id: String,
+    /// Why, for people and for the log.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Refuse if the tenant changed since.
+    #[arg(long)]
+    etag: Option<String>,
+    /// Check all, change nothing: show what would change in each target.
+    #[arg(long)]
+    validate_only: bool,
+    /// Do not wait for the end.
+    #[arg(long)]
+    no_wait: bool,
+    /// When to begin, for example 2026-12-01T03:00:00Z; at once where not given.
+    #[arg(long)]
+    at: Option<String>,
+    /// What becomes of the tenants below it.
+    #[arg(long, value_enum)]
+    children: Option<Children>,
+}
+
+/// What becomes of the tenants below one that moves.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Children {
+    /// They stay as they are.
+    Ignore,
+    /// Refuse while one of them has more access.
+    Block,
+    /// The same is asked of each of them.
+    Follow,
+}
+
+/// The begin of a migration.
+#[derive(Debug, Clone, Args)]
+pub struct Start {
+    #[command(flatten)]
+    to: Move,
+    /// The region it moves to.
+    #[arg(long)]
+    to_region: Option<String>,
+    /// The part of the region it moves to.
+    #[arg(long)]
+    to_cell: Option<String>,
+}
+
+/// The end of a migration.
+#[derive(Debug, Clone, Args)]
+pub struct Finish {
+    #[command(flatten)]
+    to: Move,
+    /// Stay locked out instead of being let in.
+    #[arg(long)]
+    suspended: bool,
+}
+
+/// Keeping for retention.
+#[derive(Debug, Clone, Args)]
+pub struct Archive {
+    #[command(flatten)]
+    to: Move,
+    /// For how many days deletion is refused.
+    #[arg(long, value_name = "DAYS")]
+    retention_days: Option<u32>,
+}
+
+/// A change of tier.
+#[derive(Debug, Clone, Args)]
+pub struct Tier {
+    #[command(flatten)]
+    to: Move,
+    /// The new tier.
+    #[arg(long)]
+    tier: String,
+}
+
+/// A look at every target.
+#[derive(Debug, Clone, Args)]
+pub struct Verify {
+    /// Which tenant.
+    tenant_id: String,
+    /// Only look.
+    #[arg(long)]
+    validate_only: bool,
+    /// What becomes of a target that drifted; as the server is configured where not given.
+    #[arg(long, value_enum)]
+    drift: Option<Drift>,
+}
+
+/// What becomes of a target that drifted.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Drift {
+    /// It is made true again.
+    Repair,
+    /// An operation tells an operator.
+    Report,
+}
+
+/// What a plan shows of each target.
+const PLAN: [Column; 5] = [
+    ("TARGET", "target"),
+    ("IS", "observed"),
+    ("WILL BE", "desired"),
+    ("CHANGE", "plannedChange"),
+    ("ERROR", "lastError"),
+];
+/// What a look shows of each target.
+const CHECKS: [Column; 5] = [
+    ("TARGET", "target"),
+    ("SHOULD BE", "desired"),
+    ("IS", "observed"),
+    ("RESULT", "result"),
+    ("ERROR", "error"),
+];
+
+pub(super) async fn start_migration(context: &Context<'_>, start: Start) -> Result<(), Failure> {
+    let place = json!({
+        "toRegion": start.to_region.unwrap_or_default(),
+        "toCell": start.to_cell.unwrap_or_default(),
+    });
+    self::start(context, "StartMigration", start.to, place).await
+}
+
+pub(super) async fn finish_migration(context: &Context<'_>, finish: Finish) -> Result<(), Failure> {
+    let end = if finish.suspended { "TENANT_STATUS_SUSPENDED" } else { "TENANT_STATUS_ACTIVE" };
+    start(context, "FinishMigration", finish.to, json!({ "toStatus": end })).await
+}
+
+pub(super) async fn archive(context: &Context<'_>, archive: Archive) -> Result<(), Failure> {
+    let retention = archive.retention_days.map(|days| format!("{}s", u64::from(days) * 24 * 3_600));
+    start(context, "ArchiveTenant", archive.to, json!({ "retention": retention })).await
+}
+
+pub(super) async fn change_tier(context: &Context<'_>, tier: Tier) -> Result<(), Failure> {
+    if tier.to.children.is_some() {
+        return Err(Failure::usage("--children is not for a change of tier"));
+    }
+    start(context, "ChangeTier", tier.to, json!({ "tier": tier.tier })).await
+}
+
+/// Asks for a move and, unless told not to, follows it to its end.
+pub(super) async fn start(
+    context: &Context<'_>,
+    method: &str,
+    to: Move,
+    extra: Value,
+) -> Result<(), Failure> {
+    let output = context.connection.output;
+    let mut request = json!({
+        "tenantId": to.tenant_id,
+        "reason": to.reason.unwrap_or_default(),
+        "etag": to.etag.unwrap_or_default(),
+        "validateOnly": to.validate_only,
+        "at": to.at,
+    });
+    if let Some(children) = to.children {
+        request["children"] = format!("CHILDREN_POLICY_{children:?}").to_uppercase().into();
+    }
+    for (name, value) in extra.as_object().into_iter().flatten() {
+        request[name] = value.clone();
+    }
+    let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
+    if to.validate_only && output == Format::Table {
+        return show_list(output, &operation, "targets", &PLAN);
+    }
+    let follow = !to.no_wait && !to.validate_only && operation["state"] != "OPERATION_STATE_SCHEDULED";
+    let Some(id) = operation["operationId"].as_str().filter(|_| follow) else {
+        return show(output, &operation);
+    };
+    let ended = progress::follow(&context.client, id, output != Format::Table).await?;
+    if output == Format::Table {
+        let line = format!(
+            "{} is {} (operation {id} {})\n",
+            to.tenant_id,
+            text(&get(context, &to.tenant_id).await?["status"]),
+            text(&ended["state"]).to_lowercase()
+        );
+        super::output::print(&line)?;
+    } else {
+        show(output, &ended)?;
+    }
+    progress::verdict(&ended)
+}
+
+pub(super) async fn verify(context: &Context<'_>, verify: Verify) -> Result<(), Failure> {
+    let output = context.connection.output;
+    let mut request = json!({ "tenantId": verify.tenant_id, "validateOnly": verify.validate_only });
+    if let Some(drift) = verify.drift {
+        request["drift"] = format!("DRIFT_POLICY_{drift:?}").to_uppercase().into();
+    }
+    let answer = context.change("Lifecycle/VerifyTenant", request).await?;
+    if output == Format::Table {
+        show_list(output, &answer, "targets", &CHECKS)?;
+    } else {
+        show(output, &answer)?;
+    }
+    if let Some(id) = answer["operation"]["operationId"].as_str() {
+        let ended = progress::follow(&context.client, id, output != Format::Table).await?;
+        return progress::verdict(&ended);
+    }
+    let drifted = answer["targets"].as_array().into_iter().flatten();
+    let drifted = drifted.filter(|target| target["result"] == "CHECK_RESULT_DRIFTED").count();
+    if drifted > 0 {
+        return Err(Failure::unsuccessful(format!("{drifted} targets drifted")));
+    }
+    Ok(())
+}

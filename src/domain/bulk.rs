@@ -1,0 +1,265 @@
+//! A verb on many tenants: which of them are under way, and what has become of all.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::ids::{OperationId, Revision, TenantId};
+use super::lifecycle::Verb;
+use super::operation::{State, Wish, verb_name};
+
+/// Most tenants of one bulk operation: their ids and uids are written in one statement, about 100 bytes each, and
+/// PostgreSQL takes a parameter of 10 MB without trouble.
+pub const TENANTS_MAX: usize = 100_000;
+/// Most operations of one bulk operation at once; the targets' own limits are lower.
+pub const CONCURRENT_MAX: u32 = 1_000;
+/// Where the caller names no number.
+pub const CONCURRENT_DEFAULT: u32 = 20;
+
+/// Where a bulk operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum BulkState {
+    /// Tenants are being moved.
+    Running,
+    /// Every tenant was moved.
+    Succeeded,
+    /// All have been tried, and at least one was not moved.
+    Failed,
+    /// No more are begun; those under way go on to their end.
+    Cancelling,
+    /// Ended before all had been begun.
+    Cancelled,
+}
+
+impl BulkState {
+    /// Every state, in the order of the contract.
+    pub const ALL: [Self; 5] =
+        [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelling, Self::Cancelled];
+
+    /// The name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Cancelling => "CANCELLING",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// Whether something is left to do.
+    pub const fn is_driven(self) -> bool {
+        matches!(self, Self::Running | Self::Cancelling)
+    }
+}
+
+/// A verb on many tenants, as stored: the serialised names are the columns' names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bulk {
+    /// Made by the server (`UUIDv7`).
+    pub bulk_id: OperationId,
+    /// What is asked of each tenant.
+    #[serde(with = "verb_name")]
+    pub verb: Verb,
+    /// What is asked for beside the verb.
+    #[serde(default)]
+    pub wish: Wish,
+    /// The filter by which the tenants were chosen, once, when it was asked for; empty for all below `parent`.
+    pub filter: String,
+    /// The tenant whose children follow it.
+    pub parent: Option<TenantId>,
+    /// Why, as given by the caller.
+    pub reason: String,
+    /// Who asked.
+    pub actor: String,
+    /// Where it stands.
+    pub state: BulkState,
+    /// Operations at once.
+    pub concurrent_max: u32,
+    /// How many tenants there are.
+    pub total: u32,
+    /// Not begun.
+    pub waiting: u32,
+    /// Under way.
+    pub running: u32,
+    /// Under way, but automatic retries have stopped.
+    pub needs_operator: u32,
+    /// Moved.
+    pub succeeded: u32,
+    /// Refused, brought back, or never begun.
+    pub failed: u32,
+    /// When it was asked for.
+    pub create_time: Timestamp,
+    /// When it last changed.
+    pub update_time: Timestamp,
+    /// When it ended.
+    pub finish_time: Option<Timestamp>,
+    /// The revision of its last change; set by the log.
+    #[serde(default)]
+    pub revision: Revision,
+}
+
+/// Where one tenant of a bulk operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ItemState {
+    /// Not begun.
+    Waiting,
+    /// Its operation is open.
+    Running,
+    /// Its operation is open, but automatic retries have stopped.
+    NeedsOperator,
+    /// Moved.
+    Succeeded,
+    /// Refused, brought back, or never begun.
+    Failed,
+}
+
+impl ItemState {
+    /// Whether nothing more will become of it.
+    pub const fn is_done(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+
+    /// Where a tenant stands whose operation is in `state`.
+    pub const fn of(state: State) -> Self {
+        match state {
+            State::Running | State::Reverting | State::Scheduled => Self::Running,
+            State::NeedsOperator => Self::NeedsOperator,
+            State::Succeeded => Self::Succeeded,
+            State::Failed | State::Superseded | State::Cancelled => Self::Failed,
+        }
+    }
+}
+
+/// One tenant of a bulk operation, as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Which tenant.
+    pub tenant_id: TenantId,
+    /// A tenant made anew under the same id is another one.
+    pub tenant_uid: Uuid,
+    /// Where it stands.
+    pub state: ItemState,
+    /// Its operation, once there is one.
+    pub operation_id: Option<OperationId>,
+    /// Why it failed, for people.
+    pub error: String,
+}
+
+impl Bulk {
+    /// Counts anew, and ends when nothing is left to do.
+    pub fn settle(&mut self, items: &[Item], now: Timestamp) {
+        let count = |state: ItemState| {
+            u32::try_from(items.iter().filter(|item| item.state == state).count()).unwrap_or(u32::MAX)
+        };
+        self.waiting = count(ItemState::Waiting);
+        self.running = count(ItemState::Running);
+        self.needs_operator = count(ItemState::NeedsOperator);
+        self.succeeded = count(ItemState::Succeeded);
+        self.failed = count(ItemState::Failed);
+        self.update_time = now;
+        if self.state.is_driven() && self.waiting + self.running + self.needs_operator == 0 {
+            self.state = match self.state {
+                BulkState::Cancelling => BulkState::Cancelled,
+                _ if self.failed == 0 => BulkState::Succeeded,
+                _ => BulkState::Failed,
+            };
+            self.finish_time = Some(now);
+        }
+    }
+
+    /// How many more may be begun now.
+    pub fn room(&self, items: &[Item]) -> usize {
+        if self.state != BulkState::Running {
+            return 0;
+        }
+        // What waits for an operator holds nobody else up.
+        let running = items.iter().filter(|item| item.state == ItemState::Running).count();
+        usize::try_from(self.concurrent_max).unwrap_or(usize::MAX).saturating_sub(running)
+    }
+
+    /// No more are begun. Answers whether it was running.
+    pub fn cancel(&mut self, now: Timestamp) -> bool {
+        if self.state != BulkState::Running {
+            return false;
+        }
+        self.state = BulkState::Cancelling;
+        self.update_time = now;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::TenantId;
+
+    fn bulk(concurrent_max: u32) -> Bulk {
+        let now = Timestamp::UNIX_EPOCH;
+        Bulk {
+            bulk_id: OperationId::from_uuid(Uuid::nil()),
+            verb: Verb::Suspend,
+            wish: Wish::default(),
+            filter: String::new(),
+            parent: None,
+            reason: String::new(),
+            actor: String::new(),
+            state: BulkState::Running,
+            concurrent_max,
+            total: 3,
+            waiting: 3,
+            running: 0,
+            needs_operator: 0,
+            succeeded: 0,
+            failed: 0,
+            create_time: now,
+            update_time: now,
+            finish_time: None,
+            revision: Revision::ZERO,
+        }
+    }
+
+    fn items(states: &[ItemState]) -> Vec<Item> {
+        let item = |state: &ItemState| Item {
+            tenant_id: TenantId::parse("finance").unwrap(),
+            tenant_uid: Uuid::nil(),
+            state: *state,
+            operation_id: None,
+            error: String::new(),
+        };
+        states.iter().map(item).collect()
+    }
+
+    #[test]
+    fn what_needs_an_operator_leaves_its_place_to_others_and_keeps_the_whole_open() {
+        let mut bulk = bulk(2);
+        let items = items(&[ItemState::NeedsOperator, ItemState::Running, ItemState::Succeeded]);
+        assert_eq!(bulk.room(&items), 1);
+        bulk.settle(&items, Timestamp::UNIX_EPOCH);
+        assert_eq!((bulk.state, bulk.needs_operator, bulk.finish_time), (BulkState::Running, 1, None));
+    }
+
+    #[test]
+    fn it_fails_if_one_of_many_was_not_moved() {
+        let mut all = bulk(2);
+        all.settle(&items(&[ItemState::Succeeded; 3]), Timestamp::UNIX_EPOCH);
+        assert_eq!(all.state, BulkState::Succeeded);
+        let mut some = bulk(2);
+        some.settle(&items(&[ItemState::Succeeded, ItemState::Failed]), Timestamp::UNIX_EPOCH);
+        assert_eq!((some.state, some.failed), (BulkState::Failed, 1));
+    }
+
+    #[test]
+    fn once_cancelled_nothing_more_begins_and_it_ends_with_what_is_under_way() {
+        let mut bulk = bulk(2);
+        assert!(bulk.cancel(Timestamp::UNIX_EPOCH));
+        assert!(!bulk.cancel(Timestamp::UNIX_EPOCH));
+        assert_eq!(bulk.room(&items(&[ItemState::Waiting])), 0);
+        bulk.settle(&items(&[ItemState::Running, ItemState::Failed]), Timestamp::UNIX_EPOCH);
+        assert_eq!(bulk.state, BulkState::Cancelling);
+        bulk.settle(&items(&[ItemState::Succeeded, ItemState::Failed]), Timestamp::UNIX_EPOCH);
+        assert_eq!(bulk.state, BulkState::Cancelled);
+    }
+}

@@ -1,0 +1,140 @@
+//! The fields by which operations can be filtered.
+
+use super::{FieldId, FieldType, FieldValue, Record, record_fields};
+use crate::domain::operation::{Operation, TargetState};
+
+const VERB: FieldType = FieldType::Enum(&[
+    "PROVISION",
+    "ACTIVATE",
+    "SUSPEND",
+    "START_MIGRATION",
+    "FINISH_MIGRATION",
+    "ARCHIVE",
+    "DELETE",
+    "UNDELETE",
+    "PURGE",
+    "REPAIR",
+    "CHANGE_TIER",
+]);
+const STATE: FieldType = FieldType::Enum(&[
+    "RUNNING",
+    "SUCCEEDED",
+    "REVERTING",
+    "FAILED",
+    "NEEDS_OPERATOR",
+    "SUPERSEDED",
+    "SCHEDULED",
+    "CANCELLED",
+]);
+
+record_fields! {
+    /// A field of an operation.
+    OperationField, OperationId;
+    /// Its id.
+    OperationId "operation_id" FieldType::Text, true;
+    /// Its tenant.
+    TenantId "tenant_id" FieldType::Text, true;
+    /// What was asked for.
+    Verb "verb" VERB, false;
+    /// Where it stands.
+    State "state" STATE, false;
+    /// Whether it has not ended and is not only scheduled.
+    Open "open" FieldType::Boolean, false;
+    /// Whether somebody should look.
+    Stuck "stuck" FieldType::Boolean, false;
+    /// The targets it reaches.
+    Target "target" FieldType::List, false;
+    /// The targets that have failed and are not done.
+    FailingTarget "failing_target" FieldType::List, false;
+    /// Who asked.
+    Actor "actor" FieldType::Text, false;
+    /// Why.
+    Reason "reason" FieldType::Text, false;
+    /// The bulk operation that it is part of.
+    BulkId "bulk_id" FieldType::Text, false;
+    /// When it was asked for.
+    CreateTime "create_time" FieldType::Time, true;
+    /// When it last changed.
+    UpdateTime "update_time" FieldType::Time, true;
+    /// When it ended.
+    FinishTime "finish_time" FieldType::Time, true;
+    /// When it begins, or was to begin.
+    ScheduleTime "schedule_time" FieldType::Time, true;
+}
+
+/// An operation as a row: ids as text, made once.
+pub struct Row<'a> {
+    operation: &'a Operation,
+    operation_id: String,
+    bulk_id: String,
+}
+
+impl<'a> Row<'a> {
+    /// The row of an operation.
+    pub fn of(operation: &'a Operation) -> Self {
+        Self {
+            operation,
+            operation_id: operation.operation_id.to_string(),
+            bulk_id: operation.bulk_id.map(|id| id.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Record for Row<'_> {
+    fn field(&self, id: FieldId) -> FieldValue<'_> {
+        let Some(field) = OperationField::from_id(id) else { return FieldValue::Absent };
+        let operation = self.operation;
+        let text = |text| if str::is_empty(text) { FieldValue::Absent } else { FieldValue::Text(text) };
+        let time = |time: Option<_>| time.map_or(FieldValue::Absent, FieldValue::Time);
+        match field {
+            OperationField::OperationId => FieldValue::Text(&self.operation_id),
+            OperationField::TenantId => FieldValue::Text(operation.tenant_id.as_str()),
+            OperationField::Verb => FieldValue::Text(operation.verb.as_str()),
+            OperationField::State => FieldValue::Text(operation.state.as_str()),
+            OperationField::Open => FieldValue::Boolean(operation.state.is_open()),
+            OperationField::Stuck => FieldValue::Boolean(operation.is_stuck()),
+            OperationField::Actor => text(&operation.actor),
+            OperationField::Reason => text(&operation.reason),
+            OperationField::BulkId => text(&self.bulk_id),
+            OperationField::CreateTime => FieldValue::Time(operation.create_time),
+            OperationField::UpdateTime => FieldValue::Time(operation.update_time),
+            OperationField::FinishTime => time(operation.finish_time),
+            OperationField::ScheduleTime => time(operation.schedule_time),
+            OperationField::Target | OperationField::FailingTarget => FieldValue::Absent,
+        }
+    }
+
+    fn entry(&self, _: FieldId, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn has_any(&self, id: FieldId) -> bool {
+        self.any_item(id, &mut |_| true)
+    }
+
+    fn any_item(&self, id: FieldId, test: &mut dyn FnMut(&str) -> bool) -> bool {
+        let failing = OperationField::from_id(id) == Some(OperationField::FailingTarget);
+        self.operation
+            .steps
+            .iter()
+            .filter(|step| {
+                let fails = !step.last_error.is_empty() || step.state == TargetState::NeedsOperator;
+                !failing || (!step.state.is_done() && fails)
+            })
+            .any(|step| test(step.target.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::lifecycle::Verb;
+    use crate::domain::operation::State;
+
+    #[test]
+    fn the_enum_names_are_those_of_the_types() {
+        assert!(matches!(STATE, FieldType::Enum(names) if names == State::ALL.map(State::as_str)));
+        let FieldType::Enum(names) = VERB else { panic!("verbs have names") };
+        assert!(Verb::ALL.iter().all(|verb| names.contains(&verb.as_str())));
+    }
+}

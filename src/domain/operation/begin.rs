@@ -1,0 +1,177 @@
+//! How an operation comes to be: asked for now or for later, or in place of one that is open.
+
+use jiff::Timestamp;
+
+use super::{Details, Operation, State, Step};
+use crate::domain::ids::{OperationId, Revision, TargetName};
+use crate::domain::lifecycle::{IllegalTransition, Status, Verb, desired_by, transition};
+use crate::domain::tenant::Tenant;
+
+/// Who asks for an operation, and why.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The new operation's id.
+    pub operation_id: OperationId,
+    /// What is asked for.
+    pub verb: Verb,
+    /// In the caller's words.
+    pub reason: String,
+    /// Who.
+    pub actor: String,
+    /// What the verb needs to know beside the tenant.
+    pub details: Details,
+    /// The bulk operation that it is part of.
+    pub bulk_id: Option<OperationId>,
+}
+
+impl Operation {
+    /// An operation that takes a tenant from its confirmed status to where the verb leads, over `targets`.
+    ///
+    /// # Errors
+    ///
+    /// Where the state machine has no such move.
+    pub fn start(
+        tenant: &Tenant,
+        request: Request,
+        targets: &[TargetName],
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<Self, IllegalTransition> {
+        let to_status = transition(tenant.status, request.verb)?;
+        let desired = desired_by(request.verb, to_status);
+        let steps = targets.iter().map(|target| Step::pending(target.clone(), desired)).collect();
+        Ok(Self { generation, steps, ..Self::unstarted(tenant, request, to_status, now) })
+    }
+
+    /// An operation that begins at `at`. Whether the move is legal is decided then: much may happen before.
+    pub fn schedule(tenant: &Tenant, request: Request, at: Timestamp, now: Timestamp) -> Self {
+        let to_status = request.verb.leads_to(tenant.status);
+        Self {
+            state: State::Scheduled,
+            schedule_time: Some(at),
+            ..Self::unstarted(tenant, request, to_status, now)
+        }
+    }
+
+    /// What is asked of the tenant by this operation, to be asked once more under the same id.
+    pub fn request(&self) -> Request {
+        Request {
+            operation_id: self.operation_id,
+            verb: self.verb,
+            reason: self.reason.clone(),
+            actor: self.actor.clone(),
+            details: self.details.clone(),
+            bulk_id: self.bulk_id,
+        }
+    }
+
+    /// The operation that `begun` is, now that the time of this scheduled one has come.
+    #[must_use]
+    pub fn begun_as(&self, begun: Self) -> Self {
+        Self { schedule_time: self.schedule_time, create_time: self.create_time, ..begun }
+    }
+
+    /// Ends a scheduled operation that could not begin when its time came.
+    pub fn fail_to_begin(&mut self, why: String, now: Timestamp) {
+        self.state = State::Failed;
+        self.error = why;
+        self.finish_time = Some(now);
+        self.update_time = now;
+    }
+
+    fn unstarted(tenant: &Tenant, request: Request, to_status: Status, now: Timestamp) -> Self {
+        Self {
+            operation_id: request.operation_id,
+            tenant_id: tenant.tenant_id.clone(),
+            tenant_uid: tenant.uid,
+            verb: request.verb,
+            from_status: tenant.status,
+            to_status,
+            state: State::Running,
+            reason: request.reason,
+            actor: request.actor,
+            generation: tenant.generation,
+            steps: Vec::new(),
+            error: String::new(),
+            backward: false,
+            abort_reason: String::new(),
+            schedule_time: None,
+            details: request.details,
+            bulk_id: request.bulk_id,
+            create_time: now,
+            update_time: now,
+            finish_time: None,
+            revision: Revision::ZERO,
+        }
+    }
+
+    /// An operation that takes the tenant back to its confirmed status while `open` was leading away from it.
+    /// `None` unless the verb leads there: only a reversal may take over. Past the point of no return nothing leads
+    /// back.
+    pub fn reversal(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
+        if open.is_forward_only() || !request.verb.moves() {
+            return None;
+        }
+        // The verb must be legal from where the open operation leads, as if that had been reached.
+        let to_status = transition(open.to_status, request.verb).ok()?;
+        if to_status != open.from_status {
+            return None;
+        }
+        Some(Self::anew(open, request, to_status, now))
+    }
+
+    /// The same verb once more, where automatic retries have stopped: every target starts afresh under a new
+    /// generation. `None` in any other case.
+    pub fn again(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
+        if open.state != State::NeedsOperator || open.verb != request.verb || open.backward {
+            return None;
+        }
+        let request = Request { details: open.details.clone(), ..request };
+        Some(Self::anew(open, request, open.to_status, now))
+    }
+
+    /// Any legal verb in place of a repair: whoever moves a tenant brings every target to a new state anyway.
+    pub fn in_place_of_repair(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
+        if open.verb != Verb::Repair {
+            return None;
+        }
+        let to_status = transition(open.from_status, request.verb).ok()?;
+        Some(Self::anew(open, request, to_status, now))
+    }
+
+    fn anew(open: &Self, request: Request, to_status: Status, now: Timestamp) -> Self {
+        let desired = desired_by(request.verb, to_status);
+        let steps = open.steps.iter().map(|step| Step::pending(step.target.clone(), desired)).collect();
+        Self {
+            operation_id: request.operation_id,
+            verb: request.verb,
+            to_status,
+            state: State::Running,
+            reason: request.reason,
+            actor: request.actor,
+            generation: open.generation + 1,
+            steps,
+            error: String::new(),
+            backward: false,
+            abort_reason: String::new(),
+            schedule_time: None,
+            details: request.details,
+            bulk_id: request.bulk_id,
+            create_time: now,
+            update_time: now,
+            finish_time: None,
+            revision: Revision::ZERO,
+            ..open.clone()
+        }
+    }
+
+    /// Adds targets that were not there when the operation it took over from began.
+    pub fn aim_at(&mut self, targets: &[TargetName]) {
+        let desired = desired_by(self.verb, self.to_status);
+        for target in targets {
+            if let Err(place) = self.steps.binary_search_by(|step| step.target.cmp(target)) {
+                self.steps.insert(place, Step::pending(target.clone(), desired));
+            }
+        }
+    }
+}

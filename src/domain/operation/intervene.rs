@@ -1,0 +1,162 @@
+//! What an operator can do to an operation: have a target tried again, go on without it, take all of it back; and what
+//! a verifier does who found a target in another state than it should be in.
+
+use jiff::Timestamp;
+
+use super::{ERROR_MAX, Operation, State, Step, TargetState};
+use crate::domain::ids::TargetName;
+use crate::domain::lifecycle::{Desired, Verb};
+
+/// Why an operator's request does not fit the operation as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has ended.
+    #[error("the operation has ended")]
+    Ended,
+    /// It has not begun.
+    #[error("the operation has not begun yet")]
+    NotBegun,
+    /// It has no step for that target.
+    #[error("the operation does not reach a target of that name")]
+    NoSuchTarget,
+    /// The target is where it should be.
+    #[error("the target is done: nothing more is asked of it")]
+    TargetDone,
+    /// It is on its way back already.
+    #[error("the operation is being taken back already")]
+    TurnedBack,
+    /// There is no way back.
+    #[error("the operation is past the point of no return; it can only be brought to its end")]
+    PointOfNoReturn,
+}
+
+/// A target that was found in another state than the registry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// Which target.
+    pub target: TargetName,
+    /// What it was seen in; `None` where it does not know the tenant.
+    pub observed: Option<Desired>,
+}
+
+impl Operation {
+    /// Has a target tried again from the first attempt on, at once.
+    ///
+    /// # Errors
+    ///
+    /// Where the operation is not open, or the target is done.
+    pub fn retry_target(&mut self, target: &TargetName, now: Timestamp) -> Result<(), Refusal> {
+        let step = self.open_step(target)?;
+        let last_error = std::mem::take(&mut step.last_error);
+        *step = Step { last_error, ..Step::pending(target.clone(), step.desired) };
+        self.drive_on(now);
+        Ok(())
+    }
+
+    /// Goes on without a target, whatever state it is in.
+    ///
+    /// # Errors
+    ///
+    /// Where the operation is not open, or the target is done.
+    pub fn skip_target(
+        &mut self,
+        target: &TargetName,
+        reason: String,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let step = self.open_step(target)?;
+        step.state = TargetState::Skipped;
+        step.skip_reason = reason;
+        step.next_attempt_time = None;
+        let tried = self.steps.iter().any(|step| step.state.is_tried());
+        if tried || self.steps.iter().all(|step| step.state.is_done()) {
+            self.drive_on(now);
+        }
+        self.update_time = now;
+        // With the end of a purge the tenant goes: that is for whoever drives it.
+        if self.verb != Verb::Purge {
+            self.settle(now);
+        }
+        Ok(())
+    }
+
+    /// Takes the operation back: one that has not begun never begins; one that is open brings every target to the
+    /// state before.
+    ///
+    /// # Errors
+    ///
+    /// Where it has ended, is being taken back, or is past the point of no return.
+    pub fn abort(&mut self, reason: String, now: Timestamp) -> Result<(), Refusal> {
+        match self.state {
+            State::Scheduled => {
+                self.state = State::Cancelled;
+                self.finish_time = Some(now);
+            }
+            state if state.is_open() && self.verb == Verb::Repair => {
+                // Both ends are the same: there is nothing to bring back.
+                self.state = State::Cancelled;
+                self.finish_time = Some(now);
+            }
+            state if !state.is_open() => return Err(Refusal::Ended),
+            _ if self.backward => return Err(Refusal::TurnedBack),
+            _ if self.is_forward_only() => return Err(Refusal::PointOfNoReturn),
+            _ => {
+                self.error.clear();
+                self.turn_back();
+            }
+        }
+        self.abort_reason = reason;
+        self.update_time = now;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// What was found, in a repair that is to begin: which targets drifted. Those that are as they should be are made
+    /// true again as well, since the new generation is for all.
+    pub fn found(&mut self, drifts: &[Drift]) {
+        for drift in drifts {
+            if let Some(step) = self.steps.iter_mut().find(|step| step.target == drift.target) {
+                step.observed = drift.observed;
+                step.last_error = drifted(drift, step.desired);
+            }
+        }
+        let found: Vec<String> = drifts.iter().map(|drift| drift.target.to_string()).collect();
+        self.error = format!("drift was found in {}", found.join(", ")).chars().take(ERROR_MAX).collect();
+    }
+
+    /// Only reports what was found: nothing is tried until an operator says so.
+    pub fn report_only(&mut self, drifts: &[Drift], now: Timestamp) {
+        self.steps.retain(|step| drifts.iter().any(|drift| drift.target == step.target));
+        for step in &mut self.steps {
+            step.state = TargetState::NeedsOperator;
+        }
+        self.state = State::NeedsOperator;
+        self.update_time = now;
+    }
+
+    fn open_step(&mut self, target: &TargetName) -> Result<&mut Step, Refusal> {
+        match self.state {
+            State::Scheduled => return Err(Refusal::NotBegun),
+            state if !state.is_open() => return Err(Refusal::Ended),
+            _ => {}
+        }
+        let step = self.steps.iter_mut().find(|step| step.target == *target).ok_or(Refusal::NoSuchTarget)?;
+        if step.state.is_done() { Err(Refusal::TargetDone) } else { Ok(step) }
+    }
+
+    /// From waiting for an operator to being driven, in the direction it had.
+    fn drive_on(&mut self, now: Timestamp) {
+        self.state = if self.backward { State::Reverting } else { State::Running };
+        if !self.backward && self.verb != Verb::Repair {
+            self.error.clear();
+        }
+        self.update_time = now;
+    }
+}
+
+fn drifted(drift: &Drift, desired: Desired) -> String {
+    match drift.observed {
+        Some(observed) => format!("was found in state {observed}, not {desired}"),
+        None => format!("does not know the tenant, which should be {desired} there"),
+    }
+}

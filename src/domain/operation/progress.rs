@@ -1,0 +1,169 @@
+//! What follows from what the engine saw.
+
+use jiff::Timestamp;
+
+use super::{Attempt, ERROR_MAX, Operation, Outcome, Patience, State, Step, TargetState};
+use crate::domain::ids::OperationId;
+use crate::domain::lifecycle::{Toward, desired, toward};
+
+/// The pause before a target goes on with what it could not finish in one attempt.
+const UNFINISHED_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
+
+impl Operation {
+    /// Steps that the engine should try at `now`. A time further away than the longest pause was written by a replica
+    /// whose clock is ahead: it counts as due.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = &Step> {
+        let driven = self.state.is_driven();
+        self.steps.iter().filter(move |step| {
+            driven && step.state.is_tried() && step.next_attempt_time.is_none_or(|time| is_due(time, now))
+        })
+    }
+
+    /// When the next step that is not `held` falls due; `None` if there is none to try.
+    pub fn next_due(&self, held: impl Fn(&Step) -> bool) -> Option<Timestamp> {
+        if !self.state.is_driven() {
+            return None;
+        }
+        self.steps
+            .iter()
+            .filter(|step| step.state.is_tried() && !held(step))
+            .map(|step| step.next_attempt_time.unwrap_or(Timestamp::UNIX_EPOCH))
+            .min()
+    }
+
+    /// Takes what was seen of one target in one attempt at `generation`. Results of an older generation are ignored,
+    /// and so are those of a target that is no longer tried. Call [`settle`](Self::settle) once all results at hand
+    /// are in.
+    pub fn record(&mut self, attempt: Attempt, pace: Patience, now: Timestamp) {
+        let Attempt { target, generation, outcome } = attempt;
+        if generation != self.generation || !self.state.is_driven() {
+            return;
+        }
+        let attempts_max = match self.state {
+            State::Reverting => pace.attempts_max.saturating_mul(2),
+            _ => pace.attempts_max,
+        };
+        let tried = |step: &&mut Step| step.target == target && step.state.is_tried();
+        let Some(step) = self.steps.iter_mut().find(tried) else { return };
+        self.update_time = now;
+        step.next_attempt_time = None;
+        if let Outcome::Unfinished(progress) = outcome {
+            // It got somewhere: what is large takes many goes, and none of them failed.
+            step.state = TargetState::Retrying;
+            step.last_error = progress;
+            step.next_attempt_time = now.checked_add(UNFINISHED_PAUSE).ok();
+            return;
+        }
+        step.attempts = step.attempts.saturating_add(1);
+        let error = match outcome {
+            Outcome::Observed(observed, verification) => {
+                step.observed = Some(observed);
+                if observed == step.desired {
+                    step.state = TargetState::Verified;
+                    step.verify_time = Some(now);
+                    step.verification = Some(verification);
+                    step.last_error.clear();
+                    return;
+                }
+                format!("took the change, but was read back in state {observed}")
+            }
+            Outcome::Permanent(error) => {
+                step.state = TargetState::Failed;
+                step.last_error = error;
+                return;
+            }
+            Outcome::Retryable(error) | Outcome::Unfinished(error) => error,
+        };
+        step.last_error = error;
+        if step.attempts >= attempts_max {
+            step.state = TargetState::NeedsOperator;
+        } else {
+            step.state = TargetState::Retrying;
+            step.next_attempt_time = now.checked_add(backoff(step.attempts)).ok();
+        }
+    }
+
+    /// Draws the conclusion once all results at hand are recorded: ends the operation, turns it back, or leaves it
+    /// running.
+    ///
+    /// Towards less access nothing turns back: the registry denies already, and a target that refuses must be seen to
+    /// by an operator. Towards more access a permanent refusal brings every target back to the state before; it is
+    /// decided when every target has been tried, so that nothing hides behind the first failure.
+    pub fn settle(&mut self, now: Timestamp) {
+        if !self.state.is_driven() {
+            return;
+        }
+        if self.steps.iter().all(|step| step.state.is_done()) {
+            self.state = match (self.backward, self.abort_reason.is_empty()) {
+                (false, _) => State::Succeeded,
+                (true, true) => State::Failed,
+                (true, false) => State::Cancelled,
+            };
+            self.finish_time = Some(now);
+            self.update_time = now;
+            return;
+        }
+        let any = |states: &[TargetState]| self.steps.iter().any(|step| states.contains(&step.state));
+        if any(&[TargetState::Pending]) || !any(&[TargetState::Failed, TargetState::NeedsOperator]) {
+            return;
+        }
+        self.error = self.failure();
+        self.update_time = now;
+        if self.state == State::Running && self.turns_back() {
+            self.turn_back();
+        } else if !any(&[TargetState::Retrying]) {
+            self.state = State::NeedsOperator;
+        }
+    }
+
+    /// Whether a target that refuses for good brings all of them back.
+    fn turns_back(&self) -> bool {
+        toward(self.from_status, self.to_status) == Toward::MoreAccess && !self.is_forward_only()
+    }
+
+    /// Every target is to be brought to the state before, under a new generation.
+    pub(super) fn turn_back(&mut self) {
+        self.backward = true;
+        self.state = State::Reverting;
+        self.generation += 1;
+        let back = desired(self.from_status);
+        for step in &mut self.steps {
+            let last_error = std::mem::take(&mut step.last_error);
+            *step = Step { last_error, ..Step::pending(step.target.clone(), back) };
+        }
+    }
+
+    fn failure(&self) -> String {
+        let failures: Vec<String> = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.state, TargetState::Failed | TargetState::NeedsOperator))
+            .map(|step| format!("{}: {}", step.target, step.last_error))
+            .collect();
+        failures.join("; ").chars().take(ERROR_MAX * 2).collect()
+    }
+
+    /// Ends an operation that another takes over from.
+    pub fn supersede(&mut self, by: OperationId, now: Timestamp) {
+        self.state = State::Superseded;
+        self.error = format!("operation {by} took over");
+        self.finish_time = Some(now);
+        self.update_time = now;
+        for step in &mut self.steps {
+            step.next_attempt_time = None;
+        }
+    }
+}
+
+fn is_due(time: Timestamp, now: Timestamp) -> bool {
+    time <= now || time.duration_since(now) > jiff::SignedDuration::from_millis(BACKOFF_MAX_MS)
+}
+
+/// The longest pause between two attempts, in milliseconds.
+const BACKOFF_MAX_MS: i64 = 30_000;
+
+/// The pause after so many attempts: 100 ms, doubling, at most 30 s. The engine adds jitter by its own timer.
+pub fn backoff(attempts: u32) -> jiff::SignedDuration {
+    let doublings = attempts.saturating_sub(1).min(9);
+    jiff::SignedDuration::from_millis((100_i64 << doublings).min(BACKOFF_MAX_MS))
+}

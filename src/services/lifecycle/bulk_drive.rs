@@ -1,0 +1,231 @@
+//! Driving bulk operations: begins the tenants' operations, as many at once as was asked for, and counts.
+//!
+//! Each bulk operation is one replica's at a time. Another that takes it over asks for the same operations under the
+//! same request ids, so no tenant is moved twice.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::background_command;
+use crate::domain::bulk::{Bulk, BulkState, Item, ItemState};
+use crate::domain::error::{Code, Error, Reason};
+use crate::domain::ids::{OperationId, RequestId};
+use crate::domain::lifecycle::Verb;
+use crate::services::{Command, Registry, StartOperation};
+use crate::store::background::work_claim;
+use crate::store::bulks::{bulk_advance, bulk_items};
+use crate::store::log::{Context, Idempotency, Outcome};
+use crate::store::writer::Submitted;
+use crate::view::Snapshot;
+
+/// How often is looked for bulk operations that nobody drives.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Progress is written at most this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// What changes within so short a time is looked at together.
+const GATHER: Duration = Duration::from_millis(10);
+/// Operations that are asked for at once: as many as one transaction of the writer takes, halved.
+const ASK_MAX: usize = 64;
+
+type Mine = Arc<Mutex<HashSet<OperationId>>>;
+
+/// Drives what nobody else drives, until told to stop.
+pub(super) async fn run(registry: Registry) {
+    let mine = Mine::default();
+    registry.view.loaded().await;
+    loop {
+        if let Ok(snapshot) = registry.view.snapshot() {
+            for bulk in snapshot.bulks.values().filter(|bulk| bulk.state.is_driven()) {
+                take(&registry, &mine, bulk.bulk_id).await;
+            }
+        }
+        tokio::select! {
+            () = registry.bulk_news.notified() => {}
+            () = tokio::time::sleep(LOOK_INTERVAL.min(registry.lease.length / 3)) => {}
+        }
+    }
+}
+
+async fn take(registry: &Registry, mine: &Mine, bulk_id: OperationId) {
+    if locked(mine).contains(&bulk_id) || !claim(registry, bulk_id).await.unwrap_or(false) {
+        return;
+    }
+    locked(mine).insert(bulk_id);
+    let (registry, mine) = (registry.clone(), Arc::clone(mine));
+    tokio::spawn(async move {
+        if let Err(error) = drive(&registry, bulk_id).await {
+            tracing::warn!(error = %error, bulk_id = %bulk_id, "a bulk operation pauses");
+        }
+        locked(&mine).remove(&bulk_id);
+    });
+}
+
+fn locked(mine: &Mine) -> std::sync::MutexGuard<'_, HashSet<OperationId>> {
+    mine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn claim(registry: &Registry, bulk_id: OperationId) -> Result<bool, Error> {
+    let client = registry.database.pooled().await?;
+    Ok(work_claim(&**client, &format!("bulk/{bulk_id}"), registry.lease).await?.is_some())
+}
+
+/// Drives one to its end, or until it is another replica's.
+async fn drive(registry: &Registry, bulk_id: OperationId) -> Result<(), Error> {
+    let mut items = {
+        let client = registry.database.pooled().await?;
+        bulk_items(&**client, bulk_id).await?
+    };
+    let mut revisions = registry.view.revisions();
+    let mut claimed = Instant::now();
+    // As they were written last, and when.
+    let mut written = (items.clone(), Instant::now());
+    loop {
+        revisions.borrow_and_update();
+        let snapshot = registry.view.snapshot()?;
+        let Some(bulk) = snapshot.bulks.get(&bulk_id).filter(|bulk| bulk.state.is_driven()) else {
+            return Ok(());
+        };
+        observe(&snapshot, &mut items);
+        if bulk.state == BulkState::Cancelling {
+            give_up_waiting(&mut items);
+        }
+        begin(registry, bulk, &mut items).await;
+        let all_done = items.iter().all(|item| item.state.is_done());
+        if all_done || written.1.elapsed() >= PROGRESS_INTERVAL {
+            let pairs = items.iter().zip(&written.0);
+            let changed: Vec<Item> =
+                pairs.filter(|(now, before)| now != before).map(|(now, _)| now.clone()).collect();
+            if all_done || !changed.is_empty() {
+                write(registry, bulk, &items, &changed).await?;
+                written = (items.clone(), Instant::now());
+            }
+        }
+        if claimed.elapsed() > registry.lease.length / 4 {
+            claimed = Instant::now();
+            if !claim(registry, bulk_id).await? {
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(GATHER).await;
+        let wait = PROGRESS_INTERVAL.min(registry.lease.length / 4);
+        let _ = tokio::time::timeout(wait, revisions.changed()).await;
+    }
+}
+
+/// What has become of operations that were begun.
+fn observe(snapshot: &Snapshot, items: &mut [Item]) {
+    for item in items.iter_mut().filter(|item| !item.state.is_done()) {
+        let Some(operation) = item.operation_id.and_then(|id| snapshot.operations.get(&id)) else { continue };
+        item.state = ItemState::of(operation.state);
+        item.error.clone_from(&operation.error);
+    }
+}
+
+fn give_up_waiting(items: &mut [Item]) {
+    for item in items.iter_mut().filter(|item| item.state == ItemState::Waiting) {
+        item.state = ItemState::Failed;
+        "the bulk operation was aborted before it was begun".clone_into(&mut item.error);
+    }
+}
+
+/// Begins as many as there is room for.
+async fn begin(registry: &Registry, bulk: &Arc<Bulk>, items: &mut [Item]) {
+    let room = bulk.room(items);
+    let waiting = items.iter().enumerate().filter(|(_, item)| item.state == ItemState::Waiting);
+    let waiting: Vec<(usize, Item)> = waiting.take(room).map(|(place, item)| (place, item.clone())).collect();
+    let asked = waiting.into_iter().map(|(place, item)| {
+        let (registry, bulk) = (registry.clone(), Arc::clone(bulk));
+        async move { (place, ask(&registry, &bulk, &item).await) }
+    });
+    let mut answers = stream::iter(asked).buffer_unordered(ASK_MAX);
+    while let Some((place, answer)) = answers.next().await {
+        let Some(item) = items.get_mut(place) else { continue };
+        match answer {
+            Ok((operation_id, state)) => {
+                item.operation_id = Some(operation_id);
+                item.state = state;
+            }
+            // It waits for the end of what is open, or for the database.
+            Err(error) if matches!(error.reason.code(), Code::Unavailable | Code::Aborted) => {}
+            Err(error) => {
+                item.state = ItemState::Failed;
+                item.error = error.message;
+            }
+        }
+    }
+}
+
+async fn ask(registry: &Registry, bulk: &Bulk, item: &Item) -> Result<(OperationId, ItemState), Error> {
+    let snapshot = registry.view.snapshot()?;
+    let same = snapshot.tenant(&item.tenant_id).is_some_and(|record| record.tenant.uid == item.tenant_uid);
+    if !same {
+        return Err(Error::missing(Reason::TenantNotFound, "tenant", "tenant_id", &item.tenant_id));
+    }
+    let start = StartOperation {
+        tenant_id: item.tenant_id.clone(),
+        verb: bulk.verb,
+        reason: bulk.reason.clone(),
+        etag: None,
+        wait: Duration::ZERO,
+        at: None,
+        wish: bulk.wish.clone(),
+        bulk_id: Some(bulk.bulk_id),
+    };
+    let command = Command {
+        actor: bulk.actor.clone(),
+        request_id: Some(request_id(bulk.bulk_id, item.tenant_uid)),
+        ..background_command()
+    };
+    let operation = registry.start_operation(&start, &command).await?;
+    Ok((operation.operation_id, ItemState::of(operation.state)))
+}
+
+/// The same for every replica that asks for the same.
+fn request_id(bulk_id: OperationId, tenant_uid: Uuid) -> RequestId {
+    let bytes = [bulk_id.uuid().into_bytes(), tenant_uid.into_bytes()].concat();
+    let hash = digest::digest(&digest::SHA256, &bytes);
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.as_ref()[..16]);
+    RequestId::from_uuid(uuid::Builder::from_custom_bytes(short).into_uuid())
+}
+
+async fn write(registry: &Registry, bulk: &Bulk, items: &[Item], changed: &[Item]) -> Result<(), Error> {
+    let now = crate::services::now();
+    let mut next = bulk.clone();
+    next.settle(items, now);
+    let request_id = RequestId::from_uuid(Uuid::now_v7());
+    let context =
+        Context { actor: bulk.actor.clone(), now, idempotency: Idempotency { request_id, digest: [0; 32] } };
+    let change = bulk_advance(&next, bulk.revision, Some(registry.lease.owner), changed, &context);
+    match registry.writer.submit(change).await? {
+        Submitted::Done(Outcome::Applied(revision)) => {
+            registry.view.at_least(revision, Duration::from_secs(5)).await.map(drop)
+        }
+        // Somebody aborted it, or it is another's: look again from the start.
+        Submitted::Done(Outcome::Conflict) => {
+            Err(Error::new(Reason::ConcurrentChange, "the bulk operation was changed meanwhile"))
+        }
+        Submitted::Repeated(_) => Ok(()),
+    }
+}
+
+/// Verbs that can be asked of many tenants at once.
+pub const BULK_VERBS: [Verb; 10] = [
+    Verb::Activate,
+    Verb::Suspend,
+    Verb::StartMigration,
+    Verb::FinishMigration { to: crate::domain::lifecycle::MigrationEnd::Active },
+    Verb::FinishMigration { to: crate::domain::lifecycle::MigrationEnd::Suspended },
+    Verb::Archive,
+    Verb::Delete,
+    Verb::Undelete,
+    Verb::ChangeTier,
+    Verb::Repair,
+];

@@ -1,0 +1,120 @@
+//! The tenants below one that moves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::bulk::{Bulk, BulkState, CONCURRENT_DEFAULT, Item, ItemState};
+use crate::domain::error::{Error, Reason};
+use crate::domain::ids::{OperationId, Revision, TenantId};
+use crate::domain::lifecycle::{Status, transition};
+use crate::domain::operation::{Children, Request, Wish};
+use crate::store::bulks::Begun;
+use crate::view::{Record, Snapshot};
+
+/// How many tenants that are in the way an error names.
+const NAMED_MAX: usize = 5;
+
+/// Every tenant below one, nearest first.
+fn below<'a>(snapshot: &'a Snapshot, tenant_id: &TenantId) -> Vec<&'a Arc<Record>> {
+    let mut by_parent: BTreeMap<&TenantId, Vec<&Arc<Record>>> = BTreeMap::new();
+    for record in snapshot.tenants.values() {
+        if let Some(parent) = &record.tenant.profile.parent {
+            by_parent.entry(parent).or_default().push(record);
+        }
+    }
+    let mut found: Vec<&Arc<Record>> = by_parent.remove(tenant_id).unwrap_or_default();
+    let mut next = 0;
+    // Each parent's list is taken once, so this ends whatever the parents are.
+    while let Some(record) = found.get(next) {
+        let children = by_parent.remove(&record.tenant.tenant_id).unwrap_or_default();
+        found.extend(children);
+        next += 1;
+    }
+    found
+}
+
+/// Refuses where a tenant below has more access than the state that is asked for.
+pub(super) fn check(snapshot: &Snapshot, tenant_id: &TenantId, to: Status) -> Result<(), Error> {
+    let in_the_way: Vec<&str> = below(snapshot, tenant_id)
+        .into_iter()
+        .filter(|record| record.tenant.status.is_more_open_than(to))
+        .map(|record| record.tenant.tenant_id.as_str())
+        .collect();
+    if in_the_way.is_empty() {
+        return Ok(());
+    }
+    let named = in_the_way[..in_the_way.len().min(NAMED_MAX)].join(",");
+    Err(Error::new(
+        Reason::ChildrenInTheWay,
+        format!("{} tenants below it have more access than {to} grants: {named}", in_the_way.len()),
+    )
+    .with("children", named)
+    .with("count", in_the_way.len()))
+}
+
+/// The bulk operation in which the tenants below follow; `None` where there is none that can take the verb.
+pub(super) fn follow(
+    snapshot: &Snapshot,
+    tenant_id: &TenantId,
+    request: &Request,
+    now: Timestamp,
+) -> Option<Begun> {
+    let able = below(snapshot, tenant_id)
+        .into_iter()
+        .filter(|record| transition(record.tenant.status, request.verb).is_ok());
+    let items: Vec<Item> = able.map(|record| item(record)).collect();
+    let bulk = Bulk {
+        parent: Some(tenant_id.clone()),
+        // Those below are all in it: none of them has anyone to take along.
+        wish: Wish { children: Children::Ignore, ..request.details.wish.clone() },
+        reason: request.reason.clone(),
+        actor: request.actor.clone(),
+        ..new_bulk(OperationId::from_uuid(Uuid::now_v7()), request.verb, items.len(), now)
+    };
+    (!items.is_empty()).then_some(Begun { bulk, items })
+}
+
+/// A tenant of a bulk operation that has not begun.
+pub(super) fn item(record: &Record) -> Item {
+    Item {
+        tenant_id: record.tenant.tenant_id.clone(),
+        tenant_uid: record.tenant.uid,
+        state: ItemState::Waiting,
+        operation_id: None,
+        error: String::new(),
+    }
+}
+
+/// A bulk operation of so many tenants that has not begun.
+pub(super) fn new_bulk(
+    bulk_id: OperationId,
+    verb: crate::domain::lifecycle::Verb,
+    total: usize,
+    now: Timestamp,
+) -> Bulk {
+    let total = u32::try_from(total).unwrap_or(u32::MAX);
+    Bulk {
+        bulk_id,
+        verb,
+        wish: Wish::default(),
+        filter: String::new(),
+        parent: None,
+        reason: String::new(),
+        actor: String::new(),
+        state: BulkState::Running,
+        concurrent_max: CONCURRENT_DEFAULT,
+        total,
+        waiting: total,
+        running: 0,
+        needs_operator: 0,
+        succeeded: 0,
+        failed: 0,
+        create_time: now,
+        update_time: now,
+        finish_time: None,
+        revision: Revision::ZERO,
+    }
+}

@@ -1,0 +1,123 @@
+//! What begins by itself when its time has come: scheduled operations, and the purge of deleted tenants. One replica
+//! does it for all; what is due is asked of the database, so that replicas whose clocks disagree do the same.
+
+use std::time::Duration;
+
+use super::start::details;
+use super::{background_command, get_operation};
+use crate::domain::error::{Error, Reason};
+use crate::domain::ids::{OperationId, TenantId};
+use crate::domain::lifecycle::Verb;
+use crate::domain::operation::{Operation, Request, State, Wish};
+use crate::services::change::Decision;
+use crate::services::tenant_registry::get_tenant;
+use crate::services::{Command, Registry, StartOperation};
+use crate::store::background::work_claim;
+use crate::store::log::Context;
+use crate::store::operations::{operation_intervene, operations_scheduled_due, tenants_purge_due};
+use crate::view::Snapshot;
+
+/// What is begun in one look; the rest is begun in the next.
+const BEGIN_MAX: i64 = 64;
+/// How often is looked.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The work's name.
+const WORK: &str = "due";
+
+/// Looks until told to stop. A look that fails is logged, and the next one tries again.
+pub(super) async fn run(registry: Registry) {
+    let interval = LOOK_INTERVAL.min(registry.lease.length / 3);
+    loop {
+        tokio::time::sleep(interval.mul_f64(0.9 + fastrand::f64() * 0.2)).await;
+        if let Err(error) = look(&registry).await {
+            tracing::warn!(error = %error, "what is due could not be begun");
+        }
+    }
+}
+
+async fn look(registry: &Registry) -> Result<(), Error> {
+    let (scheduled, purges) = {
+        let client = registry.database.pooled().await?;
+        if work_claim(&**client, WORK, registry.lease).await?.is_none() {
+            return Ok(());
+        }
+        let scheduled = operations_scheduled_due(&**client, BEGIN_MAX).await?;
+        (scheduled, tenants_purge_due(&**client, BEGIN_MAX).await?)
+    };
+    for operation_id in scheduled {
+        if let Err(error) = registry.begin_scheduled(operation_id).await {
+            tracing::warn!(error = %error, operation_id = %operation_id, "a scheduled operation waits");
+        }
+    }
+    for tenant_id in purges {
+        if let Err(error) = registry.purge(&tenant_id).await {
+            tracing::warn!(error = %error, tenant_id = %tenant_id, "a purge waits");
+        }
+    }
+    Ok(())
+}
+
+impl Registry {
+    /// Begins an operation whose time has come. One that is illegal by now ends as failed; one whose tenant has another
+    /// operation open waits for its end.
+    async fn begin_scheduled(&self, operation_id: OperationId) -> Result<(), Error> {
+        let actor = get_operation(&*self.view.snapshot()?, operation_id)?.actor.clone();
+        let command = Command { actor, ..background_command() };
+        let begun = self
+            .change(&command, |snapshot, context| self.decide_begin(snapshot, operation_id, context))
+            .await?;
+        if begun.state.is_driven() {
+            self.engine.started(operation_id);
+        }
+        self.bulk_news.notify_one();
+        Ok(())
+    }
+
+    fn decide_begin(
+        &self,
+        snapshot: &Snapshot,
+        operation_id: OperationId,
+        context: &Context,
+    ) -> Result<Decision<Operation>, Error> {
+        let scheduled = get_operation(snapshot, operation_id)?;
+        if scheduled.state != State::Scheduled {
+            return Ok(Decision::Nothing((*scheduled).clone()));
+        }
+        let asked = get_tenant(snapshot, &scheduled.tenant_id).and_then(|record| {
+            let wish = &scheduled.details.wish;
+            let details = details(wish, scheduled.verb, &record.tenant, snapshot)?;
+            let request = Request { details, ..scheduled.request() };
+            let decided = self.decide(snapshot, record, request, context)?;
+            Ok((record, decided))
+        });
+        match asked {
+            Ok((record, mut decided)) => {
+                decided.operation = scheduled.begun_as(decided.operation);
+                let change = self.opening(record, &decided, true, context);
+                Ok(Decision::Make(Box::new(change), decided.operation))
+            }
+            Err(error) if error.reason == Reason::OperationInProgress => Err(error),
+            Err(error) => {
+                let mut failed = (*scheduled).clone();
+                failed.fail_to_begin(format!("could not begin: {}", error.message), context.now);
+                let change = operation_intervene(&failed, scheduled.revision, None, context);
+                Ok(Decision::Make(Box::new(change), failed))
+            }
+        }
+    }
+
+    /// Removes a tenant for good whose purge time has passed.
+    async fn purge(&self, tenant_id: &TenantId) -> Result<(), Error> {
+        let start = StartOperation {
+            tenant_id: tenant_id.clone(),
+            verb: Verb::Purge,
+            reason: "its purge time has passed".to_owned(),
+            etag: None,
+            wait: Duration::ZERO,
+            at: None,
+            wish: Wish::default(),
+            bulk_id: None,
+        };
+        self.start_operation(&start, &background_command()).await.map(drop)
+    }
+}

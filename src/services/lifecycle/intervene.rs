@@ -1,0 +1,138 @@
+//! What operators do to operations: `retry_target`, `skip_target`, `abort_operation`.
+
+use std::time::Duration;
+
+use super::{StartOperation, get_operation};
+use crate::domain::error::{Error, Reason};
+use crate::domain::ids::{OperationId, TargetName};
+use crate::domain::lifecycle::{MigrationEnd, Status, Verb};
+use crate::domain::operation::{Operation, Refusal, State, Wish};
+use crate::services::change::Decision;
+use crate::services::{Command, Registry};
+use crate::store::operations::operation_intervene;
+use crate::view::Snapshot;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub enum Intervention {
+    /// Try a target again at once.
+    Retry(TargetName),
+    /// Go on without a target.
+    Skip {
+        /// Which.
+        target: TargetName,
+        /// Why.
+        reason: String,
+    },
+    /// Take all of it back.
+    Abort {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An intervention in an operation.
+#[derive(Debug, Clone)]
+pub struct Intervene {
+    /// Which operation.
+    pub operation_id: OperationId,
+    /// What is to be done.
+    pub what: Intervention,
+    /// How long to wait for the end.
+    pub wait: Duration,
+}
+
+impl Registry {
+    /// Does it and, if asked to, waits for the operation's end.
+    pub async fn intervene(&self, asked: &Intervene, command: &Command) -> Result<Operation, Error> {
+        if let Intervention::Abort { reason } = &asked.what
+            && let Some(home) = self.way_home(asked, reason)
+        {
+            return self.start_operation(&home, command).await;
+        }
+        let operation = self
+            .change(command, |snapshot, context| {
+                let operation = get_operation(snapshot, asked.operation_id)?;
+                let mut next = (*operation).clone();
+                let done = match &asked.what {
+                    Intervention::Retry(target) => next.retry_target(target, context.now),
+                    Intervention::Skip { target, reason } => {
+                        next.skip_target(target, reason.clone(), context.now)
+                    }
+                    Intervention::Abort { reason } => next.abort(said(reason), context.now),
+                };
+                done.map_err(|refusal| refused(refusal, &operation, asked, snapshot))?;
+                let record = snapshot
+                    .tenant(&next.tenant_id)
+                    .filter(|record| record.tenant.operation_id == Some(next.operation_id));
+                let tenant = record.map(|record| {
+                    let mut tenant = record.tenant.clone();
+                    tenant.follow(&next, context.now);
+                    tenant
+                });
+                let change = operation_intervene(&next, operation.revision, tenant.as_ref(), context);
+                Ok(Decision::Make(Box::new(change), next))
+            })
+            .await?;
+        if command.validate_only {
+            return Ok(operation);
+        }
+        // Nobody may hold its lease any more.
+        self.engine.sweep();
+        Ok(self.wait_for_end(operation, asked.wait).await)
+    }
+
+    /// The way back of a migration that has begun: while the tenant is MIGRATING and the end was not asked for.
+    fn way_home(&self, asked: &Intervene, reason: &str) -> Option<StartOperation> {
+        let snapshot = self.view.snapshot().ok()?;
+        let begun = snapshot.operations.get(&asked.operation_id)?;
+        let tenant = &snapshot.tenant(&begun.tenant_id)?.tenant;
+        // The time of the status tells this migration from an earlier one.
+        let under_way = begun.verb == Verb::StartMigration
+            && begun.state == State::Succeeded
+            && tenant.uid == begun.tenant_uid
+            && tenant.status == Status::Migrating
+            && Some(tenant.status_time) == begun.finish_time
+            && tenant.operation_id.is_none();
+        under_way.then(|| StartOperation {
+            tenant_id: begun.tenant_id.clone(),
+            verb: Verb::FinishMigration { to: MigrationEnd::Active },
+            reason: said(reason),
+            etag: None,
+            wait: asked.wait,
+            at: None,
+            wish: Wish { to: Some(tenant.place()), ..Wish::default() },
+            bulk_id: None,
+        })
+    }
+}
+
+/// A reason is what tells an operation that was taken back from one that failed, so there always is one.
+fn said(reason: &str) -> String {
+    if reason.is_empty() { "taken back on request".to_owned() } else { reason.to_owned() }
+}
+
+fn refused(refusal: Refusal, operation: &Operation, asked: &Intervene, snapshot: &Snapshot) -> Error {
+    let finishing = snapshot.tenant(&operation.tenant_id).is_some_and(|record| {
+        operation.verb == Verb::StartMigration
+            && record.tenant.status == Status::Migrating
+            && record.tenant.operation_id.is_some()
+    });
+    let reason = match refusal {
+        Refusal::NoSuchTarget => {
+            return match &asked.what {
+                Intervention::Retry(target) | Intervention::Skip { target, .. } => {
+                    Error::missing(Reason::TargetNotFound, "target of this operation", "target", target)
+                }
+                Intervention::Abort { .. } => Error::bug(refusal),
+            };
+        }
+        Refusal::Ended if finishing => Reason::PointOfNoReturn,
+        Refusal::Ended => Reason::OperationEnded,
+        Refusal::PointOfNoReturn | Refusal::TurnedBack => Reason::PointOfNoReturn,
+        Refusal::NotBegun | Refusal::TargetDone => Reason::TargetNotWaiting,
+    };
+    Error::new(reason, refusal.to_string())
+        .with("operation_id", operation.operation_id)
+        .with("state", operation.state.as_str())
+}

@@ -1,0 +1,175 @@
+//! Looking at a tenant's targets: what a plan would change there (`validate_only`), and whether they are as the
+//! registry says (`verify_tenant`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::cascade::Look;
+use crate::config::cascade::Drift as Policy;
+use crate::domain::error::{Error, Reason};
+use crate::domain::ids::{OperationId, TargetName, TenantId};
+use crate::domain::lifecycle::{Desired, Status, Verb, desired, transition};
+use crate::domain::operation::{Details, Drift, Operation, Request, State};
+use crate::participants::TenantRef;
+use crate::services::change::Decision;
+use crate::services::tenant_registry::get_tenant;
+use crate::services::{Command, Registry};
+use crate::store::log::Context;
+use crate::view::{Record, Snapshot};
+
+/// A tenant's targets are to be looked at.
+#[derive(Debug, Clone)]
+pub struct VerifyTenant {
+    /// Which tenant.
+    pub tenant_id: TenantId,
+    /// What becomes of a target that drifted; as configured where not said.
+    pub policy: Option<Policy>,
+    /// How long to wait for a repair's end.
+    pub wait: Duration,
+}
+
+/// What was found of a tenant.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// Each target.
+    pub checks: Vec<Check>,
+    /// The operation that repairs or reports what drifted.
+    pub operation: Option<Operation>,
+}
+
+/// What was found of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Which target.
+    pub target: TargetName,
+    /// The state it should be in.
+    pub desired: Desired,
+    /// The state it is in, `None` where it does not know the tenant; or why it could not be asked.
+    pub found: Result<Option<Desired>, String>,
+}
+
+impl Check {
+    /// Whether it is in another state than it should be in.
+    pub fn drifted(&self) -> bool {
+        self.found.as_ref().is_ok_and(|seen| *seen != Some(self.desired))
+    }
+}
+
+impl Registry {
+    /// Fills in what the targets of a plan are in now. Answers which of them could not be asked, and why.
+    pub async fn preview(&self, plan: &mut Operation) -> Vec<(TargetName, String)> {
+        let Ok(snapshot) = self.view.snapshot() else { return Vec::new() };
+        let Some(record) = snapshot.tenant(&plan.tenant_id) else { return Vec::new() };
+        let mut unknown = Vec::new();
+        for Look { target, found } in self.engine.look(&reference(&snapshot, record)).await {
+            match found {
+                Ok(seen) => {
+                    if let Some(step) = plan.steps.iter_mut().find(|step| step.target == target) {
+                        step.observed = seen.state;
+                    }
+                }
+                Err(why) => unknown.push((target, why)),
+            }
+        }
+        unknown
+    }
+
+    /// Looks at every target of a tenant, and has what drifted repaired or reported.
+    pub async fn verify_tenant(&self, asked: &VerifyTenant, command: &Command) -> Result<Verified, Error> {
+        let snapshot = self.view.snapshot()?;
+        let record = Arc::clone(get_tenant(&snapshot, &asked.tenant_id)?);
+        if let Some(open) = record.tenant.operation_id {
+            return Err(Error::new(
+                Reason::OperationInProgress,
+                format!("operation {open} of this tenant is open; wait for its end"),
+            )
+            .with("operation_id", open));
+        }
+        transition(record.tenant.status, Verb::Repair)?;
+        let checks = self.check(&snapshot, &record).await;
+        if command.validate_only || !checks.iter().any(Check::drifted) {
+            return Ok(Verified { checks, operation: None });
+        }
+        let policy = asked.policy.unwrap_or(self.settings.drift);
+        let operation = self.open_repair(&record, &checks, policy, command).await?;
+        let operation = self.wait_for_end(operation, asked.wait).await;
+        Ok(Verified { checks, operation: Some(operation) })
+    }
+
+    /// What each target of a tenant is in, beside what it should be in.
+    pub(super) async fn check(&self, snapshot: &Snapshot, record: &Record) -> Vec<Check> {
+        let desired = desired(record.tenant.status);
+        let looks = self.engine.look(&reference(snapshot, record)).await;
+        let check =
+            |look: Look| Check { target: look.target, desired, found: look.found.map(|seen| seen.state) };
+        looks.into_iter().map(check).collect()
+    }
+
+    /// Opens the operation that repairs or reports what drifted of a tenant that is still as it was looked at.
+    pub(super) async fn open_repair(
+        &self,
+        seen: &Record,
+        checks: &[Check],
+        policy: Policy,
+        command: &Command,
+    ) -> Result<Operation, Error> {
+        let drifts: Vec<Drift> = checks
+            .iter()
+            .filter(|check| check.drifted())
+            .map(|check| Drift {
+                target: check.target.clone(),
+                observed: check.found.clone().unwrap_or_default(),
+            })
+            .collect();
+        let operation_id = OperationId::from_uuid(Uuid::now_v7());
+        let decide = |snapshot: &Snapshot, context: &Context| {
+            let record = get_tenant(snapshot, &seen.tenant.tenant_id)?;
+            if record.tenant.uid != seen.tenant.uid || moved_since(record, seen.tenant.generation, seen) {
+                return Err(Error::new(
+                    Reason::ConcurrentChange,
+                    "the tenant moved while its targets were looked at; verify it again",
+                )
+                .retry_after(Duration::from_secs(1)));
+            }
+            let request = Request {
+                operation_id,
+                verb: Verb::Repair,
+                reason: "drift was found".to_owned(),
+                actor: context.actor.clone(),
+                details: Details::default(),
+                bulk_id: None,
+            };
+            let mut decided = self.decide(snapshot, record, request, context)?;
+            decided.operation.found(&drifts);
+            if policy == Policy::Report {
+                decided.operation.report_only(&drifts, context.now);
+            }
+            let change = self.opening(record, &decided, false, context);
+            Ok(Decision::Make(Box::new(change), decided.operation))
+        };
+        let operation = self.change(command, decide).await?;
+        self.engine.count_drifts(drifts.iter().map(|drift| &drift.target));
+        if operation.state == State::Running {
+            self.engine.started(operation.operation_id);
+        }
+        Ok(operation)
+    }
+}
+
+/// Whether anything was asked of the targets since.
+fn moved_since(record: &Record, generation: u64, seen: &Record) -> bool {
+    record.tenant.generation != generation
+        || record.tenant.operation_id.is_some()
+        || record.tenant.status != seen.tenant.status
+}
+
+fn reference(snapshot: &Snapshot, record: &Record) -> TenantRef {
+    TenantRef::of(&record.tenant, snapshot.tier_of(record).map(|tier| &**tier))
+}
+
+/// Whether the verifier has anything to say about a tenant in a status.
+pub(super) fn can_drift(status: Status) -> bool {
+    transition(status, Verb::Repair).is_ok()
+}

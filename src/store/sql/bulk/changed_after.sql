@@ -1,0 +1,1 @@
+SELECT to_jsonb(b) FROM bulk_operation b WHERE b.revision > $1

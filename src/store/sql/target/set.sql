@@ -1,0 +1,12 @@
+-- $8: the control. Nothing changes where it is so already.
+WITH next AS (
+    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
+), changed AS (
+    INSERT INTO target_control AS c
+    SELECT g.* FROM next, jsonb_populate_record(NULL::target_control, $8::jsonb || next.revision) g
+    ON CONFLICT (target) DO UPDATE SET
+        paused = excluded.paused, reason = excluded.reason, actor = excluded.actor,
+        update_time = excluded.update_time, revision = excluded.revision
+    WHERE c.paused <> excluded.paused
+    RETURNING target
+)

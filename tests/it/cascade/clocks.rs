@@ -1,0 +1,80 @@
+//! Replicas whose clocks are wrong: leases and schedules go by the database's.
+
+use std::time::Duration;
+
+use tenantry::participants::stub::Fault;
+use tenantry::proto::v1;
+
+use super::processes::Process;
+use super::verbs::{Clients, Verb, assert_true, stubs};
+use crate::support::{Replica, Setup};
+
+async fn lease(database_url: &str, operation_id: &str) -> (uuid::Uuid, i64) {
+    let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let id: uuid::Uuid = operation_id.parse().unwrap();
+    let sql = "SELECT owner, epoch FROM operation_lease WHERE operation_id = $1";
+    let row = client.query_one(sql, &[&id]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+async fn schedule(clients: &mut Clients, tenant_id: &str, seconds: u64) -> v1::Operation {
+    let at = std::time::SystemTime::now() + Duration::from_secs(seconds);
+    let request =
+        v1::SuspendTenantRequest { tenant_id: tenant_id.into(), at: Some(at.into()), ..Default::default() };
+    clients.lifecycle.suspend_tenant(request).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_that_are_an_hour_apart_move_no_lease_and_no_schedule() {
+    let stubs = stubs(Duration::from_millis(1)).await;
+    let replica = Replica::start(&Setup { stubs: stubs.clone(), ..Setup::default() }).await;
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    let behind = Process::serve_at(&url, &stubs, Some("-1h"));
+    let ahead = Process::serve_at(&url, &stubs, Some("+1h"));
+    let (mut at_behind, mut at_ahead) = (behind.clients().await, ahead.clients().await);
+    for (mine, other, name) in [(true, false, "behind"), (false, true, "ahead")] {
+        assert_ne!(mine, other);
+        let clients = if mine { &mut at_behind } else { &mut at_ahead };
+        let tenant = clients.tenant_before(name, Verb::Suspend).await;
+        let written = tenant.create_time.unwrap().seconds;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let skew = written - i64::try_from(now.as_secs()).unwrap();
+        assert!((skew.abs() - 3_600).abs() < 120, "its clock is an hour off: {skew} s");
+        // It drives an operation that does not end, for several times the length of a lease.
+        stubs[0].1.set_fault(&tenant.uid, Some(Fault::Failing(u32::MAX)));
+        let operation = Verb::Suspend.ask(clients, name, 0).await.unwrap();
+        let first = lease(&url, &operation.operation_id).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(lease(&url, &operation.operation_id).await, first, "{name}: nobody took it over");
+        stubs[0].1.set_fault(&tenant.uid, None);
+        let ended = clients.ended(&operation.operation_id).await;
+        assert_eq!(ended.state(), v1::OperationState::Succeeded, "{name}: {ended:?}");
+    }
+    // What one wrote when it was to be tried next is far ahead for the other.
+    let tenant = at_ahead.tenant_before("left", Verb::Suspend).await;
+    stubs[0].1.set_fault(&tenant.uid, Some(Fault::Failing(u32::MAX)));
+    let left = Verb::Suspend.ask(&mut at_ahead, "left", 0).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let later = at_ahead.tenant_before("later", Verb::Suspend).await;
+    let asked = std::time::Instant::now();
+    let scheduled = schedule(&mut at_ahead, "later", 4).await;
+    ahead.kill_and_forget();
+    stubs[0].1.set_fault(&tenant.uid, None);
+    let ended = at_behind.ended(&left.operation_id).await;
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "taken over: {ended:?}");
+    assert_true(&at_behind.get("left").await, &stubs, "taken over");
+    // For the one ahead it was due at once, for the one behind in an hour.
+    let begun = loop {
+        let now = at_behind.operation(&scheduled.operation_id).await;
+        if now.state() == v1::OperationState::Succeeded {
+            break now;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(begun.schedule_time, scheduled.schedule_time);
+    assert!(asked.elapsed() > Duration::from_millis(3_500), "begun too early: {:?}", asked.elapsed());
+    assert_eq!(stubs[0].1.effects(&later.uid).len(), 2, "and once");
+    behind.kill_and_forget();
+}
