@@ -255,6 +255,11 @@ impl Drop for Probing<'_> {
 }
 
 impl Pass<'_> {
+    /// Whether it only finds out whether the target is back.
+    pub(super) const fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// Tells how the attempt went: whether the target answered at all.
     pub(super) fn ended(mut self, tenant: Uuid, answered: bool) {
         self.ended = true;
