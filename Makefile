@@ -27,8 +27,9 @@ lint: setup $(BUF) ## Check formatting, lints and the contract in proto/.
 bench: setup ## Run the benchmarks.
 	cargo bench --locked $(ARGS)
 
-demo: setup ## Play the tour against a running server (`make run` in another terminal).
+demo: setup ## Play the tour against a running server (`make run` in another terminal), then against real systems.
 	@cargo run --quiet --locked -- demo $(ARGS)
+	@cargo run --quiet --locked -- demo --real
 
 setup:
 	@scripts/setup.sh

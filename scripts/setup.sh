@@ -22,6 +22,8 @@ have redis-server || need redis-server
 # OpenFeature's published provider for Rust compiles its contract with it when tests build it; nothing of ours does.
 have protoc || need protobuf-compiler
 any_file /usr/include/google/protobuf/struct.proto /usr/local/include/google/protobuf/struct.proto || need libprotobuf-dev
+have prometheus-alertmanager || have alertmanager || need prometheus-alertmanager
+have openssl || need openssl
 # Runs a replica whose clock is wrong.
 any_file /usr/lib/*/faketime/libfaketime.so.1 || need libfaketime
 have node || need nodejs

@@ -30,7 +30,11 @@ pub enum Command {
     /// Print the effective configuration, secrets masked, with the source of each value.
     Config(Settings<AllSections>),
     /// Play the tour against a running server and check every answer.
-    Demo,
+    Demo {
+        /// Lock a tenant out of real systems, started for the occasion, and let it in again; needs no running server.
+        #[arg(long)]
+        real: bool,
+    },
     /// A client command against a running server.
     #[command(flatten)]
     Client(cli::Command),

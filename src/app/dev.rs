@@ -80,7 +80,7 @@ async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, 
 }
 
 /// Makes the tiers of a catalogue that are not there yet; what is there stays as it is.
-async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<(), super::Error> {
+pub(super) async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<(), super::Error> {
     let text = match which {
         SeedCatalogue::Gcc => catalogue::GCC,
         SeedCatalogue::Saas => catalogue::SAAS,
@@ -128,6 +128,8 @@ fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Err
     out.flush()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, super::Error> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, super::Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| super::Error::Failed(error.to_string()))
 }

@@ -4,7 +4,9 @@ pub mod args;
 pub mod config_command;
 pub mod dev;
 pub mod dev_postgres;
+pub mod dev_servers;
 pub mod openfeature;
+pub mod real_demo;
 pub mod registry;
 pub mod serve;
 pub mod server;
@@ -72,7 +74,8 @@ fn run(args: Args) -> Result<ExitCode, Error> {
             config_command::run(&settings.flags, &mut anstream::stdout())??;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Demo => Ok(cli::play_demo(&connection)),
+        Command::Demo { real: false } => Ok(cli::play_demo(&connection)),
+        Command::Demo { real: true } => on_runtime(real_demo::run(&mut anstream::stdout())),
         Command::Client(command) => Ok(cli::run(command, &connection)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "tenantry", &mut io::stdout());
@@ -87,13 +90,16 @@ where
     F: Future<Output = Result<ExitCode, Error>>,
 {
     let config = Config::load(flags, process_environment)?.config;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    on_runtime(async {
         let telemetry = telemetry::start(&telemetry_options(&config.telemetry))?;
         let ended = command(config).await;
         telemetry.flush().await;
         ended
     })
+}
+
+fn on_runtime(work: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
 fn telemetry_options(settings: &config::Telemetry) -> telemetry::Options {

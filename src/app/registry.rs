@@ -54,7 +54,7 @@ pub fn start(config: &Config, database: Database, stop: &CancellationToken) -> R
             cooldown: config.cascade.circuit_cooldown,
         },
     };
-    let participants = targets::participants(&config.cascade, &database)?;
+    let participants = targets::participants(config, &database)?;
     let engine = Engine::start(
         cascade::Ground { view: Arc::clone(&view), writer: writer.clone(), database: database.clone() },
         participants,

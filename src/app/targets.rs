@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::targets::Target;
-use crate::config::{self, Cascade};
+use deadpool_postgres::Pool;
+
+use crate::config::targets::{self, Target};
+use crate::config::{self, Cascade, Config};
 use crate::domain::ids::TargetName;
+use crate::participants::alertmanager::Alertmanager;
 use crate::participants::postgres::Postgres;
+use crate::participants::redis::Redis;
+use crate::participants::registry::Registry;
 use crate::participants::remote::Remote;
 use crate::participants::{Participant, Unusable};
 use crate::store::connect::Database;
@@ -42,28 +47,48 @@ pub fn longest_call(settings: &Cascade) -> Duration {
 
 /// The participant of each target. None of them is reached yet.
 pub fn participants(
-    settings: &Cascade,
+    config: &Config,
     database: &Database,
 ) -> Result<BTreeMap<TargetName, Arc<dyn Participant>>, WiringError> {
+    // Some clients take the process's own provider of cryptography; whoever was first has chosen the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let ground = Ground { config, database };
     let mut participants = BTreeMap::new();
-    for (name, target) in &settings.targets {
+    for (name, target) in &config.cascade.targets {
         let unusable = |why: String| WiringError::Target { name: name.clone(), why };
         let target_name = TargetName::parse(name).map_err(|error| unusable(error.to_string()))?;
-        let deadline = target.deadline().unwrap_or(settings.apply_deadline);
-        let participant =
-            participant(target, deadline, database).map_err(|error| unusable(error.to_string()))?;
+        let participant = participant(target, &ground).map_err(|error| unusable(error.to_string()))?;
         participants.insert(target_name, participant);
     }
     Ok(participants)
 }
 
-fn participant(
-    target: &Target,
-    deadline: Duration,
-    database: &Database,
-) -> Result<Arc<dyn Participant>, Unusable> {
+/// What targets stand on.
+struct Ground<'a> {
+    config: &'a Config,
+    database: &'a Database,
+}
+
+fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participant>, Unusable> {
+    let deadline = target.deadline().unwrap_or(ground.config.cascade.apply_deadline);
     Ok(match target {
-        Target::Registry => Arc::new(Postgres::new(database.pool())),
+        Target::Registry => Arc::new(Registry::new(ground.database.pool())),
+        Target::Postgres(settings) => {
+            Arc::new(Postgres::new(pool(settings, deadline, ground)?, settings, deadline))
+        }
+        Target::Alertmanager(settings) => Arc::new(Alertmanager::new(settings, deadline)?),
+        Target::Redis(settings) => Arc::new(Redis::new(settings, deadline)?),
         Target::Remote(settings) => Arc::new(Remote::new(settings, deadline)?),
     })
+}
+
+/// Connections to an application's database, with the same patience as to the registry's.
+fn pool(settings: &targets::Postgres, deadline: Duration, ground: &Ground<'_>) -> Result<Pool, Unusable> {
+    let settings = config::Database {
+        url: Some(settings.url.clone()),
+        pool_size: usize::try_from(settings.pool_size).unwrap_or(usize::MAX),
+        statement_timeout: deadline,
+        ..ground.config.database.clone()
+    };
+    Database::new(&settings).map(|database| database.pool()).map_err(|error| Unusable(error.to_string()))
 }

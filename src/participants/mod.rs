@@ -3,7 +3,11 @@
 //! A participant is two functions that are safe to repeat: bring the tenant to a state, and say which state an ordinary
 //! client of the system would now find it in.
 
+mod access;
+pub mod alertmanager;
 pub mod postgres;
+pub mod redis;
+pub mod registry;
 pub mod remote;
 pub mod stub;
 

@@ -53,3 +53,14 @@ async fn the_command_line_ends_with_the_exit_code_of_the_failures_class() {
     }
     replica.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_over_real_systems_shows_every_client_refused_and_let_in_again() {
+    let mut command = Command::new(program());
+    command.args(["demo", "--real"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("Every client met what it must."), "{text}");
+    assert!(text.contains("sees 0 of its 3 orders") && text.contains("nobody is paged"), "{text}");
+}

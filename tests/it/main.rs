@@ -16,6 +16,7 @@ mod flags;
 mod hostile;
 mod lifecycle;
 mod openfeature;
+mod participants;
 mod random_changes;
 mod reasons;
 mod registry;

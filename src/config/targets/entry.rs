@@ -1,7 +1,5 @@
 //! Reading one target's table: every key once, every complaint one sentence that names the key.
 
-#![allow(dead_code)] // The kinds that use the rest come next.
-
 use std::{fmt, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::config::{

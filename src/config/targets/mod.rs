@@ -4,7 +4,10 @@
 //! `TENANTRY_TARGETS`. `--participants NAME=PLACE` is the short form for targets that need nothing but a place. Secrets
 //! can be left out of both: `password_file = "/run/secrets/cache"` in place of `password`.
 
+pub mod alertmanager;
 mod entry;
+pub mod postgres;
+pub mod redis;
 pub mod remote;
 mod render;
 mod tls;
@@ -14,7 +17,9 @@ use std::time::Duration;
 
 use self::entry::Entry;
 pub(super) use self::render::render;
-pub use self::{entry::Endpoint, remote::Remote, tls::Tls};
+pub use self::{
+    alertmanager::Alertmanager, entry::Endpoint, postgres::Postgres, redis::Redis, remote::Remote, tls::Tls,
+};
 use super::{
     Error,
     values::{Source, Values},
@@ -25,6 +30,12 @@ use super::{
 pub enum Target {
     /// Row-level security inside the registry's own database.
     Registry,
+    /// Row-level security in an application's database.
+    Postgres(Postgres),
+    /// A cache.
+    Redis(Redis),
+    /// Silences in monitoring.
+    Alertmanager(Alertmanager),
     /// A service that speaks `tenantry.participant.v1`.
     Remote(Remote),
 }
@@ -34,13 +45,21 @@ impl Target {
     pub const fn deadline(&self) -> Option<Duration> {
         match self {
             Self::Registry => None,
+            Self::Postgres(settings) => settings.deadline,
+            Self::Redis(settings) => settings.deadline,
+            Self::Alertmanager(settings) => settings.deadline,
             Self::Remote(settings) => settings.deadline,
         }
     }
 
     fn read(entry: &mut Entry<'_>) -> Result<Self, Error> {
-        entry.choice("kind", &["remote"], None)?;
-        let target = Self::Remote(Remote::read(entry)?);
+        let kinds = ["postgres", "redis", "alertmanager", "remote"];
+        let target = match entry.choice("kind", &kinds, None)? {
+            "postgres" => Self::Postgres(Postgres::read(entry)?),
+            "redis" => Self::Redis(Redis::read(entry)?),
+            "alertmanager" => Self::Alertmanager(Alertmanager::read(entry)?),
+            _ => Self::Remote(Remote::read(entry)?),
+        };
         entry.finish()?;
         Ok(target)
     }

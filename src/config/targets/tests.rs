@@ -101,6 +101,85 @@ fn every_wrong_target_is_one_sentence_that_names_its_key() {
 }
 
 #[test]
+fn a_wrong_value_of_any_kind_of_target_is_told_by_its_key() {
+    for (text, wanted) in [
+        (
+            "kind = \"redis\", url = \"http://a\"",
+            "must be a URL of the form `redis://host:port` or `rediss://host:port`",
+        ),
+        ("kind = \"redis\", urls = []", "must be a list of 1 to 64 URLs, but is a list."),
+        (
+            "kind = \"redis\", url = \"redis://a\", urls = [\"redis://b\"]",
+            "must be given alone, but is given beside `url`.",
+        ),
+        (
+            "kind = \"redis\", urls = [\"redis://a\", \"redis://b\"]",
+            "must be one URL, or `mode = \"cluster\"` set",
+        ),
+        (
+            "kind = \"redis\", url = \"redis://a\", users = \"all\"",
+            "must be one of `none`, `acl`, but is `all`.",
+        ),
+        (
+            "kind = \"redis\", url = \"redis://a\", batch = 5",
+            "must be a whole number from 10 to 10000, but is `5`.",
+        ),
+        (
+            "kind = \"redis\", url = \"redis://a\", channel = \"a b\"",
+            "must be up to 100 printable letters without spaces",
+        ),
+        (
+            "kind = \"redis\", url = \"redis://a\", password = 5",
+            ".password` in the flag `--targets` must be a text in quotes, but is a number.",
+        ),
+        (
+            "kind = \"redis\", url = \"redis://a\", password = \"a\", password_file = \"/b\"",
+            "must be given once, but is given beside `password_file`.",
+        ),
+        (
+            "kind = \"alertmanager\", url = \"http://a\", username = \"ada\"",
+            ".password` in the flag `--targets` must be set beside `username`, but is missing.",
+        ),
+        (
+            "kind = \"alertmanager\", url = \"http://a\", label = \"1\"",
+            "must be a label's name: letters, digits and `_`",
+        ),
+        (
+            "kind = \"postgres\", url = \"http://a\"",
+            "must be a PostgreSQL URL such as `postgres://user:password@host/name`, but is something else (not shown).",
+        ),
+        (
+            "kind = \"postgres\", url = \"postgres://a/b\", install = \"yes\"",
+            "must be true or false without quotes",
+        ),
+    ] {
+        let message = refusal(text);
+        assert!(message.contains(wanted), "{text}: {message}");
+    }
+}
+
+#[test]
+fn a_secret_can_come_from_a_file_and_is_shown_nowhere() {
+    let kept = file("s3cr3t\n");
+    let text =
+        format!("kind = \"redis\", url = \"redis://a\", password_file = \"{}\"", kept.path().display());
+    let Target::Redis(redis) = target(&text) else { panic!("redis") };
+    assert_eq!(redis.password.as_ref().map(|password| password.expose().as_str()), Some("s3cr3t"));
+    for text in [
+        text,
+        "kind = \"redis\", url = \"redis://ada:s3cr3t@a\", password = \"s3cr3t\"".to_owned(),
+        "kind = \"redis\", mode = \"cluster\", urls = [\"redis://:s3cr3t@a\", \"redis://b\"]".to_owned(),
+        "kind = \"alertmanager\", url = \"http://a\", token = \"s3cr3t\"".to_owned(),
+        "kind = \"postgres\", url = \"postgres://ada:s3cr3t@a/b\"".to_owned(),
+    ] {
+        let loaded = load(&format!("it = {{ {text} }}")).unwrap();
+        let shown = format!("{}{:?}", loaded.render(), loaded.config);
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+        assert!(!text.contains("s3cr3t") || shown.contains("****"), "{shown}");
+    }
+}
+
+#[test]
 fn certificates_are_read_from_their_files_and_looked_at() {
     let certificate = file("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     let key = file("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");

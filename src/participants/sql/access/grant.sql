@@ -1,6 +1,8 @@
--- Never goes back to an older generation of the same tenant; a new tenant of the same id (other uid) starts over.
+-- Never goes back to an older generation of the same tenant. A new tenant of the same id starts over, and a late call
+-- for the one before it changes nothing: uids grow with time.
 INSERT INTO tenancy.access AS a (tenant_id, uid, state, generation) VALUES ($1, $2, $3, $4)
 ON CONFLICT (tenant_id) DO UPDATE SET uid = excluded.uid, state = excluded.state, generation = excluded.generation
-WHERE a.uid <> excluded.uid OR a.generation < excluded.generation
-   OR (a.generation = excluded.generation AND a.state <> excluded.state)
+WHERE a.uid < excluded.uid
+   OR (a.uid = excluded.uid AND (a.generation < excluded.generation
+        OR (a.generation = excluded.generation AND a.state <> excluded.state)))
 RETURNING true AS changed

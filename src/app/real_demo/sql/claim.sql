@@ -1,0 +1,1 @@
+SELECT set_config('tenancy.tenant', $1, true)

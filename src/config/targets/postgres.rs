@@ -1,0 +1,41 @@
+//! Row-level security in an application's database.
+
+use std::time::Duration;
+
+use super::entry::Entry;
+use crate::config::{Error, database::Url};
+
+/// How an application's database is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// The database, as a user that may write `tenancy.access`, act as the application's role and see every row.
+    pub url: Url,
+    /// The role as which applications read and write: verifying means being it for a moment.
+    pub role: String,
+    /// Whether to make the `tenancy` schema where there is none.
+    pub install: bool,
+    /// Rows removed in one statement, 1 to 100,000.
+    pub batch: u32,
+    /// Connections to it, 1 to 100.
+    pub pool_size: u32,
+    /// Longest time for one call.
+    pub deadline: Option<Duration>,
+}
+
+impl Postgres {
+    pub(super) fn read(entry: &mut Entry<'_>) -> Result<Self, Error> {
+        let role = entry.word("role", "tenantry_app")?;
+        // PostgreSQL cuts longer names silently.
+        if role.len() > 63 {
+            return Err(entry.wrong("role", "a role's name of up to 63 letters", "longer"));
+        }
+        Ok(Self {
+            url: entry.database_url("url")?,
+            role,
+            install: entry.switch("install", false)?,
+            batch: entry.count("batch", 1_000, 1..=100_000)?,
+            pool_size: entry.count("pool_size", 4, 1..=100)?,
+            deadline: entry.deadline()?,
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Silences in Alertmanager: alerts of a tenant that is locked out reach nobody.
+//!
+//! Alertmanager keeps nothing but silences, so a silence of ours also carries what was applied last, in its comment: the
+//! state and the generation. One that has expired keeps it for Alertmanager's retention (`--data.retention`, 5 days), and
+//! refuses older calls that long. A tenant that was never locked out has none, and that is how it is known as active:
+//! every active silence costs Alertmanager time for every alert, so most tenants must have none.
+
+mod api;
+mod plan;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::api::Api;
+use self::plan::{Action, Held, Silence, newest, plan};
+use super::{Failure, Observed, Participant, TenantRef, Unusable};
+use crate::config;
+use crate::domain::lifecycle::Desired;
+
+/// How often a call looks again at what there is: to make, to note, to expire, and what came between.
+const ROUNDS_MAX: u32 = 8;
+
+/// The target.
+pub struct Alertmanager {
+    api: Api,
+    deadline: Duration,
+}
+
+impl Alertmanager {
+    /// A target in the Alertmanager of the settings; one call may take `deadline`. Connects when first used.
+    ///
+    /// # Errors
+    ///
+    /// Where a certificate cannot be used.
+    pub fn new(settings: &config::targets::Alertmanager, deadline: Duration) -> Result<Self, Unusable> {
+        Ok(Self { api: Api::new(settings, deadline)?, deadline })
+    }
+
+    /// Looks, does what is missing, and looks again, until nothing is missing.
+    async fn converge(&self, tenant: &TenantRef, wanted: Held) -> Result<(), Failure> {
+        for round in 0..ROUNDS_MAX {
+            let silences = self.api.silences(tenant).await?;
+            let held = newest(&silences).filter(|held| held.generation > wanted.generation);
+            if held.is_some() && round == 0 {
+                return Err(overtaken());
+            }
+            // A call that was overtaken on its way must not have the last word: it goes on with the newer state.
+            let actions = plan(&silences, held.unwrap_or(wanted));
+            if actions.is_empty() {
+                return if held.is_some() { Err(overtaken()) } else { Ok(()) };
+            }
+            for action in actions {
+                self.act(tenant, action).await?;
+            }
+        }
+        Err(Failure::retryable("other changes of the tenant's silences keep coming"))
+    }
+
+    async fn act(&self, tenant: &TenantRef, action: Action) -> Result<(), Failure> {
+        match action {
+            Action::Create(kind, held) => self.api.create(tenant, kind, held).await,
+            Action::Note(silence, held) => self.api.note(tenant, &silence, held).await,
+            Action::Expire(id) => self.api.expire(&id).await,
+        }
+    }
+
+    async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
+        let silences = self.api.silences(tenant).await?;
+        let Some(silence) = newest_active(&silences) else {
+            return Ok(match newest(&silences) {
+                Some(Held { state: Desired::Deleted, generation }) => {
+                    Observed::effect(Desired::Deleted, generation)
+                }
+                // Whatever was noted last: no silence is there, so alerts reach people. Nothing holds a generation.
+                _ => Observed::effect(Desired::Active, 0),
+            });
+        };
+        if silence.kind == plan::Kind::Deny && self.api.has_loud_alert(tenant).await? {
+            return Err(Failure::retryable("an alert of the tenant is not silenced"));
+        }
+        Ok(Observed::effect(silence.held.state, silence.held.generation))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
+        let ended = tokio::time::timeout(self.deadline, work).await;
+        ended.unwrap_or_else(|_| Err(Failure::unknown("Alertmanager did not answer in time")))
+    }
+}
+
+#[async_trait]
+impl Participant for Alertmanager {
+    async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
+        self.in_time(self.converge(tenant, Held { state: desired, generation })).await
+    }
+
+    async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
+        self.in_time(self.look(tenant)).await
+    }
+}
+
+fn newest_active(silences: &[Silence]) -> Option<&Silence> {
+    silences.iter().filter(|silence| silence.is_active).max_by_key(|silence| silence.held.generation)
+}
+
+fn overtaken() -> Failure {
+    Failure::permanent("a newer change was applied already")
+}

@@ -1,0 +1,165 @@
+//! What is missing between the silences that there are and the state that is wanted. Pure.
+
+use std::cmp::Reverse;
+
+use crate::domain::lifecycle::Desired;
+
+/// What a silence of ours is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It silences the tenant's alerts.
+    Deny,
+    /// It matches no alert, and holds what was applied.
+    Note,
+}
+
+/// What was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) state: Desired,
+    pub(super) generation: u64,
+}
+
+/// A silence of ours for one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Silence {
+    pub(super) id: String,
+    pub(super) kind: Kind,
+    pub(super) held: Held,
+    /// Neither expired nor yet to come.
+    pub(super) is_active: bool,
+    /// As Alertmanager wrote it: a change must repeat it.
+    pub(super) starts_at: String,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Make a silence.
+    Create(Kind, Held),
+    /// Write what is applied into one that there is.
+    Note(Silence, Held),
+    /// End the one with this id.
+    Expire(String),
+}
+
+/// What was applied last, by the silences that there are.
+pub(super) fn newest(silences: &[Silence]) -> Option<Held> {
+    silences.iter().map(|silence| silence.held).max_by_key(|held| held.generation)
+}
+
+/// What to do next; nothing when the wanted state is there and noted. What comes of it must be looked at again.
+pub(super) fn plan(silences: &[Silence], wanted: Held) -> Vec<Action> {
+    let mut active: Vec<&Silence> = silences.iter().filter(|silence| silence.is_active).collect();
+    // The same one for every replica that looks.
+    active.sort_by_key(|silence| (Reverse(silence.held.generation), silence.id.clone()));
+    let Some(kind) = kept(wanted.state) else { return end(silences, &active, wanted) };
+    let (same, other): (Vec<&Silence>, Vec<&Silence>) =
+        active.into_iter().partition(|silence| silence.kind == kind);
+    let Some((kept, spare)) = same.split_first() else { return vec![Action::Create(kind, wanted)] };
+    let noted = (kept.held != wanted).then(|| Action::Note((*kept).clone(), wanted));
+    let ended = spare.iter().chain(&other).map(|silence| Action::Expire(silence.id.clone()));
+    noted.into_iter().chain(ended).collect()
+}
+
+/// Which silence is there while a tenant is in a state.
+const fn kept(state: Desired) -> Option<Kind> {
+    match state {
+        Desired::Suspended | Desired::Archived => Some(Kind::Deny),
+        // Alerts reach people, as for an active tenant: only the note tells the two apart.
+        Desired::ReadOnly => Some(Kind::Note),
+        Desired::Active | Desired::Deleted => None,
+    }
+}
+
+/// Ends what is active, once it is noted there why.
+fn end(silences: &[Silence], active: &[&Silence], wanted: Held) -> Vec<Action> {
+    let is_noted = silences.iter().any(|silence| silence.held == wanted);
+    match active.first() {
+        Some(first) if !is_noted => vec![Action::Note((*first).clone(), wanted)],
+        Some(_) => active.iter().map(|silence| Action::Expire(silence.id.clone())).collect(),
+        // That there is none means active; only deletion has to be told apart.
+        None if is_noted || wanted.state == Desired::Active => Vec::new(),
+        None => vec![Action::Create(Kind::Note, wanted)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn held(state: Desired, generation: u64) -> Held {
+        Held { state, generation }
+    }
+
+    /// Carries actions out as Alertmanager does.
+    fn act(silences: &mut Vec<Silence>, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Create(kind, held) => {
+                    let id = format!("{:03}", silences.len());
+                    silences.push(Silence { id, kind, held, is_active: true, starts_at: String::new() });
+                }
+                Action::Note(which, held) => {
+                    silences.iter_mut().find(|silence| silence.id == which.id).unwrap().held = held;
+                }
+                Action::Expire(id) => {
+                    silences.iter_mut().find(|silence| silence.id == id).unwrap().is_active = false;
+                }
+            }
+        }
+    }
+
+    fn settle(silences: &mut Vec<Silence>, wanted: Held) -> u32 {
+        for round in 0..8 {
+            let actions = plan(silences, wanted);
+            if actions.is_empty() {
+                return round;
+            }
+            act(silences, actions);
+        }
+        panic!("it does not settle: {silences:?}");
+    }
+
+    #[test]
+    fn every_state_is_reached_from_every_other_and_stays() {
+        for first in Desired::ALL {
+            for second in Desired::ALL {
+                let mut silences = Vec::new();
+                settle(&mut silences, held(first, 1));
+                settle(&mut silences, held(second, 2));
+                let active: Vec<&Silence> = silences.iter().filter(|silence| silence.is_active).collect();
+                assert_eq!(active.first().map(|silence| silence.kind), kept(second), "{first} {second}");
+                assert!(active.len() <= 1, "{first} {second}: {active:?}");
+                assert!(active.iter().all(|silence| silence.held == held(second, 2)), "{active:?}");
+                assert_eq!(settle(&mut silences, held(second, 2)), 0, "again has no effect");
+            }
+        }
+    }
+
+    #[test]
+    fn an_active_tenant_that_was_never_locked_out_has_no_silence() {
+        assert_eq!(plan(&[], held(Desired::Active, 1)), []);
+    }
+
+    #[test]
+    fn of_two_made_at_once_every_replica_keeps_the_same() {
+        let mut silences = Vec::new();
+        act(&mut silences, vec![Action::Create(Kind::Deny, held(Desired::Suspended, 1)); 2]);
+        let mut reversed: Vec<Silence> = silences.iter().rev().cloned().collect();
+        let wanted = held(Desired::Suspended, 1);
+        assert_eq!(plan(&silences, wanted), plan(&reversed, wanted));
+        settle(&mut reversed, wanted);
+        assert_eq!(reversed.iter().filter(|silence| silence.is_active).count(), 1);
+    }
+
+    #[test]
+    fn an_end_is_noted_before_it_is_made() {
+        let mut silences = Vec::new();
+        settle(&mut silences, held(Desired::Suspended, 1));
+        let wanted = held(Desired::Active, 2);
+        assert!(matches!(plan(&silences, wanted).as_slice(), [Action::Note(_, noted)] if *noted == wanted));
+        settle(&mut silences, wanted);
+        assert_eq!(newest(&silences), Some(wanted), "older calls are refused by it");
+    }
+}

@@ -1,0 +1,36 @@
+//! Being an ordinary client for a moment.
+
+use tokio_postgres::Transaction;
+
+use super::super::access::{become_tenant, failure};
+use super::super::{Failure, TenantRef};
+
+/// What an ordinary client can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) reads: bool,
+    pub(super) writes: bool,
+    /// A table of the application whose rows it sees although it should see none.
+    pub(super) visible: Option<String>,
+}
+
+/// Tries, in a transaction that the caller rolls back.
+pub(super) async fn probe(
+    transaction: &Transaction<'_>,
+    tenant: &TenantRef,
+    role: &str,
+) -> Result<Seen, Failure> {
+    let id = tenant.tenant_id.as_str();
+    transaction.execute(include_str!("../sql/probe/prepare.sql"), &[&id]).await.map_err(failure)?;
+    transaction.query_one(include_str!("../sql/probe/as_role.sql"), &[&role]).await.map_err(failure)?;
+    become_tenant(transaction, tenant).await?;
+    let rows = transaction.query_one(include_str!("../sql/probe/read.sql"), &[]).await.map_err(failure)?;
+    let reads = rows.get::<_, i64>(0) > 0;
+    let writes = transaction.execute(include_str!("../sql/probe/write.sql"), &[]).await.map_err(failure)? > 0;
+    let visible = if reads {
+        None
+    } else {
+        transaction.query_one(include_str!("../sql/probe/visible.sql"), &[]).await.map_err(failure)?.get(0)
+    };
+    Ok(Seen { reads, writes, visible })
+}

@@ -1,0 +1,73 @@
+//! Removing a tenant's rows: in bounded batches, each under a lock that keeps a newer state from being written.
+
+use std::time::Instant;
+
+use deadpool_postgres::Object;
+use tokio_postgres::Transaction;
+
+use super::super::access::{failure, stored};
+use super::super::{Failure, TenantRef};
+
+/// How fast, and how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Rows of a table in one statement.
+    pub(super) batch: u32,
+    /// When to stop and say how far it went.
+    pub(super) until: Instant,
+}
+
+/// Removes every row of a tenant that was deleted at `generation`.
+pub(super) async fn rows(
+    client: &mut Object,
+    tenant: &TenantRef,
+    generation: u64,
+    pace: Pace,
+) -> Result<(), Failure> {
+    let id = tenant.tenant_id.as_str();
+    let batch = i32::try_from(pace.batch).unwrap_or(i32::MAX);
+    let mut removed = 0;
+    loop {
+        let transaction = client.transaction().await.map_err(failure)?;
+        let held = transaction
+            .query_opt(include_str!("../sql/purge/hold.sql"), &[&id, &tenant.uid, &stored(generation)])
+            .await
+            .map_err(failure)?;
+        if held.is_none() {
+            return Err(Failure::permanent("a newer change was applied already"));
+        }
+        let row = transaction
+            .query_one(include_str!("../sql/purge/batch.sql"), &[&id, &batch])
+            .await
+            .map_err(failure)?;
+        let gone: i64 = row.get(0);
+        let left = if gone == 0 { leftover(&transaction, tenant).await? } else { None };
+        transaction.commit().await.map_err(failure)?;
+        removed += gone;
+        match left {
+            Some(table) => {
+                tracing::warn!(table, "rows are referred to by rows of no tenant");
+                return Err(Failure::permanent(
+                    "rows of the tenant are referred to by rows that are not its own",
+                ));
+            }
+            None if gone == 0 => return Ok(()),
+            None if Instant::now() > pace.until => {
+                return Err(Failure::unfinished(format!("{removed} rows were removed, and there are more")));
+            }
+            None => {}
+        }
+    }
+}
+
+/// A table that still has rows of the tenant.
+pub(super) async fn leftover(
+    transaction: &Transaction<'_>,
+    tenant: &TenantRef,
+) -> Result<Option<String>, Failure> {
+    let row = transaction
+        .query_one(include_str!("../sql/purge/leftover.sql"), &[&tenant.tenant_id.as_str()])
+        .await
+        .map_err(failure)?;
+    Ok(row.get(0))
+}

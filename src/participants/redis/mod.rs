@@ -1,0 +1,152 @@
+//! A cache in Redis or Valkey, one server or a cluster.
+//!
+//! Three things follow a tenant's state. A status record that applications ask before they serve the tenant; it also
+//! holds the generation, by which older calls are refused. The keys under the tenant's prefix, which are gone while the
+//! tenant is locked out. And, where tenants have users of their own, what those users may do: that is enforced by the
+//! server itself, so only then is a state verified by its effect.
+
+mod keys;
+mod nodes;
+mod record;
+mod user;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use self::keys::Keys;
+use self::nodes::Nodes;
+use self::record::{Held, Records};
+use self::user::{Grant, Users};
+use super::{Failure, Observed, Participant, TenantRef, Unusable};
+use crate::config;
+use crate::domain::lifecycle::{Desired, Verification};
+
+/// How often a call looks again whether a newer one came between: each round loses only to another call.
+const ROUNDS_MAX: u32 = 5;
+
+/// The target.
+pub struct Redis {
+    nodes: Nodes,
+    records: Records,
+    keys: Keys,
+    users: Option<Users>,
+    channel: String,
+    deadline: Duration,
+}
+
+impl Redis {
+    /// A target in the cache of the settings; one call may take `deadline`. Connects when first used, and again
+    /// whenever a connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// Where a URL or a certificate cannot be used.
+    pub fn new(settings: &config::targets::Redis, deadline: Duration) -> Result<Self, Unusable> {
+        Ok(Self {
+            nodes: Nodes::new(settings, deadline)?,
+            records: Records::new(settings.status_prefix.clone()),
+            keys: Keys::new(settings.batch),
+            users: settings.user_prefix.clone().map(Users::new),
+            channel: settings.channel.clone(),
+            deadline,
+        })
+    }
+
+    async fn converge(&self, tenant: &TenantRef, wanted: Held) -> Result<(), Failure> {
+        let until = Instant::now() + self.deadline.mul_f64(0.8);
+        let cluster = self.nodes.cluster().await?;
+        let mut newest = self.records.raise(&cluster, tenant, wanted).await?;
+        if newest.generation > wanted.generation {
+            return Err(overtaken());
+        }
+        for _ in 0..ROUNDS_MAX {
+            self.enact(&cluster, tenant, newest, until).await?;
+            // A call that was overtaken on its way must not have the last word: whoever writes last looks again, and
+            // makes what the record says.
+            match self.records.find(&cluster, tenant).await? {
+                Some(held) if held != newest => newest = held,
+                _ if newest.generation > wanted.generation => return Err(overtaken()),
+                _ => return Ok(()),
+            }
+        }
+        Err(Failure::retryable("other changes of the tenant keep coming"))
+    }
+
+    /// Makes everything but the record follow it.
+    async fn enact(
+        &self,
+        cluster: &nodes::Cluster,
+        tenant: &TenantRef,
+        held: Held,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        if let Some(users) = &self.users {
+            users.set(cluster, tenant, held.state).await?;
+        }
+        record::announce(cluster, &self.channel, tenant, held).await?;
+        if lets_in(held.state) {
+            return Ok(());
+        }
+        self.keys.remove(cluster, &tenant.names.cache_prefix, until).await
+    }
+
+    async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
+        let cluster = self.nodes.cluster().await?;
+        let Some(held) = self.records.find(&cluster, tenant).await? else {
+            // Nothing is known of it only where nothing of it is left.
+            let is_empty = !self.keys.any(&cluster, &tenant.names.cache_prefix).await?;
+            return Ok(if is_empty {
+                Observed::UNKNOWN_TENANT
+            } else {
+                Observed::policy(Desired::Active, 0)
+            });
+        };
+        let (mut seen, verification) = match &self.users {
+            Some(users) => {
+                (met(held.state, users.grant(&cluster, tenant, held.state).await?), Verification::Effect)
+            }
+            None => (held.state, Verification::PolicyOnly),
+        };
+        if !lets_in(seen) && self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
+            tracing::warn!(tenant_id = %tenant.tenant_id, "keys of a tenant that is locked out are in the cache");
+            seen = Desired::Active;
+        }
+        Ok(Observed { state: Some(seen), generation: held.generation, verification })
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
+        let ended = tokio::time::timeout(self.deadline, work).await;
+        ended.unwrap_or_else(|_| Err(Failure::unknown("the cache did not answer in time")))
+    }
+}
+
+#[async_trait]
+impl Participant for Redis {
+    async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
+        self.in_time(self.converge(tenant, Held { state: desired, generation })).await
+    }
+
+    async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
+        self.in_time(self.look(tenant)).await
+    }
+}
+
+const fn lets_in(state: Desired) -> bool {
+    matches!(state, Desired::Active | Desired::ReadOnly)
+}
+
+/// The state that an ordinary client meets, whatever the record says.
+const fn met(named: Desired, grant: Grant) -> Desired {
+    match grant {
+        Grant::Write => Desired::Active,
+        Grant::Read => Desired::ReadOnly,
+        Grant::Nothing if lets_in(named) => Desired::Suspended,
+        Grant::Nothing => named,
+    }
+}
+
+fn overtaken() -> Failure {
+    Failure::permanent("a newer change was applied already")
+}

@@ -1,0 +1,308 @@
+//! The servers of a cache: one, or the nodes of a cluster as it is right now.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
+    FromRedisValue, IntoConnectionInfo as _, RedisError, ServerErrorKind, TlsCertificates,
+};
+
+use super::super::{Failure, Unusable};
+use crate::config;
+
+/// Longest time to open a connection: as long as the other targets take.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Slots of a cluster, by its specification.
+const SLOTS: u32 = 16_384;
+
+/// One server.
+#[derive(Clone)]
+pub(super) struct Node {
+    connection: MultiplexedConnection,
+}
+
+impl Node {
+    /// Runs one command.
+    pub(super) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        command.query_async(&mut self.connection.clone()).await
+    }
+
+    /// Runs many commands in one round trip; one that fails does not keep the others from running.
+    pub(super) async fn run_each(&self, commands: &redis::Pipeline) -> Result<(), RedisError> {
+        commands.exec_async(&mut self.connection.clone()).await
+    }
+}
+
+/// The servers at one moment.
+pub(super) struct Cluster {
+    /// First and last slot, and which of the primaries has them.
+    slots: Vec<(u16, u16, usize)>,
+    primaries: Vec<Node>,
+    replicas: Vec<Node>,
+}
+
+impl Cluster {
+    /// The servers that hold keys.
+    pub(super) fn primaries(&self) -> &[Node] {
+        &self.primaries
+    }
+
+    /// Every server to which a client can connect.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Node> {
+        self.primaries.iter().chain(&self.replicas)
+    }
+
+    /// The server that holds a key.
+    pub(super) async fn holder(&self, key: &str) -> Result<&Node, Failure> {
+        let nobody = || Failure::retryable("no node of the cluster holds the tenant's record");
+        let first = self.primaries.first().ok_or_else(nobody)?;
+        if self.slots.is_empty() {
+            return Ok(first);
+        }
+        let slot: u16 = first.run(redis::cmd("CLUSTER").arg("KEYSLOT").arg(key)).await.map_err(failure)?;
+        let holder = self.slots.iter().find(|(from, to, _)| (*from..=*to).contains(&slot));
+        holder.and_then(|(_, _, index)| self.primaries.get(*index)).ok_or_else(nobody)
+    }
+}
+
+/// How the servers are reached.
+pub(super) struct Nodes {
+    seeds: Vec<ConnectionInfo>,
+    is_cluster: bool,
+    deadline: Duration,
+    /// By address. A connection that broke is opened again by the next call.
+    open: Mutex<HashMap<String, MultiplexedConnection>>,
+}
+
+impl Nodes {
+    pub(super) fn new(settings: &config::targets::Redis, deadline: Duration) -> Result<Self, Unusable> {
+        let seeds =
+            settings.endpoints.iter().map(|endpoint| seed(endpoint, settings)).collect::<Result<_, _>>()?;
+        Ok(Self { seeds, is_cluster: settings.is_cluster, deadline, open: Mutex::default() })
+    }
+
+    /// The servers as they are now; of a cluster, asked from the first node that answers.
+    pub(super) async fn cluster(&self) -> Result<Cluster, Failure> {
+        let mut failed = None;
+        for seed in &self.seeds {
+            match self.told_by(seed).await {
+                Ok(cluster) => return Ok(cluster),
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Failure::permanent("no server is configured")))
+    }
+
+    async fn told_by(&self, seed: &ConnectionInfo) -> Result<Cluster, Failure> {
+        let node = self.node(seed.clone()).await?;
+        if !self.is_cluster {
+            return Ok(Cluster { slots: Vec::new(), primaries: vec![node], replicas: Vec::new() });
+        }
+        let ranges: Vec<Vec<redis::Value>> =
+            node.run(redis::cmd("CLUSTER").arg("SLOTS")).await.map_err(failure)?;
+        let layout = Layout::read(&ranges, seed.addr())
+            .ok_or_else(|| Failure::retryable("the cluster does not say who holds its slots"))?;
+        if layout.covered() != SLOTS {
+            return Err(Failure::retryable("the cluster has slots that no node holds"));
+        }
+        let (mut primaries, mut replicas) = (Vec::new(), Vec::new());
+        for (host, port) in &layout.primaries {
+            primaries.push(self.node(at(seed, host, *port)).await?);
+        }
+        for (host, port) in &layout.replicas {
+            replicas.push(self.node(at(seed, host, *port)).await?);
+        }
+        Ok(Cluster { slots: layout.slots, primaries, replicas })
+    }
+
+    async fn node(&self, info: ConnectionInfo) -> Result<Node, Failure> {
+        let address = info.addr().to_string();
+        let known = self.open().get(&address).cloned();
+        if let Some(connection) = known {
+            let node = Node { connection };
+            // A connection that the server has closed shows it here, before anything was asked of it.
+            if node.run::<String>(&redis::cmd("PING")).await.is_ok() {
+                return Ok(node);
+            }
+            self.open().remove(&address);
+        }
+        let timing = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_MAX.min(self.deadline)))
+            .set_response_timeout(Some(self.deadline));
+        let client = Client::open(info).map_err(failure)?;
+        let connection = client.get_multiplexed_async_connection_with_config(&timing).await;
+        // Nothing was asked of it yet, so nothing can have happened.
+        let connection = connection.map_err(|error| Failure::retryable(failure(error).message))?;
+        self.open().insert(address, connection.clone());
+        Ok(Node { connection })
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<String, MultiplexedConnection>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn seed(
+    endpoint: &config::targets::Endpoint,
+    settings: &config::targets::Redis,
+) -> Result<ConnectionInfo, Unusable> {
+    let unusable = |_| Unusable("its URL or one of its certificates cannot be used".to_owned());
+    let info = endpoint.expose().into_connection_info().map_err(unusable)?;
+    let mut account = info.redis_settings().clone();
+    if let Some(username) = &settings.username {
+        account = account.set_username(username);
+    }
+    if let Some(password) = &settings.password {
+        account = account.set_password(password.expose());
+    }
+    let info = info.set_redis_settings(account);
+    if !endpoint.is_encrypted() {
+        return Ok(info);
+    }
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    let certificates = TlsCertificates {
+        root_cert: settings.tls.authorities.as_deref().map(bytes),
+        client_tls: settings.tls.identity.as_ref().map(|(certificate, key)| ClientTlsConfig {
+            client_cert: bytes(certificate),
+            client_key: bytes(key.expose()),
+        }),
+    };
+    let client = Client::build_with_tls(info, certificates).map_err(unusable)?;
+    Ok(client.get_connection_info().clone())
+}
+
+/// The same account and encryption at another place.
+fn at(seed: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
+    let address = match seed.addr() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+            host: host.to_owned(),
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host.to_owned(), port),
+    };
+    seed.clone().set_addr(address)
+}
+
+type Place = (String, u16);
+
+/// What `CLUSTER SLOTS` says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Layout {
+    slots: Vec<(u16, u16, usize)>,
+    primaries: Vec<Place>,
+    replicas: Vec<Place>,
+}
+
+impl Layout {
+    /// Each range is: first slot, last slot, the primary, then its replicas; a server is: host, port, and more.
+    fn read(ranges: &[Vec<redis::Value>], asked: &ConnectionAddr) -> Option<Self> {
+        let mut layout = Self::default();
+        for range in ranges {
+            let [from, to, primary, replicas @ ..] = range.as_slice() else { return None };
+            let primary = place(primary, asked)?;
+            let index = layout.primaries.iter().position(|known| *known == primary).unwrap_or_else(|| {
+                layout.primaries.push(primary);
+                layout.primaries.len() - 1
+            });
+            layout.slots.push((number(from)?, number(to)?, index));
+            for replica in replicas {
+                let replica = place(replica, asked)?;
+                if !layout.replicas.contains(&replica) {
+                    layout.replicas.push(replica);
+                }
+            }
+        }
+        Some(layout)
+    }
+
+    fn covered(&self) -> u32 {
+        self.slots.iter().map(|(from, to, _)| u32::from(*to).saturating_sub(u32::from(*from)) + 1).sum()
+    }
+}
+
+fn number(value: &redis::Value) -> Option<u16> {
+    match value {
+        redis::Value::Int(number) => u16::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+/// A node that does not know its own host leaves it out: it is where it was asked.
+fn place(value: &redis::Value, asked: &ConnectionAddr) -> Option<Place> {
+    let redis::Value::Array(parts) = value else { return None };
+    let [host, port, ..] = parts.as_slice() else { return None };
+    let host = redis::from_redis_value_ref::<Option<String>>(host).ok()?.filter(|host| !host.is_empty());
+    let here = match asked {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+        _ => return None,
+    };
+    Some((host.unwrap_or(here), number(port)?))
+}
+
+/// What a failed command means. The server's own words are for the log.
+#[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
+pub(super) fn failure(error: RedisError) -> Failure {
+    tracing::warn!(error = %error, "the cache failed");
+    match error.kind() {
+        _ if error.is_timeout() => Failure::unknown("the cache did not answer in time"),
+        ErrorKind::Io => Failure::unknown("the cache cannot be reached"),
+        ErrorKind::AuthenticationFailed => Failure::retryable("the cache does not accept our password"),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => lacking(),
+        // So it is told of a command inside a script.
+        _ if error.detail().is_some_and(|words| words.contains("can't run this command")) => lacking(),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            Failure::retryable("the cache is a read-only replica")
+        }
+        ErrorKind::Server(kind) if kind != ServerErrorKind::ResponseError => {
+            Failure::retryable("the cache cannot do it at the moment")
+        }
+        _ if error.code() == Some("OOM") => Failure::retryable("the cache is out of memory"),
+        _ => Failure::retryable("the cache answered with an error"),
+    }
+}
+
+fn lacking() -> Failure {
+    Failure::permanent("our account may not run a command that this needs")
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    fn server(host: Option<&str>, port: i64) -> Value {
+        let host = host.map_or(Value::Nil, |host| Value::BulkString(host.as_bytes().to_vec()));
+        Value::Array(vec![host, Value::Int(port), Value::BulkString(b"id".to_vec())])
+    }
+
+    #[test]
+    fn a_layout_names_each_server_once_whatever_its_ranges() {
+        let ranges = [
+            vec![Value::Int(0), Value::Int(5), server(Some("a"), 1), server(Some("b"), 2)],
+            vec![Value::Int(6), Value::Int(9), server(None, 3)],
+            vec![Value::Int(10), Value::Int(16_384), server(Some("a"), 1), server(Some("b"), 2)],
+        ];
+        let asked = ConnectionAddr::Tcp("here".to_owned(), 9);
+        let layout = Layout::read(&ranges, &asked).unwrap();
+        assert_eq!(layout.primaries, [("a".to_owned(), 1), ("here".to_owned(), 3)]);
+        assert_eq!(layout.replicas, [("b".to_owned(), 2)]);
+        assert_eq!(layout.slots, [(0, 5, 0), (6, 9, 1), (10, 16_384, 0)]);
+        assert_eq!(layout.covered(), SLOTS + 1);
+    }
+
+    #[test]
+    fn a_layout_that_makes_no_sense_is_none() {
+        let asked = ConnectionAddr::Tcp("here".to_owned(), 9);
+        for range in
+            [vec![], vec![Value::Int(0), Value::Int(5)], vec![Value::Int(-1), Value::Int(5), server(None, 1)]]
+        {
+            assert_eq!(Layout::read(&[range], &asked), None);
+        }
+    }
+}

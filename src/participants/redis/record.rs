@@ -1,0 +1,83 @@
+//! The status record: what applications ask, and what refuses older calls.
+
+use serde_json::json;
+
+use super::super::{Failure, TenantRef};
+use super::nodes::{Cluster, failure};
+use crate::domain::lifecycle::Desired;
+
+/// How long the record of a deleted tenant stays, in seconds: 31 days, a day longer than it can be undeleted.
+const DELETED_SECONDS: u32 = 31 * 24 * 60 * 60;
+
+/// What the record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) state: Desired,
+    pub(super) generation: u64,
+}
+
+/// Where the records are.
+pub(super) struct Records {
+    prefix: String,
+}
+
+impl Records {
+    pub(super) const fn new(prefix: String) -> Self {
+        Self { prefix }
+    }
+
+    fn key(&self, tenant: &TenantRef) -> String {
+        format!("{}{}", self.prefix, tenant.uid)
+    }
+
+    /// Writes the record unless a newer one is there; answers what is there then.
+    pub(super) async fn raise(
+        &self,
+        cluster: &Cluster,
+        tenant: &TenantRef,
+        wanted: Held,
+    ) -> Result<Held, Failure> {
+        let key = self.key(tenant);
+        let lifetime = if wanted.state == Desired::Deleted { DELETED_SECONDS } else { 0 };
+        let mut script = redis::cmd("EVAL");
+        script.arg(include_str!("raise.lua")).arg(1).arg(&key);
+        script.arg(wanted.state.as_str()).arg(wanted.generation).arg(tenant.tenant_id.as_str()).arg(lifetime);
+        let held: (Option<String>, Option<u64>) =
+            cluster.holder(&key).await?.run(&script).await.map_err(failure)?;
+        decode(held)?.ok_or_else(|| Failure::retryable("the tenant's record was not kept"))
+    }
+
+    /// The record; `None` where there is none.
+    pub(super) async fn find(&self, cluster: &Cluster, tenant: &TenantRef) -> Result<Option<Held>, Failure> {
+        let key = self.key(tenant);
+        let command = redis::cmd("HMGET").arg(&key).arg("state").arg("generation").to_owned();
+        decode(cluster.holder(&key).await?.run(&command).await.map_err(failure)?)
+    }
+}
+
+fn decode((state, generation): (Option<String>, Option<u64>)) -> Result<Option<Held>, Failure> {
+    let (Some(name), Some(generation)) = (state, generation) else { return Ok(None) };
+    let state = Desired::ALL.into_iter().find(|state| state.as_str() == name);
+    let state = state.ok_or_else(|| Failure::retryable("the tenant's record is of another version"))?;
+    Ok(Some(Held { state, generation }))
+}
+
+/// Tells whoever keeps copies of their own that the tenant's state was set. A cluster passes it on by itself.
+pub(super) async fn announce(
+    cluster: &Cluster,
+    channel: &str,
+    tenant: &TenantRef,
+    held: Held,
+) -> Result<(), Failure> {
+    let Some(node) = cluster.primaries().first() else { return Ok(()) };
+    let message = json!({
+        "tenant_id": tenant.tenant_id.as_str(),
+        "uid": tenant.uid,
+        "prefix": tenant.names.cache_prefix,
+        "state": held.state.as_str(),
+        "generation": held.generation,
+    });
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(channel).arg(message.to_string());
+    node.run(&publish).await.map_err(failure)
+}

@@ -1,0 +1,1 @@
+SELECT tenancy.admit($1)

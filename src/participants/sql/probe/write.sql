@@ -1,0 +1,2 @@
+-- Without a condition, so that only policies decide.
+UPDATE tenancy.probe SET tenant_id = tenant_id

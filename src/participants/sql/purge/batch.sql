@@ -1,0 +1,1 @@
+SELECT tenancy.purge_batch($1, $2)

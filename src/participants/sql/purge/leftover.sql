@@ -1,0 +1,1 @@
+SELECT tenancy.leftover($1)

@@ -1,0 +1,190 @@
+//! Monitoring: a real Alertmanager, and a receiver that hears what is not silenced.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tenantry::app::dev_servers::alertmanager::{Alertmanager, Options};
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::{FailureKind, TenantRef};
+
+use super::certificates::Certificates;
+use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told, until};
+
+/// Whoever is paged: remembers the tenant of every alert that comes.
+#[derive(Clone, Default)]
+struct Pager(Arc<Mutex<Vec<String>>>);
+
+impl Pager {
+    async fn serve(&self) -> String {
+        let heard = self.0.clone();
+        let hear = async move |axum::Json(page): axum::Json<Value>| {
+            let alerts = page["alerts"].as_array().cloned().unwrap_or_default();
+            let tenants =
+                alerts.iter().filter_map(|alert| alert["labels"]["tenant"].as_str().map(str::to_owned));
+            heard.lock().unwrap().extend(tenants);
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/", axum::routing::post(hear));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    fn heard(&self, tenant: &TenantRef) -> bool {
+        self.0.lock().unwrap().contains(&tenant.names.monitoring_label)
+    }
+}
+
+async fn server(options: Options) -> Alertmanager {
+    blocking(move || Alertmanager::start(&options).expect("Alertmanager starts")).await
+}
+
+/// Raises an alert of a tenant, as Prometheus does again and again.
+async fn raise(base: &str, tenant: &TenantRef, name: &str) {
+    let labels = json!({ "alertname": name, "tenant": tenant.names.monitoring_label });
+    let posted = reqwest::Client::new()
+        .post(format!("{base}/api/v2/alerts"))
+        .json(&json!([{ "labels": labels }]))
+        .send()
+        .await
+        .unwrap();
+    assert!(posted.status().is_success(), "{posted:?}");
+}
+
+async fn get(base: &str, path: &str) -> Vec<Value> {
+    reqwest::get(format!("{base}/api/v2/{path}")).await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn alerts_of_a_tenant_that_is_locked_out_reach_nobody_and_the_neighbours_do() {
+    let pager = Pager::default();
+    let server = server(Options { webhook: Some(pager.serve().await), ..Options::default() }).await;
+    let base = server.endpoint();
+    let target = target(&format!("kind = \"alertmanager\", url = \"{base}/\""));
+    let (finance, neighbour) = (tenant("finance"), tenant("finance-2"));
+    let mut generation = 0;
+    for state in [Desired::Active, Desired::Suspended, Desired::ReadOnly, Desired::Archived, Desired::Active]
+    {
+        generation += 1;
+        assert_eq!(bring(&target, &finance, state, generation).await, Some(state));
+        assert_eq!(bring(&target, &neighbour, Desired::Active, generation).await, Some(Desired::Active));
+        pager.clear();
+        let name = format!("Slow{generation}");
+        let is_loud = matches!(state, Desired::Active | Desired::ReadOnly);
+        raise(&base, &finance, &name).await;
+        raise(&base, &neighbour, &name).await;
+        until("the neighbour's alert arrives", async || pager.heard(&neighbour)).await;
+        if is_loud {
+            until("the tenant's alert arrives", async || pager.heard(&finance)).await;
+        } else {
+            // Both were raised at once, and the neighbour's has come.
+            assert!(!pager.heard(&finance), "{state}");
+            let seen = get(&base, "alerts?filter=tenant%3D%22finance%22").await;
+            assert!(
+                !seen.is_empty() && seen.iter().all(|alert| alert["status"]["state"] == "suppressed"),
+                "{seen:?}"
+            );
+        }
+    }
+    let active = get(&base, "silences").await;
+    assert!(active.iter().all(|silence| silence["status"]["state"] == "expired"), "{active:?}");
+    assert_eq!(bring(&target, &finance, Desired::Suspended, 9).await, Some(Desired::Suspended));
+    holds_its_generation(&target, &finance, Desired::Suspended, 9).await;
+    assert_eq!(bring(&target, &finance, Desired::Deleted, 10).await, Some(Desired::Deleted));
+    holds_its_generation(&target, &finance, Desired::Deleted, 10).await;
+    assert_eq!(bring(&target, &finance, Desired::Archived, 11).await, Some(Desired::Archived));
+}
+
+#[tokio::test]
+async fn every_state_again_makes_no_second_silence_and_leaves_other_peoples_alone() {
+    let server = server(Options::default()).await;
+    let base = server.endpoint();
+    let target = target(&format!("kind = \"alertmanager\", url = \"{base}\""));
+    let finance = tenant("finance");
+    let matchers = json!([{ "name": "tenant", "value": "finance", "isRegex": false, "isEqual": true }]);
+    let theirs = json!({
+        "matchers": matchers, "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z",
+        "createdBy": "ada", "comment": "night shift"
+    });
+    let posted =
+        reqwest::Client::new().post(format!("{base}/api/v2/silences")).json(&theirs).send().await.unwrap();
+    assert!(posted.status().is_success());
+    for generation in 1..=3 {
+        for _ in 0..3 {
+            bring(&target, &finance, Desired::Suspended, generation).await;
+        }
+        let active: Vec<Value> = get(&base, "silences")
+            .await
+            .into_iter()
+            .filter(|silence| silence["status"]["state"] == "active")
+            .collect();
+        let authors: Vec<&Value> = active.iter().map(|silence| &silence["createdBy"]).collect();
+        assert_eq!(active.len(), 2, "{active:?}");
+        assert!(authors.contains(&&json!("ada")) && authors.contains(&&json!("tenantry")), "{active:?}");
+    }
+    bring(&target, &finance, Desired::Active, 4).await;
+    let active = get(&base, "silences").await;
+    let active: Vec<&Value> =
+        active.iter().filter(|silence| silence["status"]["state"] == "active").collect();
+    assert!(active.len() == 1 && active[0]["createdBy"] == "ada", "{active:?}");
+}
+
+#[tokio::test]
+async fn a_silence_that_somebody_ended_by_hand_is_seen_and_mended() {
+    let server = server(Options::default()).await;
+    let base = server.endpoint();
+    let target = target(&format!("kind = \"alertmanager\", url = \"{base}\""));
+    let finance = tenant("finance");
+    bring(&target, &finance, Desired::Suspended, 2).await;
+    let id = get(&base, "silences").await[0]["id"].as_str().unwrap().to_owned();
+    let ended = reqwest::Client::new().delete(format!("{base}/api/v2/silence/{id}")).send().await.unwrap();
+    assert!(ended.status().is_success());
+    assert_eq!(target.observe(&finance).await.unwrap().state, Some(Desired::Active));
+    assert_eq!(bring(&target, &finance, Desired::Suspended, 2).await, Some(Desired::Suspended));
+}
+
+#[tokio::test]
+async fn accounts_and_certificates_are_shown_and_a_wrong_one_is_told() {
+    let certificates = Certificates::new().await;
+    // The hash is of the word `test`; the server asks for our certificate too.
+    let web = format!(
+        "tls_server_config:\n  cert_file: {}\n  key_file: {}\n  client_auth_type: RequireAndVerifyClientCert\n  \
+         client_ca_file: {}\nbasic_auth_users:\n  tenantry: $2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay\n",
+        certificates.path("server.crt").display(),
+        certificates.path("server.key").display(),
+        certificates.path("authority.crt").display(),
+    );
+    let server = server(Options { web_config: Some(web), ..Options::default() }).await;
+    let url = format!("kind = \"alertmanager\", url = \"https://127.0.0.1:{}\"", server.port());
+    let login = |password: &str| format!("username = \"tenantry\", password = \"{password}\"");
+    let known = target(&format!("{url}, {}, {}", login("test"), certificates.settings("client")));
+    assert_eq!(bring(&known, &tenant("finance"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+    let wrong = target(&format!("{url}, {}, {}", login("guess"), certificates.settings("client")));
+    let seen = told(wrong.apply(&tenant("hr"), Desired::Suspended, 1).await);
+    assert_eq!(seen, (FailureKind::Retryable, "Alertmanager does not accept our account".to_owned()));
+    let stranger = target(&format!("{url}, {}, {}", login("test"), certificates.trust()));
+    assert!(stranger.apply(&tenant("hr"), Desired::Suspended, 1).await.is_err(), "without a certificate");
+}
+
+#[tokio::test]
+async fn each_failure_has_its_class_and_our_words() {
+    let server = server(Options::default()).await;
+    let (_listener, silent) = mute();
+    for (url, kind, words) in [
+        (format!("http://127.0.0.1:{}", closed()), FailureKind::Retryable, "Alertmanager cannot be reached"),
+        (format!("http://127.0.0.1:{silent}"), FailureKind::Unknown, "Alertmanager did not answer in time"),
+        (
+            format!("{}/elsewhere", server.endpoint()),
+            FailureKind::Permanent,
+            "there is no Alertmanager API v2 at this target's `url`",
+        ),
+    ] {
+        let target = target(&format!("kind = \"alertmanager\", url = \"{url}\", deadline = \"500ms\""));
+        let seen = told(target.apply(&tenant("finance"), Desired::Suspended, 1).await);
+        assert_eq!(seen, (kind, words.to_owned()), "{url}");
+    }
+}

@@ -1,0 +1,305 @@
+//! The cache: real Redis servers, and clients with the tenants' own credentials.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands as _, Client, RedisError, RedisResult};
+use tenantry::app::dev_servers::redis::{Cluster, Redis, Tls};
+use tenantry::domain::lifecycle::{Desired, Verification};
+use tenantry::participants::{FailureKind, Participant, TenantRef};
+
+use super::certificates::Certificates;
+use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told, until};
+
+async fn server() -> Redis {
+    blocking(|| Redis::start().expect("Redis starts")).await
+}
+
+pub(super) async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
+    Client::open(url)?.get_multiplexed_async_connection().await
+}
+
+fn user(tenant: &TenantRef) -> String {
+    format!("t-{}", tenant.uid.simple())
+}
+
+/// Gives the tenant's user a password, as a platform does when it makes a tenant.
+pub(super) async fn enrol(admin: &mut MultiplexedConnection, tenant: &TenantRef) {
+    let set: RedisResult<()> =
+        redis::cmd("ACL").arg("SETUSER").arg(user(tenant)).arg(">pass").query_async(admin).await;
+    set.unwrap();
+}
+
+/// The tenant's own client.
+pub(super) async fn client(url: &str, tenant: &TenantRef) -> RedisResult<MultiplexedConnection> {
+    connect(&url.replace("redis://", &format!("redis://{}:pass@", user(tenant)))).await
+}
+
+fn key(tenant: &TenantRef, name: &str) -> String {
+    format!("{}{name}", tenant.names.cache_prefix)
+}
+
+fn code<T>(result: Result<T, RedisError>) -> String {
+    result.err().and_then(|error| error.code().map(str::to_owned)).unwrap_or_default()
+}
+
+/// A tenant whose names were chosen.
+fn named(tenant_id: &str, prefix: &str) -> TenantRef {
+    let mut tenant = tenant(tenant_id);
+    tenant.names.cache_prefix = prefix.to_owned();
+    tenant
+}
+
+fn with_users(url: &str) -> Arc<dyn Participant> {
+    target(&format!("kind = \"redis\", url = \"{url}\", users = \"acl\""))
+}
+
+#[tokio::test]
+async fn a_tenants_own_client_is_refused_and_let_in_while_the_neighbour_never_notices() {
+    let server = server().await;
+    let url = server.url();
+    let target = with_users(&url);
+    let mut admin = connect(&url).await.unwrap();
+    let (finance, neighbour) = (named("finance", "t:1:"), named("finance-2", "t:12:"));
+    for tenant in [&finance, &neighbour] {
+        assert_eq!(bring(&target, tenant, Desired::Active, 1).await, Some(Desired::Active));
+        enrol(&mut admin, tenant).await;
+    }
+    let mut theirs = client(&url, &neighbour).await.unwrap();
+    theirs.set::<_, _, ()>(key(&neighbour, "a"), "theirs").await.unwrap();
+    let mut ours = client(&url, &finance).await.unwrap();
+    let mut generation = 1;
+    for state in [
+        Desired::Suspended,
+        Desired::Active,
+        Desired::ReadOnly,
+        Desired::Active,
+        Desired::Archived,
+        Desired::Suspended,
+        Desired::ReadOnly,
+        Desired::Active,
+    ] {
+        if let Ok(mut connection) = client(&url, &finance).await {
+            let _: RedisResult<()> = connection.set(key(&finance, "a"), "ours").await;
+        }
+        generation += 1;
+        assert_eq!(bring(&target, &finance, state, generation).await, Some(state));
+        let lets_in = matches!(state, Desired::Active | Desired::ReadOnly);
+        let again = client(&url, &finance).await;
+        assert_eq!(again.is_ok(), lets_in, "{state}: a new connection");
+        if let Ok(mut again) = again {
+            let read: RedisResult<Option<String>> = again.get(key(&finance, "a")).await;
+            assert!(read.is_ok(), "{state}: {read:?}");
+            let written: RedisResult<()> = again.set(key(&finance, "a"), "ours").await;
+            assert_eq!(code(written), if state == Desired::Active { "" } else { "NOPERM" }, "{state}");
+            for foreign in ["t:12:a", "other", "tenantry:tenant:x"] {
+                assert_eq!(code(again.get::<_, Option<String>>(foreign).await), "NOPERM", "{foreign}");
+            }
+            let all: RedisResult<Vec<String>> = redis::cmd("SCAN").arg(0).query_async(&mut again).await;
+            assert_eq!(code(all), "NOPERM", "nobody looks at others' keys");
+            ours = again;
+        } else {
+            let read: RedisResult<Option<String>> = ours.get(key(&finance, "a")).await;
+            assert!(read.is_err(), "{state}: a connection from before: {read:?}");
+            let left: Vec<String> = admin.keys("t:1:*").await.unwrap();
+            assert!(left.is_empty(), "{state}: {left:?}");
+        }
+        assert_eq!(theirs.get::<_, String>(key(&neighbour, "a")).await.unwrap(), "theirs", "{state}");
+        theirs.set::<_, _, ()>(key(&neighbour, "a"), "theirs").await.unwrap();
+    }
+    holds_its_generation(&target, &finance, Desired::Active, generation).await;
+    assert_eq!(target.observe(&finance).await.unwrap().verification, Verification::Effect);
+    assert_eq!(bring(&target, &finance, Desired::Deleted, 20).await, Some(Desired::Deleted));
+    let users: Vec<String> = redis::cmd("ACL").arg("USERS").query_async(&mut admin).await.unwrap();
+    assert!(!users.contains(&user(&finance)) && users.contains(&user(&neighbour)), "{users:?}");
+}
+
+#[tokio::test]
+async fn thousands_of_keys_go_in_batches_and_only_the_tenants() {
+    let server = server().await;
+    let target = target(&format!("kind = \"redis\", url = \"{}\", batch = 50", server.url()));
+    let mut admin = connect(&server.url()).await.unwrap();
+    let (big, neighbour) = (named("big", "t:7:"), named("small", "t:77:"));
+    for tenant in [&big, &neighbour] {
+        bring(&target, tenant, Desired::Active, 1).await;
+    }
+    let mut fill = redis::pipe();
+    for number in 0..5_000 {
+        fill.set(key(&big, &format!("{number}")), "x").ignore();
+    }
+    for number in 0..100 {
+        fill.set(key(&neighbour, &format!("{number}")), "x").ignore();
+    }
+    fill.exec_async(&mut admin).await.unwrap();
+    assert_eq!(bring(&target, &big, Desired::Suspended, 2).await, Some(Desired::Suspended));
+    assert_eq!(admin.keys::<_, Vec<String>>("t:7:*").await.unwrap().len(), 0);
+    assert_eq!(admin.keys::<_, Vec<String>>("t:77:*").await.unwrap().len(), 100);
+    let seen = target.observe(&big).await.unwrap();
+    assert_eq!((seen.generation, seen.verification), (2, Verification::PolicyOnly), "no client was tried");
+}
+
+#[tokio::test]
+async fn a_suspension_is_told_to_whoever_keeps_copies_and_stands_in_the_record() {
+    let server = server().await;
+    let target = target(&format!("kind = \"redis\", url = \"{}\"", server.url()));
+    let mut listening = Client::open(server.url()).unwrap().get_async_pubsub().await.unwrap();
+    listening.subscribe("tenantry:invalidate").await.unwrap();
+    let finance = tenant("finance");
+    bring(&target, &finance, Desired::Suspended, 3).await;
+    let told: String = listening.on_message().next().await.unwrap().get_payload().unwrap();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["tenant_id"], &told["state"], &told["generation"]),
+        (&"finance".into(), &"SUSPENDED".into(), &3.into())
+    );
+    assert_eq!(told["prefix"], finance.names.cache_prefix);
+    let mut admin = connect(&server.url()).await.unwrap();
+    let state: String = admin.hget(format!("tenantry:tenant:{}", finance.uid), "state").await.unwrap();
+    assert_eq!(state, "SUSPENDED");
+}
+
+#[tokio::test]
+async fn what_somebody_changed_by_hand_is_seen() {
+    let server = server().await;
+    let target = with_users(&server.url());
+    let mut admin = connect(&server.url()).await.unwrap();
+    let finance = tenant("finance");
+    bring(&target, &finance, Desired::Suspended, 1).await;
+    let open = ["SETUSER", &user(&finance), "on", "~*", "+@all"];
+    redis::cmd("ACL").arg(&open[..]).exec_async(&mut admin).await.unwrap();
+    assert_eq!(target.observe(&finance).await.unwrap().state, Some(Desired::Active), "let in by hand");
+    assert_eq!(bring(&target, &finance, Desired::Suspended, 1).await, Some(Desired::Suspended), "mended");
+    admin.set::<_, _, ()>(key(&finance, "late"), "x").await.unwrap();
+    assert_eq!(target.observe(&finance).await.unwrap().state, Some(Desired::Active), "data is back");
+    assert_eq!(bring(&target, &finance, Desired::Suspended, 1).await, Some(Desired::Suspended), "mended");
+    bring(&target, &finance, Desired::Active, 2).await;
+    redis::cmd("ACL").arg("SETUSER").arg(user(&finance)).arg("off").exec_async(&mut admin).await.unwrap();
+    assert_eq!(target.observe(&finance).await.unwrap().state, Some(Desired::Suspended), "shut by hand");
+    let record = format!("tenantry:tenant:{}", finance.uid);
+    admin.del::<_, ()>(&record).await.unwrap();
+    admin.set::<_, _, ()>(key(&finance, "left"), "x").await.unwrap();
+    assert_eq!(target.observe(&finance).await.unwrap().state, Some(Desired::Active), "a key is left");
+    redis::cmd("FLUSHALL").exec_async(&mut admin).await.unwrap();
+    assert_eq!(target.observe(&finance).await.unwrap().state, None, "the cache lost its records");
+}
+
+#[tokio::test]
+async fn a_cluster_and_its_replica_follow_as_one() {
+    let cluster = Arc::new(blocking(|| Cluster::start().expect("a cluster starts")).await);
+    let urls = cluster.urls();
+    // One node is enough to find the others.
+    let target =
+        target(&format!("kind = \"redis\", mode = \"cluster\", urls = [\"{}\"], users = \"acl\"", urls[1]));
+    let (finance, neighbour) = (named("finance", "t:1:"), named("finance-2", "t:12:"));
+    let mut nodes = Vec::new();
+    for url in &urls {
+        nodes.push(connect(url).await.unwrap());
+    }
+    let replica = urls[3].rsplit(':').next().unwrap().to_owned();
+    for node in &mut nodes {
+        until("every node tells of the replica", async || {
+            let told: redis::Value = redis::cmd("CLUSTER").arg("SLOTS").query_async(node).await.unwrap();
+            format!("{told:?}").contains(&replica)
+        })
+        .await;
+    }
+    for tenant in [&finance, &neighbour] {
+        assert_eq!(bring(&target, tenant, Desired::Active, 1).await, Some(Desired::Active));
+        for node in &mut nodes {
+            enrol(node, tenant).await;
+        }
+        for number in 0..300 {
+            // Whichever node has the slot takes it; the others say where it is.
+            for node in &mut nodes[..3] {
+                let _: RedisResult<()> = node.set(key(tenant, &format!("{number}")), "x").await;
+            }
+        }
+    }
+    let mut held = async |prefix: &str| {
+        let mut all = Vec::new();
+        for node in &mut nodes[..3] {
+            all.push(node.keys::<_, Vec<String>>(format!("{prefix}*")).await.unwrap().len());
+        }
+        all
+    };
+    assert!(held("t:1:").await.iter().all(|count| *count > 20), "the keys are spread");
+    assert_eq!(bring(&target, &finance, Desired::Suspended, 2).await, Some(Desired::Suspended));
+    assert_eq!(held("t:1:").await, [0, 0, 0]);
+    assert_eq!(held("t:12:").await.iter().sum::<usize>(), 300);
+    for url in &urls {
+        assert!(client(url, &finance).await.is_err(), "{url} refuses the tenant, the replica too");
+        assert!(client(url, &neighbour).await.is_ok(), "{url} lets the neighbour in");
+    }
+    holds_its_generation(&target, &finance, Desired::Suspended, 2).await;
+    assert_eq!(bring(&target, &finance, Desired::Active, 3).await, Some(Desired::Active));
+    for url in &urls {
+        assert!(client(url, &finance).await.is_ok(), "{url} lets the tenant in again");
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_mutual_tls_is_reached_by_those_whom_it_knows() {
+    let certificates = Certificates::new().await;
+    let [authority, certificate, key] =
+        ["authority.crt", "server.crt", "server.key"].map(|file| certificates.path(file));
+    let server = blocking(move || {
+        Redis::start_encrypted(&Tls { authority: &authority, certificate: &certificate, key: &key })
+            .expect("Redis starts")
+    })
+    .await;
+    let url = format!("kind = \"redis\", url = \"rediss://127.0.0.1:{}\"", server.port());
+    let known = target(&format!("{url}, {}", certificates.settings("client")));
+    assert_eq!(bring(&known, &tenant("finance"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+    for stranger in [certificates.settings("impostor"), certificates.trust()] {
+        let (kind, words) =
+            told(target(&format!("{url}, {stranger}")).apply(&tenant("hr"), Desired::Active, 1).await);
+        assert!(matches!(kind, FailureKind::Retryable | FailureKind::Unknown), "{words}");
+        assert!(words.contains("cannot be reached"), "{words}");
+    }
+    let (_, words) = told(target(&url).apply(&tenant("hr"), Desired::Active, 1).await);
+    assert!(words.contains("cannot be reached"), "an authority we do not trust: {words}");
+}
+
+#[tokio::test]
+async fn each_failure_has_its_class_and_our_words() {
+    let server = server().await;
+    let finance = tenant("finance");
+    let mut admin = connect(&server.url()).await.unwrap();
+    let weak = ["SETUSER", "weak", "on", ">pass", "~*", "+ping", "+client"];
+    redis::cmd("ACL").arg(&weak[..]).exec_async(&mut admin).await.unwrap();
+    let (later, never) = (FailureKind::Retryable, FailureKind::Permanent);
+    let weak = ", username = \"weak\", password = ";
+    for (url, extra, kind, words) in [
+        (format!("redis://127.0.0.1:{}", closed()), String::new(), later, "the cache cannot be reached"),
+        (server.url(), format!("{weak}\"wrong\""), later, "the cache does not accept our password"),
+        (server.url(), format!("{weak}\"pass\""), never, "our account may not run a command that this needs"),
+        (server.url(), ", mode = \"cluster\"".to_owned(), later, "the cache answered with an error"),
+    ] {
+        let target = target(&format!("kind = \"redis\", url = \"{url}\"{extra}"));
+        let seen = told(target.apply(&finance, Desired::Suspended, 1).await);
+        assert_eq!(seen, (kind, words.to_owned()), "{url}{extra}");
+    }
+    let (_listener, silent) = mute();
+    let target =
+        target(&format!("kind = \"redis\", url = \"redis://127.0.0.1:{silent}\", deadline = \"200ms\""));
+    let (_, words) = told(target.apply(&finance, Desired::Suspended, 1).await);
+    assert_eq!(words, "the cache did not answer in time");
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_again_is_found_again() {
+    let first = server().await;
+    let port = first.port();
+    let target = target(&format!("kind = \"redis\", url = \"{}\"", first.url()));
+    let finance = tenant("finance");
+    bring(&target, &finance, Desired::Active, 1).await;
+    blocking(move || drop(first)).await;
+    assert!(target.observe(&finance).await.is_err());
+    let _second = blocking(move || Redis::start_at(port).expect("Redis starts")).await;
+    until("it is seen again, without its records", async || {
+        target.observe(&finance).await.is_ok_and(|seen| seen.state.is_none())
+    })
+    .await;
+    assert_eq!(bring(&target, &finance, Desired::Suspended, 2).await, Some(Desired::Suspended));
+}

@@ -1,0 +1,158 @@
+//! Services that speak `tenantry.participant.v1`: over mutual TLS, and by the reference that others copy.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::FailureKind;
+use tenantry::proto::participant::participant_server::ParticipantServer;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+
+use super::certificates::Certificates;
+use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told};
+
+#[path = "../../../docs/participant/participant.rs"]
+#[allow(dead_code, unreachable_pub)] // It is a program of its own, with a `main` for those who run it.
+mod reference;
+
+/// Serves the reference participant; answers its port.
+async fn serve(tls: Option<ServerTlsConfig>) -> (reference::Documents, u16) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let documents = reference::Documents::default();
+    let mut server = Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls).unwrap();
+    }
+    let router = server.add_service(ParticipantServer::new(documents.clone()));
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+    (documents, port)
+}
+
+#[tokio::test]
+async fn the_reference_participant_keeps_the_contract_and_locks_the_tenant_out() {
+    let (documents, port) = serve(None).await;
+    let target = target(&format!("kind = \"remote\", url = \"http://127.0.0.1:{port}\""));
+    let (acme, neighbour) = (tenant("acme"), tenant("acme-2"));
+    for tenant in [&acme, &neighbour] {
+        assert_eq!(target.observe(tenant).await.unwrap().state, None, "never heard of");
+        bring(&target, tenant, Desired::Active, 1).await;
+        documents.write(&tenant.uid.to_string(), "plan").unwrap();
+    }
+    let uid = acme.uid.to_string();
+    for (generation, state, (reads, writes)) in [
+        (2, Desired::ReadOnly, (true, false)),
+        (3, Desired::Suspended, (false, false)),
+        (4, Desired::Archived, (false, false)),
+        (5, Desired::Active, (true, true)),
+    ] {
+        assert_eq!(bring(&target, &acme, state, generation).await, Some(state));
+        assert_eq!(documents.read(&uid).is_ok(), reads, "{state}");
+        assert_eq!(documents.write(&uid, "plan").is_ok(), writes, "{state}");
+        assert!(documents.write(&neighbour.uid.to_string(), "plan").is_ok(), "{state}: the neighbour");
+    }
+    assert!(documents.read(&uid).is_ok_and(|all| all.contains(&"plan".to_owned())), "with its data");
+    holds_its_generation(&target, &acme, Desired::Active, 5).await;
+    bring(&target, &acme, Desired::Deleted, 6).await;
+    assert!(documents.read(&uid).is_err());
+}
+
+#[tokio::test]
+async fn a_service_with_mutual_tls_knows_us_and_we_know_it() {
+    let certificates = Certificates::new().await;
+    let identity = Identity::from_pem(certificates.pem("server.crt"), certificates.pem("server.key"));
+    let authority = Certificate::from_pem(certificates.pem("authority.crt"));
+    let tls = ServerTlsConfig::new().identity(identity).client_ca_root(authority);
+    let (_documents, port) = serve(Some(tls)).await;
+    let at = |host: &str, more: &str| {
+        target(&format!("kind = \"remote\", url = \"https://{host}:{port}\", {more}"))
+    };
+    let known = at("127.0.0.1", &certificates.settings("client"));
+    assert_eq!(bring(&known, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+    let named = at("127.0.0.1", &format!("server_name = \"localhost\", {}", certificates.settings("client")));
+    assert_eq!(bring(&named, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+    for (what, stranger) in [
+        ("another authority's certificate", at("127.0.0.1", &certificates.settings("impostor"))),
+        ("no certificate", at("127.0.0.1", &certificates.trust())),
+        (
+            "another name",
+            at("127.0.0.1", &format!("server_name = \"elsewhere\", {}", certificates.settings("client"))),
+        ),
+    ] {
+        let (kind, words) = told(stranger.apply(&tenant("acme"), Desired::Suspended, 1).await);
+        assert_eq!((kind, words.as_str()), (FailureKind::Unknown, "cannot be reached"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn each_failure_has_its_class_and_our_words() {
+    let (_listener, silent) = mute();
+    for (port, words) in [(closed(), "cannot be reached"), (silent, "did not answer in time")] {
+        let url = format!("http://127.0.0.1:{port}");
+        let target = target(&format!("kind = \"remote\", url = \"{url}\", deadline = \"300ms\""));
+        let seen = told(target.apply(&tenant("acme"), Desired::Suspended, 1).await);
+        assert_eq!(seen, (FailureKind::Unknown, words.to_owned()), "{url}");
+    }
+}
+
+/// The Python reference, as a program of its own.
+struct PythonParticipant {
+    child: std::process::Child,
+    port: u16,
+}
+
+impl PythonParticipant {
+    async fn start() -> Self {
+        let python = crate::support::programs::python("clients", "tests/clients/requirements.txt").await;
+        blocking(move || {
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+            let generated = tempfile::tempdir().unwrap();
+            let made = Command::new(&python)
+                .args(["-m", "grpc_tools.protoc", "-I"])
+                .arg(root.join("proto"))
+                .arg(format!("--python_out={}", generated.path().display()))
+                .arg(format!("--grpc_python_out={}", generated.path().display()))
+                .arg(root.join("proto/tenantry/participant/v1/participant.proto"))
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            let mut child = Command::new("setpriv")
+                .args(["--pdeathsig", "KILL", "--"])
+                .arg(&python)
+                .arg(root.join("docs/participant/participant.py"))
+                .arg("127.0.0.1:0")
+                .env("PYTHONPATH", generated.path())
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            let port = line.trim().rsplit(' ').next().and_then(|port| port.parse().ok());
+            Self { child, port: port.unwrap_or_else(|| panic!("it said: {line}")) }
+        })
+        .await
+    }
+}
+
+impl Drop for PythonParticipant {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_python_reference_keeps_the_contract_and_forgets_what_is_deleted() {
+    let python = PythonParticipant::start().await;
+    let target = target(&format!("kind = \"remote\", url = \"http://127.0.0.1:{}\"", python.port));
+    let acme = tenant("acme");
+    for (generation, state) in
+        [(1, Desired::Active), (2, Desired::ReadOnly), (3, Desired::Suspended), (4, Desired::Archived)]
+    {
+        assert_eq!(bring(&target, &acme, state, generation).await, Some(state));
+    }
+    holds_its_generation(&target, &acme, Desired::Archived, 4).await;
+    assert_eq!(bring(&target, &acme, Desired::Deleted, 5).await, None, "it never heard of the tenant");
+}
