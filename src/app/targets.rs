@@ -14,6 +14,7 @@ use crate::participants::postgres::Postgres;
 use crate::participants::redis::Redis;
 use crate::participants::registry::Registry;
 use crate::participants::remote::Remote;
+use crate::participants::s3::S3;
 use crate::participants::{Participant, Unusable};
 use crate::store::connect::Database;
 
@@ -79,6 +80,7 @@ fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participa
         Target::Alertmanager(settings) => Arc::new(Alertmanager::new(settings, deadline)?),
         Target::Redis(settings) => Arc::new(Redis::new(settings, deadline)?),
         Target::Remote(settings) => Arc::new(Remote::new(settings, deadline)?),
+        Target::S3(settings) => Arc::new(S3::new((**settings).clone(), deadline, Some(database.pool()))),
     })
 }
 

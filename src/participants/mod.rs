@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod redis;
 pub mod registry;
 pub mod remote;
+pub mod s3;
 pub mod stub;
 
 use std::collections::BTreeMap;

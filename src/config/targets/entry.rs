@@ -11,7 +11,7 @@ use crate::config::{
 };
 
 /// Keys whose values are never shown, with the keys `…_file` that name a file with the value.
-pub(super) const SECRET_KEYS: &[&str] = &["password", "token"];
+pub(super) const SECRET_KEYS: &[&str] = &["password", "token", "secret_key"];
 /// Largest secret that a file may hold, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -101,6 +101,20 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// A list of up to 16 texts; one that is not given is empty.
+    pub(super) fn texts(&mut self, key: &str) -> Result<Vec<String>, Error> {
+        let list = match self.take(key) {
+            None => return Ok(Vec::new()),
+            Some(toml::Value::Array(list)) if list.len() <= 16 => list,
+            Some(value) => return Err(self.wrong(key, "a list of up to 16 texts", kind_of(&value))),
+        };
+        let texts =
+            list.iter().map(|value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
+        texts
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.wrong(key, "a list of texts in quotes", "another list"))
+    }
+
     /// A text that stands for itself in names, such as a prefix: printable ASCII without spaces, up to 100 bytes.
     pub(super) fn word(&mut self, key: &str, default: &str) -> Result<String, Error> {
         match self.text(key)? {
@@ -165,6 +179,16 @@ impl<'a> Entry<'a> {
     pub(super) fn endpoint(&mut self, key: &str, schemes: &[&str]) -> Result<Endpoint, Error> {
         let text = self.text(key)?;
         self.one_endpoint(key, text.as_deref(), schemes)
+    }
+
+    /// A URL that may be left out.
+    pub(super) fn optional_endpoint(
+        &mut self,
+        key: &str,
+        schemes: &[&str],
+    ) -> Result<Option<Endpoint>, Error> {
+        let text = self.text(key)?;
+        text.map(|text| self.one_endpoint(key, Some(&text), schemes)).transpose()
     }
 
     /// One URL under `url`, or several under `urls`.

@@ -10,6 +10,7 @@ pub mod postgres;
 pub mod redis;
 pub mod remote;
 mod render;
+pub mod s3;
 mod tls;
 
 use std::collections::{BTreeMap, btree_map::Entry as MapEntry};
@@ -18,7 +19,8 @@ use std::time::Duration;
 use self::entry::Entry;
 pub(super) use self::render::render;
 pub use self::{
-    alertmanager::Alertmanager, entry::Endpoint, postgres::Postgres, redis::Redis, remote::Remote, tls::Tls,
+    alertmanager::Alertmanager, entry::Endpoint, postgres::Postgres, redis::Redis, remote::Remote, s3::S3,
+    tls::Tls,
 };
 use super::{
     Error,
@@ -38,6 +40,8 @@ pub enum Target {
     Alertmanager(Alertmanager),
     /// A service that speaks `tenantry.participant.v1`.
     Remote(Remote),
+    /// An object store.
+    S3(Box<S3>),
 }
 
 impl Target {
@@ -49,15 +53,17 @@ impl Target {
             Self::Redis(settings) => settings.deadline,
             Self::Alertmanager(settings) => settings.deadline,
             Self::Remote(settings) => settings.deadline,
+            Self::S3(settings) => settings.deadline,
         }
     }
 
     fn read(entry: &mut Entry<'_>) -> Result<Self, Error> {
-        let kinds = ["postgres", "redis", "alertmanager", "remote"];
+        let kinds = ["postgres", "redis", "alertmanager", "s3", "remote"];
         let target = match entry.choice("kind", &kinds, None)? {
             "postgres" => Self::Postgres(Postgres::read(entry)?),
             "redis" => Self::Redis(Redis::read(entry)?),
             "alertmanager" => Self::Alertmanager(Alertmanager::read(entry)?),
+            "s3" => Self::S3(Box::new(S3::read(entry)?)),
             _ => Self::Remote(Remote::read(entry)?),
         };
         entry.finish()?;

@@ -206,3 +206,50 @@ fn the_effective_configuration_masks_what_is_secret_in_a_target() {
     assert!(!shown.contains("s3cr3t") && !format!("{:?}", loaded.config).contains("s3cr3t"));
     assert!(shown.parse::<toml::Table>().is_ok(), "it is a configuration file: {shown}");
 }
+
+const STORE: &str =
+    "kind = 's3', url = 'https://store:9000', deny = 'principals', principals = ['user/{tenant_id}']";
+
+#[test]
+fn an_object_store_needs_little_and_takes_much() {
+    let Target::S3(least) = target(STORE) else { panic!("another kind") };
+    assert_eq!((least.layout, least.keys, least.path_style), (s3::Layout::Prefix, None, true));
+    assert_eq!(
+        (least.region.as_str(), least.policy_bytes_max, least.purge_max),
+        ("us-east-1", 20_480, 100_000)
+    );
+    let aws = STORE.replace("url = 'https://store:9000', ", "");
+    let Target::S3(aws) = target(&aws) else { panic!("another kind") };
+    assert_eq!((aws.endpoint, aws.path_style), (None, false));
+    let more = "layout = 'bucket', bucket = 'b-{uid}', records_bucket = 'records', access_key = 'k', secret_key = 's', \
+                policy_bytes_max = 4096, deadline = '2s'";
+    let Target::S3(most) = target(&format!("{STORE}, {more}")) else { panic!("another kind") };
+    let records = "records".to_owned();
+    assert_eq!(most.layout, s3::Layout::Bucket { name: "b-{uid}".to_owned(), records });
+    assert_eq!(most.keys.unwrap().secret_key.expose(), "s");
+    assert_eq!((most.policy_bytes_max, most.deadline), (4_096, Some(Duration::from_secs(2))));
+}
+
+#[test]
+fn an_object_store_that_could_hit_two_tenants_at_once_is_refused() {
+    let with = |more: &str| format!("{STORE}, {more}");
+    for (text, key) in [
+        (STORE.replace("user/{tenant_id}", "user/all"), "principals"),
+        (STORE.replace("['user/{tenant_id}']", "[]"), "principals"),
+        (STORE.replace("['user/{tenant_id}']", "['{uid}', '*']"), "principals"),
+        (STORE.replace("deny = 'principals', ", ""), "deny"),
+        (with("layout = 'bucket', records_bucket = 'r', bucket = 'all'"), "bucket"),
+        (with("layout = 'bucket', records_bucket = 'r', bucket = 'b-{tenant_id}'"), "bucket"),
+        (with("layout = 'bucket'"), "records_bucket"),
+        (with("access_key = 'k'"), "secret_key"),
+        (with("secret_key = 'k'"), "access_key"),
+        (with("neighbour_key = 'public/hello'"), "neighbour_key"),
+        (with("policy_bytes_max = 10"), "policy_bytes_max"),
+        (with("purge_max = 1"), "purge_max"),
+        (STORE.replace("https:", "ftp:"), "url"),
+    ] {
+        let refusal = refusal(&text);
+        assert!(refusal.contains(&format!("cascade.targets.it.{key}`")), "{key}: {refusal}");
+        assert!(!refusal.trim_end_matches('.').contains(". "), "one sentence: {refusal}");
+    }
+}

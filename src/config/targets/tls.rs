@@ -3,6 +3,8 @@
 use super::entry::{Endpoint, Entry};
 use crate::config::{Error, Secret};
 
+const WITHOUT_TLS: &str = "left out, or the URL changed to one with TLS";
+
 /// Certificates as PEM text, read when the program starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
@@ -20,11 +22,7 @@ impl Tls {
         if let Some((name, _)) = given.iter().find(|(_, path)| path.is_some())
             && !endpoints.iter().all(Endpoint::is_encrypted)
         {
-            return Err(entry.wrong(
-                name,
-                "left out, or the URL changed to one with TLS",
-                "given for a URL without TLS",
-            ));
+            return Err(entry.wrong(name, WITHOUT_TLS, "given for a URL without TLS"));
         }
         let identity = match (cert, key) {
             (None, None) => None,
@@ -38,6 +36,15 @@ impl Tls {
         let authorities = ca.map(|path| pem(entry, "ca_file", &path, "CERTIFICATE")).transpose()?;
         Ok(Self { authorities, identity })
     }
+}
+
+/// Reads `ca_file` alone, for clients that show no certificate of their own.
+pub(super) fn authorities(entry: &mut Entry<'_>, endpoints: &[Endpoint]) -> Result<Option<String>, Error> {
+    let Some(path) = entry.path("ca_file")? else { return Ok(None) };
+    if !endpoints.iter().all(Endpoint::is_encrypted) {
+        return Err(entry.wrong("ca_file", WITHOUT_TLS, "given for a URL without TLS"));
+    }
+    pem(entry, "ca_file", &path, "CERTIFICATE").map(Some)
 }
 
 fn pem(entry: &Entry<'_>, key: &str, path: &std::path::Path, label: &str) -> Result<String, Error> {

@@ -1,0 +1,313 @@
+//! Edits of bucket policies: gathered by bucket, made one document at a time, read back.
+//!
+//! Many tenants share a bucket and so a policy. Whoever comes while one edit is under way waits for it together with all
+//! others, and then one round serves them all: 1,000 tenants that are suspended at once cost a few dozen writes, not
+//! 1,000. A round runs in a task of its own, so that an attempt that is given up cannot stop in the middle of it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::super::{Failure, FailureKind};
+use super::fault::Fault;
+use super::lock::{Held, Lock};
+use super::place::Place;
+use super::policy::{Denial, Policy};
+use super::probe::Prober;
+use super::record::{self, Record};
+
+/// Edits in one round. Bounds the time of a round: each has a record to read and to write.
+const ROUND_MAX: usize = 64;
+/// Buckets edited at once. Each holds one of the registry's connections, and the pool has others to serve.
+const BUCKETS_MAX: usize = 4;
+/// How often a policy is written that somebody who knows nothing of our lock has overwritten at the same moment.
+const WRITES_MAX: u32 = 3;
+
+/// What is to become of one tenant in its bucket's policy.
+#[derive(Debug, Clone)]
+pub(super) struct Edit {
+    /// Whose.
+    pub place: Place,
+    /// What is denied from now on.
+    pub denial: Option<Denial>,
+    /// By which change; one that was overtaken is refused.
+    pub generation: u64,
+    /// What is remembered afterwards; `None` forgets the tenant.
+    pub record: Option<Record>,
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Edits that are made together.
+struct Round<'a> {
+    held: &'a Held,
+    bucket: &'a str,
+    edits: &'a [Edit],
+    /// One for each edit.
+    outcomes: Vec<Outcome>,
+}
+
+impl Round<'_> {
+    /// The edits that nothing speaks against.
+    fn open(&self) -> Vec<usize> {
+        (0..self.edits.len()).filter(|&index| self.outcomes[index].is_ok()).collect()
+    }
+
+    /// The policy with every one of these edits that fits; the others are refused. Edits that take away come first: they
+    /// make room.
+    fn merge(&mut self, before: &Policy, open: &[usize], bytes_max: usize) -> Policy {
+        let mut wanted = before.clone();
+        let (more, fewer): (Vec<usize>, Vec<usize>) =
+            open.iter().partition(|&&index| self.edits[index].denial.is_some());
+        for index in fewer.into_iter().chain(more) {
+            let edit = &self.edits[index];
+            let mut next = wanted.clone();
+            next.set(&edit.place.principals, edit.denial);
+            let size = next.size();
+            if size > bytes_max && size > wanted.size() {
+                self.outcomes[index] = Err(no_room(self.bucket, size, bytes_max));
+            } else {
+                wanted = next;
+            }
+        }
+        wanted
+    }
+}
+
+struct Waiting {
+    edit: Edit,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// Where edits are handed in.
+#[derive(Clone)]
+pub(super) struct Desk {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    lock: Lock,
+    prober: Arc<Prober>,
+    policy_bytes_max: usize,
+    round_max: Duration,
+    /// By bucket; an entry is there while a task works on the bucket.
+    waiting: Mutex<HashMap<String, Vec<Waiting>>>,
+    slots: Semaphore,
+}
+
+impl Desk {
+    /// A desk. A policy may have so many bytes, a round may take so long.
+    pub(super) fn new(
+        client: Client,
+        lock: Lock,
+        prober: Arc<Prober>,
+        policy_bytes_max: usize,
+        round_max: Duration,
+    ) -> Self {
+        let waiting = Mutex::default();
+        let slots = Semaphore::new(BUCKETS_MAX);
+        Self {
+            shared: Arc::new(Shared { client, lock, prober, policy_bytes_max, round_max, waiting, slots }),
+        }
+    }
+
+    /// Makes an edit; answers when it was read back and remembered.
+    pub(super) async fn submit(&self, edit: Edit) -> Outcome {
+        let (reply, answer) = oneshot::channel();
+        let bucket = edit.place.bucket.clone();
+        match self.shared.waiting().entry(bucket.clone()) {
+            Entry::Occupied(mut others) => others.get_mut().push(Waiting { edit, reply }),
+            Entry::Vacant(free) => {
+                free.insert(vec![Waiting { edit, reply }]);
+                tokio::spawn(serve(Arc::clone(&self.shared), bucket));
+            }
+        }
+        answer.await.unwrap_or_else(|_| Err(Failure::unknown("the server is going down")))
+    }
+}
+
+/// The work on one bucket. Where it ends before its time, those who wait are told rather than left.
+struct Service {
+    shared: Arc<Shared>,
+    bucket: String,
+    is_done: bool,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.shared.waiting().remove(&self.bucket);
+        }
+    }
+}
+
+/// Serves a bucket until nobody waits.
+async fn serve(shared: Arc<Shared>, bucket: String) {
+    let mut service = Service { shared: Arc::clone(&shared), bucket: bucket.clone(), is_done: false };
+    let Ok(_slot) = shared.slots.acquire().await else { return };
+    while let Some(round) = shared.next_round(&bucket) {
+        let (edits, replies): (Vec<Edit>, Vec<_>) =
+            round.into_iter().map(|waiting| (waiting.edit, waiting.reply)).unzip();
+        let outcomes =
+            tokio::time::timeout(shared.round_max, shared.round(&bucket, &edits)).await.unwrap_or_else(
+                |_| refuse_all(&edits, &Failure::unknown("the bucket's policy was not edited in time")),
+            );
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // Whoever asked may have given up.
+            let _ = reply.send(outcome);
+        }
+    }
+    service.is_done = true;
+}
+
+fn refuse_all(edits: &[Edit], failure: &Failure) -> Vec<Outcome> {
+    edits.iter().map(|_| Err(failure.clone())).collect()
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Vec<Waiting>>> {
+        // A panic while it was held leaves a map that is still a map.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_round(&self, bucket: &str) -> Option<Vec<Waiting>> {
+        let mut waiting = self.waiting();
+        let queue = waiting.get_mut(bucket)?;
+        let rest = queue.split_off(queue.len().min(ROUND_MAX));
+        let round = std::mem::replace(queue, rest);
+        if round.is_empty() {
+            waiting.remove(bucket);
+            return None;
+        }
+        Some(round)
+    }
+
+    async fn round(&self, bucket: &str, edits: &[Edit]) -> Vec<Outcome> {
+        let held = match self.lock.take(bucket).await {
+            Ok(held) => held,
+            Err(failure) => return refuse_all(edits, &failure),
+        };
+        // Records are read and written under the lock too, so that an old change cannot pass a new one.
+        let outcomes = join_all(edits.iter().map(|edit| self.not_overtaken(edit))).await;
+        let mut round = Round { held: &held, bucket, edits, outcomes };
+        self.edit_policy(&mut round).await;
+        let outcomes = self.remember_all(round).await;
+        held.release().await;
+        outcomes
+    }
+
+    async fn remember_all(&self, round: Round<'_>) -> Vec<Outcome> {
+        let remembered = round.edits.iter().zip(round.outcomes).map(|(edit, outcome)| async move {
+            match outcome {
+                Ok(()) => self.remember(edit).await,
+                refused => refused,
+            }
+        });
+        join_all(remembered).await
+    }
+
+    async fn not_overtaken(&self, edit: &Edit) -> Outcome {
+        let record = record::read(&self.client, &edit.place).await;
+        let record = record.map_err(|fault| fault.failing("the tenant's record cannot be read"))?;
+        match record {
+            Some(record) if record.generation > edit.generation => {
+                Err(Failure::permanent("a newer change was applied already"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn remember(&self, edit: &Edit) -> Outcome {
+        let Some(record) = &edit.record else { return record::remove(&self.client, &edit.place).await };
+        if record::read(&self.client, &edit.place).await.is_ok_and(|known| known.as_ref() == Some(record)) {
+            return Ok(());
+        }
+        let written = record::write(&self.client, &edit.place, record).await;
+        written.map_err(|fault| fault.failing("the tenant's record cannot be written"))
+    }
+
+    /// Makes all edits with one write; where the server refuses that document, each with its own, so that one tenant's
+    /// unknown principal does not keep the others open.
+    async fn edit_policy(&self, round: &mut Round<'_>) {
+        let open = round.open();
+        match self.write_policy(round, &open).await {
+            Err(failure) if failure.kind == FailureKind::Permanent && open.len() > 1 => {
+                for index in round.open() {
+                    if let Err(failure) = self.write_policy(round, &[index]).await {
+                        round.outcomes[index] = Err(failure);
+                    }
+                }
+            }
+            Err(failure) => {
+                for index in round.open() {
+                    round.outcomes[index] = Err(failure.clone());
+                }
+            }
+            Ok(()) => {}
+        }
+    }
+
+    async fn write_policy(&self, round: &mut Round<'_>, open: &[usize]) -> Outcome {
+        for _ in 0..WRITES_MAX {
+            let before = read_policy(&self.client, round.bucket).await?;
+            let wanted = round.merge(&before, open, self.policy_bytes_max);
+            if wanted.says_the_same(&before) {
+                return Ok(());
+            }
+            if !round.held.is_held() {
+                return Err(Failure::retryable("the turn to edit the bucket's policy was over"));
+            }
+            self.put_policy(round.bucket, &wanted).await?;
+            let after = read_policy(&self.client, round.bucket).await?;
+            if !after.says_the_same(&wanted) {
+                continue;
+            }
+            let passed = self.prober.neighbours_pass(round.bucket).await;
+            if passed.as_ref().is_err_and(|failure| failure.kind == FailureKind::Permanent) {
+                self.put_policy(round.bucket, &before).await?;
+            }
+            return passed;
+        }
+        Err(Failure::retryable("somebody else keeps overwriting the bucket's policy"))
+    }
+
+    async fn put_policy(&self, bucket: &str, policy: &Policy) -> Outcome {
+        let done: Result<(), Fault> = match policy.render() {
+            Some(text) => {
+                let put = self.client.put_bucket_policy().bucket(bucket).policy(text).send().await;
+                put.map(drop).map_err(Fault::from)
+            }
+            None => match self.client.delete_bucket_policy().bucket(bucket).send().await.map_err(Fault::from)
+            {
+                // Where there is none any more, some servers say 404 and some 204.
+                Err(fault) if fault.is_missing() => Ok(()),
+                other => other.map(drop),
+            },
+        };
+        done.map_err(|fault| fault.failing("the bucket's policy cannot be written"))
+    }
+}
+
+/// A bucket's policy; one without is empty.
+pub(super) async fn read_policy(client: &Client, bucket: &str) -> Result<Policy, Failure> {
+    let text = match client.get_bucket_policy().bucket(bucket).send().await.map_err(Fault::from) {
+        Ok(answer) => answer.policy,
+        Err(Fault::Refused { status: 404, code }) if code != "NoSuchBucket" => None,
+        Err(fault) => return Err(fault.failing("the bucket's policy cannot be read")),
+    };
+    Policy::parse(bucket, text.as_deref())
+        .map_err(|_| Failure::permanent("the bucket's policy is no document that could be added to"))
+}
+
+fn no_room(bucket: &str, size: usize, max: usize) -> Failure {
+    Failure::permanent(format!(
+        "the policy of bucket {bucket} would have {size} bytes and may have {max}: give tenants a bucket each \
+         (layout = \"bucket\") or spread them over more buckets"
+    ))
+}

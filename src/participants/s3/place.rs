@@ -1,0 +1,79 @@
+//! Where a tenant's things are in the object store, and whom to deny.
+
+use crate::config::targets::s3::{Deny, Layout, S3 as Settings};
+use crate::participants::{Failure, TenantRef};
+
+/// Where we keep what we know of each tenant. No tenant may have a prefix in here.
+const RECORDS: &str = ".tenantry/";
+/// The object by which a tenant's access is tried, below its prefix. It is the tenant's to read, and empty.
+const PROBE: &str = ".tenantry-probe";
+
+/// One tenant's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The bucket with its data.
+    pub bucket: String,
+    /// What all its keys start with; empty where the bucket is its own.
+    pub prefix: String,
+    /// Whether the bucket is its own, to be made and removed with it.
+    pub own_bucket: bool,
+    /// The bucket with its record.
+    pub record_bucket: String,
+    /// The key of its record.
+    pub record_key: String,
+    /// The principals that act for it.
+    pub principals: Vec<String>,
+}
+
+impl Place {
+    /// Of a tenant. Refuses names by which one tenant's removal could reach another's data.
+    pub(super) fn of(settings: &Settings, tenant: &TenantRef) -> Result<Self, Failure> {
+        let uid = tenant.uid.simple().to_string();
+        let fill = |template: &str| {
+            template.replace("{tenant_id}", tenant.tenant_id.as_str()).replace("{uid}", &uid)
+        };
+        let (bucket, prefix, record_bucket) = match &settings.layout {
+            Layout::Prefix => {
+                let (bucket, prefix) = (&tenant.names.bucket, &tenant.names.bucket_prefix);
+                check_prefix(prefix)?;
+                (bucket.clone(), prefix.clone(), bucket.clone())
+            }
+            Layout::Bucket { name, records } => (fill(name), String::new(), records.clone()),
+        };
+        let Deny::Principals(principals) = &settings.deny;
+        let own_bucket = prefix.is_empty();
+        if own_bucket && bucket == record_bucket {
+            return Err(Failure::permanent("the tenant's bucket is the one that holds the records of all"));
+        }
+        Ok(Self {
+            bucket,
+            prefix,
+            own_bucket,
+            record_bucket,
+            record_key: format!("{RECORDS}{uid}"),
+            principals: principals.iter().map(|template| fill(template)).collect(),
+        })
+    }
+
+    /// The key of the object by which access is tried.
+    pub(super) fn probe_key(&self) -> String {
+        format!("{}{PROBE}", self.prefix)
+    }
+
+    /// Whether a key is among the tenant's. `t/1/` has nothing to do with `t/12/`: a prefix ends with its slash.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        key.starts_with(&self.prefix)
+    }
+}
+
+fn check_prefix(prefix: &str) -> Result<(), Failure> {
+    if prefix.len() < 2 || !prefix.ends_with('/') {
+        return Err(Failure::permanent(
+            "the tenant's prefix does not end with a slash and would reach others'",
+        ));
+    }
+    if prefix.starts_with(RECORDS) {
+        return Err(Failure::permanent(format!("prefixes below {RECORDS} are the registry's own")));
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Trying the object store as an ordinary client: a stored policy is not an effect.
+//!
+//! No try leaves a trace. Reading takes an empty object that we keep among the tenant's; writing sends a part of an
+//! upload that does not exist, for which a server first asks for the right to put and then says that there is no such
+//! upload.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Credentials, IdentityCache};
+use aws_sdk_s3::primitives::ByteStream;
+
+use super::super::Failure;
+use super::credentials::{CredentialsFile, NEIGHBOUR};
+use super::fault::Fault;
+use super::place::Place;
+use crate::domain::ids::TenantId;
+
+/// An upload that no server has given out, in the letters that all of them use.
+const NO_UPLOAD: &str = "2~AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// What an ordinary client gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    /// Nothing passes.
+    None,
+    /// Reads pass.
+    ReadOnly,
+    /// Reads and writes pass.
+    Full,
+}
+
+/// Who tries.
+pub(super) struct Prober {
+    ours: Client,
+    credentials: Option<CredentialsFile>,
+    /// An object that the neighbour may read in every bucket, whatever happens to tenants.
+    neighbour_key: Option<String>,
+}
+
+impl Prober {
+    pub(super) const fn new(
+        ours: Client,
+        credentials: Option<CredentialsFile>,
+        neighbour_key: Option<String>,
+    ) -> Self {
+        Self { ours, credentials, neighbour_key }
+    }
+
+    /// What the tenant's credential gets at its place; `None` where we have no credential of it.
+    pub(super) async fn access(&self, tenant: &TenantId, place: &Place) -> Result<Option<Access>, Failure> {
+        let Some(credentials) = self.credentials_of(tenant.as_str()).await? else { return Ok(None) };
+        // We must pass, whatever the tenant gets; and what is not there cannot be refused.
+        let kept = keep(&self.ours, &place.bucket, &place.probe_key()).await;
+        kept.map_err(|fault| fault.failing("the object by which access is tried cannot be kept"))?;
+        let client = self.acting_as(credentials);
+        if reads(&client, &place.bucket, &place.probe_key()).await? {
+            let access = if writes(&client, place).await? { Access::Full } else { Access::ReadOnly };
+            return Ok(Some(access));
+        }
+        if lists(&client, place).await? || writes(&client, place).await? {
+            // Half a refusal is none.
+            return Ok(Some(Access::Full));
+        }
+        Ok(Some(Access::None))
+    }
+
+    /// Whether somebody who is not denied gets in, where such a neighbour is configured. A permanent failure says that
+    /// the neighbour, or we, are locked out.
+    pub(super) async fn neighbours_pass(&self, bucket: &str) -> Result<(), Failure> {
+        let Some(key) = &self.neighbour_key else { return Ok(()) };
+        let Some(credentials) = self.credentials_of(NEIGHBOUR).await? else {
+            return Err(Failure::retryable(format!("the probe credentials have no profile {NEIGHBOUR}")));
+        };
+        let passes = match keep(&self.ours, bucket, key).await {
+            Ok(()) => reads(&self.acting_as(credentials), bucket, key).await?,
+            Err(fault) if fault.is_denied() => false,
+            Err(fault) => return Err(fault.failing("the neighbour's object cannot be kept")),
+        };
+        if passes {
+            return Ok(());
+        }
+        Err(Failure::permanent(
+            "the denial locks out others than the tenant and was taken back: this object store needs another form of \
+             denial",
+        ))
+    }
+
+    async fn credentials_of(&self, profile: &str) -> Result<Option<Credentials>, Failure> {
+        let Some(file) = &self.credentials else { return Ok(None) };
+        file.of(profile).await.map_err(|error| {
+            tracing::warn!(error = %error, "the probe credentials cannot be read");
+            Failure::retryable("the file with the probe credentials cannot be read")
+        })
+    }
+
+    fn acting_as(&self, credentials: Credentials) -> Client {
+        let config = self.ours.config().to_builder();
+        Client::from_conf(
+            config.credentials_provider(credentials).identity_cache(IdentityCache::no_cache()).build(),
+        )
+    }
+}
+
+/// Sees to it that an empty object is there.
+async fn keep(ours: &Client, bucket: &str, key: &str) -> Result<(), Fault> {
+    match ours.head_object().bucket(bucket).key(key).send().await.map_err(Fault::from) {
+        Err(fault) if fault.is_missing() => {
+            let put =
+                ours.put_object().bucket(bucket).key(key).body(ByteStream::from_static(b"")).send().await;
+            put.map(drop).map_err(Fault::from)
+        }
+        other => other.map(drop),
+    }
+}
+
+async fn reads(client: &Client, bucket: &str, key: &str) -> Result<bool, Failure> {
+    passed(client.get_object().bucket(bucket).key(key).send().await.map(drop).map_err(Fault::from))
+}
+
+async fn lists(client: &Client, place: &Place) -> Result<bool, Failure> {
+    let list = client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix).max_keys(1);
+    passed(list.send().await.map(drop).map_err(Fault::from))
+}
+
+async fn writes(client: &Client, place: &Place) -> Result<bool, Failure> {
+    let part = client.upload_part().bucket(&place.bucket).key(place.probe_key()).upload_id(NO_UPLOAD);
+    let part = part.part_number(1).body(ByteStream::from_static(b"probe"));
+    passed(part.send().await.map(drop).map_err(Fault::from))
+}
+
+/// Whether it got past the guard: what is not there is told only to those who may see it.
+fn passed(outcome: Result<(), Fault>) -> Result<bool, Failure> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(fault) if fault.is_missing() => Ok(true),
+        Err(Fault::Refused { code, .. }) if is_stranger(&code) => Err(Failure::retryable(
+            "the object store does not know the credential with which access is tried",
+        )),
+        Err(fault) if fault.is_denied() => Ok(false),
+        Err(fault) => Err(fault.failing("access cannot be tried")),
+    }
+}
+
+/// A credential that is unknown is refused for another reason than ours.
+fn is_stranger(code: &str) -> bool {
+    matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken")
+}

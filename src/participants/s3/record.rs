@@ -1,0 +1,55 @@
+//! What the object store remembers of a tenant for us: its state by name and the generation applied last.
+//!
+//! An object beside the tenants' data, tagged with the state, that tells Suspended from Archived and an old change from
+//! a new one. It is written under the lock of the tenant's bucket only, and goes with the tenant's data.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
+use serde::{Deserialize, Serialize};
+
+use super::super::Failure;
+use super::fault::Fault;
+use super::place::Place;
+use super::purge;
+use crate::domain::lifecycle::Desired;
+
+/// The tag that shows the state to lifecycle rules and to people.
+pub(super) const TAG: &str = "tenantry-state";
+
+/// What is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// For people; the object's name is the uid.
+    pub tenant_id: String,
+    /// The state it was brought to.
+    pub state: Desired,
+    /// By which change.
+    pub generation: u64,
+}
+
+/// The record of a tenant, if there is one. One that cannot be read counts as none, and is written anew.
+pub(super) async fn read(client: &Client, place: &Place) -> Result<Option<Record>, Fault> {
+    let answer = client.get_object().bucket(&place.record_bucket).key(&place.record_key).send().await;
+    let body = match answer.map_err(Fault::from) {
+        Ok(answer) => answer.body.collect().await.map_err(|_| Fault::Unanswered)?,
+        Err(fault) if fault.is_missing() => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    Ok(serde_json::from_slice(&body.into_bytes()).ok())
+}
+
+/// Remembers.
+pub(super) async fn write(client: &Client, place: &Place, record: &Record) -> Result<(), Fault> {
+    let text = serde_json::to_vec(record).map_err(|_| Fault::NotSent)?;
+    let put = client.put_object().bucket(&place.record_bucket).key(&place.record_key);
+    let put = put.content_type("application/json").tagging(format!("{TAG}={}", record.state.as_str()));
+    put.body(ByteStream::from(text)).send().await?;
+    Ok(())
+}
+
+/// Forgets, with all versions where the bucket keeps them; that there was nothing is as good.
+pub(super) async fn remove(client: &Client, place: &Place) -> Result<(), Failure> {
+    let own =
+        Place { bucket: place.record_bucket.clone(), prefix: place.record_key.clone(), ..place.clone() };
+    purge::remove_few(client, &own).await
+}
