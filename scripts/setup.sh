@@ -26,6 +26,10 @@ have prometheus-alertmanager || have alertmanager || need prometheus-alertmanage
 have openssl || need openssl
 # Runs a replica whose clock is wrong.
 any_file /usr/lib/*/faketime/libfaketime.so.1 || need libfaketime
+have radosgw || need radosgw
+have ceph-mon || need ceph-mon
+have ceph-mgr || need ceph-mgr
+have ceph-osd || need ceph-osd
 have node || need nodejs
 have npm || need npm
 { have python3 && any_file /usr/lib/python3*/ensurepip/__init__.py /usr/local/lib/python3*/ensurepip/__init__.py; } ||

@@ -80,7 +80,9 @@ fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participa
         Target::Alertmanager(settings) => Arc::new(Alertmanager::new(settings, deadline)?),
         Target::Redis(settings) => Arc::new(Redis::new(settings, deadline)?),
         Target::Remote(settings) => Arc::new(Remote::new(settings, deadline)?),
-        Target::S3(settings) => Arc::new(S3::new((**settings).clone(), deadline, Some(database.pool()))),
+        Target::S3(settings) => {
+            Arc::new(S3::new((**settings).clone(), deadline, Some(ground.database.pool())))
+        }
     })
 }
 

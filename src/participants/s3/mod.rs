@@ -86,10 +86,15 @@ impl S3 {
             let region = self.settings.endpoint.is_none().then_some(self.settings.region.as_str());
             bucket::make(&self.client, &place.record_bucket, region).await?;
             bucket::make(&self.client, &place.bucket, region).await?;
+        }
+        let record = Some(Record { tenant_id: tenant.tenant_id.to_string(), state, generation });
+        let edit = Edit { place: place.clone(), denial: denial(state), generation, record };
+        self.desk.submit(edit).await?;
+        if place.own_bucket {
+            // Only now: an old change was refused above.
             bucket::tag(&self.client, &place.bucket, state).await?;
         }
-        let record = Record { tenant_id: tenant.tenant_id.to_string(), state, generation };
-        self.desk.submit(Edit { place, denial: denial(state), generation, record: Some(record) }).await
+        Ok(())
     }
 
     /// Denies first, so that nothing comes while things go; then removes; then forgets.

@@ -6,6 +6,7 @@ mod outside;
 mod postgres;
 mod redis;
 mod remote;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,105 @@
+//! Stores that are away, silent, or not as the settings say.
+
+use std::time::{Duration, Instant};
+
+use tenantry::config::targets::Target;
+use tenantry::config::{Config, Flags};
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::s3::S3;
+use tenantry::participants::{FailureKind, Participant as _};
+use tokio::net::TcpListener;
+
+use super::on_each_server;
+use super::store::{Store, bring, seaweedfs};
+
+on_each_server!(
+    a_bucket_that_is_not_there_needs_a_person,
+    a_credential_of_ours_that_is_refused_is_tried_again,
+    a_tenant_whose_own_rights_are_missing_is_not_called_suspended,
+);
+
+async fn a_bucket_that_is_not_there_needs_a_person(store: &'static Store) {
+    let mut bucket = store.bucket("there").await;
+    "not-there".clone_into(&mut bucket.name);
+    let failure = bucket.target("").apply(&bucket.tenant("acme"), Desired::Suspended, 1).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
+    assert!(failure.message.contains("NoSuchBucket"), "{failure}");
+}
+
+async fn a_credential_of_ours_that_is_refused_is_tried_again(store: &'static Store) {
+    let bucket = store.bucket("no-rights").await;
+    let target = bucket.target("secret_key = 'wrong'");
+    let tenant = bucket.tenant("acme");
+    let failure = target.apply(&tenant, Desired::Suspended, 1).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Retryable, "{failure}");
+    assert!(failure.message.ends_with("our own credential was refused"), "{failure}");
+    assert_eq!(target.observe(&tenant).await.unwrap_err().kind, FailureKind::Retryable);
+}
+
+async fn a_tenant_whose_own_rights_are_missing_is_not_called_suspended(store: &'static Store) {
+    let bucket = store.bucket("lost-rights").await;
+    let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
+    bring(&target, &tenant, Desired::Active, 1).await;
+    // Somebody else denies the tenant; that is not our suspension, and goes when they please.
+    let mut policy = bucket.site_policy();
+    let user = format!("{}acme", store.principal);
+    policy["Statement"].as_array_mut().unwrap().push(serde_json::json!({
+        "Sid": "Foreign", "Effect": "Deny", "Principal": { "AWS": [user] }, "Action": ["s3:*"],
+        "Resource": [format!("arn:aws:s3:::{}", bucket.name), format!("arn:aws:s3:::{}/*", bucket.name)],
+    }));
+    let put = store.ours().put_bucket_policy().bucket(&bucket.name).policy(policy.to_string());
+    put.send().await.unwrap();
+    let failure = target.observe(&tenant).await.unwrap_err();
+    assert!(failure.message.contains("its own rights are missing"), "{failure}");
+}
+
+/// SeaweedFS takes patterns in principals; this one means more than the tenant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_that_hits_a_neighbour_is_taken_back() {
+    let bucket = seaweedfs().await.bucket("too-wide").await;
+    let before = bucket.policy().await;
+    let target = bucket.target("principals = ['arn:aws:iam::*:user/{tenant_id}*']");
+    let failure = target.apply(&bucket.tenant("acme"), Desired::Suspended, 1).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
+    assert!(failure.message.contains("locks out others than the tenant"), "{failure}");
+    assert_eq!(bucket.policy().await, before);
+}
+
+fn target_at(endpoint: &str) -> S3 {
+    let text = format!(
+        "store = {{ kind = 's3', url = '{endpoint}', access_key = 'a', secret_key = 's', deny = 'principals', \
+         principals = ['{{tenant_id}}'] }}"
+    );
+    let mut flags = Flags::default();
+    flags.values.insert("cascade.targets", text);
+    let config = Config::load(&flags, |_| None).unwrap().config;
+    match &config.cascade.targets["store"] {
+        Target::S3(settings) => S3::new((**settings).clone(), Duration::from_millis(500), None),
+        other => panic!("another kind: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_tried_again() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let target = target_at(&format!("http://{port}"));
+    let tenant = super::store::tenant_in("tenants", "acme");
+    let failure = target.apply(&tenant, Desired::Suspended, 1).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Retryable, "{failure}");
+    assert!(failure.message.ends_with("the object store cannot be reached"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_store_that_never_answers_is_given_up_in_time_and_nobody_knows_what_it_did() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = target_at(&format!("http://{}", silent.local_addr().unwrap()));
+    let tenant = super::store::tenant_in("tenants", "acme");
+    let begin = Instant::now();
+    for failure in [
+        target.apply(&tenant, Desired::Suspended, 1).await.unwrap_err(),
+        target.observe(&tenant).await.unwrap_err(),
+    ] {
+        assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}

@@ -1,0 +1,67 @@
+//! The bucket's policy: what stands there beside ours, how much it holds, who tampers with it.
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::{FailureKind, Observed, Participant as _};
+
+use super::on_each_server;
+use super::store::{Store, bring};
+
+on_each_server!(
+    a_denial_that_somebody_takes_away_is_seen_and_put_back,
+    a_policy_that_is_full_says_the_way_out_and_keeps_what_it_has,
+    the_sites_own_statements_stay_as_they_were,
+);
+
+async fn a_denial_that_somebody_takes_away_is_seen_and_put_back(store: &'static Store) {
+    let bucket = store.bucket("tampered").await;
+    let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
+    bring(&target, &tenant, Desired::Archived, 1).await;
+    let ours = store.ours();
+    let site = bucket.site_policy().to_string();
+    ours.put_bucket_policy().bucket(&bucket.name).policy(site).send().await.unwrap();
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Active, 1)));
+    bring(&target, &tenant, Desired::Archived, 1).await;
+
+    // And a statement that looks like ours, but denies less.
+    let mut policy = bucket.policy().await.unwrap();
+    for statement in policy["Statement"].as_array_mut().unwrap() {
+        if statement["Effect"] == "Deny" {
+            statement["Action"] = "s3:GetObjectAcl".into();
+        }
+    }
+    ours.put_bucket_policy().bucket(&bucket.name).policy(policy.to_string()).send().await.unwrap();
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Active, 1)));
+    bring(&target, &tenant, Desired::Archived, 1).await;
+}
+
+async fn a_policy_that_is_full_says_the_way_out_and_keeps_what_it_has(store: &'static Store) {
+    let bucket = store.bucket("full").await;
+    let [first, second, _] = super::store::TENANTS.map(|id| bucket.tenant(id));
+    bring(&bucket.target(""), &first, Desired::Suspended, 1).await;
+    let room = bucket.policy().await.unwrap().to_string().len() + 4;
+    let target = bucket.target(&format!("policy_bytes_max = {room}"));
+    let failure = target.apply(&second, Desired::Suspended, 1).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
+    assert!(failure.message.contains("give tenants a bucket each"), "{failure}");
+    assert_eq!(target.observe(&first).await, Ok(Observed::effect(Desired::Suspended, 1)));
+    // Whoever leaves makes room.
+    bring(&target, &first, Desired::Active, 2).await;
+    bring(&target, &second, Desired::Suspended, 2).await;
+}
+
+async fn the_sites_own_statements_stay_as_they_were(store: &'static Store) {
+    let bucket = store.bucket("sites-own").await;
+    let before = bucket.policy().await;
+    let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
+    for (state, generation) in [Desired::Suspended, Desired::ReadOnly, Desired::Active].into_iter().zip(1..) {
+        bring(&target, &tenant, state, generation).await;
+    }
+    assert_eq!(bucket.policy().await, before);
+    // A bucket whose policy is ours alone has none afterwards.
+    store.ours().delete_bucket_policy().bucket(&bucket.name).send().await.unwrap();
+    let target = bucket.target("probe_credentials_file = 'none'\nneighbour_key = 'none'");
+    target.apply(&tenant, Desired::Suspended, 4).await.unwrap();
+    assert_eq!(bucket.denied().await, 1);
+    target.apply(&tenant, Desired::Active, 5).await.unwrap();
+    assert_eq!(bucket.policy().await, None);
+}
