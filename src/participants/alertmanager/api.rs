@@ -300,7 +300,7 @@ mod tests {
     fn tenant(uid: u128) -> TenantRef {
         let profile = Profile::minimal("Finance", TierId::parse("gold").unwrap());
         let tenant_id = TenantId::parse("finance").unwrap();
-        let ada = "ada".to_owned();
+        let ada = "ada".into();
         let tenant =
             Tenant::provisioning(tenant_id, Uuid::from_u128(uid), profile, ada, Timestamp::UNIX_EPOCH);
         TenantRef::of(&tenant, None)

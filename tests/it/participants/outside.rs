@@ -1,5 +1,5 @@
-//! What is promised, seen from outside: after SuspendTenant has answered, each system's ordinary client with the tenant's
-//! own credentials is refused, and after ActivateTenant it is served again, with its data.
+//! What is promised, seen from outside: after `SuspendTenant` has answered, each system's ordinary client with the tenant's
+//! own credentials is refused, and after `ActivateTenant` it is served again, with its data.
 
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
@@ -34,6 +34,7 @@ struct Clients {
 
 /// What the clients of a tenant met.
 #[derive(Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Each is what one client saw.
 struct Met {
     rows: i64,
     may_write: bool,

@@ -47,7 +47,7 @@ fn code<T>(result: Result<T, RedisError>) -> String {
 /// A tenant whose names were chosen.
 fn named(tenant_id: &str, prefix: &str) -> TenantRef {
     let mut tenant = tenant(tenant_id);
-    tenant.names.cache_prefix = prefix.to_owned();
+    prefix.clone_into(&mut tenant.names.cache_prefix);
     tenant
 }
 

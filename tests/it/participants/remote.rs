@@ -104,7 +104,7 @@ struct PythonParticipant {
 
 impl PythonParticipant {
     async fn start() -> Self {
-        let python = crate::support::programs::python("clients", "tests/clients/requirements.txt").await;
+        let python = crate::support::programs::python("clients-venv", "tests/clients/requirements.txt").await;
         blocking(move || {
             let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
             let generated = tempfile::tempdir().unwrap();
