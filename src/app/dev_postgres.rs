@@ -19,6 +19,8 @@ use std::{
     fs::{self, File, TryLockError},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use self::{account::Account, cluster::Cluster, install::Install, server::Server};
@@ -28,6 +30,10 @@ pub use self::{error::Error, place::data_dir};
 const NAME: &str = "tenantry";
 /// A free port can be taken by somebody else before the server binds it; so many ports are tried.
 const PORT_TRIES: u32 = 5;
+/// How often the directory's lock is tried for.
+const LOCK_TRIES: u32 = 20;
+/// The pause after each attempt: half a second in all, which nobody who is refused minds.
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -186,11 +192,16 @@ fn make_and_lock(data_dir: &Path) -> Result<File, Error> {
         .write(true)
         .open(&path)
         .map_err(Error::io("write to", data_dir))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { data_dir: data_dir.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+    // A process that another thread of a former user has just forked holds the lock along with it, until it runs its own
+    // program a moment later.
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::park_timeout(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
+        }
     }
+    Err(Error::InUse { data_dir: data_dir.to_owned() })
 }
 
 /// Starts the server on the port that was asked for, or on a free one.
