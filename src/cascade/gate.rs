@@ -57,8 +57,14 @@ pub enum CircuitState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Closed,
-    Open { until: Instant },
-    Probing { probes: u32 },
+    Open {
+        until: Instant,
+    },
+    /// One round: how many probes of it have begun, and how many of those have not ended.
+    Probing {
+        begun: u32,
+        under_way: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +98,13 @@ impl Circuit {
                 if now < until {
                     return Admission::WaitUntil(until);
                 }
-                self.phase = Phase::Probing { probes: 1 };
+                self.phase = Phase::Probing { begun: 1, under_way: 1 };
                 Admission::Pass { probe: true }
             }
-            Phase::Probing { probes } if probes < PROBES_MAX => {
-                self.phase = Phase::Probing { probes: probes + 1 };
+            // A probe that failed makes no room for another of its round: with many tenants waiting the round would
+            // never end, and a target that is down would be asked without a pause.
+            Phase::Probing { begun, under_way } if begun < PROBES_MAX => {
+                self.phase = Phase::Probing { begun: begun + 1, under_way: under_way + 1 };
                 Admission::Pass { probe: true }
             }
             Phase::Probing { .. } => Admission::WaitForNews,
@@ -122,8 +130,8 @@ impl Circuit {
         let down = self.failures >= self.limits.failures_max && self.tenants.len() >= TENANTS_MIN;
         match self.phase {
             Phase::Closed if down => self.phase = Phase::Open { until: now + self.cooldown },
-            Phase::Probing { probes } if probe && probes > 1 => {
-                self.phase = Phase::Probing { probes: probes - 1 };
+            Phase::Probing { begun, under_way } if probe && under_way > 1 => {
+                self.phase = Phase::Probing { begun, under_way: under_way - 1 };
             }
             Phase::Probing { .. } if probe => {
                 self.cooldown = (self.cooldown * 2).min(self.limits.cooldown * COOLDOWNS_MAX);
@@ -137,7 +145,9 @@ impl Circuit {
     /// A probe that ended without a result.
     fn give_back(&mut self, now: Instant) {
         match self.phase {
-            Phase::Probing { probes } if probes > 1 => self.phase = Phase::Probing { probes: probes - 1 },
+            Phase::Probing { begun, under_way } if under_way > 1 => {
+                self.phase = Phase::Probing { begun: begun - 1, under_way: under_way - 1 };
+            }
             Phase::Probing { .. } => self.phase = Phase::Open { until: now },
             _ => {}
         }
@@ -339,9 +349,25 @@ mod tests {
         }
         assert_eq!(circuit.admit(Class::First, later), Admission::WaitForNews);
         circuit.failed(tenant(9), true, later);
-        assert_eq!(circuit.admit(Class::First, later), PROBE, "another takes the place of one that failed");
+        assert_eq!(circuit.admit(Class::First, later), Admission::WaitForNews, "the round is the same");
         assert!(circuit.answered());
         assert_eq!(circuit.admit(Class::First, later), FREE);
+    }
+
+    #[test]
+    fn a_round_of_probes_ends_however_many_wait_to_be_the_next() {
+        let now = Instant::now();
+        let mut circuit = opened(now);
+        let later = now + LIMITS.cooldown;
+        for _ in 0..PROBES_MAX {
+            assert_eq!(circuit.admit(Class::First, later), PROBE);
+        }
+        for number in 0..PROBES_MAX {
+            assert_eq!(circuit.admit(Class::First, later), Admission::WaitForNews);
+            circuit.failed(tenant(number), true, later);
+        }
+        let pause = LIMITS.cooldown * 2;
+        assert_eq!(circuit.admit(Class::First, later), Admission::WaitUntil(later + pause));
     }
 
     #[test]
