@@ -243,7 +243,14 @@ impl World {
         let request =
             v1::DeleteTenantRequest { tenant_id: tenant_id(), wait: TEN_SECONDS, ..Default::default() };
         lifecycle.delete_tenant(request).await.unwrap();
-        self.sql("UPDATE tenant SET purge_time = now() - interval '1 second' WHERE tenant_id = 'late'").await;
+        // Between the purge time and the purge: the purge itself is kept from beginning.
+        self.sql(
+            "UPDATE tenant SET purge_time = now() - interval '1 second' WHERE tenant_id = 'late'; \
+             CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+             CREATE TRIGGER stay BEFORE UPDATE ON tenant FOR EACH ROW WHEN (OLD.tenant_id = 'late') \
+             EXECUTE FUNCTION stay()",
+        )
+        .await;
         // A replica that starts now reads it so.
         let mut fresh =
             Replica::on(&self.other.database_url, &Setup { no_targets: true, ..Setup::default() }).await;

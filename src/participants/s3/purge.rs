@@ -172,7 +172,8 @@ async fn uploads(client: &Client, place: &Place) -> Result<Vec<Upload>, Failure>
             page.uploads().iter().filter(|upload| place.holds(&decode(upload.key().unwrap_or_default())))
         {
             let id = upload.upload_id().unwrap_or_default();
-            let keys = names(place, upload.key(), encoding)?;
+            // SeaweedFS says that it encodes these and does not. A wrong key cannot hurt: the upload's id decides.
+            let keys = names(place, upload.key(), None)?;
             found.extend(keys.into_iter().map(|key| Upload { key, id: id.to_owned() }));
         }
         if page.is_truncated() != Some(true) || page.uploads().is_empty() {

@@ -141,14 +141,14 @@ impl World {
 
     /// Moves a tenant to another tier.
     pub(crate) async fn tier(&mut self, tenant_id: &str, tier: &str) {
-        let tenant =
-            v1::Tenant { tenant_id: tenant_id.to_owned(), tier: tier.to_owned(), ..Default::default() };
-        let request = v1::UpdateTenantRequest {
-            tenant: Some(tenant),
-            update_mask: Some(prost_types::FieldMask { paths: vec!["tier".to_owned()] }),
+        let request = v1::ChangeTierRequest {
+            tenant_id: tenant_id.to_owned(),
+            tier: tier.to_owned(),
+            wait: Some(prost_types::Duration { seconds: 20, nanos: 0 }),
             ..Default::default()
         };
-        self.replica.tenants.update_tenant(request).await.unwrap();
+        let operation = self.replica.lifecycle.change_tier(request).await.unwrap().into_inner();
+        assert_eq!(operation.state(), v1::OperationState::Succeeded, "{operation:?}");
     }
 
     /// Makes a boolean flag that is off but for what a rule says.
