@@ -15,7 +15,7 @@ use super::gate::Class;
 use super::{Driven, Inner};
 use crate::domain::ids::{OperationId, RequestId, TargetName};
 use crate::domain::lifecycle::Verb;
-use crate::domain::operation::{Attempt, Operation, Outcome, State, Step};
+use crate::domain::operation::{Attempt, Operation, Outcome, State, Step, TargetState};
 use crate::participants::TenantRef;
 use crate::store::log::{Change, Context, Idempotency, Outcome as Written};
 use crate::store::operations::{operation_advance, operation_purge};
@@ -147,7 +147,8 @@ impl Driver<'_> {
     fn attempt(&self, running: &mut Running, operation: &Operation, step: &Step, snapshot: &Snapshot) {
         let inner = Arc::clone(self.inner);
         let (target, generation) = (step.target.clone(), operation.generation);
-        let first = step.attempts == 0 && operation.bulk_id.is_none();
+        // A probe costs no attempt, but whoever was one has been tried.
+        let first = step.state == TargetState::Pending && operation.bulk_id.is_none();
         let record =
             snapshot.tenant(&operation.tenant_id).filter(|record| record.tenant.uid == operation.tenant_uid);
         let task = record.map(|record| Task {

@@ -184,7 +184,10 @@ async fn another_replica_takes_over_what_one_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn targets_that_hang_for_many_tenants_hold_up_nobody_else() {
     let stubs = stubs(Duration::from_millis(1)).await;
-    let settings = vec![("cascade.max_attempts", "1000".to_owned())];
+    // While nobody gets an answer the circuit is open: the healthy one is in the next round of probes, after a pause of
+    // at most thirty of these.
+    let settings =
+        vec![("cascade.max_attempts", "1000".to_owned()), ("cascade.circuit_cooldown", "50ms".to_owned())];
     let mut replica = Replica::start(&Setup { stubs: stubs.clone(), settings, ..Setup::default() }).await;
     let mut hanging = Vec::new();
     for number in 0..64 {
