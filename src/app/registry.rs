@@ -25,7 +25,11 @@ const ANNOUNCE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Puts the parts together and starts those that run by themselves; they stop with `stop`.
 pub fn start(config: &Config, database: Database, stop: &CancellationToken) -> Result<Registry, WiringError> {
-    let view = Arc::new(View::new(config.view.stale_after, config.view.slow_reader_after));
+    let view = Arc::new(View::new(
+        config.view.stale_after,
+        config.view.slow_reader_after,
+        config.view.ended_operations,
+    ));
     let (written, changes) = watch::channel(Revision::ZERO);
     let (unread, to_read) = watch::channel(Revision::ZERO);
     let own = Arc::clone(&view);

@@ -18,6 +18,9 @@ pub struct View {
     pub stale_after: Duration,
     /// The reader of a watch that takes nothing for this long is cut; 1 s to 10 min.
     pub slow_reader_after: Duration,
+    /// So many operations that have ended are kept in memory, the last ones; older ones are read from the database. 100
+    /// to 10,000,000.
+    pub ended_operations: usize,
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -42,6 +45,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Duration,
         "The reader of a watch that takes nothing for this long is cut.",
     ),
+    setting(
+        "view.ended_operations",
+        "view-ended-operations",
+        Some("10000"),
+        Kind::Count,
+        "So many operations that have ended are kept in memory; older ones are read from the database.",
+    ),
 ];
 
 impl View {
@@ -53,6 +63,7 @@ impl View {
                 .duration("view.stale_after", Duration::from_secs(1)..=Duration::from_hours(1))?,
             slow_reader_after: values
                 .duration("view.slow_reader_after", Duration::from_secs(1)..=Duration::from_mins(10))?,
+            ended_operations: values.count("view.ended_operations", 100..=10_000_000)?,
         };
         if view.stale_after <= view.poll_interval {
             return Err(Error::Conflict(

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::ids::{OperationId, Revision, TenantId};
 use super::lifecycle::Verb;
-use super::operation::{State, Wish, verb_name};
+use super::operation::{Operation, State, Wish, verb_name};
 
 /// Most tenants of one bulk operation: their ids and uids are written in one statement, about 100 bytes each, and
 /// PostgreSQL takes a parameter of 10 MB without trouble.
@@ -146,6 +146,14 @@ pub struct Item {
     pub operation_id: Option<OperationId>,
     /// Why it failed, for people.
     pub error: String,
+}
+
+impl Item {
+    /// Notes what has become of its operation.
+    pub fn follow(&mut self, operation: &Operation) {
+        self.state = ItemState::of(operation.state);
+        self.error.clone_from(&operation.error);
+    }
 }
 
 impl Bulk {

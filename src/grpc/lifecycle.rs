@@ -21,8 +21,7 @@ use crate::proto::v1::lifecycle_server::Lifecycle;
 use crate::proto::v1::list_transitions_response::Transition;
 use crate::proto::v1::{self, Operation};
 use crate::services::lifecycle::{
-    Intervene, SetTarget, StartOperation, get_bulk, get_operation, list_bulks, list_operations,
-    list_transitions, status_of,
+    Intervene, SetTarget, StartOperation, get_bulk, list_bulks, list_transitions, status_of,
 };
 use crate::services::{Command, Registry};
 use crate::view::Snapshot;
@@ -306,9 +305,11 @@ impl Lifecycle for Handler {
         request: Request<v1::GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let found = convert::id("operation_id", OperationId::parse(&request.get_ref().operation_id))
-            .and_then(|id| get_operation(&snapshot, id));
-        let found = found.map_err(|error| status(&error))?;
+        let found = async {
+            let id = convert::id("operation_id", OperationId::parse(&request.get_ref().operation_id))?;
+            self.registry.operation(&snapshot, id).await
+        };
+        let found = found.await.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, operation::encode(&found, &self.registry.holds(&snapshot, &found))))
     }
 
@@ -317,9 +318,11 @@ impl Lifecycle for Handler {
         request: Request<v1::ListOperationsRequest>,
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let page =
-            decode::decode_list(request.into_inner()).and_then(|list| list_operations(&snapshot, &list));
-        let page = page.map_err(|error| status(&error))?;
+        let page = async {
+            let asked = decode::decode_list(request.into_inner())?;
+            self.registry.list_operations(&snapshot, &asked).await
+        };
+        let page = page.await.map_err(|error| status(&error))?;
         let encode = |item: &Arc<_>| operation::encode(item, &self.registry.holds(&snapshot, item));
         let response = v1::ListOperationsResponse {
             operations: page.items.iter().map(encode).collect(),
@@ -333,9 +336,11 @@ impl Lifecycle for Handler {
         &self,
         request: Request<v1::WatchOperationRequest>,
     ) -> Result<Response<Watching<Operation>>, Status> {
-        let told = convert::id("operation_id", OperationId::parse(&request.get_ref().operation_id))
-            .and_then(|id| self.registry.watch_operation(id));
-        let registry = self.registry.clone();
+        let told = async {
+            let id = convert::id("operation_id", OperationId::parse(&request.get_ref().operation_id))?;
+            self.registry.watch_operation(id).await
+        };
+        let (told, registry) = (told.await, self.registry.clone());
         Ok(self.respond(stream(told, move |newest| encode_now(&registry, newest))?))
     }
 }

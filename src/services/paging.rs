@@ -7,7 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::domain::error::{Error, Reason};
 use crate::domain::filter::Field;
 use crate::domain::filter::{FieldId, FieldType, FieldValue, OrderBy, Record, Schema};
-use crate::domain::page::{PageToken, SIGNATURE_LENGTH, fingerprint};
+use crate::domain::page::{PageToken, SIGNATURE_LENGTH, SortValue, fingerprint};
 use crate::domain::violation::Violation;
 use crate::view::Snapshot;
 
@@ -50,18 +50,7 @@ pub fn page<T: Record>(
 ) -> Result<Page<T>, Error> {
     let Query { parts, order, sorted } = *query;
     let fingerprint = fingerprint(parts);
-    let sign = |bytes: &[u8]| sign(snapshot, bytes);
-    let after = if request.token.is_empty() {
-        None
-    } else {
-        let bytes = BASE64_URL_SAFE_NO_PAD
-            .decode(&request.token)
-            .map_err(|_| invalid_token("the page token is not one that this service gave"))?;
-        Some(
-            PageToken::decode(&bytes, fingerprint, sign)
-                .map_err(|error| invalid_token(&error.to_string()))?,
-        )
-    };
+    let after = read_token(snapshot, request, fingerprint)?;
     if !sorted {
         items.sort_unstable_by(|a, b| order.compare(a, b));
     }
@@ -71,12 +60,31 @@ pub fn page<T: Record>(
     items.truncate(end);
     let items: Vec<T> = items.drain(start..).collect();
     let next_token = match items.last() {
-        Some(last) if end < total => {
-            BASE64_URL_SAFE_NO_PAD.encode(PageToken::after(last, order, fingerprint).encode(sign))
-        }
+        Some(last) if end < total => write_token(snapshot, &PageToken::after(last, order, fingerprint)),
         _ => String::new(),
     };
     Ok(Page { items, next_token, total })
+}
+
+/// The place behind which the asked page begins; none for the first.
+fn read_token(
+    snapshot: &Snapshot,
+    request: &PageRequest,
+    fingerprint: u64,
+) -> Result<Option<PageToken>, Error> {
+    if request.token.is_empty() {
+        return Ok(None);
+    }
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(&request.token)
+        .map_err(|_| invalid_token("the page token is not one that this service gave"))?;
+    PageToken::decode(&bytes, fingerprint, |bytes| sign(snapshot, bytes))
+        .map(Some)
+        .map_err(|error| invalid_token(&error.to_string()))
+}
+
+fn write_token(snapshot: &Snapshot, token: &PageToken) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(token.encode(|bytes| sign(snapshot, bytes)))
 }
 
 fn invalid_token(why: &str) -> Error {
@@ -118,6 +126,34 @@ impl<T> Record for Keyed<T> {
 
     fn any_item(&self, _: FieldId, _: &mut dyn FnMut(&str) -> bool) -> bool {
         false
+    }
+}
+
+/// The pages of what is listed by key and does not all come from the snapshot: where they begin and how they go on.
+pub struct Keys<'a> {
+    snapshot: &'a Snapshot,
+    fingerprint: u64,
+}
+
+impl<'a> Keys<'a> {
+    /// Of a question, as in [`Query::parts`].
+    pub fn of(snapshot: &'a Snapshot, parts: &[&str]) -> Self {
+        Self { snapshot, fingerprint: fingerprint(parts) }
+    }
+
+    /// The key behind which the asked page begins; none for the first.
+    pub fn after(&self, request: &PageRequest) -> Result<Option<String>, Error> {
+        let token = read_token(self.snapshot, request, self.fingerprint)?;
+        Ok(token.and_then(|token| match token.last.into_iter().next() {
+            Some(SortValue::Text(key)) => Some(key),
+            _ => None,
+        }))
+    }
+
+    /// The token of the page behind a key.
+    pub fn token(&self, key: &str) -> String {
+        let last = vec![SortValue::Text(key.to_owned())];
+        write_token(self.snapshot, &PageToken { fingerprint: self.fingerprint, last })
     }
 }
 

@@ -10,6 +10,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (2, "tenancy", include_str!("migrations/0002_tenancy.sql")),
     (3, "flag model", include_str!("migrations/0003_flag_model.sql")),
     (4, "lifecycle", include_str!("migrations/0004_lifecycle.sql")),
+    (5, "old operations", include_str!("migrations/0005_old_operations.sql")),
 ];
 
 /// What was done.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio_postgres::GenericClient;
+use tokio_postgres::types::{Json, ToSql, Type};
+use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
 use super::bulks::Begun;
-use super::log::{Change, Context, rows_as};
+use super::log::{Change, Context};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
 use crate::domain::ids::{OperationId, Revision, TenantId};
@@ -139,7 +140,78 @@ pub async fn operations_changed_after(
     client: &impl GenericClient,
     after: Revision,
 ) -> Result<Vec<Operation>, Error> {
-    rows_as(client, "operation", include_str!("sql/operation/changed_after.sql"), after).await
+    let sql = include_str!("sql/operation/changed_after.sql");
+    read(client, sql, &[(&after.as_i64(), Type::INT8)]).await
+}
+
+/// Operations that have not ended, and so many that ended last; and the youngest that is not among them.
+pub async fn operations_at_hand(
+    client: &impl GenericClient,
+    ended: usize,
+) -> Result<(Vec<Operation>, Option<OperationId>), Error> {
+    let ended = i64::try_from(ended).unwrap_or(i64::MAX);
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&ended, Type::INT8)];
+    let (operations, left_out) = tokio::try_join!(
+        biased;
+        read(client, include_str!("sql/operation/at_hand.sql"), &parameters),
+        async { Ok(client.query_typed(include_str!("sql/operation/left_out.sql"), &parameters).await?) },
+    )?;
+    Ok((operations, left_out.first().map(|row| OperationId::from_uuid(row.get(0)))))
+}
+
+/// Operations by id; those that do not exist are left out.
+pub async fn operations_by_ids(
+    client: &impl GenericClient,
+    ids: &[OperationId],
+) -> Result<Vec<Operation>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    read(client, include_str!("sql/operation/by_ids.sql"), &[(&ids, Type::UUID_ARRAY)]).await
+}
+
+/// Which operations that have ended are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    /// None younger than this.
+    pub youngest: OperationId,
+    /// Only those older than this.
+    pub before: Option<OperationId>,
+    /// Only this tenant's.
+    pub tenant_id: Option<&'a TenantId>,
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Operations that have ended, newest first.
+pub async fn operations_ended(
+    client: &impl GenericClient,
+    asked: &Ended<'_>,
+) -> Result<Vec<Operation>, Error> {
+    let (youngest, before) = (asked.youngest.uuid(), asked.before.map(|id| id.uuid()));
+    let (tenant, state) = (asked.tenant_id.map(TenantId::as_str), asked.state.map(State::as_str));
+    let limit = i64::try_from(asked.limit).unwrap_or(i64::MAX);
+    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+        (&youngest, Type::UUID),
+        (&before, Type::UUID),
+        (&tenant, Type::TEXT),
+        (&state, Type::TEXT),
+        (&limit, Type::INT8),
+    ];
+    read(client, include_str!("sql/operation/ended.sql"), &parameters).await
+}
+
+async fn read(
+    client: &impl GenericClient,
+    sql: &'static str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Operation>, Error> {
+    let operation = |row: &Row| {
+        row.try_get(0)
+            .map(|Json(operation)| operation)
+            .map_err(|error| Error::Row { table: "operation", why: format!("{error:?}") })
+    };
+    client.query_typed(sql, parameters).await?.iter().map(operation).collect()
 }
 
 /// Scheduled operations whose time has come by the database's clock, at most `limit`.

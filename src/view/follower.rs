@@ -17,7 +17,8 @@ use super::{Delta, View};
 use crate::domain::bulk::Bulk;
 use crate::domain::event::Event;
 use crate::domain::flag::{CompiledFlags, Flag, Segment, TenantOverride, TierDefault};
-use crate::domain::ids::{FlagKey, Revision};
+use crate::domain::ids::{FlagKey, OperationId, Revision};
+use crate::domain::operation::Operation;
 use crate::domain::target::TargetControl;
 use crate::store::connect::Database;
 use crate::store::{Error, bulks, flags, log, operations, targets, tenants, tiers};
@@ -122,6 +123,29 @@ async fn look(view: &View, client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
+/// What changed, and the youngest that was not read.
+type ReadOperations = (Vec<Operation>, Option<OperationId>);
+
+/// Operations that changed since `base`; at first, those that the view keeps.
+async fn read_operations(
+    view: &View,
+    client: &Client,
+    base: Option<&Snapshot>,
+) -> Result<ReadOperations, Error> {
+    match base {
+        Some(base) => Ok((operations::operations_changed_after(client, base.revision).await?, None)),
+        None => operations::operations_at_hand(client, view.ended_operations).await,
+    }
+}
+
+fn take_operations(next: &mut Snapshot, delta: &mut Delta, (changed, left_out): ReadOperations) {
+    next.operations.leave_out(left_out);
+    for operation in changed {
+        delta.operations.push(operation.operation_id);
+        next.take_operation(operation);
+    }
+}
+
 fn take_controls(next: &mut Snapshot, controls: Vec<TargetControl>, bulks: Vec<Bulk>) {
     for control in controls {
         next.take_target(control);
@@ -148,7 +172,10 @@ async fn read(
     expected: &log::Head,
 ) -> Result<(Snapshot, Delta), Error> {
     let after = base.map_or(Revision::ZERO, |base| base.revision);
-    let mut next = base.map_or_else(|| Snapshot::empty(expected.epoch, expected.page_key), Clone::clone);
+    let mut next = base.map_or_else(
+        || Snapshot::empty(expected.epoch, expected.page_key, view.ended_operations),
+        Clone::clone,
+    );
     // Straight into the map: on the first load there may be a million.
     let mut all_tenants = std::mem::take(&mut next.tenants);
     let mut changed_tenants = Vec::new();
@@ -167,7 +194,7 @@ async fn read(
         async {
             tokio::try_join!(
                 biased;
-                operations::operations_changed_after(client, after),
+                read_operations(view, client, base),
                 targets::targets_changed_after(client, after),
                 bulks::bulks_changed_after(client, after),
             )
@@ -200,10 +227,7 @@ async fn read(
         delta.flags.extend(next.flags.affected_by(touched));
     }
     let (changed_operations, controls, changed_bulks) = more;
-    for operation in changed_operations {
-        delta.operations.push(operation.operation_id);
-        next.take_operation(operation);
-    }
+    take_operations(&mut next, &mut delta, changed_operations);
     delta.targets = !controls.is_empty();
     take_controls(&mut next, controls, changed_bulks);
     if base.is_some() {

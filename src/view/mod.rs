@@ -3,6 +3,7 @@
 //! Every read is served from here. A reader sees one revision, never half a change.
 
 pub mod follower;
+pub mod operations;
 pub mod snapshot;
 
 use std::collections::BTreeSet;
@@ -49,6 +50,7 @@ pub struct View {
     contact_ms: AtomicU64,
     stale_after: Duration,
     slow_reader_after: Duration,
+    ended_operations: usize,
     /// Held by whoever makes the next snapshot of the newest one.
     publishing: Mutex<()>,
     /// What tenants have in common.
@@ -57,8 +59,9 @@ pub struct View {
 
 impl View {
     /// An empty view: not ready until the follower has loaded it. It calls itself stale when the database has not
-    /// answered for `stale_after`, and cuts watchers that have taken nothing for `slow_reader_after`.
-    pub fn new(stale_after: Duration, slow_reader_after: Duration) -> Self {
+    /// answered for `stale_after`, cuts watchers that have taken nothing for `slow_reader_after`, and keeps
+    /// `ended_operations` of those that have ended.
+    pub fn new(stale_after: Duration, slow_reader_after: Duration, ended_operations: usize) -> Self {
         Self {
             current: ArcSwapOption::empty(),
             revision: watch::Sender::new(Revision::ZERO),
@@ -67,6 +70,7 @@ impl View {
             contact_ms: AtomicU64::new(0),
             stale_after,
             slow_reader_after,
+            ended_operations,
             publishing: Mutex::default(),
             texts: Mutex::default(),
         }

@@ -7,6 +7,7 @@ use imbl::OrdMap;
 use uuid::Uuid;
 
 use super::Delta;
+use super::operations::Operations;
 use crate::domain::bulk::Bulk;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::filter::tenant::TenantField;
@@ -145,8 +146,8 @@ pub struct Snapshot {
     pub tiers: OrdMap<TierId, Arc<Tier>>,
     /// Every flag with its defaults and overrides, compiled.
     pub flags: CompiledFlags,
-    /// Every operation by id: by age, because ids are `UUIDv7`.
-    pub operations: OrdMap<OperationId, Arc<Operation>>,
+    /// The operations that are at hand.
+    pub operations: Operations,
     /// Every bulk operation by id.
     pub bulks: OrdMap<OperationId, Arc<Bulk>>,
     /// What operators said of targets; those they said nothing of are not in it.
@@ -155,9 +156,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Nothing, of the log `epoch`.
-    pub fn empty(epoch: Uuid, page_key: Uuid) -> Self {
-        Self { epoch, page_key, ..Self::default() }
+    /// Nothing, of the log `epoch`; of operations that have ended, about `ended_operations` will be kept.
+    pub fn empty(epoch: Uuid, page_key: Uuid, ended_operations: usize) -> Self {
+        Self { epoch, page_key, operations: Operations::new(ended_operations), ..Self::default() }
     }
 
     /// A copy to change, at its new place in the log.
@@ -214,7 +215,7 @@ impl Snapshot {
     }
 
     pub(super) fn take_operation(&mut self, operation: Operation) {
-        self.operations.insert(operation.operation_id, Arc::new(operation));
+        self.operations.take(operation);
     }
 
     pub(super) fn take_bulk(&mut self, bulk: Bulk) {

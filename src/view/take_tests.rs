@@ -9,13 +9,13 @@ const EPOCH: Uuid = Uuid::from_u128(7);
 
 /// A view of the log `EPOCH` at revision 10, with nothing in it.
 fn view() -> View {
-    let view = View::new(Duration::from_secs(1), Duration::from_secs(1));
+    let view = View::new(Duration::from_secs(1), Duration::from_secs(1), 100);
     view.start_over(at(10), Delta::default());
     view
 }
 
 fn at(revision: u64) -> Snapshot {
-    Snapshot::empty(EPOCH, Uuid::nil()).successor(Revision(revision), Revision::ZERO)
+    Snapshot::empty(EPOCH, Uuid::nil(), 100).successor(Revision(revision), Revision::ZERO)
 }
 
 fn tenant(id: &str, revision: u64) -> Rows {
@@ -63,7 +63,7 @@ fn nothing_is_taken_in_over_a_gap_of_another_log_or_without_its_rows() {
 
 #[test]
 fn nothing_is_taken_in_before_the_first_load() {
-    let view = View::new(Duration::from_secs(1), Duration::from_secs(1));
+    let view = View::new(Duration::from_secs(1), Duration::from_secs(1), 100);
     assert!(!view.take(committed(1, vec![Some(tenant("a", 1))])));
 }
 

@@ -1,6 +1,7 @@
 //! `Lifecycle`, as its callers see it.
 
 mod drift;
+mod history;
 mod many;
 mod operators;
 mod schedule;

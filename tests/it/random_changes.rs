@@ -230,7 +230,7 @@ fn contents(snapshot: &Snapshot) -> Vec<String> {
         );
     }
     lines.extend(snapshot.flags.segments().map(|segment| format!("segment {segment:?}")));
-    lines.extend(snapshot.operations.iter().map(|(id, operation)| format!("operation {id} {operation:?}")));
+    lines.extend(snapshot.operations.values().map(|operation| format!("operation {operation:?}")));
     lines.push(format!("{:?}", snapshot.statistics()));
     // A flag's overrides are kept in no particular order.
     lines.sort_unstable();

@@ -3,7 +3,7 @@
 //! Each bulk operation is one replica's at a time. Another that takes it over asks for the same operations under the
 //! same request ids, so no tenant is moved twice.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn drive(registry: &Registry, bulk_id: OperationId) -> Result<(), Error> {
         let Some(bulk) = snapshot.bulks.get(&bulk_id).filter(|bulk| bulk.state.is_driven()) else {
             return Ok(());
         };
-        observe(&snapshot, &mut items);
+        observe(registry, &snapshot, &mut items).await?;
         if bulk.state == BulkState::Cancelling {
             give_up_waiting(&mut items);
         }
@@ -120,12 +120,24 @@ async fn drive(registry: &Registry, bulk_id: OperationId) -> Result<(), Error> {
 }
 
 /// What has become of operations that were begun.
-fn observe(snapshot: &Snapshot, items: &mut [Item]) {
+async fn observe(registry: &Registry, snapshot: &Snapshot, items: &mut [Item]) -> Result<(), Error> {
+    // Whoever takes over after a long time finds operations that ended long ago.
+    let mut old = Vec::new();
     for item in items.iter_mut().filter(|item| !item.state.is_done()) {
-        let Some(operation) = item.operation_id.and_then(|id| snapshot.operations.get(&id)) else { continue };
-        item.state = ItemState::of(operation.state);
-        item.error.clone_from(&operation.error);
+        let Some(id) = item.operation_id else { continue };
+        match snapshot.operations.get(&id) {
+            Some(operation) => item.follow(operation),
+            None => old.push(id),
+        }
     }
+    let old = registry.old_operations(snapshot, &old).await?;
+    let old: HashMap<_, _> = old.iter().map(|operation| (Some(operation.operation_id), operation)).collect();
+    for item in items.iter_mut().filter(|item| item.operation_id.is_some()) {
+        if let Some(operation) = old.get(&item.operation_id) {
+            item.follow(operation);
+        }
+    }
+    Ok(())
 }
 
 fn give_up_waiting(items: &mut [Item]) {

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::background_command;
+use super::operations::operation_at_hand;
 use super::start::details;
-use super::{background_command, get_operation};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::Verb;
@@ -61,7 +62,7 @@ impl Registry {
     /// Begins an operation whose time has come. One that is illegal by now ends as failed; one whose tenant has another
     /// operation open waits for its end.
     async fn begin_scheduled(&self, operation_id: OperationId) -> Result<(), Error> {
-        let actor = get_operation(&*self.view.snapshot()?, operation_id)?.actor.clone();
+        let actor = operation_at_hand(&*self.view.snapshot()?, operation_id)?.actor.clone();
         let command = Command { actor, ..background_command() };
         let begun = self
             .change(&command, |snapshot, context| self.decide_begin(snapshot, operation_id, context))
@@ -79,7 +80,7 @@ impl Registry {
         operation_id: OperationId,
         context: &Context,
     ) -> Result<Decision<Operation>, Error> {
-        let scheduled = get_operation(snapshot, operation_id)?;
+        let scheduled = operation_at_hand(snapshot, operation_id)?;
         if scheduled.state != State::Scheduled {
             return Ok(Decision::Nothing((*scheduled).clone()));
         }

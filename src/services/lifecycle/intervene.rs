@@ -1,8 +1,10 @@
 //! What operators do to operations: `retry_target`, `skip_target`, `abort_operation`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StartOperation, get_operation};
+use super::StartOperation;
+use super::operations::operation_at_hand;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::lifecycle::{MigrationEnd, Status, Verb};
@@ -45,14 +47,23 @@ pub struct Intervene {
 impl Registry {
     /// Does it and, if asked to, waits for the operation's end.
     pub async fn intervene(&self, asked: &Intervene, command: &Command) -> Result<Operation, Error> {
+        // One that ended long ago is not in the view.
+        let known = match self.operation(&*self.view.snapshot()?, asked.operation_id).await {
+            Err(error) if error.reason == Reason::OperationNotFound => None,
+            known => Some(known?),
+        };
         if let Intervention::Abort { reason } = &asked.what
-            && let Some(home) = self.way_home(asked, reason)
+            && let Some(begun) = &known
+            && let Some(home) = self.way_home(asked, begun, reason)
         {
             return self.start_operation(&home, command).await;
         }
         let operation = self
             .change(command, |snapshot, context| {
-                let operation = get_operation(snapshot, asked.operation_id)?;
+                let operation = match (operation_at_hand(snapshot, asked.operation_id), &known) {
+                    (Err(_), Some(old)) => Arc::clone(old),
+                    (at_hand, _) => at_hand?,
+                };
                 let mut next = (*operation).clone();
                 let done = match &asked.what {
                     Intervention::Retry(target) => next.retry_target(target, context.now),
@@ -83,9 +94,8 @@ impl Registry {
     }
 
     /// The way back of a migration that has begun: while the tenant is MIGRATING and the end was not asked for.
-    fn way_home(&self, asked: &Intervene, reason: &str) -> Option<StartOperation> {
+    fn way_home(&self, asked: &Intervene, begun: &Operation, reason: &str) -> Option<StartOperation> {
         let snapshot = self.view.snapshot().ok()?;
-        let begun = snapshot.operations.get(&asked.operation_id)?;
         let tenant = &snapshot.tenant(&begun.tenant_id)?.tenant;
         // The time of the status tells this migration from an earlier one.
         let under_way = begun.verb == Verb::StartMigration

@@ -5,51 +5,34 @@ mod bulk_drive;
 mod children;
 mod due;
 mod intervene;
+mod operations;
 mod start;
 mod targets;
 mod verifier;
 mod verify;
 mod watch_operation;
 
-use std::sync::Arc;
-
 use tokio_util::sync::CancellationToken;
 
 pub use self::bulk::{StartBulk, get_bulk, list_bulks};
 pub use self::bulk_drive::BULK_VERBS;
 pub use self::intervene::{Intervene, Intervention};
+pub use self::operations::ListOperations;
 pub use self::start::{StartOperation, WAIT_MAX};
 pub use self::targets::{Hold, SetTarget, ShownTarget};
 pub use self::verify::{Check, Verified, VerifyTenant};
 use super::change::Reply;
-use super::paging::{Keyed, Page, PageRequest, page_by_key};
-use super::tenant_registry::not_found;
 use super::{Command, Registry};
-use crate::domain::error::{Error, Reason, invalid_filter};
-use crate::domain::filter::Filter;
-use crate::domain::filter::operation::{Row, SCHEMA};
-use crate::domain::ids::{OperationId, Revision, TenantId};
+use crate::domain::error::Error;
+use crate::domain::ids::{Revision, TenantId};
 use crate::domain::lifecycle::{Status, Verb, verbs};
-use crate::domain::operation::{Operation, State};
+use crate::domain::operation::Operation;
 use crate::view::Snapshot;
 
 impl Reply for Operation {
     fn set_revision(&mut self, revision: Revision) {
         self.revision = revision;
     }
-}
-
-/// Which operations.
-#[derive(Debug, Clone, Default)]
-pub struct ListOperations {
-    /// Which page.
-    pub page: PageRequest,
-    /// Only this tenant's.
-    pub tenant_id: Option<TenantId>,
-    /// Only in this state.
-    pub state: Option<State>,
-    /// AIP-160; empty for all.
-    pub filter: String,
 }
 
 /// Starts what runs by itself beside the engine: scheduled operations and purges, the verifier, bulk operations. It ends
@@ -72,39 +55,6 @@ pub fn start_background(registry: &Registry, stop: &CancellationToken) {
 /// A change that the registry asks of itself.
 fn background_command() -> Command {
     Command { actor: "tenantry".to_owned(), request_id: None, digest: [0; 32], validate_only: false }
-}
-
-/// Reads an operation.
-pub fn get_operation(snapshot: &Snapshot, operation_id: OperationId) -> Result<Arc<Operation>, Error> {
-    snapshot
-        .operations
-        .get(&operation_id)
-        .cloned()
-        .ok_or_else(|| Error::missing(Reason::OperationNotFound, "operation", "operation_id", operation_id))
-}
-
-/// Lists operations, newest first.
-pub fn list_operations(snapshot: &Snapshot, request: &ListOperations) -> Result<Page<Arc<Operation>>, Error> {
-    let filter = Filter::parse(&request.filter, &SCHEMA).map_err(|error| invalid_filter("filter", &error))?;
-    if let Some(tenant_id) = &request.tenant_id {
-        // A tenant that was purged is still known by its operations.
-        let mut operations = snapshot.operations.values();
-        if snapshot.tenant(tenant_id).is_none() && !operations.any(|known| known.tenant_id == *tenant_id) {
-            return Err(not_found(tenant_id));
-        }
-    }
-    let items = snapshot
-        .operations
-        .iter()
-        .rev()
-        .filter(|(_, operation)| request.tenant_id.as_ref().is_none_or(|id| operation.tenant_id == *id))
-        .filter(|(_, operation)| request.state.is_none_or(|state| operation.state == state))
-        .filter(|(_, operation)| filter.is_all() || filter.matches(&Row::of(operation)))
-        .map(|(id, operation)| Keyed { key: id.to_string(), item: Arc::clone(operation) })
-        .collect();
-    let tenant = request.tenant_id.as_ref().map_or("", TenantId::as_str);
-    let query = ["operations", tenant, request.state.map_or("", State::as_str), &request.filter];
-    page_by_key(snapshot, &request.page, &query, true, items)
 }
 
 /// The moves from a status: where to, and by which verb.

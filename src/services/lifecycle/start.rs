@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{children, get_operation};
+use super::children;
+use super::operations::operation_at_hand;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::{Toward, Verb, can_undelete, desired_by, toward, transition};
@@ -144,7 +145,7 @@ impl Registry {
                 (Operation::start(&tenant, request, &self.targets, generation, context.now)?, None)
             }
             Some(open_id) => {
-                let open = get_operation(snapshot, open_id).map_err(Error::bug)?;
+                let open = operation_at_hand(snapshot, open_id).map_err(Error::bug)?;
                 let verb = request.verb;
                 let mut next = take_over(&open, &tenant, request, context)?;
                 check_times(&tenant, verb, context)?;

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::get_operation;
 use crate::domain::error::Error;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::Operation;
 use crate::services::Registry;
 
 impl Registry {
-    /// Tells an operation as it is now, then at every change of it or of what holds up its targets, until it ended. Level triggered: changes that follow
-    /// each other closely may be told as one.
-    pub fn watch_operation(
+    /// Tells an operation as it is now, then at every change of it or of what holds up its targets, until it ended.
+    /// Level triggered: changes that follow each other closely may be told as one.
+    pub async fn watch_operation(
         &self,
         operation_id: OperationId,
     ) -> Result<mpsc::Receiver<Result<Arc<Operation>, Error>>, Error> {
         let mut revisions = self.view.revisions();
         revisions.borrow_and_update();
-        let mut operation = get_operation(&*self.view.snapshot()?, operation_id)?;
+        let snapshot = self.view.snapshot()?;
+        let mut operation = self.operation(&snapshot, operation_id).await?;
         let registry = self.clone();
         let view = Arc::clone(&self.view);
         let (told, receiver) = mpsc::channel(16);

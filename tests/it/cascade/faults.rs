@@ -89,7 +89,11 @@ async fn play(
 async fn every_verb_ends_in_a_true_state_whatever_any_target_does() {
     let stubs = stubs(Duration::from_millis(1)).await;
     // What each operation does is the question, not what many that fail at once do to a target.
-    let settings = vec![("cascade.circuit_failures", "100000".to_owned())];
+    let settings = vec![
+        ("cascade.circuit_failures", "100000".to_owned()),
+        // A fault that passes must pass within the attempts there are, also while this machine does other things.
+        ("cascade.apply_deadline", "2s".to_owned()),
+    ];
     let replica = Replica::start(&Setup { stubs: stubs.clone(), settings, ..Setup::default() }).await;
     // So many at once that a machine that does other things as well answers in time.
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(48));

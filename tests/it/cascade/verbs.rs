@@ -87,16 +87,24 @@ impl Verb {
         matches!(self, Self::Activate | Self::FinishMigration | Self::Undelete)
     }
 
+    /// Asks for it, again while the server says that it may be asked again.
     pub(super) async fn ask(
         self,
         clients: &mut Clients,
         tenant_id: &str,
         seconds: i64,
     ) -> Result<v1::Operation, tonic::Status> {
-        self.ask_as(clients, tenant_id, seconds, "").await
+        let request_id = uuid::Uuid::now_v7().to_string();
+        for _ in 0..PATIENCE {
+            match self.ask_as(clients, tenant_id, seconds, &request_id).await {
+                Err(status) if status.code() == tonic::Code::Unavailable => tokio::time::sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
+        panic!("unavailable for longer than anybody waits");
     }
 
-    /// As [`ask`](Self::ask), under a request id.
+    /// Asks for it once, under a request id.
     pub(super) async fn ask_as(
         self,
         replica: &mut Clients,
@@ -205,17 +213,19 @@ impl Clients {
     }
 }
 
-/// Asks again while the server says that it may be asked again: on a machine under load, a read of the newest state can
-/// take longer than the server waits.
+/// So often is asked again, and after what pause: on a machine under load, a change or a read of the newest state can take
+/// longer than the server waits.
+const PATIENCE: usize = 40;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Asks again while the server says that it may be asked again.
 async fn patiently<T, F>(ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 {
-    for _ in 0..40 {
+    for _ in 0..PATIENCE {
         match ask().await {
-            Err(status) if status.code() == tonic::Code::Unavailable => {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
+            Err(status) if status.code() == tonic::Code::Unavailable => tokio::time::sleep(PAUSE).await,
             answer => return answer.unwrap().into_inner(),
         }
     }

@@ -1,0 +1,193 @@
+//! Reading operations: from the view, and those that ended long ago from their table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::error::{Error, Reason, invalid_filter};
+use crate::domain::filter::Filter;
+use crate::domain::filter::operation::{Row, SCHEMA};
+use crate::domain::ids::{OperationId, TenantId};
+use crate::domain::operation::{Operation, State};
+use crate::services::Registry;
+use crate::services::paging::{Keys, Page, PageRequest};
+use crate::services::tenant_registry::not_found;
+use crate::store::operations::{Ended, operations_by_ids, operations_ended};
+use crate::view::Snapshot;
+
+/// So many old operations are looked at for one page; few of them may fit the filter.
+const LOOK_MAX: usize = 10_000;
+/// So many are read at once.
+const BATCH: usize = 1_000;
+
+/// Which operations.
+#[derive(Debug, Clone, Default)]
+pub struct ListOperations {
+    /// Which page.
+    pub page: PageRequest,
+    /// Only this tenant's.
+    pub tenant_id: Option<TenantId>,
+    /// Only in this state.
+    pub state: Option<State>,
+    /// AIP-160; empty for all.
+    pub filter: String,
+}
+
+/// What is asked for, understood.
+struct Asked<'a> {
+    request: &'a ListOperations,
+    filter: Filter,
+}
+
+impl Asked<'_> {
+    fn fits(&self, operation: &Operation) -> bool {
+        self.request.tenant_id.as_ref().is_none_or(|id| operation.tenant_id == *id)
+            && self.request.state.is_none_or(|state| operation.state == state)
+            && (self.filter.is_all() || self.filter.matches(&Row::of(operation)))
+    }
+}
+
+/// Old operations that fit.
+#[derive(Default)]
+struct Old {
+    found: Vec<Operation>,
+    /// How far was looked, where there may be more behind it.
+    looked_until: Option<OperationId>,
+}
+
+impl Registry {
+    /// Reads an operation.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none; where it ended long ago and the database cannot be asked.
+    pub async fn operation(
+        &self,
+        snapshot: &Snapshot,
+        operation_id: OperationId,
+    ) -> Result<Arc<Operation>, Error> {
+        let at_hand = operation_at_hand(snapshot, operation_id);
+        if at_hand.is_ok() {
+            return at_hand;
+        }
+        let old = self.old_operations(snapshot, &[operation_id]).await?;
+        old.into_iter().next().map(Arc::new).map_or(at_hand, Ok)
+    }
+
+    /// Those of some operations that ended long ago; the view has the others, if there are any.
+    pub(super) async fn old_operations(
+        &self,
+        snapshot: &Snapshot,
+        ids: &[OperationId],
+    ) -> Result<Vec<Operation>, Error> {
+        let left_out = snapshot.operations.left_out();
+        let old: Vec<_> = ids.iter().copied().filter(|id| Some(*id) <= left_out).collect();
+        if old.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = self.database.pooled().await?;
+        Ok(operations_by_ids(&**client, &old).await?)
+    }
+
+    /// Lists operations, newest first. Old ones are listed behind the others, but not counted.
+    pub async fn list_operations(
+        &self,
+        snapshot: &Snapshot,
+        request: &ListOperations,
+    ) -> Result<Page<Arc<Operation>>, Error> {
+        let filter =
+            Filter::parse(&request.filter, &SCHEMA).map_err(|error| invalid_filter("filter", &error))?;
+        let asked = Asked { request, filter };
+        let tenant = request.tenant_id.as_ref().map_or("", TenantId::as_str);
+        let query = ["operations", tenant, request.state.map_or("", State::as_str), &request.filter];
+        let keys = Keys::of(snapshot, &query);
+        let after = keys.after(&request.page)?.and_then(|key| OperationId::parse(&key).ok());
+        let known = snapshot.operations.values().filter(|operation| asked.fits(operation));
+        let mut fitting: BTreeMap<_, _> =
+            known.map(|operation| (operation.operation_id, Arc::clone(operation))).collect();
+        let total = fitting.len();
+        // A page that ends before the old ones begin needs none of them.
+        let newer = fitting.keys().filter(|id| {
+            Some(**id) > snapshot.operations.left_out() && after.is_none_or(|after| **id < after)
+        });
+        let old = if newer.count() > request.page.size {
+            Old::default()
+        } else {
+            self.old_that_fit(snapshot, &asked, after).await?
+        };
+        if let Some(tenant_id) = &request.tenant_id
+            && total == 0
+            && old.found.is_empty()
+            && !self.is_known(snapshot, tenant_id).await?
+        {
+            return Err(not_found(tenant_id));
+        }
+        for operation in old.found {
+            fitting.entry(operation.operation_id).or_insert_with(|| Arc::new(operation));
+        }
+        if let Some(until) = old.looked_until {
+            fitting = fitting.split_off(&until);
+        }
+        let mut left = fitting.into_iter().rev().filter(|(id, _)| after.is_none_or(|after| *id < after));
+        let items: Vec<_> = left.by_ref().take(request.page.size).map(|(_, operation)| operation).collect();
+        let last = if left.next().is_some() {
+            items.last().map(|operation| operation.operation_id)
+        } else {
+            old.looked_until
+        };
+        let next_token = last.map_or_else(String::new, |last| keys.token(&last.to_string()));
+        Ok(Page { items, next_token, total })
+    }
+
+    /// Old operations that fit, enough for a page and one more.
+    async fn old_that_fit(
+        &self,
+        snapshot: &Snapshot,
+        asked: &Asked<'_>,
+        after: Option<OperationId>,
+    ) -> Result<Old, Error> {
+        let mut old = Old::default();
+        let Some(youngest) = snapshot.operations.left_out() else { return Ok(old) };
+        if asked.request.state.is_some_and(|state| state.is_open() || state == State::Scheduled) {
+            return Ok(old);
+        }
+        let client = self.database.pooled().await?;
+        let (tenant_id, state) = (asked.request.tenant_id.as_ref(), asked.request.state);
+        let mut before = after;
+        for _ in 0..LOOK_MAX / BATCH {
+            let batch = Ended { youngest, before, tenant_id, state, limit: BATCH };
+            let batch = operations_ended(&**client, &batch).await?;
+            let is_last = batch.len() < BATCH;
+            before = batch.last().map(|operation| operation.operation_id).or(before);
+            old.found.extend(batch.into_iter().filter(|operation| asked.fits(operation)));
+            old.looked_until = before.filter(|_| !is_last);
+            if is_last || old.found.len() > asked.request.page.size {
+                break;
+            }
+        }
+        Ok(old)
+    }
+
+    /// Whether a tenant is there, or was until it was purged: then its operations are.
+    async fn is_known(&self, snapshot: &Snapshot, tenant_id: &TenantId) -> Result<bool, Error> {
+        let is_of = |operation: &Arc<Operation>| operation.tenant_id == *tenant_id;
+        if snapshot.tenant(tenant_id).is_some() || snapshot.operations.values().any(is_of) {
+            return Ok(true);
+        }
+        let Some(youngest) = snapshot.operations.left_out() else { return Ok(false) };
+        let client = self.database.pooled().await?;
+        let any = Ended { youngest, before: None, tenant_id: Some(tenant_id), state: None, limit: 1 };
+        Ok(!operations_ended(&**client, &any).await?.is_empty())
+    }
+}
+
+/// An operation that has not ended, or not long ago.
+pub(super) fn operation_at_hand(
+    snapshot: &Snapshot,
+    operation_id: OperationId,
+) -> Result<Arc<Operation>, Error> {
+    snapshot
+        .operations
+        .get(&operation_id)
+        .cloned()
+        .ok_or_else(|| Error::missing(Reason::OperationNotFound, "operation", "operation_id", operation_id))
+}
