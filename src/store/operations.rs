@@ -188,7 +188,7 @@ pub async fn operations_ended(
     client: &impl GenericClient,
     asked: &Ended<'_>,
 ) -> Result<Vec<Operation>, Error> {
-    let (youngest, before) = (asked.youngest.uuid(), asked.before.map(|id| id.uuid()));
+    let (youngest, before) = (asked.youngest.uuid(), asked.before.map(OperationId::uuid));
     let (tenant, state) = (asked.tenant_id.map(TenantId::as_str), asked.state.map(State::as_str));
     let limit = i64::try_from(asked.limit).unwrap_or(i64::MAX);
     let parameters: [(&(dyn ToSql + Sync), Type); 5] = [

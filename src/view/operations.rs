@@ -71,11 +71,11 @@ mod tests {
 
     use super::*;
 
-    fn id(number: u128) -> OperationId {
-        OperationId::from_uuid(uuid::Uuid::from_u128((0x7000_8000 << 48) + number))
+    fn id(number: u64) -> OperationId {
+        OperationId::from_uuid(uuid::Uuid::from_u128((0x7000_8000 << 48) + u128::from(number)))
     }
 
-    fn operation(number: u128, revision: u64, ended: bool) -> Operation {
+    fn operation(number: u64, revision: u64, ended: bool) -> Operation {
         let json = serde_json::json!({
             "operation_id": id(number), "tenant_id": "finance", "tenant_uid": uuid::Uuid::nil(), "verb": "SUSPEND",
             "from_status": "ACTIVE", "to_status": "SUSPENDED", "state": if ended { "SUCCEEDED" } else { "RUNNING" },
@@ -95,7 +95,7 @@ mod tests {
         let mut operations = Operations::new(2);
         operations.take(operation(1, 1, false));
         for number in 2..=3 {
-            operations.take(operation(number, number as u64, true));
+            operations.take(operation(number, number, true));
         }
         assert_eq!((ids(&operations), operations.left_out()), (vec![id(1), id(2), id(3)], None));
         operations.take(operation(4, 4, true));
@@ -107,7 +107,7 @@ mod tests {
         let mut operations = Operations::new(2);
         operations.take(operation(1, 1, false));
         for number in 2..=3 {
-            operations.take(operation(number, number as u64, true));
+            operations.take(operation(number, number, true));
         }
         operations.take(operation(1, 4, true));
         assert_eq!(ids(&operations), [id(1), id(3)]);

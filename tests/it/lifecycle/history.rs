@@ -52,7 +52,7 @@ async fn check(replica: &mut Replica, made: &[v1::Operation], planned: &v1::Oper
         assert_eq!(ids(&found).into_iter().rev().collect::<Vec<_>>(), of_one);
         let filter = format!("reason = \"unpaid\" AND operation_id = \"{}\"", oldest.operation_id);
         let filtered = v1::ListOperationsRequest { page_size, filter, ..Default::default() };
-        assert_eq!(listed(replica, &filtered).await, [oldest.clone()]);
+        assert_eq!(listed(replica, &filtered).await, std::slice::from_ref(oldest));
         let state = v1::OperationState::Scheduled.into();
         let scheduled = v1::ListOperationsRequest { page_size, state, ..Default::default() };
         assert_eq!(ids(&listed(replica, &scheduled).await), [&*planned.operation_id]);
