@@ -16,6 +16,9 @@ const ROOTS: &[&str] = &[
     "flagd/sync/v1/sync.proto",
 ];
 
+/// Contracts of others that we call and do not serve.
+const FOREIGN: &[&str] = &["qdrant/qdrant.proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -27,6 +30,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptor_set.bin"), &encoded)?;
     fs::write(out.join("addressed.rs"), addressed(&encoded)?)?;
     let set = prost_reflect::prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
+    generate(set)?;
+    let mut foreign = protox::Compiler::new(["proto"])?;
+    foreign.include_imports(true).open_files(FOREIGN)?;
+    generate(foreign.file_descriptor_set())?;
+    Ok(())
+}
+
+/// Clients, and servers: the tests serve what we call.
+fn generate(set: prost_reflect::prost_types::FileDescriptorSet) -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure().btree_map(".").build_client(true).build_server(true).compile_fds(set)?;
     Ok(())
 }

@@ -42,6 +42,9 @@ pub mod flagd {
         }
     }
 }
+pub mod qdrant {
+    tonic::include_proto!("qdrant");
+}
 pub use tenantry::{participant::v1 as participant, stub::v1 as stub, v1};
 
 /// The descriptor set of every service, with comments and options, as bytes.

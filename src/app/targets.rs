@@ -11,6 +11,7 @@ use crate::config::{self, Cascade, Config};
 use crate::domain::ids::TargetName;
 use crate::participants::alertmanager::Alertmanager;
 use crate::participants::postgres::Postgres;
+use crate::participants::qdrant::Qdrant;
 use crate::participants::redis::Redis;
 use crate::participants::registry::Registry;
 use crate::participants::remote::Remote;
@@ -80,6 +81,7 @@ fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participa
         Target::Alertmanager(settings) => Arc::new(Alertmanager::new(settings, deadline)?),
         Target::Redis(settings) => Arc::new(Redis::new(settings, deadline)?),
         Target::Remote(settings) => Arc::new(Remote::new(settings, deadline)?),
+        Target::Qdrant(settings) => Arc::new(Qdrant::new(settings, deadline)?),
         Target::S3(settings) => {
             Arc::new(S3::new((**settings).clone(), deadline, Some(ground.database.pool())))
         }

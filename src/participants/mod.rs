@@ -5,7 +5,9 @@
 
 mod access;
 pub mod alertmanager;
+mod channel;
 pub mod postgres;
+pub mod qdrant;
 pub mod redis;
 pub mod registry;
 pub mod remote;

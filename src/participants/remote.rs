@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
+use super::channel::channel;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::Desired;
@@ -13,10 +14,6 @@ use crate::domain::text::quote;
 use crate::proto::participant::participant_client::ParticipantClient;
 use crate::proto::participant::{self as wire, ApplyRequest, ObserveRequest, State};
 
-/// Longest time to open a connection.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// A connection that is silent for this long is asked whether it lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Largest answer, in bytes: two numbers need far less.
 const ANSWER_MAX: usize = 64 << 10;
 
@@ -34,18 +31,9 @@ impl Remote {
     ///
     /// Where the endpoint or a certificate cannot be used.
     pub fn new(settings: &config::targets::Remote, deadline: Duration) -> Result<Self, Unusable> {
-        let unusable = |_| Unusable("its endpoint or one of its certificates cannot be used".to_owned());
-        let mut endpoint = Endpoint::from_shared(settings.endpoint.expose().to_owned())
-            .map_err(unusable)?
-            .connect_timeout(CONNECT_MAX)
-            .timeout(deadline)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(CONNECT_MAX)
-            .tcp_nodelay(true);
-        if settings.endpoint.is_encrypted() {
-            endpoint = endpoint.tls_config(tls(settings)).map_err(unusable)?;
-        }
-        let client = ParticipantClient::new(endpoint.connect_lazy()).max_decoding_message_size(ANSWER_MAX);
+        let server_name = settings.server_name.as_deref();
+        let channel = channel(&settings.endpoint, &settings.tls, server_name, deadline)?;
+        let client = ParticipantClient::new(channel).max_decoding_message_size(ANSWER_MAX);
         Ok(Self { client, deadline })
     }
 
@@ -76,21 +64,6 @@ impl Participant for Remote {
         let generation = u64::try_from(answer.generation).map_err(|_| nonsense())?;
         // The contract asks the service for what an ordinary client of it would now get.
         Ok(decode_state(state).map_or(Observed::UNKNOWN_TENANT, |state| Observed::effect(state, generation)))
-    }
-}
-
-fn tls(settings: &config::targets::Remote) -> ClientTlsConfig {
-    let mut tls = ClientTlsConfig::new();
-    tls = match &settings.tls.authorities {
-        Some(authorities) => tls.ca_certificate(Certificate::from_pem(authorities)),
-        None => tls.with_native_roots(),
-    };
-    if let Some((certificate, key)) = &settings.tls.identity {
-        tls = tls.identity(Identity::from_pem(certificate, key.expose()));
-    }
-    match &settings.server_name {
-        Some(name) => tls.domain_name(name),
-        None => tls,
     }
 }
 

@@ -25,7 +25,8 @@ const FLOORS: &str = "
 /// Every module may read its own struct of `config`, but for these, which take plain values.
 const WITHOUT_CONFIG: &[&str] = &["domain", "cli", "proto"];
 /// Who may see the wire types. Everybody else speaks `domain`.
-const SEES_PROTO: &[&str] = &["app", "grpc", "http", "cli", "participants/remote", "participants/stub"];
+const SEES_PROTO: &[&str] =
+    &["app", "grpc", "http", "cli", "participants/remote", "participants/qdrant", "participants/stub"];
 /// Crates of the outer floors that the rules must not know.
 const IMPURE: &[&str] = &[
     "tokio",

@@ -11,7 +11,7 @@ use crate::config::{
 };
 
 /// Keys whose values are never shown, with the keys `…_file` that name a file with the value.
-pub(super) const SECRET_KEYS: &[&str] = &["password", "token", "secret_key"];
+pub(super) const SECRET_KEYS: &[&str] = &["password", "token", "secret_key", "api_key"];
 /// Largest secret that a file may hold, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -158,6 +158,19 @@ impl<'a> Entry<'a> {
         range: RangeInclusive<u32>,
     ) -> Result<u32, Error> {
         let Some(value) = self.take(key) else { return Ok(default) };
+        self.in_range(key, &value, &range)
+    }
+
+    /// A count that must be there.
+    pub(super) fn required_count(&mut self, key: &str, range: RangeInclusive<u32>) -> Result<u32, Error> {
+        let Some(value) = self.take(key) else {
+            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            return Err(self.wrong(key, expected, "missing"));
+        };
+        self.in_range(key, &value, &range)
+    }
+
+    fn in_range(&self, key: &str, value: &toml::Value, range: &RangeInclusive<u32>) -> Result<u32, Error> {
         let count = value.as_integer().and_then(|number| u32::try_from(number).ok());
         count.filter(|count| range.contains(count)).ok_or_else(|| {
             let expected = format!("a whole number from {} to {}", range.start(), range.end());

@@ -7,6 +7,7 @@
 pub mod alertmanager;
 mod entry;
 pub mod postgres;
+pub mod qdrant;
 pub mod redis;
 pub mod remote;
 mod render;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use self::entry::Entry;
 pub(super) use self::render::render;
 pub use self::{
-    alertmanager::Alertmanager, entry::Endpoint, postgres::Postgres, redis::Redis, remote::Remote, s3::S3,
-    tls::Tls,
+    alertmanager::Alertmanager, entry::Endpoint, postgres::Postgres, qdrant::Qdrant, redis::Redis,
+    remote::Remote, s3::S3, tls::Tls,
 };
 use super::{
     Error,
@@ -42,6 +43,8 @@ pub enum Target {
     Remote(Remote),
     /// An object store.
     S3(Box<S3>),
+    /// A vector database.
+    Qdrant(Box<Qdrant>),
 }
 
 impl Target {
@@ -54,16 +57,18 @@ impl Target {
             Self::Alertmanager(settings) => settings.deadline,
             Self::Remote(settings) => settings.deadline,
             Self::S3(settings) => settings.deadline,
+            Self::Qdrant(settings) => settings.deadline,
         }
     }
 
     fn read(entry: &mut Entry<'_>) -> Result<Self, Error> {
-        let kinds = ["postgres", "redis", "alertmanager", "s3", "remote"];
+        let kinds = ["postgres", "redis", "alertmanager", "s3", "qdrant", "remote"];
         let target = match entry.choice("kind", &kinds, None)? {
             "postgres" => Self::Postgres(Postgres::read(entry)?),
             "redis" => Self::Redis(Redis::read(entry)?),
             "alertmanager" => Self::Alertmanager(Alertmanager::read(entry)?),
             "s3" => Self::S3(Box::new(S3::read(entry)?)),
+            "qdrant" => Self::Qdrant(Box::new(Qdrant::read(entry)?)),
             _ => Self::Remote(Remote::read(entry)?),
         };
         entry.finish()?;

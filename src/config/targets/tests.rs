@@ -253,3 +253,43 @@ fn an_object_store_that_could_hit_two_tenants_at_once_is_refused() {
         assert!(!refusal.trim_end_matches('.').contains(". "), "one sentence: {refusal}");
     }
 }
+
+const VECTORS: &str = "kind = 'qdrant', url = 'http://vectors:6334', vector_size = 768";
+
+#[test]
+fn a_vector_database_needs_its_place_and_size() {
+    let Target::Qdrant(least) = target(VECTORS) else { panic!("another kind") };
+    assert_eq!((least.records.as_str(), least.collection.as_str()), ("tenantry.records", "t.{uid}"));
+    assert_eq!((least.vector_size, least.replication_factor, least.api_key), (768, 1, None));
+    assert_eq!(least.distance, qdrant::Distance::Cosine);
+    let key = file("k");
+    let more = format!("{VECTORS}, api_key_file = {:?}, distance = 'dot', deadline = '2s'", key.path());
+    let Target::Qdrant(most) = target(&more) else { panic!("another kind") };
+    assert_eq!((most.api_key.unwrap().expose().as_str(), most.distance), ("k", qdrant::Distance::Dot));
+    let shown = load(&format!("it = {{ {VECTORS}, api_key = 's3cr3t' }}")).unwrap();
+    assert!(!shown.render().contains("s3cr3t") && !format!("{:?}", shown.config).contains("s3cr3t"));
+}
+
+#[test]
+fn a_vector_database_in_which_tenants_could_meet_is_refused() {
+    let with = |more: &str| format!("{VECTORS}, {more}");
+    for (text, key) in [
+        (VECTORS.replace(", vector_size = 768", ""), "vector_size"),
+        (VECTORS.replace("768", "0"), "vector_size"),
+        // A tenant's namespace could be the same.
+        (with("records = 'records'"), "records"),
+        (with("collection = 't-{uid}'"), "collection"),
+        // All tenants would have one.
+        (with("collection = 'all.tenants'"), "collection"),
+        (with("collection = 'a/b.{uid}'"), "collection"),
+        (with("distance = 'near'"), "distance"),
+        (with("replication_factor = 0"), "replication_factor"),
+        (with("server_name = 'vectors'"), "server_name"),
+        (with("ca_file = '/etc/ca.pem'"), "ca_file"),
+        (VECTORS.replace("http:", "redis:"), "url"),
+    ] {
+        let refusal = refusal(&text);
+        assert!(refusal.contains(&format!("cascade.targets.it.{key}`")), "{key}: {refusal}");
+        assert!(!refusal.trim_end_matches('.').contains(". "), "one sentence: {refusal}");
+    }
+}

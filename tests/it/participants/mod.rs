@@ -4,6 +4,7 @@ mod alertmanager;
 pub(crate) mod certificates;
 mod outside;
 mod postgres;
+mod qdrant;
 mod redis;
 mod remote;
 mod s3;

@@ -1,0 +1,141 @@
+//! A server that speaks Qdrant's published gRPC API, as far as the adapter and ordinary clients of the tests use it, and
+//! keeps real state: collections, aliases, points, snapshots on each node, tokens.
+//!
+//! What it refuses, and with which code, is written from Qdrant's documentation and the behaviour of its source at 1.20;
+//! it is no Qdrant, and whatever is not told of here it does not know.
+
+mod access;
+mod fault;
+mod services;
+mod state;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tenantry::proto::qdrant::collections_server::CollectionsServer;
+use tenantry::proto::qdrant::points_server::PointsServer;
+use tenantry::proto::qdrant::qdrant_server::QdrantServer;
+use tenantry::proto::qdrant::snapshots_server::SnapshotsServer;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::{Server, ServerTlsConfig};
+
+use self::access::Keys;
+pub(crate) use self::fault::Fault;
+use self::fault::Faults;
+use self::state::State;
+
+/// The key that servers of tests ask for.
+pub(crate) const KEY: &str = "qdrant-key-of-tests";
+
+/// How a server is made.
+pub(crate) struct Options {
+    /// The key; `None` lets everybody in.
+    pub key: Option<&'static str>,
+    /// Whether tokens are taken: `jwt_rbac` of Qdrant's configuration.
+    pub jwt_rbac: bool,
+    pub nodes: usize,
+    pub version: &'static str,
+    pub tls: Option<ServerTlsConfig>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { key: Some(KEY), jwt_rbac: true, nodes: 1, version: "1.20.0", tls: None }
+    }
+}
+
+/// A running server; it ends when it is dropped.
+pub(crate) struct Qdrant {
+    pub addresses: Vec<SocketAddr>,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+    _nodes: Vec<AbortOnDropHandle<()>>,
+}
+
+/// What all nodes share.
+struct Shared {
+    keys: Keys,
+    version: &'static str,
+    state: Mutex<State>,
+    faults: Mutex<Faults>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+/// One node.
+#[derive(Clone)]
+struct Node {
+    number: usize,
+    shared: Arc<Shared>,
+}
+
+impl Qdrant {
+    pub(crate) async fn start(options: Options) -> Self {
+        let shared = Arc::new(Shared {
+            keys: Keys { key: options.key, jwt_rbac: options.jwt_rbac },
+            version: options.version,
+            state: Mutex::default(),
+            faults: Mutex::default(),
+        });
+        let (mut addresses, mut nodes) = (Vec::new(), Vec::new());
+        for number in 0..options.nodes {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            let node = Node { number, shared: Arc::clone(&shared) };
+            let mut builder = Server::builder();
+            if let Some(tls) = &options.tls {
+                builder = builder.tls_config(tls.clone()).unwrap();
+            }
+            let served = builder
+                .add_service(QdrantServer::new(node.clone()))
+                .add_service(CollectionsServer::new(node.clone()))
+                .add_service(PointsServer::new(node.clone()))
+                .add_service(SnapshotsServer::new(node))
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            nodes.push(AbortOnDropHandle::new(tokio::spawn(async move { served.await.unwrap() })));
+        }
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        Self { addresses, scheme, shared, _nodes: nodes }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.urls().remove(0)
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| format!("{}://{address}", self.scheme)).collect()
+    }
+
+    /// What becomes of calls with the server's key from now on; ordinary clients always meet the truth. Calls are counted
+    /// anew.
+    pub(crate) fn fault(&self, fault: Fault) {
+        *self.shared.faults.lock().unwrap() = Faults::new(fault);
+    }
+
+    /// How many calls with the server's key came since the last word about faults.
+    pub(crate) fn calls(&self) -> usize {
+        self.shared.faults.lock().unwrap().calls()
+    }
+
+    /// The names of collections, for looking past the API.
+    pub(crate) fn collections(&self) -> Vec<String> {
+        self.shared.state().collections.keys().cloned().collect()
+    }
+
+    /// The aliases.
+    pub(crate) fn aliases(&self) -> Vec<(String, String)> {
+        self.shared.state().aliases.clone().into_iter().collect()
+    }
+
+    /// How many snapshot files lie on a node, whether their collection is there or not.
+    pub(crate) fn snapshot_files(&self, node: usize) -> usize {
+        let state = self.shared.state();
+        state.snapshots.iter().filter(|((at, _), _)| *at == node).map(|(_, files)| files.len()).sum()
+    }
+}
