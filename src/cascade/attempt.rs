@@ -50,11 +50,11 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
     let ended = tokio::time::timeout(inner.settings.attempt_max, attempt)
         .await
         .unwrap_or_else(|_| Err(Failure::unknown("did not answer in time")));
-    let probe = pass.is_probe();
+    let trial = pass.is_trial();
     report(inner, system, pass, task, &ended);
     match ended {
         Ok(seen) => judge(&seen, task.desired, task.generation),
-        Err(failure) => failed(&failure, probe),
+        Err(failure) => failed(&failure, trial),
     }
 }
 
@@ -96,12 +96,12 @@ fn judge(seen: &Observed, desired: Desired, generation: u64) -> Outcome {
     }
 }
 
-fn failed(failure: &Failure, probe: bool) -> Outcome {
+fn failed(failure: &Failure, trial: bool) -> Outcome {
     let message: String = failure.message.chars().take(ERROR_MAX).collect();
     match failure.kind {
         FailureKind::Permanent => Outcome::Permanent(message),
         // That the target is down was known before: whoever looks whether it is back pays no attempt for it.
-        FailureKind::Retryable | FailureKind::Unknown if probe => Outcome::Unfinished(message),
+        FailureKind::Retryable | FailureKind::Unknown if trial => Outcome::Unfinished(message),
         FailureKind::Retryable | FailureKind::Unknown => Outcome::Retryable(message),
         FailureKind::Unfinished => Outcome::Unfinished(message),
     }

@@ -4,8 +4,10 @@
 //! hang, or a thousand tenants suspended at once, never keep out one that is asked for by itself.
 //!
 //! The circuit belongs to the target, not to a tenant. It opens when attempts of several tenants have failed in a row,
-//! so one broken tenant opens nothing. While it is open nothing is tried and no attempt counts: operations wait, and go
-//! on by themselves when the target is back. After a pause a few attempts probe it; the first answer closes it.
+//! so one broken tenant opens nothing. While it is open no attempt counts: operations wait, and go on by themselves when
+//! the target is back. After a pause a few attempts probe it; the first answer closes it. What failed in a row may all
+//! the same be tenants that hang at a target that serves others: so one first attempt a pause of the first length is
+//! let through whatever the circuit says, and whoever would be served waits no longer than that.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,9 +71,21 @@ enum Phase {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Admission {
-    Pass { probe: bool },
+    Pass(Right),
+    /// Ask again then, or at news.
     WaitUntil(Instant),
     WaitForNews,
+}
+
+/// By what right an attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Right {
+    /// The circuit is closed.
+    Free,
+    /// One of a round.
+    Probe,
+    /// The first attempt that is let through whatever others found.
+    Stray,
 }
 
 /// The rule alone; time is an argument.
@@ -83,31 +97,50 @@ struct Circuit {
     /// Whose attempts failed since the last answer; no more than decide.
     tenants: Vec<Uuid>,
     cooldown: Duration,
+    /// When the next stray may pass; `None` for now.
+    next_stray: Option<Instant>,
 }
 
 impl Circuit {
     const fn new(limits: Limits) -> Self {
-        Self { limits, phase: Phase::Closed, failures: 0, tenants: Vec::new(), cooldown: limits.cooldown }
+        let cooldown = limits.cooldown;
+        Self { limits, phase: Phase::Closed, failures: 0, tenants: Vec::new(), cooldown, next_stray: None }
     }
 
     fn admit(&mut self, class: Class, now: Instant) -> Admission {
         match self.phase {
-            Phase::Closed => Admission::Pass { probe: false },
+            Phase::Closed => Admission::Pass(Right::Free),
             Phase::Open { until } => {
                 let until = if class == Class::First { until } else { until + PROBE_LATER };
                 if now < until {
-                    return Admission::WaitUntil(until);
+                    return self.stray(class, now, Some(until));
                 }
                 self.phase = Phase::Probing { begun: 1, under_way: 1 };
-                Admission::Pass { probe: true }
+                Admission::Pass(Right::Probe)
             }
             // A probe that failed makes no room for another of its round: with many tenants waiting the round would
             // never end, and a target that is down would be asked without a pause.
             Phase::Probing { begun, under_way } if begun < PROBES_MAX => {
                 self.phase = Phase::Probing { begun: begun + 1, under_way: under_way + 1 };
-                Admission::Pass { probe: true }
+                Admission::Pass(Right::Probe)
             }
-            Phase::Probing { .. } => Admission::WaitForNews,
+            Phase::Probing { .. } => self.stray(class, now, None),
+        }
+    }
+
+    /// Of an attempt that the circuit holds up, at the latest `until`: whether it passes all the same.
+    fn stray(&mut self, class: Class, now: Instant, until: Option<Instant>) -> Admission {
+        let next = self.next_stray.filter(|next| now < *next);
+        match (class, next, until) {
+            (Class::First, None, _) => {
+                self.next_stray = Some(now + self.limits.cooldown);
+                Admission::Pass(Right::Stray)
+            }
+            (Class::First, Some(next), until) => {
+                Admission::WaitUntil(until.map_or(next, |until| until.min(next)))
+            }
+            (Class::Second, _, Some(until)) => Admission::WaitUntil(until),
+            (Class::Second, _, None) => Admission::WaitForNews,
         }
     }
 
@@ -116,28 +149,31 @@ impl Circuit {
         let opened = self.phase != Phase::Closed;
         self.failures = 0;
         self.tenants.clear();
+        self.next_stray = None;
         self.cooldown = self.limits.cooldown;
         self.phase = Phase::Closed;
         opened
     }
 
     /// It did not answer, or could not do its work.
-    fn failed(&mut self, tenant: Uuid, probe: bool, now: Instant) {
+    fn failed(&mut self, tenant: Uuid, right: Right, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         if self.tenants.len() < TENANTS_MIN && !self.tenants.contains(&tenant) {
             self.tenants.push(tenant);
         }
         let down = self.failures >= self.limits.failures_max && self.tenants.len() >= TENANTS_MIN;
         match self.phase {
-            Phase::Closed if down => self.phase = Phase::Open { until: now + self.cooldown },
-            Phase::Probing { begun, under_way } if probe && under_way > 1 => {
+            Phase::Closed if down => {
+                self.phase = Phase::Open { until: now + self.cooldown };
+            }
+            Phase::Probing { begun, under_way } if right == Right::Probe && under_way > 1 => {
                 self.phase = Phase::Probing { begun, under_way: under_way - 1 };
             }
-            Phase::Probing { .. } if probe => {
+            Phase::Probing { .. } if right == Right::Probe => {
                 self.cooldown = (self.cooldown * 2).min(self.limits.cooldown * COOLDOWNS_MAX);
                 self.phase = Phase::Open { until: now + self.cooldown };
             }
-            // Attempts from before it opened.
+            // Attempts from before it opened, and strays.
             _ => {}
         }
     }
@@ -174,7 +210,7 @@ pub(super) struct Gate {
 /// The permission for one attempt.
 pub(super) struct Pass<'a> {
     gate: &'a Gate,
-    probe: bool,
+    right: Right,
     ended: bool,
     _place: SemaphorePermit<'a>,
     _second: Option<SemaphorePermit<'a>>,
@@ -203,9 +239,11 @@ impl Gate {
                     () = news => {}
                 },
                 Admission::WaitForNews => news.await,
-                Admission::Pass { probe: true } => return self.pass(class, true).await,
-                Admission::Pass { probe: false } => {
-                    let pass = self.pass(class, false).await?;
+                Admission::Pass(right @ (Right::Probe | Right::Stray)) => {
+                    return self.pass(class, right).await;
+                }
+                Admission::Pass(Right::Free) => {
+                    let pass = self.pass(class, Right::Free).await?;
                     // It may have opened while this attempt waited for its place.
                     if self.state() == CircuitState::Closed {
                         return Some(pass);
@@ -220,19 +258,19 @@ impl Gate {
         if self.state() != CircuitState::Closed {
             return None;
         }
-        self.pass(Class::Second, false).await
+        self.pass(Class::Second, Right::Free).await
     }
 
-    async fn pass(&self, class: Class, probe: bool) -> Option<Pass<'_>> {
+    async fn pass(&self, class: Class, right: Right) -> Option<Pass<'_>> {
         // Held while this waits: given up with it, the probe's place goes to another.
-        let mut probing = Probing { gate: self, probe };
+        let mut probing = Probing { gate: self, probe: right == Right::Probe };
         let second = match class {
             Class::First => None,
             Class::Second => Some(self.second_places.acquire().await.ok()?),
         };
         let place = self.places.acquire().await.ok()?;
         probing.probe = false;
-        Some(Pass { gate: self, probe, ended: false, _place: place, _second: second })
+        Some(Pass { gate: self, right, ended: false, _place: place, _second: second })
     }
 
     pub(super) fn state(&self) -> CircuitState {
@@ -265,9 +303,9 @@ impl Drop for Probing<'_> {
 }
 
 impl Pass<'_> {
-    /// Whether it only finds out whether the target is back.
-    pub(super) const fn is_probe(&self) -> bool {
-        self.probe
+    /// Whether it was made although the target was known not to answer: then its failure is no news.
+    pub(super) fn is_trial(&self) -> bool {
+        self.right != Right::Free
     }
 
     /// Tells how the attempt went: whether the target answered at all.
@@ -277,8 +315,8 @@ impl Pass<'_> {
         let news = if answered {
             circuit.answered()
         } else {
-            circuit.failed(tenant, self.probe, Instant::now());
-            self.probe
+            circuit.failed(tenant, self.right, Instant::now());
+            self.right == Right::Probe
         };
         drop(circuit);
         if news {
@@ -289,7 +327,7 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.probe && !self.ended {
+        if self.right == Right::Probe && !self.ended {
             self.gate.circuit().give_back(Instant::now());
             self.gate.news.notify_waiters();
         }
@@ -301,8 +339,9 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { concurrent_max: 4, failures_max: 5, cooldown: Duration::from_secs(1) };
-    const FREE: Admission = Admission::Pass { probe: false };
-    const PROBE: Admission = Admission::Pass { probe: true };
+    const FREE: Admission = Admission::Pass(Right::Free);
+    const PROBE: Admission = Admission::Pass(Right::Probe);
+    const STRAY: Admission = Admission::Pass(Right::Stray);
 
     fn tenant(number: u32) -> Uuid {
         Uuid::from_u128(u128::from(number))
@@ -312,7 +351,7 @@ mod tests {
         let mut circuit = Circuit::new(LIMITS);
         for number in 0..5 {
             assert_eq!(circuit.admit(Class::First, now), FREE);
-            circuit.failed(tenant(number), false, now);
+            circuit.failed(tenant(number), Right::Free, now);
         }
         assert_eq!(circuit.state(), CircuitState::Open);
         circuit
@@ -328,12 +367,12 @@ mod tests {
         let now = Instant::now();
         let mut circuit = Circuit::new(LIMITS);
         for _ in 0..1_000 {
-            circuit.failed(tenant(1), false, now);
+            circuit.failed(tenant(1), Right::Free, now);
         }
-        circuit.failed(tenant(2), false, now);
+        circuit.failed(tenant(2), Right::Free, now);
         assert_eq!(circuit.state(), CircuitState::Closed);
         circuit.answered();
-        circuit.failed(tenant(3), false, now);
+        circuit.failed(tenant(3), Right::Free, now);
         assert_eq!(circuit.state(), CircuitState::Closed);
     }
 
@@ -342,14 +381,14 @@ mod tests {
         let now = Instant::now();
         let mut circuit = opened(now);
         let later = now + LIMITS.cooldown;
-        assert_eq!(circuit.admit(Class::First, now), Admission::WaitUntil(later));
+        assert_eq!(circuit.admit(Class::Second, now), Admission::WaitUntil(later + PROBE_LATER));
         assert_eq!(circuit.admit(Class::Second, later), Admission::WaitUntil(later + PROBE_LATER));
         for _ in 0..PROBES_MAX {
             assert_eq!(circuit.admit(Class::First, later), PROBE);
         }
-        assert_eq!(circuit.admit(Class::First, later), Admission::WaitForNews);
-        circuit.failed(tenant(9), true, later);
-        assert_eq!(circuit.admit(Class::First, later), Admission::WaitForNews, "the round is the same");
+        assert_eq!(circuit.admit(Class::Second, later), Admission::WaitForNews);
+        circuit.failed(tenant(9), Right::Probe, later);
+        assert_eq!(circuit.admit(Class::Second, later), Admission::WaitForNews, "the round is the same");
         assert!(circuit.answered());
         assert_eq!(circuit.admit(Class::First, later), FREE);
     }
@@ -363,11 +402,35 @@ mod tests {
             assert_eq!(circuit.admit(Class::First, later), PROBE);
         }
         for number in 0..PROBES_MAX {
-            assert_eq!(circuit.admit(Class::First, later), Admission::WaitForNews);
-            circuit.failed(tenant(number), true, later);
+            assert_eq!(circuit.admit(Class::Second, later), Admission::WaitForNews);
+            circuit.failed(tenant(number), Right::Probe, later);
         }
-        let pause = LIMITS.cooldown * 2;
-        assert_eq!(circuit.admit(Class::First, later), Admission::WaitUntil(later + pause));
+        let next = later + LIMITS.cooldown * 2 + PROBE_LATER;
+        assert_eq!(circuit.admit(Class::Second, later), Admission::WaitUntil(next));
+    }
+
+    #[test]
+    fn one_first_attempt_a_cooldown_passes_whatever_others_found() {
+        let now = Instant::now();
+        let mut circuit = opened(now);
+        assert_eq!(circuit.admit(Class::First, now), STRAY);
+        let next = now + LIMITS.cooldown;
+        assert_eq!(circuit.admit(Class::First, now), Admission::WaitUntil(next));
+        for number in 0..PROBES_MAX {
+            assert_eq!(circuit.admit(Class::First, next), PROBE, "{number}");
+        }
+        assert_eq!(circuit.admit(Class::First, next), STRAY, "also beside a round");
+        circuit.failed(tenant(7), Right::Stray, next);
+        for number in 0..PROBES_MAX {
+            circuit.failed(tenant(number), Right::Probe, next);
+        }
+        let Phase::Open { until } = circuit.phase else { panic!("a stray is none of the round") };
+        assert_eq!(until, next + LIMITS.cooldown * 2);
+        // The pauses between rounds grow, those between strays do not.
+        assert_eq!(circuit.admit(Class::First, next), Admission::WaitUntil(next + LIMITS.cooldown));
+        assert_eq!(circuit.admit(Class::First, next + LIMITS.cooldown), STRAY);
+        assert!(circuit.answered(), "and its answer closes the circuit");
+        assert_eq!(circuit.admit(Class::Second, next), FREE);
     }
 
     #[test]
@@ -378,7 +441,7 @@ mod tests {
             let Phase::Open { until } = circuit.phase else { panic!("it is open") };
             now = until;
             assert_eq!(circuit.admit(Class::First, now), PROBE);
-            circuit.failed(tenant(1), true, now);
+            circuit.failed(tenant(1), Right::Probe, now);
             assert_eq!(circuit.phase, Phase::Open { until: now + Duration::from_secs(pause) });
         }
         circuit.answered();

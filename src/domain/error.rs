@@ -94,6 +94,8 @@ reasons! {
     ParentNotFound "PARENT_NOT_FOUND" NotFound;
     /// The tenant exists.
     TenantExists "TENANT_EXISTS" AlreadyExists;
+    /// Another tenant holds a resource name, or one that reaches into it.
+    ResourceNameTaken "RESOURCE_NAME_TAKEN" AlreadyExists;
     /// The tier exists.
     TierExists "TIER_EXISTS" AlreadyExists;
     /// The flag exists.

@@ -1,6 +1,7 @@
 //! A tenant: who it is, what its owner may set, and what the registry knows of it.
 
 mod attributes;
+mod names;
 mod new;
 mod profile;
 
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::attributes::ATTRIBUTES;
-pub use self::new::{ChosenNames, NewTenant};
+pub use self::names::{ChosenNames, Claim, NameKind, RESOURCE_NAME_MAX, ResourceNames};
+pub use self::new::NewTenant;
 pub use self::profile::LINE_MAX;
 pub use self::profile::{Contact, DataClassification, IsolationModel, Profile, ProfileField};
 use super::health::{Score, Signals};
@@ -19,115 +21,9 @@ use super::ids::{OperationId, Revision, TenantId};
 use super::lifecycle::{Access, Status, Verb, access_during};
 use super::operation::{Operation, Place, PlaceChange};
 use super::shared_text::Texts;
-use super::text;
-use super::violation::Violation;
 
 /// How long a deleted tenant can be undeleted.
 pub const UNDELETE_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
-
-/// Longest resource name, in bytes; PostgreSQL cuts longer identifiers silently, so the schema's name is bounded by
-/// its rule and all others by this.
-pub const RESOURCE_NAME_MAX: usize = 222;
-
-/// Names of a tenant's resources in the target systems.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResourceNames {
-    /// PostgreSQL schema in application databases.
-    pub database_schema: String,
-    /// Collection or namespace in the vector database.
-    pub vector_namespace: String,
-    /// Bucket in the object store.
-    pub bucket: String,
-    /// Prefix inside the bucket, ends with `/`.
-    pub bucket_prefix: String,
-    /// Prefix of its keys in the cache, ends with `:`.
-    pub cache_prefix: String,
-    /// Value of the `tenant` label in monitoring.
-    pub monitoring_label: String,
-}
-
-impl ResourceNames {
-    /// The names a tenant gets where none are chosen. They derive from the uid, which is never reused, but for the
-    /// monitoring label, which people read.
-    pub fn derived(tenant_id: &TenantId, uid: Uuid) -> Self {
-        let uid = uid.simple();
-        Self {
-            database_schema: format!("t_{uid}"),
-            vector_namespace: format!("t-{uid}"),
-            bucket: "tenants".to_owned(),
-            bucket_prefix: format!("t/{uid}/"),
-            cache_prefix: format!("t:{uid}:"),
-            monitoring_label: tenant_id.as_str().to_owned(),
-        }
-    }
-
-    /// What is wrong with names chosen by a caller; field names are those of the contract.
-    pub fn violations(&self) -> Vec<Violation> {
-        let word = |allowed: &'static str| {
-            move |name: &str| {
-                name.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || allowed.contains(b as char))
-            }
-        };
-        let mut found = Vec::new();
-        let mut require = |field: &str, fine: bool, why: &str| {
-            if !fine {
-                found.push(Violation::new(format!("resource_names.{field}"), why));
-            }
-        };
-        let schema = &self.database_schema;
-        require(
-            "database_schema",
-            word("_")(schema)
-                && schema.len() <= 63
-                && schema.starts_with(|c: char| c.is_ascii_lowercase())
-                && !schema.starts_with("pg_"),
-            "must be 1 to 63 of a-z, 0-9 and _, a letter first, and not start with pg_",
-        );
-        require(
-            "vector_namespace",
-            word("_-")(&self.vector_namespace)
-                && (1..=RESOURCE_NAME_MAX).contains(&self.vector_namespace.len()),
-            "must be 1 to 222 of a-z, 0-9, _ and -",
-        );
-        let bucket = &self.bucket;
-        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-        require(
-            "bucket",
-            word("-.")(bucket)
-                && (3..=63).contains(&bucket.len())
-                && edge(bucket.chars().next())
-                && edge(bucket.chars().last())
-                && !bucket.contains(".."),
-            "must be 3 to 63 of a-z, 0-9, - and ., a letter or digit at both ends",
-        );
-        require(
-            "bucket_prefix",
-            word("_-./")(&self.bucket_prefix)
-                && self.bucket_prefix.len() <= RESOURCE_NAME_MAX
-                && self.bucket_prefix.len() > 1
-                && self.bucket_prefix.ends_with('/')
-                && !self.bucket_prefix.starts_with('/')
-                && !self.bucket_prefix.contains("//")
-                && !self.bucket_prefix.split('/').any(|part| part == "." || part == ".."),
-            "must be up to 222 of a-z, 0-9, _, -, . and /, must not start with / and must end with /",
-        );
-        require(
-            "cache_prefix",
-            word("_-:")(&self.cache_prefix)
-                && self.cache_prefix.len() <= RESOURCE_NAME_MAX
-                && self.cache_prefix.len() > 1
-                && self.cache_prefix.ends_with(':'),
-            "must be up to 222 of a-z, 0-9, _, - and :, and must end with :",
-        );
-        if let Err(invalid) = text::label_value(&self.monitoring_label) {
-            require("monitoring_label", false, &invalid.why);
-        } else {
-            require("monitoring_label", !self.monitoring_label.is_empty(), "must not be empty");
-        }
-        found
-    }
-}
 
 /// Where a tenant runs beside its region, and where it is moving.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

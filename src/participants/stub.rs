@@ -42,7 +42,8 @@ pub enum Fault {
     Lying,
     /// Does the work, then fails as if the connection broke; so many more times.
     DroppingReplies(u32),
-    /// Fails every other call in a way that may pass.
+    /// Of every five calls about a tenant it fails the first and the third, in a way that may pass: an attempt fails
+    /// before it did anything, the next one after it did, the third succeeds.
     Flapping,
     /// Says of what it observes that it is in the desired state, whatever it is in.
     Unseeing,
@@ -76,6 +77,8 @@ struct Inside {
     faults: HashMap<String, Fault>,
     /// Where it is kept between runs, if it is.
     file: Option<PathBuf>,
+    /// Calls so far about a tenant at which it flaps, by the fault's name.
+    flaps: HashMap<String, u64>,
     /// What was last asked for, for a stub that says so without looking.
     asked: HashMap<String, Held>,
     calls: u64,
@@ -141,6 +144,7 @@ impl Stub {
     /// Misbehaves towards a tenant, by uid or id, from now on; `None` behaves again. The empty name is everybody else.
     pub fn set_fault(&self, tenant: &str, fault: Option<Fault>) {
         let mut inside = self.inside();
+        inside.flaps.remove(tenant);
         match fault {
             Some(fault) => inside.faults.insert(tenant.to_owned(), fault),
             None => inside.faults.remove(tenant),
@@ -211,7 +215,9 @@ impl Inside {
         let fault = self.faults.get_mut(&name)?;
         let now = *fault;
         if now == Fault::Flapping {
-            return self.calls.is_multiple_of(2).then_some(Fault::Failing(1));
+            let calls = self.flaps.entry(name).or_default();
+            *calls += 1;
+            return matches!(*calls % 5, 1 | 3).then_some(Fault::Failing(1));
         }
         match fault {
             Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => drop(self.faults.remove(&name)),
@@ -263,10 +269,17 @@ impl Participant for Stub {
         let fault = {
             let mut inside = self.inside();
             inside.calls += 1;
-            inside.fault_name(&who).and_then(|name| inside.faults.get(&name).copied())
+            match inside.fault_name(&who).and_then(|name| inside.faults.get(&name).copied()) {
+                Some(Fault::Flapping) => inside.next_fault(&who),
+                // Counted faults are those of changes.
+                Some(Fault::Failing(_)) => None,
+                fault => fault,
+            }
         };
-        if fault == Some(Fault::Hanging) {
-            std::future::pending::<()>().await;
+        match fault {
+            Some(Fault::Hanging) => std::future::pending::<()>().await,
+            Some(Fault::Failing(_)) => return Err(Status::unavailable("told to fail")),
+            _ => {}
         }
         let inside = self.inside();
         let seen = match fault {

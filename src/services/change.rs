@@ -63,10 +63,8 @@ impl Registry {
         command: &Command,
         decide: impl Fn(&Snapshot, &Context) -> Result<Decision<T>, Error> + Send,
     ) -> Result<T, Error> {
-        if let Some(request_id) = command.request_id
-            && let Some(kept) = self.find_request(request_id).await?
-        {
-            return repeated(command, &kept);
+        if let Some(answer) = self.answered(command).await? {
+            return Ok(answer);
         }
         let request_id = command.request_id.unwrap_or_else(|| RequestId::from_uuid(Uuid::now_v7()));
         let idempotency = Idempotency { request_id, digest: command.digest };
@@ -85,6 +83,12 @@ impl Registry {
                     snapshot = newer;
                     continue;
                 }
+            }
+            // What stands in the way may be this very request's own change, made meanwhile by whoever was asked first.
+            if !matches!(decided, Ok(Decision::Make(..)))
+                && let Some(answer) = self.answered(command).await?
+            {
+                return Ok(answer);
             }
             let (change, mut answer) = match decided? {
                 Decision::Nothing(answer) => return Ok(answer),
@@ -113,6 +117,13 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// What the command's request was answered, if it was made before.
+    pub(super) async fn answered<T: Reply>(&self, command: &Command) -> Result<Option<T>, Error> {
+        let Some(request_id) = command.request_id else { return Ok(None) };
+        let kept = self.find_request(request_id).await?;
+        kept.map(|kept| repeated(command, &kept)).transpose()
     }
 
     async fn find_request(&self, request_id: RequestId) -> Result<Option<Kept>, Error> {

@@ -9,7 +9,7 @@ pub enum Error {
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
     /// The database refused a statement.
-    #[error("the database refused a statement: {0}")]
+    #[error("the database refused a statement: {}", chain(.0))]
     Refused(#[source] tokio_postgres::Error),
     /// A row cannot be read: made by another version, or by hand.
     #[error("a row of {table} cannot be read: {why}")]

@@ -11,6 +11,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (3, "flag model", include_str!("migrations/0003_flag_model.sql")),
     (4, "lifecycle", include_str!("migrations/0004_lifecycle.sql")),
     (5, "old operations", include_str!("migrations/0005_old_operations.sql")),
+    (6, "resource names", include_str!("migrations/0006_resource_names.sql")),
 ];
 
 /// What was done.

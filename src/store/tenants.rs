@@ -27,7 +27,8 @@ struct NewRow<'a> {
     lease_ms: i64,
 }
 
-/// Makes a tenant, with the operation that provisions it. Conflict where the tenant exists, or tier or parent do not.
+/// Makes a tenant, with the operation that provisions it. Conflict where the tenant exists, another holds one of its
+/// resource names, or tier or parent do not exist.
 pub fn tenant_create(
     tenant: &Tenant,
     operation: Option<&Operation>,

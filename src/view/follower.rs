@@ -177,7 +177,7 @@ async fn read(
         Clone::clone,
     );
     // Straight into the map: on the first load there may be a million.
-    let mut all_tenants = std::mem::take(&mut next.tenants);
+    let (mut tenants, mut claims) = (std::mem::take(&mut next.tenants), std::mem::take(&mut next.claims));
     let mut changed_tenants = Vec::new();
     let mut reports = Vec::new();
     // One pipeline, one round trip: all statements are sent, in this order, before the first answer.
@@ -204,7 +204,7 @@ async fn read(
             if base.is_some() {
                 changed_tenants.push(tenant.tenant_id.clone());
             }
-            Snapshot::insert_tenant(&mut all_tenants, tenant);
+            Snapshot::insert_tenant(&mut tenants, &mut claims, tenant);
         }),
         tenants::health_changed_after(client, after, |health| reports.push(health)),
         log::end_reading(client),
@@ -214,7 +214,7 @@ async fn read(
     }
     next = next.successor(head.revision, head.compacted);
     let mut delta = Delta { revision: head.revision, ..Delta::default() };
-    next.tenants = all_tenants;
+    (next.tenants, next.claims) = (tenants, claims);
     take_removals(&mut next, &mut delta, &removals);
     for tier in changed_tiers {
         next.take_tier(tier);

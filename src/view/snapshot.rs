@@ -19,7 +19,7 @@ use crate::domain::lifecycle::Status;
 use crate::domain::operation::Operation;
 use crate::domain::shared_text::Texts;
 use crate::domain::target::TargetControl;
-use crate::domain::tenant::{Health, Tenant};
+use crate::domain::tenant::{Claim, Health, NameKind, Tenant};
 use crate::domain::tier::Tier;
 use crate::store::committed::Rows;
 
@@ -152,8 +152,12 @@ pub struct Snapshot {
     pub bulks: OrdMap<OperationId, Arc<Bulk>>,
     /// What operators said of targets; those they said nothing of are not in it.
     pub targets: OrdMap<TargetName, Arc<TargetControl>>,
+    /// The resource names of tenants that chose any, with the holder's uid.
+    pub(super) claims: Claims,
     statistics: OnceLock<Arc<Statistics>>,
 }
+
+pub(super) type Claims = OrdMap<Claim, Uuid>;
 
 impl Snapshot {
     /// Nothing, of the log `epoch`; of operations that have ended, about `ended_operations` will be kept.
@@ -171,6 +175,17 @@ impl Snapshot {
         self.tenants.get(id)
     }
 
+    /// The resource names of a tenant to be made that another holds, or that reach into another's.
+    pub fn names_taken(&self, new: &Tenant) -> Vec<Claim> {
+        let derived_label = |claim: &Claim| {
+            let id = TenantId::parse(&claim.name).ok().filter(|_| claim.kind == NameKind::MonitoringLabel);
+            let record = id.and_then(|id| self.tenants.get(&id));
+            record.is_some_and(|record| record.tenant.resource_names.is_none())
+        };
+        let claims = new.resource_names().claims().into_iter();
+        claims.filter(|claim| claim.is_taken(&self.claims) || derived_label(claim)).collect()
+    }
+
     /// The tier of a tenant.
     pub fn tier_of(&self, record: &Record) -> Option<&Arc<Tier>> {
         self.tiers.get(&record.tenant.profile.tier)
@@ -184,7 +199,7 @@ impl Snapshot {
             if let Some(mut tenant) = tenant {
                 tenant.share(texts);
                 delta.tenants.push(tenant.tenant_id.clone());
-                Self::insert_tenant(&mut self.tenants, tenant);
+                Self::insert_tenant(&mut self.tenants, &mut self.claims, tenant);
             }
             if let Some(health) = health {
                 delta.tenants.push(health.tenant_id.clone());
@@ -199,7 +214,14 @@ impl Snapshot {
     }
 
     /// Puts a tenant in, keeping what is known of its health.
-    pub(super) fn insert_tenant(tenants: &mut OrdMap<TenantId, Arc<Record>>, tenant: Tenant) {
+    pub(super) fn insert_tenant(
+        tenants: &mut OrdMap<TenantId, Arc<Record>>,
+        claims: &mut Claims,
+        tenant: Tenant,
+    ) {
+        if let Some(names) = &tenant.resource_names {
+            claims.extend(names.claims().map(|claim| (claim, tenant.uid)));
+        }
         let health = tenants.get(&tenant.tenant_id).and_then(|record| record.health.clone());
         tenants.insert(tenant.tenant_id.clone(), Arc::new(Record { tenant, health }));
     }
@@ -254,7 +276,7 @@ impl Snapshot {
     /// Takes out what an event says was removed. Rows that were made anew after it are taken in afterwards.
     pub(super) fn take_removal(&mut self, event: &Event) {
         match event {
-            Event::TenantPurged { tenant, .. } => self.forget_tenant(&tenant.tenant_id, tenant.uid),
+            Event::TenantPurged { tenant, .. } => self.forget_tenant(tenant),
             Event::TierDeleted { tier_id } => {
                 self.tiers.remove(tier_id);
                 let keys: Vec<_> = self.flags.flags().map(|flag| flag.key().clone()).collect();
@@ -280,8 +302,13 @@ impl Snapshot {
     }
 
     /// A tenant that was made anew under the same id stays.
-    fn forget_tenant(&mut self, tenant_id: &TenantId, uid: Uuid) {
-        if self.tenants.get(tenant_id).is_some_and(|record| record.tenant.uid == uid) {
+    fn forget_tenant(&mut self, Tenant { tenant_id, uid, resource_names, .. }: &Tenant) {
+        for claim in resource_names.iter().flat_map(|names| names.claims()) {
+            if self.claims.get(&claim) == Some(uid) {
+                self.claims.remove(&claim);
+            }
+        }
+        if self.tenants.get(tenant_id).is_some_and(|record| record.tenant.uid == *uid) {
             self.tenants.remove(tenant_id);
         }
         let keys: Vec<_> = self.flags.flags().map(|flag| flag.key().clone()).collect();

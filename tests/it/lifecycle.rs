@@ -4,7 +4,7 @@ mod drift;
 mod history;
 mod many;
 mod operators;
-mod schedule;
+pub(crate) mod schedule;
 
 use std::time::Duration;
 

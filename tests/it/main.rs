@@ -15,6 +15,7 @@ mod errors;
 mod flags;
 mod hostile;
 mod lifecycle;
+mod names;
 mod openfeature;
 mod participants;
 mod random_changes;

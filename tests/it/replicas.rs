@@ -56,6 +56,24 @@ async fn a_token_of_another_database_or_of_nothing_is_refused() {
     second.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_that_is_asked_of_both_at_once_gets_one_answer() {
+    let (first, second) = two().await;
+    for number in 0..30 {
+        let request = create(&format!("t{number}"), &uuid::Uuid::now_v7().to_string());
+        let mut asked = tokio::task::JoinSet::new();
+        for place in 0..6 {
+            let mut tenants = if place % 2 == 0 { first.tenants.clone() } else { second.tenants.clone() };
+            let request = request.clone();
+            asked.spawn(async move { tenants.create_tenant(request).await.unwrap().into_inner() });
+        }
+        let answers = asked.join_all().await;
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
 #[tokio::test]
 async fn a_request_repeated_on_the_other_replica_gets_the_same_answer() {
     let (mut first, mut second) = two().await;

@@ -1,9 +1,10 @@
 //! How an operation comes to be: asked for now or for later, or in place of one that is open.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::{Details, Operation, State, Step};
-use crate::domain::ids::{OperationId, Revision, TargetName};
+use crate::domain::ids::{OperationId, Revision, TargetName, TenantId};
 use crate::domain::lifecycle::{IllegalTransition, Status, Verb, desired_by, transition};
 use crate::domain::tenant::Tenant;
 
@@ -40,7 +41,7 @@ impl Operation {
         let to_status = transition(tenant.status, request.verb)?;
         let desired = desired_by(request.verb, to_status);
         let steps = targets.iter().map(|target| Step::pending(target.clone(), desired)).collect();
-        Ok(Self { generation, steps, ..Self::unstarted(tenant, request, to_status, now) })
+        Ok(Self { generation, steps, ..Self::fresh(whose(tenant), tenant.status, to_status, request, now) })
     }
 
     /// An operation that begins at `at`. Whether the move is legal is decided then: much may happen before.
@@ -49,7 +50,8 @@ impl Operation {
         Self {
             state: State::Scheduled,
             schedule_time: Some(at),
-            ..Self::unstarted(tenant, request, to_status, now)
+            generation: tenant.generation,
+            ..Self::fresh(whose(tenant), tenant.status, to_status, request, now)
         }
     }
 
@@ -79,18 +81,25 @@ impl Operation {
         self.update_time = now;
     }
 
-    fn unstarted(tenant: &Tenant, request: Request, to_status: Status, now: Timestamp) -> Self {
+    /// A running operation that has no steps and no generation yet.
+    fn fresh(
+        (tenant_id, uid): (TenantId, Uuid),
+        from_status: Status,
+        to_status: Status,
+        request: Request,
+        now: Timestamp,
+    ) -> Self {
         Self {
             operation_id: request.operation_id,
-            tenant_id: tenant.tenant_id.clone(),
-            tenant_uid: tenant.uid,
+            tenant_id,
+            tenant_uid: uid,
             verb: request.verb,
-            from_status: tenant.status,
+            from_status,
             to_status,
             state: State::Running,
             reason: request.reason,
             actor: request.actor,
-            generation: tenant.generation,
+            generation: 0,
             steps: Vec::new(),
             error: String::new(),
             backward: false,
@@ -142,27 +151,9 @@ impl Operation {
     fn anew(open: &Self, request: Request, to_status: Status, now: Timestamp) -> Self {
         let desired = desired_by(request.verb, to_status);
         let steps = open.steps.iter().map(|step| Step::pending(step.target.clone(), desired)).collect();
-        Self {
-            operation_id: request.operation_id,
-            verb: request.verb,
-            to_status,
-            state: State::Running,
-            reason: request.reason,
-            actor: request.actor,
-            generation: open.generation + 1,
-            steps,
-            error: String::new(),
-            backward: false,
-            abort_reason: String::new(),
-            schedule_time: None,
-            details: request.details,
-            bulk_id: request.bulk_id,
-            create_time: now,
-            update_time: now,
-            finish_time: None,
-            revision: Revision::ZERO,
-            ..open.clone()
-        }
+        let tenant = (open.tenant_id.clone(), open.tenant_uid);
+        let generation = open.generation + 1;
+        Self { generation, steps, ..Self::fresh(tenant, open.from_status, to_status, request, now) }
     }
 
     /// Adds targets that were not there when the operation it took over from began.
@@ -174,4 +165,8 @@ impl Operation {
             }
         }
     }
+}
+
+fn whose(tenant: &Tenant) -> (TenantId, Uuid) {
+    (tenant.tenant_id.clone(), tenant.uid)
 }

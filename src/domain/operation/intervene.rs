@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{ERROR_MAX, Operation, State, Step, TargetState};
 use crate::domain::ids::TargetName;
-use crate::domain::lifecycle::{Desired, Verb};
+use crate::domain::lifecycle::{Desired, Verb, desired_by};
 
 /// Why an operator's request does not fit the operation as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,15 +40,19 @@ pub struct Drift {
 }
 
 impl Operation {
-    /// Has a target tried again from the first attempt on, at once.
+    /// Has a target tried again from the first attempt on, at once. A provisioning that is stuck on its way back is
+    /// tried again as a whole, forward: the tenant is to be what it was made for, and there is no state before to keep.
     ///
     /// # Errors
     ///
     /// Where the operation is not open, or the target is done.
     pub fn retry_target(&mut self, target: &TargetName, now: Timestamp) -> Result<(), Refusal> {
+        let begins_again = self.verb == Verb::Provision && self.backward && self.abort_reason.is_empty();
         let step = self.open_step(target)?;
-        let last_error = std::mem::take(&mut step.last_error);
-        *step = Step { last_error, ..Step::pending(target.clone(), step.desired) };
+        step.start_over(step.desired);
+        if begins_again {
+            self.begin_again();
+        }
         self.drive_on(now);
         Ok(())
     }
@@ -142,6 +146,14 @@ impl Operation {
         }
         let step = self.steps.iter_mut().find(|step| step.target == *target).ok_or(Refusal::NoSuchTarget)?;
         if step.state.is_done() { Err(Refusal::TargetDone) } else { Ok(step) }
+    }
+
+    /// Every target is to be brought forward once more, under a new generation.
+    fn begin_again(&mut self) {
+        self.backward = false;
+        self.generation += 1;
+        let forward = desired_by(self.verb, self.to_status);
+        self.steps.iter_mut().for_each(|step| step.start_over(forward));
     }
 
     /// From waiting for an operator to being driven, in the direction it had.

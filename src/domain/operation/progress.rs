@@ -127,10 +127,7 @@ impl Operation {
         self.state = State::Reverting;
         self.generation += 1;
         let back = desired(self.from_status);
-        for step in &mut self.steps {
-            let last_error = std::mem::take(&mut step.last_error);
-            *step = Step { last_error, ..Step::pending(step.target.clone(), back) };
-        }
+        self.steps.iter_mut().for_each(|step| step.start_over(back));
     }
 
     fn failure(&self) -> String {

@@ -91,4 +91,10 @@ impl Step {
             skip_reason: String::new(),
         }
     }
+
+    /// As if it had not been tried, but for what went wrong last.
+    pub(super) fn start_over(&mut self, desired: Desired) {
+        let last_error = std::mem::take(&mut self.last_error);
+        *self = Self { last_error, ..Self::pending(self.target.clone(), desired) };
+    }
 }

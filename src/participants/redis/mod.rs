@@ -125,6 +125,7 @@ impl Redis {
 #[async_trait]
 impl Participant for Redis {
     async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
+        self.records.check_apart(tenant)?;
         self.in_time(self.converge(tenant, Held { state: desired, generation })).await
     }
 

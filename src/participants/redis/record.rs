@@ -26,6 +26,15 @@ impl Records {
         Self { prefix }
     }
 
+    /// Refuses a tenant whose keys are removed by a prefix that the records of all lie under.
+    pub(super) fn check_apart(&self, tenant: &TenantRef) -> Result<(), Failure> {
+        if self.prefix.starts_with(&tenant.names.cache_prefix) {
+            let why = format!("the tenant's prefix would reach the records of all below {}", self.prefix);
+            return Err(Failure::permanent(why));
+        }
+        Ok(())
+    }
+
     fn key(&self, tenant: &TenantRef) -> String {
         format!("{}{}", self.prefix, tenant.uid)
     }

@@ -80,6 +80,11 @@ impl Registry {
     pub async fn verify_tenant(&self, asked: &VerifyTenant, command: &Command) -> Result<Verified, Error> {
         let snapshot = self.view.snapshot()?;
         let record = Arc::clone(get_tenant(&snapshot, &asked.tenant_id)?);
+        if let Some(operation) = self.answered(command).await? {
+            let checks = self.check(&snapshot, &record).await;
+            let operation = self.wait_for_end(operation, asked.wait).await;
+            return Ok(Verified { checks, operation: Some(operation) });
+        }
         if let Some(open) = record.tenant.operation_id {
             return Err(Error::new(
                 Reason::OperationInProgress,

@@ -10,6 +10,7 @@ use crate::domain::ids::OperationId;
 use crate::domain::lifecycle::Verb;
 use crate::domain::operation::{Details, Operation, Request};
 use crate::domain::tenant::{NewTenant, Tenant};
+use crate::domain::violation::Violation;
 use crate::services::change::Decision;
 use crate::services::{Command, Registry};
 use crate::store::log::Context;
@@ -74,6 +75,7 @@ impl Registry {
             context.now,
         );
         tenant.resource_names = new.resource_names.complete(&new.tenant_id, uid);
+        check_names(snapshot, &tenant)?;
         let request = Request {
             operation_id,
             verb: Verb::Provision,
@@ -104,4 +106,15 @@ impl Registry {
             .collect()
             .await
     }
+}
+
+/// Whose names they are is not told: the caller need not be allowed to see that tenant.
+fn check_names(snapshot: &Snapshot, new: &Tenant) -> Result<(), Error> {
+    let taken = snapshot.names_taken(new);
+    let Some(first) = taken.first() else { return Ok(()) };
+    let why = "another tenant has this name, or a prefix that contains it or lies in it";
+    let violations = taken.iter().map(|claim| Violation::new(claim.kind.field(), why)).collect();
+    Err(Error::invalid(Reason::ResourceNameTaken, violations)
+        .with("resource_name", &first.name)
+        .within("tenant."))
 }

@@ -1,8 +1,9 @@
-//! The cascade engine: every verb, at every target, with every way to misbehave; kills, pauses and takeovers.
+//! The cascade engine: every verb, at every target, with every way to misbehave; kills, pauses, restarts and takeovers.
 
 mod circuit;
 mod clocks;
 mod faults;
 mod processes;
+mod restarts;
 mod soak;
 mod verbs;

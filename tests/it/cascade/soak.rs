@@ -112,7 +112,8 @@ impl Worker {
     async fn connect(&mut self) -> Option<Clients> {
         if self.clients.is_none() {
             let address = self.addresses.lock().unwrap()[self.chance.usize(..2)].clone();
-            let endpoint = tonic::transport::Channel::from_shared(format!("http://{address}")).unwrap();
+            // At first nobody serves.
+            let endpoint = tonic::transport::Channel::from_shared(format!("http://{address}")).ok()?;
             let endpoint =
                 endpoint.connect_timeout(Duration::from_millis(500)).timeout(Duration::from_secs(2));
             self.clients = Some(Clients::over(endpoint.connect().await.ok()?));

@@ -29,9 +29,15 @@ pub(super) enum Verb {
     Delete,
     Undelete,
     ChangeTier,
+    /// Asked for by making the tenant.
+    Provision,
+    /// Asked for by the registry itself, when the purge time has passed.
+    Purge,
+    /// Asked for by whoever finds drift.
+    Repair,
 }
 
-pub(super) const VERBS: [Verb; 8] = [
+pub(super) const VERBS: [Verb; 11] = [
     Verb::Suspend,
     Verb::Activate,
     Verb::StartMigration,
@@ -40,41 +46,46 @@ pub(super) const VERBS: [Verb; 8] = [
     Verb::Delete,
     Verb::Undelete,
     Verb::ChangeTier,
+    Verb::Provision,
+    Verb::Purge,
+    Verb::Repair,
 ];
 
 impl Verb {
     /// The verbs that lead an active tenant to where this one starts.
     pub(super) fn before(self) -> &'static [Self] {
         match self {
-            Self::Suspend | Self::StartMigration | Self::ChangeTier => &[],
+            Self::Suspend | Self::StartMigration | Self::ChangeTier | Self::Provision | Self::Repair => &[],
             Self::Activate | Self::Archive => &[Self::Suspend],
             Self::FinishMigration => &[Self::StartMigration],
             Self::Delete => &[Self::Suspend, Self::Archive],
-            Self::Undelete => &[Self::Suspend, Self::Archive, Self::Delete],
+            Self::Undelete | Self::Purge => &[Self::Suspend, Self::Archive, Self::Delete],
         }
     }
 
     pub(super) fn from(self) -> (v1::TenantStatus, Desired) {
         match self {
-            Self::Suspend | Self::StartMigration | Self::ChangeTier => {
+            Self::Provision => (v1::TenantStatus::Provisioning, Desired::Suspended),
+            Self::Suspend | Self::StartMigration | Self::ChangeTier | Self::Repair => {
                 (v1::TenantStatus::Active, Desired::Active)
             }
             Self::Activate | Self::Archive => (v1::TenantStatus::Suspended, Desired::Suspended),
             Self::FinishMigration => (v1::TenantStatus::Migrating, Desired::ReadOnly),
             Self::Delete => (v1::TenantStatus::Archived, Desired::Archived),
-            Self::Undelete => (v1::TenantStatus::Deleted, Desired::Archived),
+            Self::Undelete | Self::Purge => (v1::TenantStatus::Deleted, Desired::Archived),
         }
     }
 
     pub(super) fn to(self) -> (v1::TenantStatus, Desired) {
         match self {
             Self::Suspend => (v1::TenantStatus::Suspended, Desired::Suspended),
-            Self::Activate | Self::FinishMigration | Self::ChangeTier => {
+            Self::Activate | Self::FinishMigration | Self::ChangeTier | Self::Provision | Self::Repair => {
                 (v1::TenantStatus::Active, Desired::Active)
             }
             Self::StartMigration => (v1::TenantStatus::Migrating, Desired::ReadOnly),
             Self::Archive | Self::Undelete => (v1::TenantStatus::Archived, Desired::Archived),
             Self::Delete => (v1::TenantStatus::Deleted, Desired::Archived),
+            Self::Purge => (v1::TenantStatus::Deleted, Desired::Deleted),
         }
     }
 
@@ -84,7 +95,7 @@ impl Verb {
     }
 
     pub(super) fn opens(self) -> bool {
-        matches!(self, Self::Activate | Self::FinishMigration | Self::Undelete)
+        matches!(self, Self::Activate | Self::FinishMigration | Self::Undelete | Self::Provision)
     }
 
     /// Asks for it, again while the server says that it may be asked again.
@@ -131,6 +142,7 @@ impl Verb {
             Self::Delete => ask!(delete_tenant, DeleteTenantRequest),
             Self::Undelete => ask!(undelete_tenant, UndeleteTenantRequest),
             Self::ChangeTier => ask!(change_tier, ChangeTierRequest, tier),
+            Self::Provision | Self::Purge | Self::Repair => panic!("{self:?} is not asked for by a verb"),
         };
         answer.map(tonic::Response::into_inner)
     }
@@ -156,14 +168,7 @@ impl Clients {
     }
 
     pub(super) async fn get(&mut self, tenant_id: &str) -> v1::Tenant {
-        let client = self.tenants.clone();
-        patiently(|| {
-            let mut request = tonic::Request::new(v1::GetTenantRequest { tenant_id: tenant_id.to_owned() });
-            request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
-            let mut client = client.clone();
-            async move { client.get_tenant(request).await }
-        })
-        .await
+        self.find(tenant_id).await.unwrap_or_else(|| panic!("there is no tenant {tenant_id}"))
     }
 
     pub(super) async fn operation(&mut self, operation_id: &str) -> v1::Operation {
@@ -191,19 +196,42 @@ impl Clients {
         panic!("the operation does not end: {:?}", self.operation(operation_id).await);
     }
 
-    /// A tenant that is where the verb starts.
-    pub(super) async fn tenant_before(&mut self, tenant_id: &str, verb: Verb) -> v1::Tenant {
+    /// A tenant, or `None` where there is none of that id.
+    pub(super) async fn find(&mut self, tenant_id: &str) -> Option<v1::Tenant> {
+        let client = self.tenants.clone();
+        patiently(|| {
+            let mut request = tonic::Request::new(v1::GetTenantRequest { tenant_id: tenant_id.to_owned() });
+            request.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
+            let mut client = client.clone();
+            async move {
+                match client.get_tenant(request).await {
+                    Ok(found) => Ok(tonic::Response::new(Some(found.into_inner()))),
+                    Err(status) if status.code() == tonic::Code::NotFound => Ok(tonic::Response::new(None)),
+                    Err(status) => Err(status),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Makes a tenant; answers it as it was when its provisioning had begun.
+    pub(super) async fn create(&mut self, tenant_id: &str) -> v1::Tenant {
         let request = v1::CreateTenantRequest {
             tenant: Some(new_tenant(tenant_id)),
             request_id: uuid::Uuid::now_v7().to_string(),
             ..Default::default()
         };
         let tenants = self.tenants.clone();
-        let made = patiently(|| {
+        patiently(|| {
             let (mut tenants, request) = (tenants.clone(), request.clone());
             async move { tenants.create_tenant(request).await }
         })
-        .await;
+        .await
+    }
+
+    /// A tenant that is where the verb starts.
+    pub(super) async fn tenant_before(&mut self, tenant_id: &str, verb: Verb) -> v1::Tenant {
+        let made = self.create(tenant_id).await;
         self.ended(&made.operation_id).await;
         for step in verb.before() {
             let operation = step.ask(self, tenant_id, 20).await.unwrap();
@@ -219,7 +247,7 @@ const PATIENCE: usize = 40;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Asks again while the server says that it may be asked again.
-async fn patiently<T, F>(ask: impl Fn() -> F) -> T
+pub(super) async fn patiently<T, F>(ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 {

@@ -66,8 +66,11 @@ async fn drift_that_is_found_is_repaired() {
     let seen = replica.lifecycle.verify_tenant(look).await.unwrap().into_inner();
     assert_eq!(seen.targets[0].result(), v1::CheckResult::Drifted);
     assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Active, "only looked at");
-    let found = replica.lifecycle.verify_tenant(verify()).await.unwrap().into_inner();
+    let asked = v1::VerifyTenantRequest { request_id: uuid::Uuid::now_v7().to_string(), ..verify() };
+    let found = replica.lifecycle.verify_tenant(asked.clone()).await.unwrap().into_inner();
     let repair = found.operation.unwrap();
+    let again = replica.lifecycle.verify_tenant(asked).await.unwrap().into_inner();
+    assert_eq!(again.operation.as_ref(), Some(&repair), "the same request, the same repair");
     assert_eq!((repair.verb(), repair.state()), (v1::OperationVerb::Repair, v1::OperationState::Succeeded));
     assert!(repair.error.contains("cache"), "{repair:?}");
     assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Suspended);

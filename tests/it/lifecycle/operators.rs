@@ -203,7 +203,32 @@ async fn a_tenant_whose_provisioning_failed_is_there_and_can_be_retried() {
     assert!(operation.error.contains("cache"), "{operation:?}");
     stub.set_fault("finance", None);
     let ended = replica.lifecycle.retry_target(retry(&operation, "cache")).await.unwrap().into_inner();
-    assert_eq!(ended.state(), v1::OperationState::Failed, "brought back: {ended:?}");
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "brought forward again: {ended:?}");
+    tenant = replica.get("finance").await;
+    assert_eq!((tenant.status(), tenant.access()), (v1::TenantStatus::Active, v1::TenantAccess::Full));
+    assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Active);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_provisioning_that_was_taken_back_stays_so_until_the_tenant_is_activated() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    stub.set_fault("finance", Some(Fault::Failing(1_000_000)));
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let made = replica.create("finance").await.unwrap();
+    let request = v1::AbortOperationRequest {
+        operation_id: made.operation_id.clone(),
+        reason: "wrong tier".into(),
+        ..Default::default()
+    };
+    let turned = replica.lifecycle.abort_operation(request).await.unwrap().into_inner();
+    stub.set_fault("finance", None);
+    // Whoever has the way back tried again does not turn it round.
+    let _ = replica.lifecycle.retry_target(retry(&turned, "cache")).await;
+    let tenant = replica.settled("finance").await;
+    assert_eq!((tenant.status(), tenant.access()), (v1::TenantStatus::Provisioning, v1::TenantAccess::None));
+    assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Suspended);
     let ended = replica.lifecycle.activate_tenant(activate("finance")).await.unwrap().into_inner();
     assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
     assert_eq!(replica.get("finance").await.status(), v1::TenantStatus::Active);

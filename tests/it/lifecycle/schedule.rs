@@ -111,7 +111,7 @@ async fn what_is_illegal_when_its_time_comes_ends_as_failed_and_what_is_held_up_
 }
 
 /// Takes an active tenant to DELETED.
-async fn delete(replica: &mut Replica, tenant_id: &str) -> v1::Tenant {
+pub(crate) async fn delete(replica: &mut Replica, tenant_id: &str) -> v1::Tenant {
     replica.lifecycle.suspend_tenant(suspend(tenant_id)).await.unwrap();
     let id = || tenant_id.to_owned();
     let archive = v1::ArchiveTenantRequest { tenant_id: id(), wait: TEN_SECONDS, ..Default::default() };
@@ -122,7 +122,9 @@ async fn delete(replica: &mut Replica, tenant_id: &str) -> v1::Tenant {
     replica.get(tenant_id).await
 }
 
-const PURGE_NOW: &str = "WITH head AS (UPDATE log_head SET revision = revision + 1 RETURNING revision)
+/// Makes it time to purge `finance`.
+pub(crate) const PURGE_NOW: &str =
+    "WITH head AS (UPDATE log_head SET revision = revision + 1 RETURNING revision)
     UPDATE tenant SET purge_time = now() - interval '1 second', revision = head.revision FROM head
     WHERE tenant_id = 'finance'";
 

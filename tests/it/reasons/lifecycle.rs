@@ -24,6 +24,14 @@ impl World {
                 let request = v1::GetBulkOperationRequest { bulk_operation_id };
                 self.replica.lifecycle.get_bulk_operation(request).await.unwrap_err()
             }
+            Reason::ResourceNameTaken => {
+                let named = |tenant_id: &str| {
+                    let names = v1::ResourceNames { cache_prefix: "eu:".into(), ..Default::default() };
+                    v1::Tenant { resource_names: Some(names), ..new_tenant(tenant_id) }
+                };
+                self.create(named("named"), "").await.unwrap();
+                self.create(named("namesake"), "").await.unwrap_err()
+            }
             Reason::OperationEnded => {
                 let request =
                     v1::ListOperationsRequest { filter: "open = false".into(), ..Default::default() };

@@ -1,4 +1,5 @@
--- $8: {tenant, operation or null, lease_owner, lease_ms}. Needs the tier, and the parent where there is one.
+-- $8: {tenant, operation or null, lease_owner, lease_ms}. Needs the tier, and the parent where there is one; an id and
+-- resource names that no other tenant has (migration 6).
 WITH next AS (
     SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
 ), changed AS (
@@ -6,7 +7,7 @@ WITH next AS (
     SELECT t.* FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) t
     WHERE EXISTS (SELECT 1 FROM tier WHERE tier_id = t.tier)
       AND (t.parent IS NULL OR EXISTS (SELECT 1 FROM tenant p WHERE p.tenant_id = t.parent AND p.status <> 'DELETED'))
-    ON CONFLICT (tenant_id) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING tenant_id
 ), operation_made AS (
     INSERT INTO operation

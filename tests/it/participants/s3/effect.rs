@@ -91,12 +91,9 @@ async fn suspend_and_activate_through_the_registry_are_true_for_a_client(store: 
         let mut tenant = crate::support::new_tenant(id);
         let names = bucket.tenant(id).names;
         tenant.resource_names = Some(ResourceNames {
-            database_schema: names.database_schema,
-            vector_namespace: names.vector_namespace,
             bucket: names.bucket,
             bucket_prefix: names.bucket_prefix,
-            cache_prefix: names.cache_prefix,
-            monitoring_label: names.monitoring_label,
+            ..Default::default()
         });
         let request = tenantry::proto::v1::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
         replica.tenants.create_tenant(request).await.unwrap();
