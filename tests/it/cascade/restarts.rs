@@ -113,10 +113,10 @@ async fn restart_in_the_middle(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_shut_down_in_the_middle_of_cascades_loses_and_doubles_nothing() {
-    restart_in_the_middle(Mode::Fast).await;
+    Box::pin(restart_in_the_middle(Mode::Fast)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_crashes_in_the_middle_of_cascades_loses_and_doubles_nothing() {
-    restart_in_the_middle(Mode::Immediate).await;
+    Box::pin(restart_in_the_middle(Mode::Immediate)).await;
 }
