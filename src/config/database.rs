@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 
 use super::{
     Error,
@@ -25,6 +25,12 @@ impl Url {
     /// The whole URL with its password.
     pub fn expose(&self) -> &str {
         self.0.expose()
+    }
+
+    /// Whether every connection is encrypted: `sslmode=require`. The default, `prefer`, takes what the server offers.
+    pub fn requires_tls(&self) -> bool {
+        let config = self.expose().parse::<tokio_postgres::Config>();
+        config.is_ok_and(|config| config.get_ssl_mode() == SslMode::Require)
     }
 
     /// User, hosts and database from the parsed form, so that no way of writing a password slips through.
@@ -199,6 +205,18 @@ mod tests {
     fn a_url_keeps_every_host_when_masked() {
         let url = Url::parse("postgres://ada@a:5432,b:5433/registry").unwrap();
         assert_eq!(url.masked(), "postgres://ada@a:5432,b:5433/registry");
+    }
+
+    #[test]
+    fn only_a_url_that_says_so_requires_encryption() {
+        for (text, is_required) in [
+            ("postgres://db/registry?sslmode=require", true),
+            ("host=db sslmode=require", true),
+            ("postgres://db/registry?sslmode=prefer", false),
+            ("postgres://db/registry", false),
+        ] {
+            assert_eq!(Url::parse(text).unwrap().requires_tls(), is_required, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! SeaweedFS as an object store: one process with everything in it.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,9 +30,36 @@ pub struct Identity {
     pub actions: Vec<String>,
 }
 
+/// Certificates of a server that takes encrypted connections alone.
+#[derive(Debug, Clone)]
+pub struct Tls<'a> {
+    /// Its certificate.
+    pub certificate: &'a Path,
+    /// The key of that.
+    pub key: &'a Path,
+}
+
 impl SeaweedFs {
     /// Starts the program `weed` for these people and waits until it serves.
     pub fn start(weed: &Path, people: &[Identity]) -> Result<Self, Error> {
+        Self::with(weed, people, &[], super::program::answers)
+    }
+
+    /// The same with TLS, waiting until it listens.
+    pub fn start_encrypted(weed: &Path, people: &[Identity], tls: &Tls<'_>) -> Result<Self, Error> {
+        let arguments = [
+            format!("-s3.cert.file={}", tls.certificate.display()),
+            format!("-s3.key.file={}", tls.key.display()),
+        ];
+        Self::with(weed, people, &arguments, |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
+    }
+
+    fn with(
+        weed: &Path,
+        people: &[Identity],
+        more: &[String],
+        is_ready: impl Fn(u16) -> bool,
+    ) -> Result<Self, Error> {
         let folder = Folder::new("seaweedfs")?;
         let identities: Vec<_> = people
             .iter()
@@ -69,12 +97,18 @@ impl SeaweedFs {
             format!("-s3.port={port}"),
             format!("-s3.port.grpc={rpc}"),
         ];
+        let arguments = [&arguments[..], more].concat();
         let program = Program::start(weed, &arguments, &folder.path().join("log"))?;
-        program.ready(PATIENCE, || super::program::answers(port))?;
+        program.ready(PATIENCE, || is_ready(port))?;
         Ok(Self { port, _program: program, _folder: folder })
     }
 
-    /// Where it is served.
+    /// The loopback port it listens on.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it is served, without TLS.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entry::Entry;
+use super::{entry::Entry, tls};
 use crate::config::{Error, database::Url};
 
 /// How an application's database is reached.
@@ -10,6 +10,8 @@ use crate::config::{Error, database::Url};
 pub struct Postgres {
     /// The database, as a user that may write `tenancy.access`, act as the application's role and see every row.
     pub url: Url,
+    /// PEM text of the authorities to trust in place of the system's.
+    pub authorities: Option<String>,
     /// The role as which applications read and write: verifying means being it for a moment.
     pub role: String,
     /// Whether to make the `tenancy` schema where there is none.
@@ -29,8 +31,11 @@ impl Postgres {
         if role.len() > 63 {
             return Err(entry.wrong("role", "a role's name of up to 63 letters", "longer"));
         }
+        let url = entry.database_url("url")?;
+        let authorities = tls::authorities(entry, url.requires_tls())?;
         Ok(Self {
-            url: entry.database_url("url")?,
+            url,
+            authorities,
             role,
             install: entry.switch("install", false)?,
             batch: entry.count("batch", 1_000, 1..=100_000)?,

@@ -74,7 +74,7 @@ pub enum Deny {
 impl S3 {
     pub(super) fn read(entry: &mut Entry<'_>) -> Result<Self, Error> {
         let endpoint = entry.optional_endpoint("url", &["http", "https"])?;
-        let authorities = tls::authorities(entry, endpoint.as_slice())?;
+        let authorities = tls::authorities(entry, endpoint.as_ref().is_none_or(Endpoint::is_encrypted))?;
         let settings = Self {
             region: entry.word("region", "us-east-1")?,
             path_style: entry.switch("path_style", endpoint.is_some())?,

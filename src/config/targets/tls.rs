@@ -39,9 +39,9 @@ impl Tls {
 }
 
 /// Reads `ca_file` alone, for clients that show no certificate of their own.
-pub(super) fn authorities(entry: &mut Entry<'_>, endpoints: &[Endpoint]) -> Result<Option<String>, Error> {
+pub(super) fn authorities(entry: &mut Entry<'_>, is_encrypted: bool) -> Result<Option<String>, Error> {
     let Some(path) = entry.path("ca_file")? else { return Ok(None) };
-    if !endpoints.iter().all(Endpoint::is_encrypted) {
+    if !is_encrypted {
         return Err(entry.wrong("ca_file", WITHOUT_TLS, "given for a URL without TLS"));
     }
     pem(entry, "ca_file", &path, "CERTIFICATE").map(Some)

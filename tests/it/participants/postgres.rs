@@ -1,13 +1,16 @@
 //! An application's database: rows under policies, and clients that log in as applications do.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tenantry::app::dev_postgres::{Options, PrivatePostgres};
 use tenantry::domain::lifecycle::{Desired, Verification};
 use tenantry::participants::{FailureKind, Participant, TenantRef};
 use tokio_postgres::{Client, NoTls};
 
-use super::{bring, closed, holds_its_generation, target, tenant, told};
+use super::certificates::Certificates;
+use super::{blocking, bring, closed, holds_its_generation, target, tenant, told};
 use crate::support::empty_database;
 
 const TABLES: &str = "
@@ -278,4 +281,49 @@ async fn each_failure_has_its_class_and_our_words() {
         (kind, words.as_str()),
         (FailureKind::Permanent, "rows of the tenant are referred to by rows that are not its own")
     );
+}
+
+/// A server that takes encrypted connections. Its account must own its key, and reach the folder.
+async fn encrypted(certificates: &Certificates) -> (PrivatePostgres, tempfile::TempDir) {
+    let (certificate, key) = (certificates.pem("server.crt"), certificates.pem("server.key"));
+    blocking(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let set = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set(folder.path(), 0o755);
+        let [certificate, key] = [("crt", certificate), ("key", key)].map(|(name, pem)| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            path
+        });
+        set(&key, 0o600);
+        if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+            let owned = std::process::Command::new("chown").arg("postgres").arg(&key).status().unwrap();
+            assert!(owned.success());
+        }
+        let mut options = Options::ephemeral();
+        for (name, value) in [
+            ("ssl", "on".to_owned()),
+            ("ssl_cert_file", certificate.display().to_string()),
+            ("ssl_key_file", key.display().to_string()),
+        ] {
+            options.settings.push((name.to_owned(), value));
+        }
+        (PrivatePostgres::start(&options).expect("PostgreSQL starts"), folder)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_database_with_tls_is_reached_by_those_who_trust_its_authority() {
+    let certificates = Certificates::new().await;
+    let (server, _folder) = encrypted(&certificates).await;
+    let url = format!("{}?sslmode=require", server.url());
+    let trusting = at(&url, &format!(", install = true, role = \"app_tls\", {}", certificates.trust()));
+    assert_eq!(bring(&trusting, &tenant("finance"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+    let stranger = at(&url, ", role = \"app_tls\"");
+    let (kind, words) = told(stranger.apply(&tenant("hr"), Desired::Suspended, 1).await);
+    assert_eq!((kind, words.as_str()), (FailureKind::Retryable, "the database cannot be reached"));
+    blocking(move || drop(server)).await;
 }

@@ -2,15 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use tenantry::app::dev_servers::Login;
+use tenantry::app::dev_servers::seaweedfs::{Identity, SeaweedFs, Tls};
 use tenantry::config::targets::Target;
 use tenantry::config::{Config, Flags};
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::s3::S3;
-use tenantry::participants::{FailureKind, Participant as _};
+use tenantry::participants::{FailureKind, Observed, Participant as _};
 use tokio::net::TcpListener;
 
 use super::on_each_server;
 use super::store::{Store, bring, seaweedfs};
+use crate::participants::certificates::Certificates;
+use crate::participants::{blocking, until};
+use crate::support::programs::weed;
 
 on_each_server!(
     a_bucket_that_is_not_there_needs_a_person,
@@ -67,16 +72,54 @@ async fn a_denial_that_hits_a_neighbour_is_taken_back() {
 
 fn target_at(endpoint: &str) -> S3 {
     let text = format!(
-        "store = {{ kind = 's3', url = '{endpoint}', access_key = 'a', secret_key = 's', deny = 'principals', \
-         principals = ['{{tenant_id}}'] }}"
+        "kind = 's3', url = '{endpoint}', access_key = 'a', secret_key = 's', deny = 'principals', \
+         principals = ['{{tenant_id}}']"
     );
+    alone(&text, Duration::from_millis(500))
+}
+
+/// A target of this process alone.
+fn alone(settings: &str, deadline: Duration) -> S3 {
     let mut flags = Flags::default();
-    flags.values.insert("cascade.targets", text);
+    flags.values.insert("cascade.targets", format!("store = {{ {settings} }}"));
     let config = Config::load(&flags, |_| None).unwrap().config;
     match &config.cascade.targets["store"] {
-        Target::S3(settings) => S3::new((**settings).clone(), Duration::from_millis(500), None),
+        Target::S3(settings) => S3::new((**settings).clone(), deadline, None),
         other => panic!("another kind: {other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_with_tls_is_reached_by_those_who_trust_its_authority() {
+    let certificates = Certificates::new().await;
+    let [certificate, key] = ["server.crt", "server.key"].map(|file| certificates.path(file));
+    let weed = weed().await;
+    let server = blocking(move || {
+        let ours = Identity { login: Login::of("control-plane"), actions: vec!["Admin".to_owned()] };
+        let tls = Tls { certificate: &certificate, key: &key };
+        SeaweedFs::start_encrypted(&weed, &[ours], &tls).expect("SeaweedFS starts")
+    })
+    .await;
+    let Login { user, secret } = Login::of("control-plane");
+    let settings = format!(
+        "kind = \"s3\", url = \"https://127.0.0.1:{}\", access_key = \"{user}\", secret_key = \"{secret}\", \
+         deny = \"principals\", principals = [\"{}{{tenant_id}}\"], layout = \"bucket\", \
+         records_bucket = \"records\"",
+        server.port(),
+        SeaweedFs::PRINCIPAL
+    );
+    let tenant = crate::participants::tenant("acme");
+    let wait = Duration::from_secs(20);
+    let trusting = alone(&format!("{settings}, {}", certificates.trust()), wait);
+    // It listens before it can keep anything.
+    until("the store takes what it is given", async || {
+        trusting.apply(&tenant, Desired::Suspended, 1).await.is_ok()
+    })
+    .await;
+    assert_eq!(trusting.observe(&tenant).await, Ok(Observed::policy(Desired::Suspended, 1)));
+    let stranger = alone(&settings, wait).apply(&tenant, Desired::Active, 2).await.unwrap_err();
+    assert_ne!(stranger.kind, FailureKind::Permanent, "{stranger}");
+    assert_eq!(trusting.observe(&tenant).await, Ok(Observed::policy(Desired::Suspended, 1)), "{stranger}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod principals;
 mod removal;
 mod states;
 mod store;
+mod surroundings;
 
 /// Makes of each function, which takes a server, one test for each server.
 macro_rules! on_each_server {
