@@ -43,6 +43,7 @@ pub(crate) fn run(options: &Options) {
         served
     });
     let ours = Target::attach("tenantry".to_owned(), served.address, served.pid());
+    let mut summary = Vec::new();
     for mut case in cases() {
         let bytes = client::reply_bytes(served.address, &case);
         case.reply_bytes = Some(bytes);
@@ -58,9 +59,19 @@ pub(crate) fn run(options: &Options) {
             );
             let echo = echo::case(bytes);
             let rivals = [(&plain, echo.clone()), (&alike, echo), (&ours, case.clone())];
-            in_turns(&name, &rivals, &load, options.slices, Duration::from_millis(options.slice_ms));
+            let slice = Duration::from_millis(options.slice_ms);
+            let tallies = in_turns(&name, &rivals, &load, options.slices, slice);
+            summary.push(format!(
+                "{:<26} {:>2} x {:>2}: {:.2} of a usual echo (aim: 1), {:.2} of an echo behind our edge (aim: 0.8)",
+                case.name,
+                load.connections,
+                load.streams,
+                tallies[2].to(&tallies[0]),
+                tallies[2].to(&tallies[1]),
+            ));
         }
     }
+    println!("\nSummary, middle of the rounds:\n{}", summary.join("\n"));
 }
 
 async fn seed(served: &Served) {
@@ -93,10 +104,14 @@ fn cases() -> Vec<Case> {
     let one =
         EvaluateFlagRequest { tenant_id: tenant_id(), flag_key: "feature-00".to_owned(), context: None };
     let all = EvaluateFlagsRequest { tenant_id: tenant_id(), flag_keys: vec![], context: None };
+    // Answers about flags by name are not kept, so this is what one costs that is made anew.
+    let flag_keys = (0..FLAGS).map(|number| format!("feature-{number:02}")).collect();
+    let named = EvaluateFlagsRequest { flag_keys, ..all.clone() };
     let get = GetTenantRequest { tenant_id: tenant_id() };
     vec![
         case("GetTenant", "TenantRegistry/GetTenant", get.encode_to_vec()),
         case("EvaluateFlag", "FeatureFlags/EvaluateFlag", one.encode_to_vec()),
         case("EvaluateFlags (50)", "FeatureFlags/EvaluateFlags", all.encode_to_vec()),
+        case("EvaluateFlags (50, by name)", "FeatureFlags/EvaluateFlags", named.encode_to_vec()),
     ]
 }

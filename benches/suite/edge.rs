@@ -89,7 +89,13 @@ pub(crate) fn run(options: Options) {
 }
 
 /// Loads each server for a slice, again and again, and prints how they compare.
-pub(crate) fn in_turns(name: &str, rivals: &[(&Target, Case)], load: &Load, slices: usize, slice: Duration) {
+pub(crate) fn in_turns(
+    name: &str,
+    rivals: &[(&Target, Case)],
+    load: &Load,
+    slices: usize,
+    slice: Duration,
+) -> Vec<Tally> {
     let mut tallies = vec![Tally::default(); rivals.len()];
     // The first round warms up and is not counted.
     for round in 0..=slices {
@@ -107,4 +113,5 @@ pub(crate) fn in_turns(name: &str, rivals: &[(&Target, Case)], load: &Load, slic
     }
     let targets: Vec<_> = rivals.iter().map(|(target, _)| *target).collect();
     report::print(name, &targets, &tallies);
+    tallies
 }

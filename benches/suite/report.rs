@@ -29,6 +29,11 @@ impl Tally {
         self.latencies_us.extend(&outcome.latencies_us);
     }
 
+    /// The middle one of the rounds' ratios of calls per second.
+    pub(crate) fn to(&self, other: &Self) -> f64 {
+        spread(self.rates.iter().zip(&other.rates).map(|(ours, theirs)| ours / theirs))[1]
+    }
+
     fn cpu_us_per_call(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / float(self.calls.max(1))
     }

@@ -11,6 +11,7 @@ use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 
 use super::ask::Case;
 use super::compiled::Compiled;
+use super::edition::Edition;
 use super::evaluate::{Evaluation, Memo, Query};
 use super::explain::{self, LayerExplanation};
 use super::moments::Moments;
@@ -46,7 +47,10 @@ pub struct CompiledFlags {
     segments: OrdMap<SegmentName, Arc<Segment>>,
     evaluators: Arc<Segments>,
     pub(super) moments: Moments,
+    edition: Edition,
     count: usize,
+    /// How many of them read the time.
+    timed: usize,
     crowded: usize,
 }
 
@@ -70,6 +74,7 @@ impl CompiledFlags {
     /// Adds or replaces a flag; its tier defaults and overrides stay.
     #[must_use]
     pub fn with_flag(mut self, flag: Arc<Flag>) -> Self {
+        self.edition = Edition::default();
         let compiled = Arc::new(Compiled::new(flag, &self.evaluators));
         let key = compiled.flag.key().clone();
         if let Some(before) =
@@ -84,6 +89,7 @@ impl CompiledFlags {
     /// Removes a flag with its tier defaults and overrides.
     #[must_use]
     pub fn without_flag(mut self, key: &str) -> Self {
+        self.edition = Edition::default();
         let Some(entry) = self.entries.remove(key) else { return self };
         if let Some(compiled) = &entry.compiled {
             self.unlink(compiled);
@@ -100,6 +106,7 @@ impl CompiledFlags {
     fn link(&mut self, compiled: &Compiled) {
         let settings = &compiled.flag.settings;
         self.count += 1;
+        self.timed += usize::from(compiled.reads_time());
         for needed in settings.needs() {
             self.dependents.entry(needed.clone()).or_default().insert(settings.key.clone());
         }
@@ -113,6 +120,7 @@ impl CompiledFlags {
     fn unlink(&mut self, compiled: &Compiled) {
         let settings = &compiled.flag.settings;
         self.count = self.count.saturating_sub(1);
+        self.timed -= usize::from(compiled.reads_time());
         for needed in settings.needs() {
             let left = self.dependents.get_mut(needed).is_some_and(|who| {
                 who.remove(&settings.key);
@@ -138,6 +146,7 @@ impl CompiledFlags {
     /// Adds or replaces what a tier's tenants get.
     #[must_use]
     pub fn with_tier_default(mut self, default: Arc<TierDefault>) -> Self {
+        self.edition = Edition::default();
         self = self.without_tier_default(default.flag.as_str(), default.tier.as_str());
         let (key, tier) = (default.flag.clone(), default.tier.clone());
         self.moments.add(&key, default.choice.moments());
@@ -148,6 +157,7 @@ impl CompiledFlags {
     /// Clears what a tier's tenants get.
     #[must_use]
     pub fn without_tier_default(mut self, key: &str, tier: &str) -> Self {
+        self.edition = Edition::default();
         if let Some(before) = self.entries.get_mut(key).and_then(|entry| entry.tier_defaults.remove(tier)) {
             self.moments.remove(&before.flag, before.choice.moments());
         }
@@ -157,6 +167,7 @@ impl CompiledFlags {
     /// Adds or replaces what one tenant gets.
     #[must_use]
     pub fn with_override(mut self, own: Arc<TenantOverride>) -> Self {
+        self.edition = Edition::default();
         let (key, tenant) = (own.flag.clone(), own.tenant.clone());
         self.take_own(key.as_str(), tenant.as_str());
         self.moments.add(&key, override_moments(&own));
@@ -170,6 +181,7 @@ impl CompiledFlags {
     /// Clears what one tenant gets.
     #[must_use]
     pub fn without_override(mut self, key: &str, tenant: &str) -> Self {
+        self.edition = Edition::default();
         self.take_own(key, tenant);
         if let Some(entry) = self.entries.get_mut(key) {
             entry.overridden.remove(tenant);
@@ -209,6 +221,7 @@ impl CompiledFlags {
     }
 
     fn recompile(mut self) -> Self {
+        self.edition = Edition::default();
         self.evaluators = Arc::new(evaluators(&self.segments));
         let compiled = self.entries.values().filter_map(|entry| entry.compiled.as_ref());
         let stale: Vec<_> = compiled
@@ -240,6 +253,16 @@ impl CompiledFlags {
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Which flags these are.
+    pub const fn edition(&self) -> &Edition {
+        &self.edition
+    }
+
+    /// Whether a rule looks at the time, so that answers can change with every second.
+    pub const fn reads_time(&self) -> bool {
+        self.timed > 0
     }
 
     /// A flag's tier defaults, by tier.
@@ -333,7 +356,7 @@ impl CompiledFlags {
         let Some((key, entry)) = self.entries.get_key_value(key) else { return Evaluation::unknown() };
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id));
         let own = own.and_then(|own| own.get(key)).map(|own| &**own);
-        self.settled(query, &mut Memo::new(), entry, own)
+        self.settled(query, &mut Memo::new(), (key, entry), own)
     }
 
     /// What a tenant sees of every flag, by key.
@@ -348,7 +371,7 @@ impl CompiledFlags {
         self.entries.iter().filter(|(_, entry)| entry.compiled.is_some()).map(move |(key, entry)| {
             while own.next_if(|(of, _)| *of < key).is_some() {}
             let own = own.next_if(|(of, _)| *of == key).map(|(_, own)| &**own);
-            (key, self.settled(query, &mut memo, entry, own))
+            (key, self.settled(query, &mut memo, (key, entry), own))
         })
     }
 
@@ -360,25 +383,37 @@ impl CompiledFlags {
         let Some(compiled) = &entry.compiled else { return vec![LayerExplanation::unknown_flag()] };
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key)).map(|own| &**own);
         let mut memo = Memo::new();
-        self.settled(query, &mut memo, entry, own);
-        explain::explain(&Case { flags: self, entry, compiled, own, query, memo: &memo })
+        self.settled(query, &mut memo, (key, entry), own);
+        explain::explain(&Case { flags: self, key, entry, compiled, own, query, memo: &memo })
     }
 
-    /// Evaluates a flag after those that it hangs on. No recursion: a chain may be as long as there are flags.
+    /// Evaluates a flag, after those that it hangs on.
+    #[inline]
     fn settled<'a>(
         &'a self,
         query: &Query<'_>,
         memo: &mut Memo<'a>,
-        entry: &'a Entry,
+        (key, entry): (&'a FlagKey, &'a Entry),
         own: Option<&'a TenantOverride>,
     ) -> Evaluation<'a> {
         let Some(compiled) = entry.compiled.as_deref() else { return Evaluation::unknown() };
         if !compiled.hangs_on_others {
-            return Case { flags: self, entry, compiled, own, query, memo }.decide();
+            return Case { flags: self, key, entry, compiled, own, query, memo }.decide();
         }
-        let mut waiting: Vec<&'a str> = vec![compiled.flag.key().as_str()];
+        self.settled_after_others(query, memo, key)
+    }
+
+    /// No recursion: a chain may be as long as there are flags.
+    #[inline(never)]
+    fn settled_after_others<'a>(
+        &'a self,
+        query: &Query<'_>,
+        memo: &mut Memo<'a>,
+        key: &'a FlagKey,
+    ) -> Evaluation<'a> {
+        let mut waiting: Vec<&'a str> = vec![key.as_str()];
         while let Some(key) = waiting.last().copied() {
-            let Some(entry) = self.entries.get(key) else {
+            let Some((flag_key, entry)) = self.entries.get_key_value(key) else {
                 waiting.pop();
                 continue;
             };
@@ -397,11 +432,11 @@ impl CompiledFlags {
             }
             let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key));
             let own = own.map(|own| &**own);
-            let found = Case { flags: self, entry, compiled, own, query, memo }.decide();
+            let found = Case { flags: self, key: flag_key, entry, compiled, own, query, memo }.decide();
             memo.insert(key, found);
             waiting.pop();
         }
-        memo.get(compiled.flag.key().as_str()).copied().unwrap_or(Evaluation::unknown())
+        memo.get(key.as_str()).copied().unwrap_or(Evaluation::unknown())
     }
 
     /// The flags whose answers a flag's own follows from.
@@ -439,9 +474,9 @@ impl CompiledFlags {
         memo: &'q Memo<'a>,
         key: &str,
     ) -> Option<Case<'a, 'q>> {
-        let entry = self.entries.get(key)?;
+        let (key, entry) = self.entries.get_key_value(key)?;
         let compiled = entry.compiled.as_deref()?;
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key));
-        Some(Case { flags: self, entry, compiled, own: own.map(|own| &**own), query, memo })
+        Some(Case { flags: self, key, entry, compiled, own: own.map(|own| &**own), query, memo })
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::choice::Choice;
+use super::choice::{BUCKET_BY, Choice, Split};
 use super::settings::{Flag, Settings};
 use super::targeting::{Body, TargetingRule};
 use super::value::Value;
 use super::words::Layer;
-use crate::domain::ids::VariantName;
-use crate::domain::rule::{self, HashVersion, Rule, Segments};
+use crate::domain::ids::{Revision, VariantName};
+use crate::domain::rule::{self, Path, Prepared, Rule, Segments};
 
 /// A variant with its value.
 pub(super) type Given = (VariantName, Value);
@@ -24,11 +24,18 @@ pub(super) struct Compiled {
     pub(super) safe: Option<Given>,
     pub(super) off: Option<Given>,
     pub(super) expired: Option<Given>,
-    pub(super) rules: Vec<CompiledRule>,
+    /// When it ends by itself, where that changes its answers.
+    pub(super) ends: Option<Timestamp>,
+    /// The flag's, at hand.
+    pub(super) revision: Revision,
+    pub(super) rules: Box<[CompiledRule]>,
+    pub(super) default_split: Option<Box<ReadySplit>>,
     /// The segments that its rules name, whether or not they are there.
     named: BTreeSet<String>,
     /// The layers that can say anything, in order.
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Box<[Layer]>,
+    /// Whether those of an active tenant are the override, the rules and the defaults alone.
+    pub(super) is_simple: bool,
     /// Whether its answers hang on other flags.
     pub(super) hangs_on_others: bool,
     /// Whether nothing but a tier default or an override can make tenants, contexts or moments differ.
@@ -39,13 +46,62 @@ pub(super) struct Compiled {
 /// with an error where the rule's turn comes.
 #[derive(Debug)]
 pub(super) struct CompiledRule {
-    pub(super) test: Result<Rule, rule::Error>,
+    pub(super) id: Box<str>,
+    pub(super) test: Result<Rule, Box<rule::Error>>,
+    /// What it gives where its test holds; nothing for one whose test names the variant itself.
+    pub(super) serve: Option<Ready>,
 }
 
 impl CompiledRule {
-    fn new(rule: &TargetingRule, segments: &Segments, hash: HashVersion) -> Self {
-        Self { test: Rule::compile_foreign(&rule.source(), segments, hash) }
+    fn new(rule: &TargetingRule, segments: &Segments, settings: &Settings) -> Self {
+        Self {
+            id: rule.id.as_str().into(),
+            test: Rule::compile_foreign(&rule.source(), segments, settings.hash_version).map_err(Box::new),
+            serve: served(rule).map(|choice| Ready::new(choice, settings)),
+        }
     }
+}
+
+/// A variant's name, and its value where the flag has it.
+pub(super) type Named = (VariantName, Option<Value>);
+
+/// What a layer gives, with its values looked up.
+#[derive(Debug)]
+pub(super) enum Ready {
+    Variant(Named),
+    Split(Box<ReadySplit>),
+}
+
+impl Ready {
+    fn new(choice: &Choice, settings: &Settings) -> Self {
+        match choice {
+            Choice::Variant(variant) => Self::Variant(named(variant, settings)),
+            Choice::Rollout(split) => Self::Split(Box::new(ReadySplit::new(split, settings))),
+        }
+    }
+}
+
+/// A rollout, with its values looked up.
+#[derive(Debug)]
+pub(super) struct ReadySplit {
+    /// Whether it is a share of tenants.
+    pub(super) is_of_tenants: bool,
+    pub(super) bucket_by: Path,
+    pub(super) shares: Prepared<Named>,
+}
+
+impl ReadySplit {
+    fn new(split: &Split, settings: &Settings) -> Self {
+        Self {
+            is_of_tenants: split.bucket_by == BUCKET_BY,
+            bucket_by: Path::parse(&split.bucket_by),
+            shares: Prepared::new(&split.rollout, |variant| named(variant, settings)),
+        }
+    }
+}
+
+fn named(variant: &VariantName, settings: &Settings) -> Named {
+    (variant.clone(), settings.variants.get(variant).cloned())
 }
 
 impl Compiled {
@@ -56,22 +112,34 @@ impl Compiled {
             Some((name.clone(), value.clone()))
         };
         let safe = given(settings.safe_answer()).or_else(|| given(settings.default_variant.as_ref()));
+        let layers = layers(settings);
+        let rare = |layer: &Layer| {
+            matches!(
+                layer,
+                Layer::KillSwitch | Layer::Expired | Layer::Schedule | Layer::Prerequisite | Layer::Conflict
+            )
+        };
+        let is_enabled = settings.state == super::FlagState::Enabled;
+        let expired = given(settings.expired_variant.as_ref());
         Self {
             default: given(settings.default_variant.as_ref()),
             off: given(settings.off_answer()),
-            expired: given(settings.expired_variant.as_ref()),
+            ends: settings.expire_time.filter(|_| expired.is_some()),
+            revision: flag.revision,
+            expired,
             named: named_segments(settings),
-            rules: settings
-                .rules
-                .iter()
-                .map(|rule| CompiledRule::new(rule, segments, settings.hash_version))
-                .collect(),
-            layers: layers(settings),
+            rules: settings.rules.iter().map(|rule| CompiledRule::new(rule, segments, settings)).collect(),
+            default_split: settings
+                .default_rollout
+                .as_ref()
+                .map(|split| Box::new(ReadySplit::new(split, settings))),
             hangs_on_others: settings.needs().next().is_some() || !settings.conflict_groups.is_empty(),
-            is_constant: settings.state == super::FlagState::Enabled
-                && layers(settings).len() == ALWAYS_ASKED
+            is_simple: is_enabled && !layers.iter().any(rare),
+            is_constant: is_enabled
+                && layers.len() == ALWAYS_ASKED
                 && settings.default_rollout.is_none()
                 && safe.as_ref().map(|(variant, _)| variant) == settings.default_variant.as_ref(),
+            layers,
             safe,
             flag,
         }
@@ -90,6 +158,11 @@ impl Compiled {
     /// The segments that its rules use, directly or through others.
     pub(super) fn segments(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter_map(|rule| rule.test.as_ref().ok()).flat_map(Rule::segments)
+    }
+
+    /// Whether a rule of it looks at the time.
+    pub(super) fn reads_time(&self) -> bool {
+        self.rules.iter().filter_map(|rule| rule.test.as_ref().ok()).any(Rule::reads_time)
     }
 
     /// Whether an answer can hang on what is in the context.
@@ -133,7 +206,7 @@ fn named_segments(settings: &Settings) -> BTreeSet<String> {
     names
 }
 
-fn layers(settings: &Settings) -> Vec<Layer> {
+fn layers(settings: &Settings) -> Box<[Layer]> {
     let can_speak = |layer: &Layer| match layer {
         Layer::UnknownFlag => false,
         Layer::KillSwitch => settings.kill_switch.is_some(),

@@ -7,6 +7,7 @@ mod choice;
 mod compile;
 mod compiled;
 pub mod dependencies;
+mod edition;
 mod evaluate;
 mod explain;
 mod flag_set;
@@ -28,6 +29,7 @@ mod targeting_tests;
 
 pub use self::choice::{BUCKET_BY, Choice, Split, TenantOverride, TierDefault};
 pub use self::compile::{CompiledFlags, OVERRIDES_WARN};
+pub use self::edition::Edition;
 pub use self::evaluate::{Evaluation, Query, TenantFacts};
 pub use self::explain::LayerExplanation;
 pub use self::flag_set::Resolved;

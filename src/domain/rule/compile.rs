@@ -10,10 +10,11 @@ use super::context::Context;
 use super::error::{Error, ErrorKind};
 use super::evaluate::{Evaluator, Scope};
 use super::limit::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};
-use super::node::{Args, Constant, Each, Node, Shares, Var, VarIs};
+use super::node::{Args, Constant, Each, Needle, Node, Shares, Var, VarIs};
 use super::operator::Op;
-use super::path::Path;
+use super::path::{Path, name_hash};
 use super::segments::{Segment, Segments};
+use super::word::Word;
 use super::{HashVersion, Input};
 use crate::domain::text::quote;
 
@@ -334,7 +335,8 @@ pub(super) fn shown(name: &str) -> String {
 fn fold(node: Node) -> Node {
     let is_pure = match &node {
         Node::Call(op, _) => !op.reads_context(),
-        Node::And(_) | Node::Or(_) | Node::Matches(..) | Node::InTexts(..) => true,
+        Node::And(_) | Node::Or(_) | Node::Matches(_) => true,
+        Node::InTexts(search) => matches!(search.needle, Needle::Node(_)),
         _ => false,
     };
     if is_pure && node.children().all(Node::is_constant) {
@@ -360,7 +362,12 @@ fn equality(op: Op, args: Box<[Node]>) -> Node {
         | [Node::Constant(Constant::Text(text)), Node::Var(var)]
             if matches!(var.default, Node::Constant(Constant::Null)) =>
         {
-            Some(VarIs { path: var.path.clone(), text: text.clone(), is_loose: op == Op::Equal })
+            Some(VarIs {
+                path: var.path.clone(),
+                text: Word::new(text),
+                text_hash: name_hash(text),
+                is_loose: op == Op::Equal,
+            })
         }
         _ => None,
     };

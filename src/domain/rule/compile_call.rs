@@ -1,5 +1,7 @@
 //! The compilation of operators that know more of their constant arguments than that they are constant.
 
+use std::sync::Arc;
+
 use regex::RegexBuilder;
 use serde_json::Value;
 
@@ -7,7 +9,7 @@ use super::compile::{Compiled, Compiler, Mode, fail};
 use super::error::ErrorKind;
 use super::fractional::{WEIGHTS_MAX, weight_of};
 use super::limit::{PATTERN_BYTES_MAX, PATTERN_MAX};
-use super::node::{Args, Constant, Fractional, Node, Shares};
+use super::node::{Args, Constant, Fractional, InTexts, Needle, Node, Shares};
 use super::operator::{Op, version_comparison};
 use super::semver::Version;
 
@@ -45,7 +47,7 @@ impl<'v> Compiler<'v> {
             .nest_limit(32)
             .build();
         match regex {
-            Ok(regex) => Ok(Node::Matches(Box::new(text.clone()), regex)),
+            Ok(regex) => Ok(Node::Matches(Box::new((text.clone(), regex)))),
             Err(regex::Error::CompiledTooBig(_)) => {
                 fail(ErrorKind::Pattern, "has a pattern that is too large when compiled")
             }
@@ -136,12 +138,20 @@ fn known_share(node: &Node) -> Option<(Node, u32)> {
 
 /// `in` over a constant list of texts becomes a search.
 fn membership(nodes: Box<[Node]>) -> Node {
-    match &*nodes {
-        [needle, Node::Constant(Constant::Json(json))] if json.texts().is_some() => {
-            Node::InTexts(Box::new(needle.clone()), json.clone())
-        }
-        _ => Node::Call(Op::In, Args::Fixed(nodes)),
-    }
+    let search = match &*nodes {
+        [needle, Node::Constant(Constant::Json(list))] => list.texts().map(|texts| InTexts {
+            texts: texts.clone(),
+            needle: match needle {
+                Node::Var(var) if matches!(var.default, Node::Constant(Constant::Null)) => {
+                    Needle::Attribute(var.path.clone())
+                }
+                needle => Needle::Node(needle.clone()),
+            },
+            list: Arc::clone(list),
+        }),
+        _ => None,
+    };
+    search.map_or(Node::Call(Op::In, Args::Fixed(nodes)), |search| Node::InTexts(Box::new(search)))
 }
 
 /// Constants that no version can be compared with would make the rule null for everybody.

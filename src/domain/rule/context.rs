@@ -1,7 +1,5 @@
 //! The attributes of one evaluation.
 
-use std::collections::BTreeMap;
-
 use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 
@@ -33,10 +31,29 @@ pub struct ContextError {
 /// The attributes of one evaluation, checked for depth and size.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Context {
-    /// Of the attributes at the same index, in rising order.
+    /// Of the attributes' names at the same index, in rising order.
     hashes: Vec<u64>,
-    attributes: Vec<(String, Value)>,
+    /// By hash and name.
+    attributes: Vec<Attribute>,
+    /// Where among them `targetingKey` is.
+    targeting_key: Option<usize>,
     size: Size,
+}
+
+/// One attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Attribute {
+    name: String,
+    pub(super) value: Value,
+    /// [`name_hash`] of the value where it is a text, taken once for all the rules that compare it; else 0.
+    pub(super) text_hash: u64,
+}
+
+impl Attribute {
+    fn new(name: String, value: Value) -> Self {
+        let text_hash = value.as_str().map_or(0, name_hash);
+        Self { name, value, text_hash }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,91 +81,121 @@ impl Context {
         if size.values > CONTEXT_VALUES_MAX {
             return whole(format!("has {} values; at most {CONTEXT_VALUES_MAX} are allowed", size.values));
         }
-        let mut ordered: Vec<(u64, (String, Value))> =
-            attributes.into_iter().map(|attribute| (name_hash(&attribute.0), attribute)).collect();
-        ordered.sort_unstable_by(|(a, (a_name, _)), (b, (b_name, _))| (a, a_name).cmp(&(b, b_name)));
+        let mut ordered: Vec<(u64, Attribute)> = attributes
+            .into_iter()
+            .map(|(name, value)| (name_hash(&name), Attribute::new(name, value)))
+            .collect();
+        ordered.sort_unstable_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
         let (hashes, attributes) = ordered.into_iter().unzip();
-        Ok(Self { hashes, attributes, size })
+        Ok(Self::ordered(hashes, attributes, size))
+    }
+
+    fn ordered(hashes: Vec<u64>, attributes: Vec<Attribute>, size: Size) -> Self {
+        let targeting_key = attributes.iter().position(|own| own.name == TARGETING_KEY);
+        Self { hashes, attributes, targeting_key, size }
     }
 
     /// The attribute `targetingKey`, where it is a string.
     pub fn targeting_key(&self) -> Option<&str> {
-        self.top(name_hash(TARGETING_KEY), TARGETING_KEY)?.as_str()
+        self.attributes.get(self.targeting_key?)?.value.as_str()
     }
 
     /// The value at a path such as `user.roles.0`, read as `var` reads it; none for null.
     pub fn get(&self, path: &str) -> Option<&Value> {
-        let mut parts = path.split('.').filter(|part| !part.is_empty());
-        let first = parts.next()?;
-        let top = self.top(name_hash(first), first)?;
-        parts
+        self.value(&Path::parse(path))
+    }
+
+    /// The same for a path that was taken apart before.
+    pub fn value(&self, path: &Path) -> Option<&Value> {
+        let top = &self.named(path)?.value;
+        path.rest()
+            .iter()
             .try_fold(top, |value, part| match value {
-                Value::Object(map) => map.get(part),
+                Value::Object(map) => map.get(&**part),
                 Value::Array(items) => items.get(part.parse::<usize>().ok()?),
                 _ => None,
             })
             .filter(|value| !value.is_null())
     }
 
-    /// The same for a path that was taken apart before.
+    /// The same as rules see it.
     pub(super) fn at(&self, path: &Path) -> Datum<'_> {
-        let Some(first) = path.first() else { return Datum::Null };
-        self.top(path.hash, first).map_or(Datum::Null, |top| path.inside(Datum::of(top)))
+        self.named(path).map_or(Datum::Null, |top| path.inside(Datum::of(&top.value)))
     }
 
-    /// The attribute of this name, whose hash is given.
+    /// The attribute that a path begins with.
+    pub(super) fn named(&self, path: &Path) -> Option<&Attribute> {
+        if self.hashes.len() > SCANNED_MAX {
+            return self.searched(path.hash, path.first()?);
+        }
+        if path.is_everything() {
+            return None;
+        }
+        let first = self.hashes.iter().position(|own| *own == path.hash)?;
+        self.attributes.get(first..)?.iter().find(|own| path.starts_with(&own.name))
+    }
+
+    /// The value of the attribute of this name, whose hash is given.
     pub(super) fn top(&self, hash: u64, name: &str) -> Option<&Value> {
-        let first = if self.hashes.len() <= SCANNED_MAX {
-            self.hashes.iter().position(|own| *own == hash)?
-        } else {
-            let below = |own: &(String, Value)| (name_hash(&own.0), own.0.as_str()) < (hash, name);
-            let start = self.hashes.partition_point(|own| *own < hash);
-            let end = self.hashes.partition_point(|own| *own <= hash);
-            start + self.attributes.get(start..end)?.partition_point(below)
-        };
-        let mut same = self.attributes.get(first..)?.iter();
-        same.by_ref().take(SCANNED_MAX).find(|(own, _)| own == name).map(|(_, value)| value)
+        self.searched(hash, name).map(|found| &found.value)
+    }
+
+    fn searched(&self, hash: u64, name: &str) -> Option<&Attribute> {
+        let start = self.hashes.partition_point(|own| *own < hash);
+        let end = self.hashes.partition_point(|own| *own <= hash);
+        let same = self.attributes.get(start..end)?;
+        let index = same.binary_search_by(|own| own.name.as_str().cmp(name)).ok()?;
+        same.get(index)
     }
 
     /// This context with the attributes of `overlay` laid over it: where both have one, that of `overlay` stands.
     /// The overlay is the server's own, so what both have together is not measured again.
     #[must_use]
     pub fn with_overlay(&self, overlay: &Self) -> Self {
-        let mut merged: BTreeMap<&str, &Value> = self.iter().collect();
-        merged.extend(overlay.iter());
-        let mut ordered: Vec<(u64, (String, Value))> = merged
-            .into_iter()
-            .map(|(name, value)| (name_hash(name), (name.to_owned(), value.clone())))
-            .collect();
-        ordered.sort_by_key(|(hash, _)| *hash);
-        let (hashes, attributes) = ordered.into_iter().unzip();
+        let count = self.hashes.len() + overlay.hashes.len();
+        let (mut hashes, mut attributes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut lower = self.hashes.iter().zip(&self.attributes).peekable();
+        for (hash, own) in overlay.hashes.iter().zip(&overlay.attributes) {
+            let place = (*hash, &own.name);
+            while let Some((hash, kept)) = lower.next_if(|(hash, kept)| (**hash, &kept.name) < place) {
+                hashes.push(*hash);
+                attributes.push(kept.clone());
+            }
+            lower.next_if(|(hash, hidden)| (**hash, &hidden.name) == place);
+            hashes.push(*hash);
+            attributes.push(own.clone());
+        }
+        for (hash, kept) in lower {
+            hashes.push(*hash);
+            attributes.push(kept.clone());
+        }
         let size = Size {
             values: self.size.values + overlay.size.values,
             bytes: self.size.bytes + overlay.size.bytes,
         };
-        Self { hashes, attributes, size }
+        Self::ordered(hashes, attributes, size)
     }
 
     /// The attributes, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.attributes.iter().map(|(name, value)| (name.as_str(), value))
+        self.attributes.iter().map(|own| (own.name.as_str(), &own.value))
     }
 
     /// The attributes as a JSON object.
     pub fn to_map(&self) -> Map<String, Value> {
-        self.attributes.iter().cloned().collect()
+        self.attributes.iter().map(|own| (own.name.clone(), own.value.clone())).collect()
     }
 
     /// A fingerprint of all attributes with their types, whatever their order: contexts with the same fingerprint
     /// are the same (the first half of a SHA-256; nobody can make two contexts that share one). The same across
     /// processes and releases.
     pub fn hash(&self) -> u128 {
-        let mut names: Vec<&(String, Value)> = self.attributes.iter().collect();
-        names.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut ordered: Vec<&Attribute> = self.attributes.iter().collect();
+        ordered.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut bytes = Vec::with_capacity(self.size.bytes + 16 * self.size.values);
-        for (name, value) in names {
-            fingerprint_text(name, &mut bytes);
-            fingerprint(value, &mut bytes);
+        for own in ordered {
+            fingerprint_text(&own.name, &mut bytes);
+            fingerprint(&own.value, &mut bytes);
         }
         let digest = digest::digest(&digest::SHA256, &bytes);
         let half = digest.as_ref().first_chunk().copied().unwrap_or_default();

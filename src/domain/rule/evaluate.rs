@@ -7,10 +7,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use serde_json::Value;
+
+use super::context::Attribute;
 use super::datum::{Datum, List};
-use super::node::{Args, Json, Node, Var, VarIs};
+use super::node::{Args, InTexts, Needle, Node, Var, VarIs};
 use super::operator::Op;
-use super::path::Path;
+use super::path::{Path, name_hash};
+use super::word::Word;
 use super::{Failure, HashVersion, Input};
 
 /// Most steps of one evaluation: a step is an expression, an item of a list, or 64 bytes of text. About two
@@ -64,12 +68,13 @@ impl<'a> Evaluator<'a> {
             Node::Constant(constant) => Ok(constant.datum()),
             Node::Var(var) => self.var(var, scope),
             Node::VarIs(test) => Ok(Datum::Bool(self.var_is(test, scope))),
-            Node::InTexts(needle, json) => self.in_texts(needle, json, scope).map(Datum::Bool),
+            Node::InTexts(search) => self.in_texts(search, scope).map(Datum::Bool),
             Node::If(nodes) => self.choose(nodes, scope),
             Node::And(nodes) => self.until(nodes, scope, |value| !value.is_truthy()),
             Node::Or(nodes) => self.until(nodes, scope, Datum::is_truthy),
             Node::Call(op, args) => self.operation(*op, args, scope),
-            Node::Matches(node, regex) => {
+            Node::Matches(pair) => {
+                let (node, regex) = &**pair;
                 let value = self.node(node, scope)?;
                 let Some(text) = value.text() else { return Ok(Datum::Null) };
                 // A pattern of a thousand characters looks at each byte a few dozen times at worst.
@@ -94,36 +99,68 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Whether an expression is true, without a value in between where that is the question.
-    fn truth(&self, node: &'a Node, scope: &Scope<'_, 'a>) -> Result<bool, Failure> {
+    pub(super) fn truth(&self, node: &'a Node, scope: &Scope<'_, 'a>) -> Result<bool, Failure> {
         match node {
             Node::VarIs(test) => {
                 self.charge(1)?;
                 Ok(self.var_is(test, scope))
             }
-            Node::InTexts(needle, json) => {
+            Node::InTexts(search) => {
                 self.charge(1)?;
-                self.in_texts(needle, json, scope)
+                self.in_texts(search, scope)
+            }
+            Node::And(nodes) => {
+                self.charge(1)?;
+                for node in nodes {
+                    if !self.truth(node, scope)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(!nodes.is_empty())
+            }
+            Node::Shared(node) => {
+                self.charge(1)?;
+                self.truth(node, scope)
             }
             _ => self.node(node, scope).map(|value| value.is_truthy()),
         }
     }
 
     fn var_is(&self, test: &'a VarIs, scope: &Scope<'_, 'a>) -> bool {
+        if is_attribute(&test.path, scope) {
+            return match self.input.context.named(&test.path) {
+                Some(Attribute { value: Value::String(found), text_hash, .. }) => {
+                    *text_hash == test.text_hash && test.text.is(found)
+                }
+                Some(Attribute { value, .. }) => test.is_loose && is_loosely(&Datum::of(value), &test.text),
+                None => false,
+            };
+        }
         let found = self.find(&test.path, scope);
         match found.text() {
-            Some(found) => *found == *test.text,
-            None => test.is_loose && found.equals(&Datum::Text(&test.text)),
+            Some(found) => test.text.is(found),
+            None => test.is_loose && is_loosely(&found, &test.text),
         }
     }
 
-    fn in_texts(&self, needle: &'a Node, json: &'a Json, scope: &Scope<'_, 'a>) -> Result<bool, Failure> {
-        let needle = self.node(needle, scope)?;
-        match (needle.text(), json.texts()) {
-            (Some(text), Some(texts)) => {
+    fn in_texts(&self, search: &'a InTexts, scope: &Scope<'_, 'a>) -> Result<bool, Failure> {
+        let needle = match &search.needle {
+            Needle::Attribute(path) if is_attribute(path, scope) => match self.input.context.named(path) {
+                Some(Attribute { value: Value::String(text), text_hash, .. }) => {
+                    return Ok(search.texts.contains(*text_hash, text));
+                }
+                Some(attribute) => Datum::of(&attribute.value),
+                None => return Ok(false),
+            },
+            Needle::Attribute(path) => self.find(path, scope),
+            Needle::Node(node) => self.node(node, scope)?,
+        };
+        match needle.text() {
+            Some(text) => {
                 self.charge_text(text)?;
-                Ok(texts.contains(text))
+                Ok(search.texts.contains(name_hash(text), text))
             }
-            _ => self.is_in(&needle, &Datum::Json(&json.value)),
+            None => self.is_in(&needle, &Datum::Json(&search.list.value)),
         }
     }
 
@@ -145,10 +182,10 @@ impl<'a> Evaluator<'a> {
     pub(super) fn find(&self, path: &Path, scope: &Scope<'_, 'a>) -> Datum<'a> {
         match scope {
             Scope::Root if path.is_flagd => self.flagd(path),
-            Scope::Root if path.first().is_none() => Datum::Whole(self.input.context),
+            Scope::Root if path.is_everything() => Datum::Whole(self.input.context),
             Scope::Root => self.input.context.at(path),
             Scope::Item { item, outer } => match (path.follow(item), outer) {
-                (Datum::Null, Some(outer)) if path.first().is_some() => self.find(path, outer),
+                (Datum::Null, Some(outer)) if !path.is_everything() => self.find(path, outer),
                 (found, _) => found,
             },
             Scope::Reduce { current, accumulator } => match path.first() {
@@ -261,4 +298,14 @@ impl<'a> Evaluator<'a> {
         self.charge_text(text)?;
         Ok(Datum::Made(Rc::from(text)))
     }
+}
+
+/// Whether a path is nothing but the name of an attribute of the context.
+fn is_attribute(path: &Path, scope: &Scope<'_, '_>) -> bool {
+    matches!(scope, Scope::Root) && path.is_name()
+}
+
+/// `==` of what is no text and a text.
+fn is_loosely(value: &Datum<'_>, text: &Word) -> bool {
+    value.equals(&Datum::Text(text.as_str()))
 }

@@ -24,6 +24,7 @@ mod segments;
 mod semver;
 mod text_operators;
 mod texts;
+mod word;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -39,7 +40,8 @@ pub use self::error::{Error, ErrorKind};
 use self::evaluate::{Evaluator, Scope};
 pub use self::hash::HashVersion;
 use self::node::{Constant, Node, Read};
-pub use self::rollout::{Rollout, Step, Weight};
+pub use self::path::Path;
+pub use self::rollout::{Prepared, Rollout, Step, Weight};
 pub use self::segments::Segments;
 
 /// What one evaluation is about.
@@ -78,11 +80,18 @@ pub enum Failure {
 pub struct Rule {
     node: Node,
     hash: HashVersion,
-    attributes: BTreeSet<String>,
-    segments: BTreeSet<String>,
+    /// Away from what every evaluation looks at.
+    names: Box<Names>,
     reads_time: bool,
     reads_flag_key: bool,
     is_portable: bool,
+}
+
+/// What a rule names.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    attributes: BTreeSet<String>,
+    segments: BTreeSet<String>,
 }
 
 impl Rule {
@@ -108,13 +117,13 @@ impl Rule {
         let mut rule = Self {
             node,
             hash,
-            attributes: BTreeSet::new(),
-            segments: compiler.used,
+            names: Box::new(Names { attributes: BTreeSet::new(), segments: compiler.used }),
             reads_time: false,
             reads_flag_key: false,
             is_portable: !compiler.is_ours,
         };
-        let (attributes, time, key) = (&mut rule.attributes, &mut rule.reads_time, &mut rule.reads_flag_key);
+        let attributes = &mut rule.names.attributes;
+        let (time, key) = (&mut rule.reads_time, &mut rule.reads_flag_key);
         rule.node.reads(&mut |read| match read {
             Read::Attribute(name) => {
                 attributes.insert(name.to_owned());
@@ -149,18 +158,18 @@ impl Rule {
 
     /// Whether the rule's value is truthy; false where it cannot be evaluated. For rules made of [`Condition`]s.
     pub fn matches(&self, input: &Input<'_>) -> bool {
-        Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root).is_ok_and(|value| value.is_truthy())
+        Evaluator::new(*input, self.hash).truth(&self.node, &Scope::Root).unwrap_or(false)
     }
 
     /// The top-level attributes it may read, each once, sorted. `fractional` without a bucketing value reads
     /// `targetingKey`. A rule of which only an evaluation shows what it reads names the empty attribute.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
-        self.attributes.iter().map(String::as_str)
+        self.names.attributes.iter().map(String::as_str)
     }
 
     /// The segments it uses, directly or through other segments, sorted.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().map(String::as_str)
+        self.names.segments.iter().map(String::as_str)
     }
 
     /// Whether it may read the time, `$flagd.timestamp`.
@@ -170,7 +179,7 @@ impl Rule {
 
     /// Whether it says the same for every tenant, context and time until it is changed.
     pub fn is_constant(&self) -> bool {
-        self.attributes.is_empty() && !self.reads_time
+        self.names.attributes.is_empty() && !self.reads_time
     }
 
     /// Whether it may read the flag's key, so that it means another thing under another key.

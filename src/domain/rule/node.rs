@@ -9,6 +9,7 @@ use super::datum::Datum;
 use super::operator::Op;
 use super::path::{FLAGD, Path, TARGETING_KEY};
 use super::texts::Texts;
+use super::word::Word;
 
 /// An expression.
 #[derive(Debug, Clone)]
@@ -27,8 +28,9 @@ pub(super) enum Node {
     /// `{"==": [{"var": …}, "text"]}` and the same with `===`: half of all rules.
     VarIs(Box<VarIs>),
     /// `in` over a constant list of texts.
-    InTexts(Box<Node>, Arc<Json>),
-    Matches(Box<Node>, Regex),
+    InTexts(Box<InTexts>),
+    /// A text, and what it has to match.
+    Matches(Box<(Node, Regex)>),
     Each(Each, Box<[Node; 2]>),
     /// The list, what is done with each item, what it begins with.
     Reduce(Box<[Node; 3]>),
@@ -48,6 +50,21 @@ pub(super) enum Constant {
     Text(Box<str>),
     /// An array or an object.
     Json(Arc<Json>),
+}
+
+/// A search among texts. Of an attribute by its path alone, as most are, else of whatever an expression gives.
+#[derive(Debug, Clone)]
+pub(super) struct InTexts {
+    pub(super) texts: Texts,
+    pub(super) needle: Needle,
+    /// The same list for what is no text.
+    pub(super) list: Arc<Json>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Needle {
+    Attribute(Path),
+    Node(Node),
 }
 
 /// A constant array or object.
@@ -101,7 +118,9 @@ pub(super) struct Var {
 #[derive(Debug, Clone)]
 pub(super) struct VarIs {
     pub(super) path: Path,
-    pub(super) text: Box<str>,
+    pub(super) text: Word,
+    /// [`name_hash`] of it.
+    pub(super) text_hash: u64,
     /// Whether a number equals the text that says it.
     pub(super) is_loose: bool,
 }
@@ -172,6 +191,11 @@ impl Node {
     pub(super) fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
         match self {
             Self::Constant(_) | Self::VarIs(_) | Self::Unknown => Box::new(std::iter::empty()),
+            Self::InTexts(search) => match &search.needle {
+                Needle::Attribute(_) => Box::new(std::iter::empty()),
+                Needle::Node(node) => Box::new(std::iter::once(node)),
+            },
+            Self::Matches(test) => Box::new(std::iter::once(&test.0)),
             Self::List(nodes) | Self::If(nodes) | Self::And(nodes) | Self::Or(nodes) => {
                 Box::new(nodes.iter())
             }
@@ -179,9 +203,7 @@ impl Node {
             Self::Var(var) => Box::new(std::iter::once(&var.default)),
             Self::Dynamic(nodes) | Self::Each(_, nodes) => Box::new(nodes.iter()),
             Self::Reduce(nodes) => Box::new(nodes.iter()),
-            Self::Call(_, Args::Spread(node)) | Self::InTexts(node, _) | Self::Matches(node, _) => {
-                Box::new(std::iter::once(&**node))
-            }
+            Self::Call(_, Args::Spread(node)) => Box::new(std::iter::once(&**node)),
             Self::Shared(node) => Box::new(std::iter::once(&**node)),
             Self::Fractional(fractional) => {
                 let inner: &[Self] = match &fractional.shares {
@@ -198,6 +220,11 @@ impl Node {
         match self {
             Self::Var(var) => path_reads(&var.path, tell),
             Self::VarIs(test) => path_reads(&test.path, tell),
+            Self::InTexts(search) => {
+                if let Needle::Attribute(path) = &search.needle {
+                    path_reads(path, tell);
+                }
+            }
             Self::Dynamic(_) => everything(tell),
             Self::Call(Op::Missing | Op::MissingSome, args) => missing_reads(args, tell),
             Self::Fractional(_) => {

@@ -1,6 +1,7 @@
 //! Paths of attributes such as `user.roles.0`.
 
 use super::datum::Datum;
+use super::word::Word;
 
 /// The attribute that flagd sets; a client's of the same name is hidden.
 pub(super) const FLAGD: &str = "$flagd";
@@ -9,34 +10,53 @@ pub(super) const TARGETING_KEY: &str = "targetingKey";
 
 /// A path, taken apart once. Empty parts count for nothing, so `a..b` is `a.b`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Path {
+pub struct Path {
     /// [`name_hash`] of the first part.
     pub(super) hash: u64,
     /// Whether the first part is [`FLAGD`].
     pub(super) is_flagd: bool,
-    parts: Box<[Box<str>]>,
+    /// Empty for the path of everything.
+    first: Word,
+    rest: Box<[Box<str>]>,
 }
 
 impl Path {
-    pub(super) fn parse(path: &str) -> Self {
-        let parts: Box<[Box<str>]> = path.split('.').filter(|part| !part.is_empty()).map(Box::from).collect();
-        let first = parts.first().map_or("", AsRef::as_ref);
-        Self { hash: name_hash(first), is_flagd: first == FLAGD, parts }
+    /// Takes a path apart.
+    pub fn parse(path: &str) -> Self {
+        let mut parts = path.split('.').filter(|part| !part.is_empty());
+        let first = parts.next().unwrap_or_default();
+        let rest = parts.map(Box::from).collect();
+        Self { hash: name_hash(first), is_flagd: first == FLAGD, first: Word::new(first), rest }
+    }
+
+    /// Whether it is nothing but the name of an attribute.
+    pub(super) fn is_name(&self) -> bool {
+        self.rest.is_empty() && !self.is_flagd && !self.is_everything()
+    }
+
+    /// Whether it is the path of everything.
+    pub(super) fn is_everything(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Whether its first part is this name.
+    pub(super) fn starts_with(&self, name: &str) -> bool {
+        self.first.is(name)
     }
 
     /// The name of the top-level attribute; none for the path of everything.
     pub(super) fn first(&self) -> Option<&str> {
-        self.parts.first().map(AsRef::as_ref)
+        (!self.is_everything()).then(|| self.first.as_str())
     }
 
     /// What is inside `top`, the value at the path's first part; null where there is nothing.
     pub(super) fn inside<'a>(&self, top: Datum<'a>) -> Datum<'a> {
-        self.parts.iter().skip(1).fold(top, |value, part| step(&value, part))
+        self.rest.iter().fold(top, |value, part| step(&value, part))
     }
 
     /// The value at the whole path, starting at `data`.
     pub(super) fn follow<'a>(&self, data: &Datum<'a>) -> Datum<'a> {
-        match self.parts.first() {
+        match self.first() {
             None => data.clone(),
             Some(first) => self.inside(step(data, first)),
         }
@@ -44,7 +64,7 @@ impl Path {
 
     /// The parts after the first.
     pub(super) fn rest(&self) -> &[Box<str>] {
-        self.parts.get(1..).unwrap_or_default()
+        &self.rest
     }
 }
 

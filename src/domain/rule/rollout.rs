@@ -135,6 +135,40 @@ impl Rollout {
     }
 }
 
+/// A rollout made ready for many evaluations: its seed is hashed, and beside each weight stands what it gives.
+#[derive(Debug)]
+pub struct Prepared<T> {
+    seed: Murmur3,
+    weights: Shares<T>,
+    steps: Box<[(Timestamp, Shares<T>)]>,
+}
+
+type Shares<T> = Box<[(u32, T)]>;
+
+impl<T> Prepared<T> {
+    /// Makes a rollout ready.
+    pub fn new(rollout: &Rollout, given: impl Fn(&VariantName) -> T) -> Self {
+        let shares = |weights: &[Weight]| -> Shares<T> {
+            weights.iter().map(|share| (share.weight, given(&share.variant))).collect()
+        };
+        let steps = rollout.steps.iter();
+        Self {
+            seed: Murmur3::default().with(rollout.seed.as_bytes()),
+            weights: shares(&rollout.weights),
+            steps: steps.map(|step| (step.start_time, shares(&step.weights))).collect(),
+        }
+    }
+
+    /// What the key gets: the same as [`Rollout::select`] says.
+    pub fn select(&self, key: &str, now: Timestamp) -> Option<&T> {
+        let step = self.steps.iter().rev().find(|(start_time, _)| *start_time <= now);
+        let shares = step.map_or(&self.weights, |(_, shares)| shares);
+        let hash = self.seed.with(key.as_bytes()).finish();
+        let index = HashVersion::V2.share(hash, shares.iter().map(|(weight, _)| *weight))?;
+        shares.get(index).map(|(_, given)| given)
+    }
+}
+
 fn check_weights(weights: &[Weight], field: &str, found: &mut Vec<Violation>) {
     let sum: u64 = weights.iter().map(|share| u64::from(share.weight)).sum();
     if weights.len() > WEIGHTS_COUNT_MAX {
@@ -237,6 +271,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn made_ready_it_selects_the_same(key in "[a-z0-9-]{1,40}", seed in "[a-z]{0,9}", second in 0_i64..400) {
+            let rollout = Rollout { seed, ..progressive() };
+            let prepared = Prepared::new(&rollout, VariantName::clone);
+            prop_assert_eq!(prepared.select(&key, at(second)), rollout.select(&key, at(second)));
+        }
+
         #[test]
         fn a_growing_first_share_never_gives_a_key_away(key in "[a-z0-9-]{1,40}", from in 0_u32..=100, to in 0_u32..=100) {
             let (from, to) = (from.min(to), from.max(to));

@@ -1,33 +1,91 @@
 //! A constant list of texts, arranged for searching.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::path::name_hash;
 
-/// Texts in the order of their hashes.
-#[derive(Debug)]
+/// Texts in a table by their hashes, at most half full, so that a text that is not among them is mostly known not to be
+/// after one look.
+#[derive(Debug, Clone)]
 pub(super) struct Texts {
-    hashes: Box<[u64]>,
-    texts: Box<[Box<str>]>,
+    /// A power of two of them. 0 where nothing is, else the upper half of a text's hash and its index, counted from 1.
+    slots: Arc<[u64]>,
+    texts: Arc<[Box<str>]>,
 }
+
+const INDEX: u64 = 0xffff_ffff;
 
 impl Texts {
     /// None where one of the items is no text.
     pub(super) fn of(items: &[Value]) -> Option<Self> {
-        let mut ordered: Vec<(u64, Box<str>)> = items
-            .iter()
-            .map(|item| item.as_str().map(|text| (name_hash(text), text.into())))
-            .collect::<Option<_>>()?;
-        ordered.sort_unstable();
-        ordered.dedup();
-        let (hashes, texts): (Vec<_>, Vec<_>) = ordered.into_iter().unzip();
-        Some(Self { hashes: hashes.into(), texts: texts.into() })
+        let texts: Arc<[Box<str>]> =
+            items.iter().map(|item| item.as_str().map(Box::from)).collect::<Option<_>>()?;
+        let mut slots = vec![0; (2 * texts.len()).next_power_of_two()];
+        for (text, index) in texts.iter().zip(1_u64..) {
+            let hash = name_hash(text);
+            let free = places(hash, slots.len()).find(|place| slots.get(*place) == Some(&0));
+            if let Some(slot) = free.and_then(|place| slots.get_mut(place)) {
+                *slot = hash & !INDEX | index & INDEX;
+            }
+        }
+        Some(Self { slots: slots.into(), texts })
     }
 
-    pub(super) fn contains(&self, text: &str) -> bool {
-        let hash = name_hash(text);
-        let start = self.hashes.partition_point(|own| *own < hash);
-        let same = self.hashes.iter().skip(start).take_while(|own| **own == hash).count();
-        self.texts.get(start..start + same).is_some_and(|texts| texts.iter().any(|own| &**own == text))
+    /// Whether a text, whose hash is given, is one of them.
+    pub(super) fn contains(&self, hash: u64, text: &str) -> bool {
+        for place in places(hash, self.slots.len()) {
+            let slot = self.slots.get(place).copied().unwrap_or_default();
+            if slot == 0 {
+                break;
+            }
+            if (slot ^ hash) & !INDEX == 0 {
+                let index = usize::try_from(slot & INDEX).unwrap_or_default();
+                if self.texts.get(index.wrapping_sub(1)).is_some_and(|own| **own == *text) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Where to look for a hash, one place after the other, each once.
+fn places(hash: u64, count: usize) -> impl Iterator<Item = usize> {
+    let mask = count.wrapping_sub(1);
+    // Only the lower bits count.
+    #[allow(clippy::cast_possible_truncation)]
+    let first = hash as usize;
+    (0..count).map(move |step| first.wrapping_add(step) & mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_with_something_else_than_texts_is_none_of_ours() {
+        assert!(Texts::of(&[json!("a"), json!(1)]).is_none());
+        assert!(!Texts::of(&[]).unwrap().contains(name_hash("a"), "a"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_listed_is_found_and_nothing_else(
+            listed in prop::collection::vec("[a-c]{0,3}", 0..40), other in "[a-c]{0,3}", hash: u64,
+        ) {
+            let items: Vec<_> = listed.iter().map(|text| json!(text)).collect();
+            let texts = Texts::of(&items).unwrap();
+            for text in &listed {
+                prop_assert!(texts.contains(name_hash(text), text));
+            }
+            prop_assert_eq!(texts.contains(name_hash(&other), &other), listed.contains(&other));
+            // Where hashes collide the texts decide.
+            prop_assert!(!texts.contains(hash, "never"));
+        }
     }
 }
