@@ -13,6 +13,7 @@ use crate::domain::ids::Revision;
 use crate::domain::operation::Patience;
 use crate::domain::rule::Context;
 use crate::metering::evaluations::Evaluations;
+use crate::services::kept_answers::KeptAnswers;
 use crate::services::{Registry, lifecycle};
 use crate::store::connect::Database;
 use crate::store::writer::Writer;
@@ -77,6 +78,7 @@ pub fn start(config: &Config, database: Database, stop: &CancellationToken) -> R
         settings: config.cascade.clone(),
         bulk_news: Arc::default(),
         evaluations,
+        kept_answers: KeptAnswers::default(),
         static_context: Arc::new(static_context(&config.flags)?),
     };
     lifecycle::start_background(&registry, stop);

@@ -2,6 +2,7 @@
 
 mod evaluation;
 
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Handler;
@@ -168,7 +169,9 @@ impl FeatureFlags for Handler {
         request: Request<EvaluateFlagsRequest>,
     ) -> Result<Response<EvaluateFlagsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let reply = self.evaluate_many(&snapshot, request.into_inner()).and_then(|reply| unframed(&reply));
+        let request = request.into_inner();
+        let asked = request.encode_to_vec();
+        let reply = self.evaluate_many(&snapshot, request, &asked).and_then(|reply| unframed(&reply));
         let answer = reply.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }

@@ -6,6 +6,7 @@
 
 pub mod change;
 pub mod feature_flags;
+pub mod kept_answers;
 pub mod lifecycle;
 pub mod openfeature;
 pub mod paging;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::change::Command;
+use self::kept_answers::KeptAnswers;
 pub use self::lifecycle::StartOperation;
 pub use self::read::Freshness;
 use crate::cascade::Engine;
@@ -49,6 +51,8 @@ pub struct Registry {
     pub lease: Lease,
     /// How often flags are evaluated.
     pub evaluations: Evaluations,
+    /// Answers about all flags that may go out again.
+    pub kept_answers: KeptAnswers,
     /// Attributes that every evaluation of flags sees, whatever a caller says.
     pub static_context: Arc<Context>,
     /// How targets are verified.

@@ -8,6 +8,7 @@ use tonic::Code;
 use crate::edge::wire::{Answer, connect, framed, request};
 use crate::support::{Replica, Setup, tier};
 
+const DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 const GET_TENANT: &str = "/tenantry.v1.TenantRegistry/GetTenant";
 
 async fn assert_both_ways_agree(replica: &mut Replica, after: &str) {
@@ -86,6 +87,91 @@ async fn evaluations_agree_with_their_explanations() {
         let all = v1::EvaluateFlagsRequest { tenant_id, flag_keys: vec![flag_key], ..Default::default() };
         assert_eq!(replica.flags.evaluate_flags(all).await.unwrap().into_inner().flags, [usual]);
     }
+    replica.stop().await;
+}
+
+/// What a tenant sees of all flags, asked often enough to be answered with kept bytes.
+async fn bulk(replica: &mut Replica, tenant_id: &str, country: &str) -> Vec<(String, bool)> {
+    let context = prost_types::Struct { fields: [("country".to_owned(), text(country))].into() };
+    let request = || v1::EvaluateFlagsRequest {
+        tenant_id: tenant_id.to_owned(),
+        context: Some(context.clone()),
+        ..Default::default()
+    };
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let reply = replica.flags.evaluate_flags(request()).await.unwrap().into_inner();
+        let flags = reply.flags.into_iter().map(|flag| (flag.flag_key, flag.variant == "on"));
+        seen.push(flags.collect::<Vec<_>>());
+    }
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
+    seen.swap_remove(0)
+}
+
+fn text(value: &str) -> prost_types::Value {
+    prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(value.to_owned())) }
+}
+
+fn wire_time(time: jiff::Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+}
+
+#[tokio::test]
+async fn kept_answers_about_all_flags_are_those_of_the_tenant_the_context_and_the_moment() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    for tenant in ["acme", "zeta"] {
+        replica.tenant(tenant).await;
+    }
+    let condition = v1::Condition {
+        attribute: "country".into(),
+        operator: v1::ConditionOperator::In.into(),
+        values: vec![text("de")],
+    };
+    let rule = v1::TargetingRule {
+        id: "german".into(),
+        conditions: vec![condition],
+        variant: "on".into(),
+        ..Default::default()
+    };
+    let flag = v1::Flag {
+        flag_key: "beta".into(),
+        r#type: v1::FlagType::Boolean.into(),
+        rules: vec![rule],
+        // Soon enough to be listed as stale, with its counts.
+        expire_time: Some(wire_time(jiff::Timestamp::now() + DAY * 10)),
+        ..Default::default()
+    };
+    replica
+        .flags
+        .create_flag(v1::CreateFlagRequest { flag: Some(flag), ..Default::default() })
+        .await
+        .unwrap();
+    let beta = |is_on| vec![("beta".to_owned(), is_on)];
+    for (tenant, country, expected) in
+        [("acme", "de", true), ("acme", "fr", false), ("zeta", "de", true), ("zeta", "fr", false)]
+    {
+        assert_eq!(bulk(&mut replica, tenant, country).await, beta(expected), "{tenant} {country}");
+    }
+    // Of one tenant, until a moment that only the clock brings.
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
+    let own = v1::SetTenantOverrideRequest {
+        tenant_id: "acme".into(),
+        flag_key: "beta".into(),
+        variant: "on".into(),
+        expire_time: Some(wire_time(end)),
+        ..Default::default()
+    };
+    replica.flags.set_tenant_override(own).await.unwrap();
+    assert_eq!(bulk(&mut replica, "acme", "fr").await, beta(true), "the override");
+    assert_eq!(bulk(&mut replica, "zeta", "fr").await, beta(false), "the other tenant");
+    let left = end.duration_since(jiff::Timestamp::now()).unsigned_abs();
+    tokio::time::sleep(left + std::time::Duration::from_millis(50)).await;
+    assert_eq!(bulk(&mut replica, "acme", "fr").await, beta(false), "the override has ended");
+    // What went out as kept bytes is counted all the same.
+    replica.server.registry.evaluations.flush(&replica.server.registry.database).await;
+    let stale =
+        replica.flags.list_stale_flags(v1::ListStaleFlagsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(stale.flags.iter().map(|flag| flag.bulk_evaluations).collect::<Vec<_>>(), [28]);
     replica.stop().await;
 }
 

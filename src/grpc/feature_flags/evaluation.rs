@@ -13,6 +13,7 @@ use crate::grpc::convert::flag::answer::{encode_evaluation, encode_explanation};
 use crate::grpc::convert::{self, value};
 use crate::grpc::metadata::now;
 use crate::proto::v1::{EvaluateFlagRequest, EvaluateFlagsRequest, ExplainFlagRequest, ExplainFlagResponse};
+use crate::services::kept_answers::Question;
 use crate::services::tenant_registry::get_tenant;
 use crate::view::{Record, Snapshot};
 
@@ -59,33 +60,56 @@ impl Handler {
     }
 
     /// Evaluates the flags asked for, or all of them; answers the reply as it goes out. In bulk an unknown flag, or a
-    /// name that can be none, is an answer and not an error.
+    /// name that can be none, is an answer and not an error. `asked` is the message as it came.
     pub(in crate::grpc) fn evaluate_many(
         &self,
         snapshot: &Snapshot,
         message: EvaluateFlagsRequest,
+        asked: &[u8],
     ) -> Result<Bytes, Error> {
         if message.flag_keys.len() > KEYS_MAX {
             return Err(Error::field("flag_keys", format!("must have at most {KEYS_MAX} entries")));
         }
         let tenant_id = convert::id("tenant_id", TenantId::parse(&message.tenant_id))?;
         let record = get_tenant(snapshot, &tenant_id)?;
-        let context = self.context(record, message.context)?;
-        let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
-        let mut answers = Answers::new(message.flag_keys.len().max(FLAGS_USUAL));
-        for warning in warnings(snapshot, &tenant_id) {
-            answers.warning(&warning);
+        if !message.flag_keys.is_empty() {
+            return self.evaluate_named(snapshot, record, message);
         }
-        if message.flag_keys.is_empty() {
-            for (key, evaluation) in snapshot.flags.evaluate_all(&query) {
+        let (protocol, flags, now) = ("tenantry", &snapshot.flags, now());
+        let question = Question { protocol, bytes: asked, record: Some(record), flags, now };
+        let reply = self.registry.kept_answers.answer(&question, || {
+            let context = self.context(record, message.context)?;
+            let query = Query { tenant: Some(record.facts()), context: &context, now };
+            let mut answers = Answers::new(FLAGS_USUAL);
+            for warning in warnings(snapshot, &tenant_id) {
+                answers.warning(&warning);
+            }
+            for (key, evaluation) in flags.evaluate_all(&query) {
                 answers.flag(key.as_str(), &evaluation);
             }
-            self.registry.evaluations.count_all(Some(&tenant_id), query.now);
+            Ok::<_, Error>(answers.finish())
+        })?;
+        self.registry.evaluations.count_all(Some(&tenant_id), now);
+        Ok(reply)
+    }
+
+    fn evaluate_named(
+        &self,
+        snapshot: &Snapshot,
+        record: &Record,
+        message: EvaluateFlagsRequest,
+    ) -> Result<Bytes, Error> {
+        let tenant_id = &record.tenant.tenant_id;
+        let context = self.context(record, message.context)?;
+        let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
+        let mut answers = Answers::new(message.flag_keys.len());
+        for warning in warnings(snapshot, tenant_id) {
+            answers.warning(&warning);
         }
         for key in &message.flag_keys {
             let evaluation = snapshot.flags.evaluate(&query, key);
             match snapshot.flags.flag(key) {
-                Some(flag) => self.registry.evaluations.count(flag.key(), Some(&tenant_id), query.now),
+                Some(flag) => self.registry.evaluations.count(flag.key(), Some(tenant_id), query.now),
                 None => answers.warning(&format!("there is no flag {}", quote(key))),
             }
             answers.flag(key, &evaluation);

@@ -109,7 +109,9 @@ impl Flagd {
     ) -> Result<Vec<Resolution>, Status> {
         let resolved = question(request.metadata(), "").and_then(|question| {
             let snapshot = self.feature.snapshot()?;
-            let all = self.feature.ask(&snapshot, &question, attributes(context)?)?.all();
+            let asked = self.feature.ask(&snapshot, &question, attributes(context)?)?;
+            asked.count_all();
+            let all = asked.all();
             Ok(all.into_iter().filter_map(|(_, resolution)| resolution.ok()).collect())
         });
         resolved.map_err(|error| status(&error))

@@ -122,7 +122,7 @@ async fn answer(
         Call::EvaluateFlags => {
             let request = asked::<v1::EvaluateFlagsRequest>(metadata, message)?;
             let snapshot = handler.snapshot(&request).await?;
-            let reply = handler.evaluate_many(&snapshot, request.into_inner());
+            let reply = handler.evaluate_many(&snapshot, request.into_inner(), message);
             (snapshot, reply)
         }
     };

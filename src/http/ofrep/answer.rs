@@ -1,7 +1,7 @@
 //! What OFREP's clients get.
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +15,7 @@ pub(super) fn json(code: StatusCode, body: &Value) -> Response {
 }
 
 /// The same, put together already.
-pub(super) fn of_text(code: StatusCode, body: String) -> Response {
+pub(super) fn of_text(code: StatusCode, body: impl IntoResponse) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
     (code, headers, body).into_response()
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio_stream::{Stream, StreamExt as _};
 
 use self::answer::{event_streams, failure, flag, refusal};
-use self::request::{etag, is_unchanged, question, read};
+use self::request::{ETAG_BYTES, etag, is_unchanged, question, read};
 use crate::domain::error::Error;
 use crate::services::openfeature::{OpenFeature, Question, Told};
 
@@ -43,7 +43,7 @@ async fn one(
     body: Body,
 ) -> Response {
     let attributes = match read(body).await {
-        Ok(attributes) => attributes,
+        Ok((_, attributes)) => attributes,
         Err(refused) => return refusal(&refused, Some(&key)),
     };
     let found = question(&headers, None).and_then(|question| {
@@ -57,21 +57,24 @@ async fn one(
 }
 
 async fn all(State(feature): State<OpenFeature>, headers: HeaderMap, body: Body) -> Response {
-    let attributes = match read(body).await {
-        Ok(attributes) => attributes,
+    let (bytes, attributes) = match read(body).await {
+        Ok(read) => read,
         Err(refused) => return refusal(&refused, None),
     };
     let found = question(&headers, None).and_then(|question| {
         let snapshot = feature.snapshot()?;
         let asked = feature.ask(&snapshot, &question, attributes)?;
-        let flags: Vec<_> = asked.all().into_iter().map(|(key, found)| answer::entry(&key, found)).collect();
-        let streams = event_streams(EVENTS, &asked.scope);
-        let metadata = answer::set_metadata(&asked.scope);
-        let body = json!({ "flags": flags, "metadata": metadata, "eventStreams": streams }).to_string();
-        Ok((etag(&asked.context, &body), body))
+        // The tag, then the body that it is over.
+        Ok(feature.all_kept("ofrep", &asked, &bytes, |found| {
+            let flags: Vec<_> = found.into_iter().map(|(key, found)| answer::entry(&key, found)).collect();
+            let streams = event_streams(EVENTS, &asked.scope);
+            let metadata = answer::set_metadata(&asked.scope);
+            let body = json!({ "flags": flags, "metadata": metadata, "eventStreams": streams }).to_string();
+            (etag(&asked.context, &body) + &body).into()
+        }))
     });
     let (tag, body) = match found {
-        Ok(found) => found,
+        Ok(mut found) => (found.split_to(ETAG_BYTES.min(found.len())), found),
         Err(error) => return failure(&error, None),
     };
     let unchanged = is_unchanged(&headers, &tag);
@@ -80,7 +83,7 @@ async fn all(State(feature): State<OpenFeature>, headers: HeaderMap, body: Body)
     } else {
         answer::of_text(StatusCode::OK, body)
     };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_maybe_shared(tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response

@@ -1,7 +1,7 @@
 //! What OFREP's clients send.
 
 use aws_lc_rs::digest;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
@@ -24,10 +24,11 @@ pub(super) enum Refused {
     Invalid(String),
 }
 
-/// Reads `{"context": {…}}`. No body counts as no attributes.
-pub(super) async fn read(body: Body) -> Result<Map<String, Value>, Refused> {
+/// Reads `{"context": {…}}`, and leaves the bytes beside it. No body counts as no attributes.
+pub(super) async fn read(body: Body) -> Result<(Bytes, Map<String, Value>), Refused> {
     let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| Refused::TooLarge)?;
-    parse(&bytes).map_err(Refused::Invalid)
+    let attributes = parse(&bytes).map_err(Refused::Invalid)?;
+    Ok((bytes, attributes))
 }
 
 fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
@@ -57,6 +58,9 @@ pub(super) fn question(headers: &HeaderMap, in_address: Option<&str>) -> Result<
     Ok(Question { identity: None, selector })
 }
 
+/// Bytes of a tag.
+pub(super) const ETAG_BYTES: usize = 34;
+
 /// A tag over the whole context and the answer: both what was asked and what time alone may change are in it.
 pub(super) fn etag(context: &Context, answer: &str) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -69,12 +73,12 @@ pub(super) fn etag(context: &Context, answer: &str) -> String {
 }
 
 /// Whether the client has that already.
-pub(super) fn is_unchanged(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn is_unchanged(headers: &HeaderMap, tag: &[u8]) -> bool {
     let given = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     given
         .flat_map(|list| list.split(','))
         .map(str::trim)
-        .any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+        .any(|one| one == "*" || one.trim_start_matches("W/").as_bytes() == tag)
 }
 
 #[cfg(test)]
@@ -105,6 +109,7 @@ mod tests {
         assert_ne!(tag(r#"{"context":{"a":1}}"#), tag(r#"{"context":{"a":"1"}}"#));
         assert_eq!(tag(r#"{"context":{"a":1,"b":2}}"#), tag(r#"{"context":{"b":2,"a":1}}"#));
         assert_ne!(etag(&Context::default(), "a"), etag(&Context::default(), "b"));
+        assert_eq!(tag("{}").len(), ETAG_BYTES);
     }
 
     #[test]
@@ -114,8 +119,8 @@ mod tests {
         {
             let mut headers = HeaderMap::new();
             headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(given));
-            assert_eq!(is_unchanged(&headers, "\"a\""), unchanged, "{given}");
+            assert_eq!(is_unchanged(&headers, b"\"a\""), unchanged, "{given}");
         }
-        assert!(!is_unchanged(&HeaderMap::new(), "\"a\""));
+        assert!(!is_unchanged(&HeaderMap::new(), b"\"a\""));
     }
 }

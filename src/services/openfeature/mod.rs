@@ -8,8 +8,10 @@ mod resolve;
 mod scope;
 mod stream;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,7 @@ pub use self::resolve::{Asked, Resolution};
 pub use self::scope::{Question, Scope, TENANT_ID};
 pub use self::stream::{KEEP_ALIVE, Told, Until};
 use crate::domain::error::Error;
-use crate::services::Registry;
+use crate::services::{Registry, kept_answers};
 use crate::view::Snapshot;
 
 /// What OpenFeature's clients are served from. Cheap to clone.
@@ -56,5 +58,25 @@ impl OpenFeature {
         let context = self.registry.evaluation_context(scope.tenant.as_deref(), attributes)?;
         let evaluations = &self.registry.evaluations;
         Ok(Asked { snapshot, scope, context, now: crate::services::now(), evaluations })
+    }
+
+    /// Every flag asked for as `encode` writes it, or as it wrote it before where nothing it follows from has changed.
+    /// `context` is the client's, as it came.
+    pub fn all_kept(
+        &self,
+        protocol: &'static str,
+        asked: &Asked<'_>,
+        context: &[u8],
+        encode: impl FnOnce(Vec<(String, Result<Resolution, Error>)>) -> Bytes,
+    ) -> Bytes {
+        asked.count_all();
+        let Scope { tenant, flag_set, is_empty } = &asked.scope;
+        let mut bytes = format!("{flag_set:?} {is_empty} ").into_bytes();
+        bytes.extend_from_slice(context);
+        let (record, flags, now) = (tenant.as_ref(), &asked.snapshot.flags, asked.now);
+        let question = kept_answers::Question { protocol, bytes: &bytes, record, flags, now };
+        let answer =
+            self.registry.kept_answers.answer(&question, || Ok::<_, Infallible>(encode(asked.all())));
+        answer.unwrap_or_else(|never| match never {})
     }
 }

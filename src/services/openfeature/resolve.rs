@@ -85,10 +85,14 @@ impl Asked<'_> {
         Ok(resolution)
     }
 
-    /// Every flag asked for, by key; a broken one is an error of its own.
+    /// Counts an evaluation of all flags.
+    pub fn count_all(&self) {
+        self.evaluations.count_all(self.tenant_id(), self.now);
+    }
+
+    /// Every flag asked for, by key; a broken one is an error of its own. Counting them is for the caller to do.
     pub fn all(&self) -> Vec<(String, Result<Resolution, Error>)> {
         let query = self.query();
-        self.evaluations.count_all(self.tenant_id(), self.now);
         let mut found = Vec::new();
         for (key, evaluation) in self.snapshot.flags.evaluate_all(&query) {
             if let Some(flag) =

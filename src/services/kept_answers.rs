@@ -1,0 +1,184 @@
+//! Answers about all flags, kept as the bytes that went out.
+//!
+//! A platform asks for all flags of a tenant with every page it shows, with few contexts that come again and again. An
+//! answer goes out once more to the very same question, as long as the flags and the tenant are what they were and the
+//! clock changes nothing. Nothing has to be invalidated: what an answer was made of is kept with it and compared.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::domain::flag::{CompiledFlags, Edition};
+use crate::view::Record;
+
+/// Answers that are kept at most, a place each.
+const PLACES: usize = 1 << 12;
+/// Bytes of answers and their questions that are kept at most.
+const BYTES_MAX: usize = 64 << 20;
+/// Largest answer with its question that is kept.
+const ANSWER_MAX: usize = BYTES_MAX / 32;
+/// Longest question that is kept, in bytes. Contexts of this size are one user's and do not come again.
+const QUESTION_MAX: usize = 4 << 10;
+
+/// One question about all flags.
+pub struct Question<'a> {
+    /// Who answers it: the same question gets other bytes in another protocol.
+    pub protocol: &'static str,
+    /// All that was asked, as it came.
+    pub bytes: &'a [u8],
+    /// The tenant, as it is now.
+    pub record: Option<&'a Arc<Record>>,
+    /// The flags, as they are now.
+    pub flags: &'a CompiledFlags,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// An answer, and all that it was made of.
+struct Kept {
+    protocol: &'static str,
+    question: Bytes,
+    record: Option<Arc<Record>>,
+    edition: Edition,
+    from: Timestamp,
+    until: Option<Timestamp>,
+    answer: Bytes,
+}
+
+impl Kept {
+    fn answers(&self, question: &Question<'_>) -> bool {
+        self.protocol == question.protocol
+            && self.question == question.bytes
+            && self.edition == *question.flags.edition()
+            && self.from <= question.now
+            && self.until.is_none_or(|end| question.now < end)
+            && is_same(self.record.as_ref(), question.record)
+    }
+
+    fn bytes(&self) -> usize {
+        self.question.len() + self.answer.len()
+    }
+}
+
+/// Whether rules see the same tenant; its health, which changes by the minute, they do not see.
+fn is_same(kept: Option<&Arc<Record>>, now: Option<&Arc<Record>>) -> bool {
+    match (kept, now) {
+        (Some(kept), Some(now)) => Arc::ptr_eq(kept, now) || kept.tenant == now.tenant,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+struct Place {
+    kept: ArcSwapOption<Kept>,
+    /// The hash of the question that was last asked here in vain.
+    missed: AtomicU64,
+}
+
+struct Inner {
+    places: Box<[Place]>,
+    hasher: RandomState,
+    bytes: AtomicUsize,
+    /// Where room is made next.
+    hand: AtomicUsize,
+}
+
+/// Answers that are kept. Cheap to clone.
+#[derive(Clone)]
+pub struct KeptAnswers(Arc<Inner>);
+
+impl std::fmt::Debug for KeptAnswers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeptAnswers").field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Default for KeptAnswers {
+    fn default() -> Self {
+        let place = || Place { kept: ArcSwapOption::empty(), missed: AtomicU64::new(0) };
+        Self(Arc::new(Inner {
+            places: (0..PLACES).map(|_| place()).collect(),
+            hasher: RandomState::new(),
+            bytes: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
+        }))
+    }
+}
+
+impl KeptAnswers {
+    /// The answer that was kept for this question, else the one that is made now. It is kept where the same question
+    /// was the last one that had to be answered in its place: what is asked only once would push out what comes again.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`; they are not kept.
+    pub fn answer<E>(
+        &self,
+        question: &Question<'_>,
+        make: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
+        if question.bytes.len() > QUESTION_MAX {
+            return make();
+        }
+        let hash = self.0.hasher.hash_one((question.protocol, question.bytes));
+        let place = self.place(hash);
+        if let Some(kept) = &*place.kept.load()
+            && kept.answers(question)
+        {
+            return Ok(kept.answer.clone());
+        }
+        let answer = make()?;
+        let is_repeated = place.missed.swap(hash, Ordering::Relaxed) == hash;
+        if is_repeated && question.bytes.len() + answer.len() <= ANSWER_MAX {
+            self.keep(place, question, answer.clone());
+        }
+        Ok(answer)
+    }
+
+    fn place(&self, hash: u64) -> &Place {
+        // The lower bits of a hash are as good as any.
+        #[allow(clippy::cast_possible_truncation)]
+        let index = hash as usize & (PLACES - 1);
+        &self.0.places[index]
+    }
+
+    fn keep(&self, place: &Place, question: &Question<'_>, answer: Bytes) {
+        let kept = Kept {
+            protocol: question.protocol,
+            question: Bytes::copy_from_slice(question.bytes),
+            record: question.record.cloned(),
+            edition: question.flags.edition().clone(),
+            from: question.now,
+            until: question.flags.steady_until(question.now),
+            answer,
+        };
+        self.0.bytes.fetch_add(kept.bytes(), Ordering::Relaxed);
+        self.free(place.kept.swap(Some(Arc::new(kept))));
+        // Once around is enough: then nothing is left but what others keep meanwhile.
+        for _ in 0..PLACES {
+            if self.bytes() <= BYTES_MAX {
+                break;
+            }
+            let next = self.0.hand.fetch_add(1, Ordering::Relaxed) & (PLACES - 1);
+            self.free(self.0.places[next].kept.swap(None));
+        }
+    }
+
+    fn free(&self, kept: Option<Arc<Kept>>) {
+        if let Some(kept) = kept {
+            self.0.bytes.fetch_sub(kept.bytes(), Ordering::Relaxed);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+#[path = "kept_answers_tests.rs"]
+mod tests;
