@@ -72,11 +72,11 @@ pub struct Tenant {
     pub update_time: Timestamp,
     /// When it was deleted.
     pub delete_time: Option<Timestamp>,
-    /// Until when it can be undeleted.
-    pub purge_time: Option<Timestamp>,
+    /// Until when it can be undeleted. In a box, as is what follows: hardly a tenant has them, and a million are kept.
+    pub purge_time: Option<Box<Timestamp>>,
     /// Until when its deletion is refused, once it is archived.
     #[serde(default)]
-    pub retain_time: Option<Timestamp>,
+    pub retain_time: Option<Box<Timestamp>>,
     /// The revision of its last change; set by the log.
     #[serde(default)]
     pub revision: Revision,
@@ -132,8 +132,8 @@ impl Tenant {
         self.pending_status = None;
         if operation.verb == Verb::Archive && !operation.backward {
             let seconds = operation.details.wish.retention_seconds;
-            self.retain_time =
-                seconds.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds)).ok());
+            let end = seconds.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds)).ok());
+            self.retain_time = end.map(Box::new);
         }
         if confirmed != self.status {
             self.status = confirmed;
@@ -145,7 +145,7 @@ impl Tenant {
             self.purge_time = None;
         } else if self.delete_time.is_none() {
             self.delete_time = Some(now);
-            self.purge_time = now.checked_add(UNDELETE_PERIOD).ok();
+            self.purge_time = now.checked_add(UNDELETE_PERIOD).ok().map(Box::new);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tenants and their health.
 
 use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -195,9 +196,12 @@ fn tenant(row: &Row) -> Result<Tenant, String> {
         create_time: c.get()?,
         update_time: c.get()?,
         delete_time: c.get()?,
-        purge_time: c.get()?,
+        purge_time: c.get::<Option<Timestamp>>()?.map(Box::new),
         revision: revision(c.get()?),
-        retain_time: row.try_get("retain_time").map_err(|error| format!("column retain_time: {error:?}"))?,
+        retain_time: row
+            .try_get::<_, Option<Timestamp>>("retain_time")
+            .map_err(|error| format!("column retain_time: {error:?}"))?
+            .map(Box::new),
     })
 }
 

@@ -100,7 +100,7 @@ pub(in crate::grpc) fn encode(shown: &Shown) -> v1::Tenant {
         create_time: Some(timestamp(tenant.create_time)),
         update_time: Some(timestamp(tenant.update_time)),
         delete_time: tenant.delete_time.map(timestamp),
-        purge_time: tenant.purge_time.map(timestamp),
+        purge_time: tenant.purge_time.as_deref().copied().map(timestamp),
         creator: tenant.creator.to_string(),
         cell: tenant.place().cell.into(),
         migration: tenant.migration().map(|change| v1::Migration {
@@ -109,7 +109,7 @@ pub(in crate::grpc) fn encode(shown: &Shown) -> v1::Tenant {
             to_region: change.to.region.to_string(),
             to_cell: change.to.cell.to_string(),
         }),
-        retain_time: tenant.retain_time.map(timestamp),
+        retain_time: tenant.retain_time.as_deref().copied().map(timestamp),
     }
 }
 

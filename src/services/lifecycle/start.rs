@@ -272,7 +272,7 @@ fn take_over(
 }
 
 fn check_times(tenant: &Tenant, verb: Verb, context: &Context) -> Result<(), Error> {
-    match (verb, tenant.purge_time, tenant.retain_time) {
+    match (verb, tenant.purge_time.as_deref().copied(), tenant.retain_time.as_deref().copied()) {
         (Verb::Undelete, Some(purge_time), _) if !can_undelete(context.now, purge_time) => Err(Error::new(
             Reason::PurgeTimePassed,
             format!("the tenant could be undeleted until {purge_time}"),
