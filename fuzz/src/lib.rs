@@ -1,4 +1,6 @@
-//! The pure rules of the service, compiled by themselves.
+//! Those files of the service that read what anybody may send, compiled by themselves.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod domain;
+pub mod edge;
+pub mod grpc;

@@ -13,6 +13,7 @@ mod inbound;
 mod json;
 mod outbound;
 mod query;
+mod reader;
 mod unary;
 
 #[cfg(test)]
@@ -20,8 +21,9 @@ mod properties;
 
 pub(super) use self::{
     detect::{CONTENT_TYPES, Callee, NotACall, detect},
-    inbound::{Terms, name_compressions, prepare},
+    inbound::{name_compressions, prepare},
     outbound::{Outbound, Reply, answer},
+    reader::Terms,
 };
 
 /// How a call travels.

@@ -9,9 +9,8 @@ use tonic::{Code, Status};
 
 use super::{
     base64_text::TextDecoder,
-    frames, gzip,
-    inbound::{Reader, Terms},
-    json, query,
+    frames, gzip, json, query,
+    reader::{Reader, Terms},
 };
 
 fn descriptors() -> Vec<MessageDescriptor> {
