@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
+use tenantry::proto::v1::batch_create_tenants_response::result::Outcome;
 
 use super::verbs::{Clients, Verb};
 use crate::support::{Replica, Setup, metrics, new_tenant};
@@ -20,28 +21,47 @@ async fn cache_as_listed(replica: &mut Replica) -> v1::Target {
 }
 
 async fn make_tenants(replica: &mut Replica) {
-    let requests = (0..tenants())
+    let mut missing: Vec<_> = (0..tenants())
         .map(|number| v1::CreateTenantRequest {
             tenant: Some(new_tenant(&format!("t{number}"))),
+            request_id: uuid::Uuid::now_v7().to_string(),
             ..Default::default()
         })
         .collect();
-    let request = v1::BatchCreateTenantsRequest { requests };
-    replica.tenants.batch_create_tenants(request).await.unwrap();
+    // On a machine under load, some of so many at once are told to ask again.
+    while !missing.is_empty() {
+        let request = v1::BatchCreateTenantsRequest { requests: missing.clone() };
+        let answer = replica.tenants.batch_create_tenants(request).await.unwrap().into_inner();
+        let mut results = answer.results.into_iter();
+        missing.retain(|_| match results.next().unwrap().outcome.unwrap() {
+            Outcome::Tenant(_) => false,
+            Outcome::Error(error) => {
+                assert_eq!(error.code, tonic::Code::Unavailable as i32, "{error:?}");
+                true
+            }
+        });
+    }
     in_status(replica, "active").await;
 }
 
 /// Waits until every tenant is in a status.
 async fn in_status(replica: &mut Replica, status: &str) {
+    let mut seen = v1::GetStatisticsResponse::default();
     for _ in 0..2_400 {
         let request = v1::GetStatisticsRequest {};
-        let statistics = replica.tenants.get_statistics(request).await.unwrap().into_inner();
-        if statistics.by_status[status] == i64::try_from(tenants()).unwrap() {
+        seen = replica.tenants.get_statistics(request).await.unwrap().into_inner();
+        if seen.by_status[status] == i64::try_from(tenants()).unwrap() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("not every tenant is {status}");
+    let request = v1::ListOperationsRequest { filter: "open = true".into(), ..Default::default() };
+    let open = replica.lifecycle.list_operations(request).await.unwrap().into_inner();
+    panic!(
+        "not every tenant is {status}: {seen:?}; {} open, first {:?}",
+        open.total_size,
+        open.operations.first()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +71,10 @@ async fn a_target_that_is_down_for_good_is_left_alone_and_every_operation_goes_o
         ("vector-db", Stub::start(Duration::from_millis(1)).await.unwrap()),
     ];
     let cache = stubs[0].1.clone();
-    let mut replica = Replica::start(&Setup { stubs, ..Setup::default() }).await;
+    // Attempts that a machine under load keeps: what is down fails at once.
+    let settings =
+        vec![("cascade.apply_deadline", "5s".to_owned()), ("cascade.max_attempts", "20".to_owned())];
+    let mut replica = Replica::start(&Setup { stubs, settings, ..Setup::default() }).await;
     make_tenants(&mut replica).await;
     cache.set_fault("", Some(Fault::Failing(u32::MAX)));
     let mut asked = tokio::task::JoinSet::new();
