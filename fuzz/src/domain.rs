@@ -6,6 +6,8 @@ pub mod flagd;
 pub mod ids;
 #[path = "../../src/domain/rule/mod.rs"]
 pub mod rule;
+#[path = "../../src/domain/shared_text.rs"]
+pub mod shared_text;
 #[path = "../../src/domain/text.rs"]
 pub mod text;
 #[path = "../../src/domain/violation.rs"]
