@@ -49,8 +49,11 @@ const WAITING: [&str; 12] = [
 const WAITING_DEADLINE: Duration = WAIT_MAX.saturating_add(Duration::from_secs(5));
 
 /// The methods that take many things at once.
-const BATCHES: [&str; 2] =
-    ["/tenantry.v1.TenantRegistry/BatchCreateTenants", "/tenantry.v1.FeatureFlags/ApplyFlags"];
+const BATCHES: [&str; 3] = [
+    "/tenantry.v1.TenantRegistry/BatchCreateTenants",
+    "/tenantry.v1.FeatureFlags/ApplyFlags",
+    "/tenantry.v1.FeatureFlags/ImportFlags",
+];
 
 /// Why a server does not start: one sentence each.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,10 @@
 //! `tenantry flag …`
 
 mod apply;
+mod file;
 mod rollout;
 mod set;
+mod value;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -93,6 +95,10 @@ pub enum Command {
     },
     /// Bring flags, segments and tier defaults to what files say, all at once, after showing what changes.
     Apply(apply::Apply),
+    /// Bring a flag set to what a file of another system says, all at once, after showing what changes.
+    Import(file::Import),
+    /// Write a flag set as a file of another system.
+    Export(file::Export),
     /// List segments.
     Segments,
     /// Change what is given, and nothing else.
@@ -135,30 +141,10 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Set what a tier sees; without a variant, take it back.
-    SetTier {
-        /// Which flag.
-        flag_key: String,
-        /// Which tier.
-        tier_id: String,
-        /// Which variant.
-        variant: Option<String>,
-    },
-    /// Set what a tenant sees; without a variant, take it back.
-    SetTenant {
-        /// Which flag.
-        flag_key: String,
-        /// Which tenant.
-        tenant_id: String,
-        /// Which variant.
-        variant: Option<String>,
-        /// Why, for people.
-        #[arg(long)]
-        reason: Option<String>,
-        /// RFC 3339; from then on it no longer counts.
-        #[arg(long)]
-        expires: Option<String>,
-    },
+    /// Set what a tier sees: a variant or a share of several; without either, take it back.
+    SetTier(value::SetTier),
+    /// Set what a tenant sees: a variant or a share of several; without either, take it back.
+    SetTenant(value::SetTenant),
     /// List what tenants see of their own.
     Overrides {
         /// Only of this flag.
@@ -321,23 +307,10 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             context.change("FeatureFlags/DeleteFlag", request).await?;
             print(&format!("flag {flag_key} is deleted\n"))
         }
-        Command::SetTier { flag_key, tier_id, variant } => {
-            let request =
-                json!({ "flagKey": flag_key, "tierId": tier_id, "variant": variant.unwrap_or_default() });
-            show(output, &context.change("FeatureFlags/SetTierDefault", request).await?)
-        }
-        Command::SetTenant { flag_key, tenant_id, variant, reason, expires } => {
-            let mut request = json!({
-                "flagKey": flag_key,
-                "tenantId": tenant_id,
-                "variant": variant.unwrap_or_default(),
-                "reason": reason.unwrap_or_default(),
-            });
-            if let Some(expires) = expires {
-                request["expireTime"] = expires.into();
-            }
-            show(output, &context.change("FeatureFlags/SetTenantOverride", request).await?)
-        }
+        Command::SetTier(set) => value::set_tier(set, context).await,
+        Command::SetTenant(set) => value::set_tenant(set, context).await,
+        Command::Import(import) => file::import(import, context).await,
+        Command::Export(export) => file::export(export, context).await,
         Command::Apply(apply) => apply::run(apply, context).await,
         reading => read(reading, context).await,
     }

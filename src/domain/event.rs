@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::bulk::Bulk;
-use super::flag::{Flag, Segment, TenantOverride, TierDefault};
+use super::flag::{Flag, FlagFile, Segment, TenantOverride, TierDefault};
 use super::ids::{FlagKey, SegmentName, TenantId, TierId};
 use super::operation::Operation;
 use super::target::TargetControl;
@@ -181,6 +181,9 @@ pub struct AppliedSet {
     pub segments: Vec<Segment>,
     /// Flags as they are now.
     pub flags: Vec<Flag>,
+    /// flagd files that were imported, as they are now.
+    #[serde(default)]
+    pub files: Vec<FlagFile>,
     /// Tier defaults as they are now.
     pub tier_defaults: Vec<TierDefault>,
     /// Segments that are gone.
@@ -198,6 +201,7 @@ impl AppliedSet {
     pub const fn is_empty(&self) -> bool {
         self.segments.is_empty()
             && self.flags.is_empty()
+            && self.files.is_empty()
             && self.tier_defaults.is_empty()
             && self.segments_deleted.is_empty()
             && self.flags_deleted.is_empty()

@@ -28,6 +28,40 @@ pub struct InvalidId {
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
+        text_id!(@type $(#[$doc])* $name, $what, $rule, $check);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+    // One that a file of another system may have brought: what is chosen here has a narrower grammar.
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr, $known_rule:literal, $known:expr) => {
+        text_id!(@type $(#[$doc])* $name, $what, $rule, $check);
+
+        impl $name {
+            #[doc = concat!("Takes a ", $what, " that may be there already. A flagd file may have brought one that nobody \
+                could choose here; the error says what even such a one must look like.")]
+            pub fn known(input: &str) -> Result<Self, InvalidId> {
+                let check: fn(&str) -> bool = $known;
+                if check(input) {
+                    Ok(Self(Arc::from(input)))
+                } else {
+                    Err(InvalidId { what: $what, quoted: quote(input), rule: $known_rule })
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::known(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+    (@type $(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
@@ -81,13 +115,6 @@ macro_rules! text_id {
                 &self.0
             }
         }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Self::parse(&text).map_err(serde::de::Error::custom)
-            }
-        }
     };
 }
 
@@ -110,14 +137,18 @@ text_id!(
     FlagKey,
     "flag key",
     "it must have 1 to 128 letters, digits, '.', '_', '/' and '-', and start with a letter or digit",
-    is_flag_key
+    is_flag_key,
+    "it must have 1 to 1,024 bytes and no NUL",
+    |input| !input.is_empty() && is_storable(input)
 );
 text_id!(
     /// The name of one of a flag's variants, for example `on`. 1 to 64 characters.
     VariantName,
     "variant name",
     "it must have 1 to 64 characters on one line and not start or end with a space",
-    is_variant_name
+    is_variant_name,
+    "it must have at most 1,024 bytes and no NUL",
+    is_storable
 );
 text_id!(
     /// The name of a system that cascades reach, for example `object-store`. 1 to 63 characters.
@@ -147,6 +178,11 @@ text_id!(
     "it must have 1 to 128 letters, digits, '.', '_', '/' and '-', and start with a letter or digit",
     is_flag_key
 );
+
+/// Whether the database holds it as text, and finds it by an index.
+fn is_storable(input: &str) -> bool {
+    input.len() <= 1_024 && !input.contains('\0')
+}
 
 fn is_dns_label(input: &str) -> bool {
     let bytes = input.as_bytes();
@@ -328,6 +364,20 @@ mod tests {
         }
         for bad in ["", " ", " a", "a ", "a\nb", "a\u{202e}", &"v".repeat(65)] {
             assert!(VariantName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_flagd_file_brought_may_have_another_name() {
+        for foreign in ["a b", "é", "_a", "\n", &"k".repeat(1_024)] {
+            assert_eq!(FlagKey::known(foreign).unwrap().as_str(), foreign);
+            assert_eq!(VariantName::known(foreign).unwrap().as_str(), foreign);
+            let stored = serde_json::to_string(&FlagKey::known(foreign).unwrap()).unwrap();
+            assert_eq!(serde_json::from_str::<FlagKey>(&stored).unwrap().as_str(), foreign);
+        }
+        assert!(VariantName::known("").is_ok() && FlagKey::known("").is_err());
+        for never in ["\0", &"k".repeat(1_025)] {
+            assert!(FlagKey::known(never).is_err() && VariantName::known(never).is_err());
         }
     }
 

@@ -6,7 +6,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::Handler;
-use super::convert::flag::{answer, apply, choice, segment};
+use super::convert::flag::{answer, apply, choice, file, segment};
 use super::convert::{self, flag};
 use super::frame::unframed;
 use super::metadata::{command, now};
@@ -17,15 +17,17 @@ use crate::proto::v1::feature_flags_server::FeatureFlags;
 use crate::proto::v1::{
     ApplyFlagsRequest, ApplyFlagsResponse, ArchiveFlagRequest, CreateFlagRequest, CreateSegmentRequest,
     DeleteFlagRequest, DeleteSegmentRequest, EvaluateFlagRequest, EvaluateFlagResponse, EvaluateFlagsRequest,
-    EvaluateFlagsResponse, ExplainFlagRequest, ExplainFlagResponse, Flag, GetFlagRequest, GetSegmentRequest,
-    ListDependentsRequest, ListDependentsResponse, ListFlagsRequest, ListFlagsResponse, ListSegmentsRequest,
-    ListSegmentsResponse, ListStaleFlagsRequest, ListStaleFlagsResponse, ListTenantOverridesRequest,
-    ListTenantOverridesResponse, Segment, SetTenantOverrideRequest, SetTierDefaultRequest, TenantOverride,
-    TierDefault, UpdateFlagRequest, UpdateSegmentRequest,
+    EvaluateFlagsResponse, ExplainFlagRequest, ExplainFlagResponse, ExportFlagsRequest, ExportFlagsResponse,
+    Flag, GetFlagRequest, GetSegmentRequest, ImportFlagsRequest, ImportFlagsResponse, ListDependentsRequest,
+    ListDependentsResponse, ListFlagsRequest, ListFlagsResponse, ListSegmentsRequest, ListSegmentsResponse,
+    ListStaleFlagsRequest, ListStaleFlagsResponse, ListTenantOverridesRequest, ListTenantOverridesResponse,
+    Segment, SetTenantOverrideRequest, SetTierDefaultRequest, TenantOverride, TierDefault, UpdateFlagRequest,
+    UpdateSegmentRequest,
 };
 use crate::services::Freshness;
 use crate::services::feature_flags::{
-    FlagRemoval, ListFlags, get_flag, get_segment, list_dependents, list_segments, list_tenant_overrides,
+    FlagRemoval, ListFlags, export_flags, get_flag, get_segment, list_dependents, list_segments,
+    list_tenant_overrides,
 };
 use crate::view::Snapshot;
 
@@ -51,7 +53,7 @@ impl FeatureFlags for Handler {
 
     async fn get_flag(&self, request: Request<GetFlagRequest>) -> Result<Response<Flag>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let found = convert::id("flag_key", FlagKey::parse(&request.get_ref().flag_key))
+        let found = convert::id("flag_key", FlagKey::known(&request.get_ref().flag_key))
             .and_then(|key| get_flag(&snapshot, &key));
         let found = found.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, flag::encode(Some(&snapshot), &found, now())))
@@ -98,7 +100,7 @@ impl FeatureFlags for Handler {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "DeleteFlag");
             let removal = FlagRemoval {
-                key: convert::id("flag_key", FlagKey::parse(&message.flag_key))?,
+                key: convert::id("flag_key", FlagKey::known(&message.flag_key))?,
                 etag: convert::etag(message.etag),
                 force: message.force,
             };
@@ -190,7 +192,7 @@ impl FeatureFlags for Handler {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "ArchiveFlag");
             let removal = FlagRemoval {
-                key: convert::id("flag_key", FlagKey::parse(&message.flag_key))?,
+                key: convert::id("flag_key", FlagKey::known(&message.flag_key))?,
                 etag: convert::etag(message.etag),
                 force: message.force,
             };
@@ -212,6 +214,31 @@ impl FeatureFlags for Handler {
         };
         let applied = applied.await.map_err(|error| status(&error))?;
         Ok(self.respond(apply::encode(&applied)))
+    }
+
+    async fn import_flags(
+        &self,
+        request: Request<ImportFlagsRequest>,
+    ) -> Result<Response<ImportFlagsResponse>, Status> {
+        let imported = async {
+            let mut message = request.get_ref().clone();
+            let command = command!(request, message, "ImportFlags");
+            let import = file::decode_import(&message)?;
+            let applied = self.registry.import_flags(&import, &command).await?;
+            Ok(file::encode_import(&applied, import.warnings()))
+        };
+        Ok(self.respond(imported.await.map_err(|error: Error| status(&error))?))
+    }
+
+    async fn export_flags(
+        &self,
+        request: Request<ExportFlagsRequest>,
+    ) -> Result<Response<ExportFlagsResponse>, Status> {
+        let snapshot = self.snapshot(&request).await?;
+        let exported = file::decode_export(request.into_inner())
+            .and_then(|export| export_flags(&snapshot, &export, now()));
+        let exported = exported.map_err(|error| status(&error))?;
+        Ok(self.respond_at(&snapshot, file::encode_export(exported)))
     }
 
     async fn list_stale_flags(
@@ -240,7 +267,7 @@ impl FeatureFlags for Handler {
     ) -> Result<Response<ListDependentsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
         let message = request.into_inner();
-        let page = convert::id("flag_key", FlagKey::parse(&message.flag_key)).and_then(|key| {
+        let page = convert::id("flag_key", FlagKey::known(&message.flag_key)).and_then(|key| {
             list_dependents(&snapshot, &key, &convert::page(message.page_size, message.page_token)?)
         });
         let page = page.map_err(|error| status(&error))?;
@@ -323,7 +350,7 @@ fn list_overrides(
     message: ListTenantOverridesRequest,
 ) -> Result<ListTenantOverridesResponse, Error> {
     let mut faults = convert::Faults::default();
-    let flag_key = faults.optional_id("flag_key", &message.flag_key, FlagKey::parse);
+    let flag_key = faults.optional_id("flag_key", &message.flag_key, FlagKey::known);
     let tenant_id = faults.optional_id("tenant_id", &message.tenant_id, TenantId::parse);
     faults.check(Some(()))?;
     let page = convert::page(message.page_size, message.page_token)?;

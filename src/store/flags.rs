@@ -9,7 +9,7 @@ use tokio_postgres::GenericClient;
 use super::log::{Change, Context, json_value, rows_as};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
-use crate::domain::flag::{Choice, Flag, Segment, TenantOverride, TierDefault};
+use crate::domain::flag::{Choice, Flag, FlagFile, Segment, TenantOverride, TierDefault};
 use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, TierId};
 
 /// Something to be written, and the revision of what it replaces; none for what must not be there yet.
@@ -39,13 +39,15 @@ pub struct Needs {
     pub segments: BTreeSet<SegmentName>,
 }
 
-/// Flags, segments and tier defaults that are written and deleted as one.
+/// Flags, segments, flagd files and tier defaults that are written and deleted as one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Write {
     /// Segments to make or change.
     pub segments: Vec<Replacing<Segment>>,
     /// Flags to make or change.
     pub flags: Vec<Replacing<Flag>>,
+    /// flagd files to make or change.
+    pub files: Vec<Replacing<FlagFile>>,
     /// Tier defaults to set.
     pub tier_defaults: Vec<TierDefault>,
     /// Segments to delete.
@@ -67,6 +69,7 @@ pub fn flags_write(write: &Write, event: Event, context: &Context, reply: &impl 
     let row = json!({
         "segments": write.segments,
         "flags": write.flags,
+        "files": write.files,
         "tier_defaults": defaults.map(|default| with_variants(default, &default.choice)).collect::<Vec<_>>(),
         "segments_deleted": write.segments_deleted,
         "flags_deleted": write.flags_deleted,
@@ -115,6 +118,14 @@ pub fn tenant_override_clear(flag_key: &FlagKey, tenant_id: &TenantId, context: 
 /// Flags that changed after a revision.
 pub async fn flags_changed_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Flag>, Error> {
     rows_as(client, "flag", include_str!("sql/flag/changed_after.sql"), after).await
+}
+
+/// flagd files that changed after a revision.
+pub async fn files_changed_after(
+    client: &impl GenericClient,
+    after: Revision,
+) -> Result<Vec<FlagFile>, Error> {
+    rows_as(client, "flag_file", include_str!("sql/flag/files_changed_after.sql"), after).await
 }
 
 /// Segments that changed after a revision.

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (4, "lifecycle", include_str!("migrations/0004_lifecycle.sql")),
     (5, "old operations", include_str!("migrations/0005_old_operations.sql")),
     (6, "resource names", include_str!("migrations/0006_resource_names.sql")),
+    (7, "flagd files", include_str!("migrations/0007_flagd_files.sql")),
 ];
 
 /// What was done.

@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::{Delta, View};
 use crate::domain::bulk::Bulk;
 use crate::domain::event::Event;
-use crate::domain::flag::{CompiledFlags, Flag, Segment, TenantOverride, TierDefault};
+use crate::domain::flag::{CompiledFlags, Flag, FlagFile, Segment, TenantOverride, TierDefault};
 use crate::domain::ids::{FlagKey, OperationId, Revision};
 use crate::domain::operation::Operation;
 use crate::domain::target::TargetControl;
@@ -197,6 +197,7 @@ async fn read(
                 read_operations(view, client, base),
                 targets::targets_changed_after(client, after),
                 bulks::bulks_changed_after(client, after),
+                flags::files_changed_after(client, after),
             )
         },
         tenants::tenants_changed_after(client, after, |mut tenant| {
@@ -219,14 +220,14 @@ async fn read(
     for tier in changed_tiers {
         next.take_tier(tier);
     }
-    let rows = FlagRows { segments, flags: changed_flags, defaults, overrides };
+    let (changed_operations, controls, changed_bulks, files) = more;
+    let rows = FlagRows { files, segments, flags: changed_flags, defaults, overrides };
     let touched = base.map(|base| rows.touched(&base.flags, &removals)).unwrap_or_default();
     rows.put_into(&mut next);
     if let Some(base) = base {
         delta.flags = base.flags.affected_by(touched.iter().cloned());
         delta.flags.extend(next.flags.affected_by(touched));
     }
-    let (changed_operations, controls, changed_bulks) = more;
     take_operations(&mut next, &mut delta, changed_operations);
     delta.targets = !controls.is_empty();
     take_controls(&mut next, controls, changed_bulks);
@@ -242,6 +243,7 @@ async fn read(
 
 /// What changed of flags.
 struct FlagRows {
+    files: Vec<FlagFile>,
     segments: Vec<Segment>,
     flags: Vec<Flag>,
     defaults: Vec<TierDefault>,
@@ -258,6 +260,9 @@ impl FlagRows {
             |name: &str| before.users_of_segment(name).map(|flag| flag.key().clone()).collect::<Vec<_>>();
         for segment in &self.segments {
             keys.extend(users(segment.settings.name.as_str()));
+        }
+        for file in &self.files {
+            keys.extend(before.flags_of_file(&file.name).map(|flag| flag.key().clone()));
         }
         for event in removals {
             match event {
@@ -282,8 +287,11 @@ impl FlagRows {
         keys
     }
 
-    /// Segments first: rules are compiled with them.
+    /// Segments and files first: rules are compiled with them.
     fn put_into(self, snapshot: &mut Snapshot) {
+        for file in self.files {
+            snapshot.take_file(file);
+        }
         snapshot.take_segments(self.segments);
         for flag in self.flags {
             snapshot.take_flag(flag);

@@ -12,7 +12,7 @@ use crate::domain::bulk::Bulk;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::filter::tenant::TenantField;
 use crate::domain::filter::{FieldId, FieldValue};
-use crate::domain::flag::{CompiledFlags, Flag, Segment, TenantFacts, TenantOverride, TierDefault};
+use crate::domain::flag::{CompiledFlags, Flag, FlagFile, Segment, TenantFacts, TenantOverride, TierDefault};
 use crate::domain::health::Score;
 use crate::domain::ids::{OperationId, Revision, TargetName, TenantId, TierId};
 use crate::domain::lifecycle::Status;
@@ -259,6 +259,10 @@ impl Snapshot {
 
     pub(super) fn take_segments(&mut self, segments: Vec<Segment>) {
         self.change_flags(|flags| flags.with_segments(segments.into_iter().map(Arc::new)));
+    }
+
+    pub(super) fn take_file(&mut self, file: FlagFile) {
+        self.change_flags(|flags| flags.with_file(Arc::new(file)));
     }
 
     pub(super) fn take_flag(&mut self, flag: Flag) {

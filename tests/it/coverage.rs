@@ -32,7 +32,7 @@ fn every_rpc_names_its_action_its_roles_and_whether_it_only_reads() {
             field("roles").as_list().is_some_and(|roles| !roles.is_empty()),
             "{name} may be called by nobody"
         );
-        let reads = ["Get", "BatchGet", "List", "Watch", "Evaluate", "Explain"];
+        let reads = ["Get", "BatchGet", "List", "Watch", "Evaluate", "Explain", "Export"];
         let reads = reads.iter().any(|verb| method.name().starts_with(verb));
         assert_eq!(field("read_only").as_bool(), Some(reads), "{name}: read_only");
         let said = method.method_descriptor_proto().options.as_ref().map(MethodOptions::idempotency_level);

@@ -1,6 +1,7 @@
 //! `FeatureFlags`, `Tiers` and `TenantHealth`, as their callers see them.
 
 mod apply;
+mod files;
 mod life;
 mod relations;
 mod targeting;

@@ -14,13 +14,20 @@ use crate::cli::{Context, Failure, Format};
 const SHOWN_MAX: usize = 160;
 
 /// What `apply` takes.
-// Each is a switch of its own on the command line.
-#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Args)]
 pub struct Apply {
     /// A file, or a folder of .yaml, .yml and .json files.
     #[arg(long = "file", short = 'f', value_name = "FILE|DIR")]
     file: PathBuf,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// How a set of flags is brought in.
+// Each is a switch of its own on the command line.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug, Clone, Args)]
+pub(super) struct Manner {
     /// Also delete what is not named: flags of the same flag sets, their tier defaults, unused segments.
     #[arg(long)]
     prune: bool,
@@ -36,23 +43,33 @@ pub struct Apply {
 }
 
 pub(super) async fn run(apply: Apply, context: &Context<'_>) -> Result<(), Failure> {
-    let mut request = set::read(&apply.file)?;
-    request["prune"] = apply.prune.into();
-    request["force"] = apply.force.into();
+    let request = set::read(&apply.file)?;
+    show_then_change("FeatureFlags/ApplyFlags", request, &apply.manner, context).await
+}
+
+/// Shows what a request would change, asks, and makes it.
+pub(super) async fn show_then_change(
+    method: &str,
+    mut request: Value,
+    manner: &Manner,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
+    request["prune"] = manner.prune.into();
+    request["force"] = manner.force.into();
     let format = context.connection.output;
     let mut tried = request.clone();
     tried["validateOnly"] = true.into();
-    let planned = context.client.call("FeatureFlags/ApplyFlags", tried).await?;
+    let planned = context.client.call(method, tried).await?;
     let nothing = planned["differences"].as_array().is_none_or(Vec::is_empty);
     if format == Format::Table {
         print(&described(&planned))?;
-    } else if nothing || apply.dry_run {
+    } else if nothing || manner.dry_run {
         show(format, &planned)?;
     }
-    if nothing || apply.dry_run || !confirmed(apply.yes)? {
+    if nothing || manner.dry_run || !confirmed(manner.yes)? {
         return Ok(());
     }
-    let applied = context.change("FeatureFlags/ApplyFlags", request).await?;
+    let applied = context.change(method, request).await?;
     if format == Format::Table {
         return print(&format!("applied as revision {}\n", applied["revision"]));
     }
@@ -77,10 +94,14 @@ fn confirmed(yes: bool) -> Result<bool, Failure> {
 fn described(planned: &Value) -> String {
     let none = Vec::new();
     let differences = planned["differences"].as_array().unwrap_or(&none);
-    if differences.is_empty() {
-        return "nothing to change\n".to_owned();
-    }
     let mut text = String::new();
+    for warning in planned["warnings"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    if differences.is_empty() {
+        text.push_str("nothing to change\n");
+        return text;
+    }
     for difference in differences {
         let sign = match difference["action"].as_str() {
             Some("ACTION_CREATE") => '+',

@@ -14,6 +14,7 @@ use super::compiled::Compiled;
 use super::edition::Edition;
 use super::evaluate::{Evaluation, Memo, Query};
 use super::explain::{self, LayerExplanation};
+use super::file::CompiledFile;
 use super::moments::Moments;
 use super::settings::Settings;
 use super::{Flag, Segment, TenantOverride, TierDefault};
@@ -45,9 +46,11 @@ pub struct CompiledFlags {
     /// Who needs a flag, by that flag.
     dependents: OrdMap<FlagKey, OrdSet<FlagKey>>,
     segments: OrdMap<SegmentName, Arc<Segment>>,
-    evaluators: Arc<Segments>,
+    pub(super) evaluators: Arc<Segments>,
+    /// The flagd files that flags were taken from, by name.
+    pub(super) files: OrdMap<String, Arc<CompiledFile>>,
     pub(super) moments: Moments,
-    edition: Edition,
+    pub(super) edition: Edition,
     count: usize,
     /// How many of them read the time.
     timed: usize,
@@ -75,7 +78,8 @@ impl CompiledFlags {
     #[must_use]
     pub fn with_flag(mut self, flag: Arc<Flag>) -> Self {
         self.edition = Edition::default();
-        let compiled = Arc::new(Compiled::new(flag, &self.evaluators));
+        let segments = self.evaluators_of(&flag).clone();
+        let compiled = Arc::new(Compiled::new(flag, &segments));
         let key = compiled.flag.key().clone();
         if let Some(before) =
             self.entries.entry(key.clone()).or_default().compiled.replace(Arc::clone(&compiled))
@@ -225,7 +229,7 @@ impl CompiledFlags {
         self.evaluators = Arc::new(evaluators(&self.segments));
         let compiled = self.entries.values().filter_map(|entry| entry.compiled.as_ref());
         let stale: Vec<_> = compiled
-            .filter(|compiled| compiled.names_segments())
+            .filter(|compiled| compiled.flag.origin.is_none() && compiled.names_segments())
             .map(|compiled| Arc::clone(&compiled.flag))
             .collect();
         stale.into_iter().fold(self, Self::with_flag)
@@ -301,20 +305,17 @@ impl CompiledFlags {
         self.segments.values()
     }
 
-    /// What rules are compiled with.
-    pub fn evaluators(&self) -> &Segments {
-        &self.evaluators
-    }
-
-    /// The flags whose rules use a segment, directly or through others, by key.
+    /// The flags made here whose rules use a segment, directly or through others, by key.
     pub fn users_of_segment<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Flag>> {
         let compiled = self.entries.values().filter_map(|entry| entry.compiled.as_ref());
-        compiled.filter(move |compiled| compiled.uses(name)).map(|compiled| &compiled.flag)
+        let uses = move |compiled: &&Arc<Compiled>| compiled.flag.origin.is_none() && compiled.uses(name);
+        compiled.filter(uses).map(|compiled| &compiled.flag)
     }
 
-    /// The segments that a flag's rules use, directly or through others.
+    /// The segments that the rules of a flag made here use, directly or through others.
     pub fn segments_of<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
-        self.compiled(key).into_iter().flat_map(|compiled| compiled.segments())
+        let compiled = self.compiled(key).filter(|compiled| compiled.flag.origin.is_none());
+        compiled.into_iter().flat_map(|compiled| compiled.segments())
     }
 
     /// Whether a flag's answer can hang on more of the context than the tenant's id.

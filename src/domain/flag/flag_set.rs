@@ -217,7 +217,7 @@ impl<'a> Resolver<'a, '_> {
             Layer::TargetingRule => {
                 for (rule, compiled_rule) in settings.rules.iter().zip(&compiled.rules) {
                     let fold = Fold {
-                        segments: flags.evaluators(),
+                        segments: flags.evaluators_of(&compiled.flag),
                         known: self.known,
                         context: self.query.context,
                         now: self.query.now,

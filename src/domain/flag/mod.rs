@@ -10,6 +10,7 @@ pub mod dependencies;
 mod edition;
 mod evaluate;
 mod explain;
+mod file;
 mod flag_set;
 mod fold;
 pub mod impact;
@@ -32,9 +33,12 @@ pub use self::compile::{CompiledFlags, OVERRIDES_WARN};
 pub use self::edition::Edition;
 pub use self::evaluate::{Evaluation, Query, TenantFacts};
 pub use self::explain::LayerExplanation;
+pub use self::file::FlagFile;
 pub use self::flag_set::Resolved;
 pub use self::segment::{NewSegment, Segment, SegmentField};
-pub use self::settings::{Flag, FlagField, FlagState, Kind, Prerequisite, Settings, Variants, Window};
+pub use self::settings::{
+    Flag, FlagField, FlagState, Kind, Origin, Prerequisite, Settings, Variants, Window,
+};
 pub use self::targeting::{Body, TargetingRule};
 pub use self::validate::validate;
 pub use self::value::{FlagType, Value};

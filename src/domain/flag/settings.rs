@@ -1,6 +1,7 @@
 //! A flag: what its owner sets, and what the registry keeps of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -244,8 +245,19 @@ impl Settings {
 
     /// The flag as first stored.
     pub fn into_flag(self, revision: Revision, now: Timestamp) -> Flag {
-        Flag { settings: self, version: 1, revision, create_time: now, update_time: now }
+        Flag { settings: self, origin: None, version: 1, revision, create_time: now, update_time: now }
     }
+}
+
+/// Where a flag was taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The flagd file, by the flag set that it names; empty for one that names none.
+    pub file: String,
+    /// The definition as it stands there: JSON text without white space.
+    pub source: Arc<str>,
+    /// Whether anything that the file says, or that changes what it means, was changed here since.
+    pub is_changed: bool,
 }
 
 /// A feature flag.
@@ -254,6 +266,9 @@ pub struct Flag {
     /// What its owner sets.
     #[serde(flatten)]
     pub settings: Settings,
+    /// Where it was taken from; none for one that was made here.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     /// How often it was written, from 1.
     pub version: u64,
     /// The revision of its last change.
@@ -273,13 +288,36 @@ impl Flag {
     /// The flag after a change of its settings.
     #[must_use]
     pub fn with_settings(&self, settings: Settings, now: Timestamp) -> Self {
+        let origin = self.origin.clone().map(|origin| {
+            let changes = |field: &&FlagField| field.is_of_file() && !settings.same(**field, &self.settings);
+            let is_changed = origin.is_changed || FlagField::ALL.iter().any(|field| changes(&field));
+            Origin { is_changed, ..origin }
+        });
         Self {
             settings,
+            origin,
             version: self.version.saturating_add(1),
             revision: self.revision,
             create_time: self.create_time,
             update_time: now,
         }
+    }
+}
+
+impl FlagField {
+    /// Whether a flagd file says it, or a value of it could make the flag answer otherwise than its file.
+    const fn is_of_file(self) -> bool {
+        // The last two decide only together with others; a tenant that is not active is no case of a file's.
+        !matches!(
+            self,
+            Self::Description
+                | Self::Owner
+                | Self::Labels
+                | Self::Kind
+                | Self::SafeVariant
+                | Self::ExpireTime
+                | Self::Priority
+        )
     }
 }
 

@@ -72,7 +72,7 @@ fn metadata(flag: &Settings, found: &mut Vec<Violation>) {
 }
 
 /// How many bytes JSON has as text, where it can be stored: not too deep, not larger than `bytes_max`, without NUL.
-pub(super) fn is_storable(json: &serde_json::Value, bytes_max: usize) -> Result<usize, String> {
+pub fn is_storable(json: &serde_json::Value, bytes_max: usize) -> Result<usize, String> {
     if !fits(json, LOGIC_DEPTH_MAX) {
         return Err(format!("must nest at most {LOGIC_DEPTH_MAX} deep and contain no NUL"));
     }
@@ -111,7 +111,7 @@ fn variants(flag: &Settings, found: &mut Vec<Violation>) {
 }
 
 fn check_value(flag_type: FlagType, value: &Value) -> Result<(), String> {
-    if value.flag_type() != flag_type {
+    if value.flag_type() != flag_type && flag_type != FlagType::Mixed {
         return Err(format!(
             "must be {}; it is {}",
             with_article(flag_type),
@@ -125,6 +125,7 @@ fn check_value(flag_type: FlagType, value: &Value) -> Result<(), String> {
         }
         Value::String(text) if text.contains('\0') => Err("must not contain NUL".to_owned()),
         Value::Boolean(_) | Value::Integer(_) | Value::Double(_) | Value::String(_) => Ok(()),
+        Value::Json(json) => is_storable(json, OBJECT_MAX).map(drop),
         Value::Object(map) => {
             // Depth first: writing JSON text recurses, so nothing deep may reach it.
             if !object_fits(map, DEPTH_MAX) {

@@ -19,6 +19,8 @@ pub enum FlagType {
     Double,
     /// A JSON object.
     Object,
+    /// Values of several types, or ones that have none of these: a list, null. Only a flagd file brings such flags.
+    Mixed,
 }
 
 impl FlagType {
@@ -30,6 +32,7 @@ impl FlagType {
             Self::Integer => "INTEGER",
             Self::Double => "DOUBLE",
             Self::Object => "OBJECT",
+            Self::Mixed => "MIXED",
         }
     }
 }
@@ -61,6 +64,26 @@ pub enum Value {
     Double(f64),
     /// A JSON object.
     Object(Arc<serde_json::Map<String, serde_json::Value>>),
+    /// A list or null, of a flagd file.
+    Json(Arc<serde_json::Value>),
+}
+
+impl From<serde_json::Value> for Value {
+    /// The value as the type that it has by itself: what is written with a fraction, or has more than 64 bits, is a
+    /// double.
+    fn from(json: serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        match json {
+            Json::Bool(value) => Self::Boolean(value),
+            Json::String(value) => Self::String(value.into()),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => Self::Integer(whole),
+                None => Self::Double(number.as_f64().unwrap_or_default()),
+            },
+            Json::Object(map) => Self::Object(Arc::new(map)),
+            other @ (Json::Null | Json::Array(_)) => Self::Json(Arc::new(other)),
+        }
+    }
 }
 
 impl Value {
@@ -72,6 +95,7 @@ impl Value {
             Self::Integer(_) => FlagType::Integer,
             Self::Double(_) => FlagType::Double,
             Self::Object(_) => FlagType::Object,
+            Self::Json(_) => FlagType::Mixed,
         }
     }
 
@@ -112,6 +136,7 @@ impl Value {
                 .map(Self::Double)
                 .ok_or_else(|| "must be a finite number".to_owned()),
             (FlagType::Object, Json::Object(map)) => Ok(Self::Object(Arc::new(map))),
+            (FlagType::Mixed, json) => Ok(json.into()),
             (expected, other) => {
                 Err(format!("must be {}; it is {}", with_article(expected), json_kind(&other)))
             }
@@ -126,6 +151,7 @@ impl Value {
             Self::Integer(value) => (*value).into(),
             Self::Double(value) => (*value).into(),
             Self::Object(map) => serde_json::Value::Object(map.as_ref().clone()),
+            Self::Json(json) => json.as_ref().clone(),
         }
     }
 }
@@ -148,6 +174,7 @@ pub(super) const fn with_article(flag_type: FlagType) -> &'static str {
         FlagType::Integer => "a whole number",
         FlagType::Double => "a number",
         FlagType::Object => "an object",
+        FlagType::Mixed => "of any type",
     }
 }
 
@@ -206,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_a_file_has_the_type_that_it_is_written_with() {
+        let read = |text: &str| Value::from(serde_json::from_str::<serde_json::Value>(text).unwrap());
+        assert_eq!(read("1"), Value::Integer(1));
+        assert_eq!(read("1.0"), Value::Double(1.0));
+        assert_eq!(read("9223372036854775808"), Value::Double(9_223_372_036_854_775_808.0));
+        assert_eq!(read("[]").flag_type(), FlagType::Mixed);
+        assert_eq!(read("null").converted(FlagType::Object), None);
+    }
+
+    #[test]
     fn the_largest_doubles_come_back_from_a_column_that_writes_all_their_digits() {
         for number in [f64::MAX, f64::MIN, 1e308, 1.234_567_890_123_456_7e307] {
             let column = format!("{{\"double\":{number}}}");
@@ -223,6 +260,8 @@ mod tests {
             Value::Integer(3),
             Value::Double(3.0),
             Value::from_json(FlagType::Object, json!({"a": [1, null]})).unwrap(),
+            Value::from(json!([1, null])),
+            Value::from(json!(null)),
         ] {
             let stored = serde_json::to_string(&value).unwrap();
             assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), value);

@@ -1,7 +1,7 @@
 //! Named conditions that rules refer to with `$ref`: flagd's `$evaluators`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
@@ -41,6 +41,12 @@ impl Segments {
     /// No segments.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No segments, for whoever wants to borrow them.
+    pub fn none() -> &'static Self {
+        static NONE: LazyLock<Segments> = LazyLock::new(Segments::default);
+        &NONE
     }
 
     /// Takes all segments at once, in any order. They may refer to each other but not in a circle; the error's path

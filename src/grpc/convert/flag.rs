@@ -3,6 +3,7 @@
 pub(in crate::grpc) mod answer;
 pub(in crate::grpc) mod apply;
 pub(in crate::grpc) mod choice;
+pub(in crate::grpc) mod file;
 pub(in crate::grpc) mod rule;
 pub(in crate::grpc) mod segment;
 
@@ -61,6 +62,10 @@ pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, flag: &Flag, now: Tim
         create_time: Some(timestamp(flag.create_time)),
         update_time: Some(timestamp(flag.update_time)),
         warnings: stale::warning(flag, now).into_iter().collect(),
+        origin: flag
+            .origin
+            .as_ref()
+            .map(|origin| v1::FlagOrigin { file: origin.file.clone(), is_changed: origin.is_changed }),
         ..encode_settings(&flag.settings)
     }
 }
@@ -119,6 +124,7 @@ const fn encode_type(flag_type: FlagType) -> v1::FlagType {
         FlagType::Integer => v1::FlagType::Integer,
         FlagType::Double => v1::FlagType::Double,
         FlagType::Object => v1::FlagType::Object,
+        FlagType::Mixed => v1::FlagType::Mixed,
     }
 }
 
@@ -166,6 +172,7 @@ fn decode_whole(message: v1::Flag) -> Result<Settings, Error> {
     if flag_type.is_none() {
         let why = match message.r#type {
             0 => "must be set".to_owned(),
+            6 => "must be one type; only flags that are imported have several".to_owned(),
             number => format!("{number} is not a number of FlagType"),
         };
         faults.add("type", why);
@@ -189,7 +196,7 @@ pub(in crate::grpc) fn decode_update(
     if let Err(invalid) = crate::domain::text::free(&reason, choice::REASON_MAX) {
         return Err(Error::field("reason", invalid.why));
     }
-    let key = super::id("flag.flag_key", FlagKey::parse(&message.flag_key))?;
+    let key = super::id("flag.flag_key", FlagKey::known(&message.flag_key))?;
     let fields = decode_mask(update_mask)?;
     let etag = etag(std::mem::take(&mut message.etag));
     let known = snapshot.flags.flag(key.as_str());
@@ -226,7 +233,7 @@ fn decode(
         (FlagField::ExpiredVariant, &message.expired_variant, &mut flag.expired_variant),
     ] {
         if wanted(field) {
-            *place = faults.optional_id(field.as_str(), text, VariantName::parse);
+            *place = faults.optional_id(field.as_str(), text, VariantName::known);
         }
     }
     if wanted(FlagField::State) {
@@ -250,7 +257,7 @@ fn decode(
         flag.expire_time = decode_time("expire_time", message.expire_time, faults);
     }
     if wanted(FlagField::KillSwitch) {
-        flag.kill_switch = faults.optional_id("kill_switch", &message.kill_switch, FlagKey::parse);
+        flag.kill_switch = faults.optional_id("kill_switch", &message.kill_switch, FlagKey::known);
     }
     if wanted(FlagField::Schedule) {
         flag.schedule = decode_list("schedule", message.schedule, faults, decode_window);
@@ -339,8 +346,8 @@ fn decode_window(message: v1::ScheduleWindow, field: &str, faults: &mut Faults) 
 
 fn decode_prerequisite(message: v1::Prerequisite, field: &str, faults: &mut Faults) -> Option<Prerequisite> {
     let v1::Prerequisite { flag_key, variants } = message;
-    let flag_key = faults.id(&format!("{field}.flag_key"), FlagKey::parse(&flag_key));
-    let variants = decode_ids(&format!("{field}.variants"), &variants, faults, VariantName::parse);
+    let flag_key = faults.id(&format!("{field}.flag_key"), FlagKey::known(&flag_key));
+    let variants = decode_ids(&format!("{field}.variants"), &variants, faults, VariantName::known);
     Some(Prerequisite { flag_key: flag_key?, variants })
 }
 
@@ -391,7 +398,8 @@ fn decode_hash_version(number: i32, faults: &mut Faults) -> HashVersion {
 
 fn decode_type(number: i32) -> Option<FlagType> {
     match v1::FlagType::try_from(number).ok()? {
-        v1::FlagType::Unspecified => None,
+        // Only a file brings such flags.
+        v1::FlagType::Unspecified | v1::FlagType::Mixed => None,
         v1::FlagType::Boolean => Some(FlagType::Boolean),
         v1::FlagType::String => Some(FlagType::String),
         v1::FlagType::Integer => Some(FlagType::Integer),

@@ -26,7 +26,7 @@ const FLAGS_USUAL: usize = 50;
 fn decode_question(tenant_id: &str, flag_key: &str) -> Result<(TenantId, FlagKey), Error> {
     let mut faults = convert::Faults::default();
     let tenant_id = faults.id("tenant_id", TenantId::parse(tenant_id));
-    let flag_key = faults.id("flag_key", FlagKey::parse(flag_key));
+    let flag_key = faults.id("flag_key", FlagKey::known(flag_key));
     faults.check(tenant_id.zip(flag_key))
 }
 

@@ -107,12 +107,14 @@ impl Service for Flagd {
 /// A flag of any type. A disabled one has no value, so that its reader comes to its own default.
 fn any(found: Resolution) -> AnyFlag {
     #[allow(clippy::cast_precision_loss)] // This version has doubles only.
-    let value = found.value.map(|value| match value {
-        Value::Boolean(value) => any_flag::Value::BoolValue(value),
-        Value::String(text) => any_flag::Value::StringValue(text.to_string()),
-        Value::Integer(number) => any_flag::Value::DoubleValue(number as f64),
-        Value::Double(number) => any_flag::Value::DoubleValue(number),
-        Value::Object(map) => any_flag::Value::ObjectValue(encode_struct(map.as_ref().clone())),
+    let value = found.value.and_then(|value| match value {
+        Value::Boolean(value) => Some(any_flag::Value::BoolValue(value)),
+        Value::String(text) => Some(any_flag::Value::StringValue(text.to_string())),
+        Value::Integer(number) => Some(any_flag::Value::DoubleValue(number as f64)),
+        Value::Double(number) => Some(any_flag::Value::DoubleValue(number)),
+        Value::Object(map) => Some(any_flag::Value::ObjectValue(encode_struct(map.as_ref().clone()))),
+        // It has no word for a list.
+        Value::Json(_) => None,
     });
     AnyFlag {
         reason: found.reason.as_str().to_owned(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::judge;
+use super::{Deciding, judge};
 use crate::domain::error::Error;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::flag::impact::Impact;
@@ -63,6 +63,8 @@ pub enum Resource {
     Flag,
     /// What a tier gets of a flag.
     TierDefault,
+    /// What a flagd file says beside its flags.
+    File,
 }
 
 /// One thing that is made, changed or deleted.
@@ -106,23 +108,11 @@ impl Registry {
         self.change(command, |snapshot, context| {
             let mut plan = Plan::default();
             plan.plan(snapshot, set, context)?;
-            if plan.event.is_empty() {
-                return Ok(Decision::Nothing(Applied::default()));
-            }
-            let field = |place: usize| {
-                let key = plan.write.flags.get(place).map(|flag| flag.row.key());
-                let named = set.flags.iter().position(|spec| Some(&spec.settings.key) == key);
+            let field = |key: &FlagKey| {
+                let named = set.flags.iter().position(|spec| spec.settings.key == *key);
                 format!("flags[{}].", named.unwrap_or_default())
             };
-            let mut write = plan.write.clone();
-            let after = judge::judge(snapshot, &mut write, set.force, &field)?;
-            let changed = judge::changed(&write);
-            let impact =
-                command.validate_only.then(|| judge::impact_on_all(snapshot, &after, &changed, context.now));
-            let applied = Applied { differences: plan.differences, revision: Revision::ZERO, impact };
-            let event = Event::FlagsApplied { set: Box::new(plan.event) };
-            let change = flags::flags_write(&write, event, context, &applied);
-            Ok(Decision::Make(Box::new(change), applied))
+            plan.decide(&Deciding { snapshot, context, force: set.force, command }, field)
         })
         .await
     }
@@ -130,13 +120,33 @@ impl Registry {
 
 /// What is to be done.
 #[derive(Default)]
-struct Plan {
-    write: Write,
-    event: AppliedSet,
+pub(super) struct Plan {
+    pub(super) write: Write,
+    pub(super) event: AppliedSet,
     differences: Vec<Difference>,
 }
 
 impl Plan {
+    /// Judges what is planned, and makes one change of it. `field` says where in the request a flag is.
+    pub(super) fn decide(
+        mut self,
+        deciding: &Deciding<'_>,
+        field: impl Fn(&FlagKey) -> String,
+    ) -> Result<Decision<Applied>, Error> {
+        if self.event.is_empty() {
+            return Ok(Decision::Nothing(Applied::default()));
+        }
+        let keys: Vec<_> = self.write.flags.iter().map(|flag| flag.row.key().clone()).collect();
+        let field = |place: usize| keys.get(place).map(&field).unwrap_or_default();
+        let after = judge::judge(deciding.snapshot, &mut self.write, deciding.force, &field)?;
+        let impact = deciding.impact(&after, &judge::changed(&self.write));
+        self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
+        let applied = Applied { differences: self.differences, revision: Revision::ZERO, impact };
+        let event = Event::FlagsApplied { set: Box::new(self.event) };
+        let change = flags::flags_write(&self.write, event, deciding.context, &applied);
+        Ok(Decision::Make(Box::new(change), applied))
+    }
+
     fn plan(&mut self, snapshot: &Snapshot, set: &ApplyFlags, context: &Context) -> Result<(), Error> {
         for segment in &set.segments {
             self.plan_segment(snapshot, segment, context);
@@ -153,7 +163,6 @@ impl Plan {
         if set.prune {
             self.prune(snapshot, set);
         }
-        self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         Ok(())
     }
 
@@ -189,23 +198,36 @@ impl Plan {
             Some(old) if wanted.expire_time.is_none() => wanted.expire_time = old.settings.expire_time,
             _ => wanted.fill_expire_time(context.now),
         }
-        let fields: Vec<_> = match current {
-            None => Vec::new(),
-            Some(old) => FlagField::ALL.iter().filter(|field| !wanted.same(**field, &old.settings)).collect(),
-        };
-        if current.is_some() && fields.is_empty() {
-            return;
-        }
         let row = match current {
-            None => wanted.clone().into_flag(Revision::ZERO, context.now),
-            Some(old) => old.with_settings(wanted.clone(), context.now),
+            None => wanted.into_flag(Revision::ZERO, context.now),
+            // Whoever applies a set to a flag of a file makes it one of ours.
+            Some(old) => Flag { origin: None, ..old.with_settings(wanted, context.now) },
         };
+        self.put_flag(current.map(|old| &**old), row);
+    }
+
+    /// Writes a flag, unless it is so already.
+    pub(super) fn put_flag(&mut self, current: Option<&Flag>, row: Flag) {
+        let wanted = &row.settings;
+        let mut fields: Vec<String> = Vec::new();
+        if let Some(old) = current {
+            let differs = |field: &&FlagField| !wanted.same(**field, &old.settings);
+            fields.extend(FlagField::ALL.iter().filter(differs).map(|field| field.as_str().to_owned()));
+            if old.settings.flag_type != wanted.flag_type {
+                fields.push("type".to_owned());
+            }
+            if old.origin != row.origin {
+                fields.push("origin".to_owned());
+            }
+            if fields.is_empty() {
+                return;
+            }
+        }
         if let Some(previous) = current.and_then(|old| super::extended(old, &row)) {
             self.event.expiries_extended.push((wanted.key.clone(), previous));
         }
-        let names = fields.into_iter().map(|field| field.as_str().to_owned()).collect();
         let before = current.map(|old| &old.settings);
-        self.differ(Resource::Flag, wanted.key.as_str(), (before, Some(&wanted)), names);
+        self.differ(Resource::Flag, wanted.key.as_str(), (before, Some(wanted)), fields);
         self.event.flags.push(row.clone());
         self.write.flags.push(Replacing { row, expected: current.map(|old| old.revision) });
     }
@@ -274,13 +296,13 @@ impl Plan {
         }
     }
 
-    fn delete_flag(&mut self, flag: &Flag) {
+    pub(super) fn delete_flag(&mut self, flag: &Flag) {
         self.differ(Resource::Flag, flag.key().as_str(), (Some(&flag.settings), None), Vec::new());
         self.event.flags_deleted.push(flag.key().clone());
         self.write.flags_deleted.push(Deleting { key: flag.key().clone(), expected: flag.revision });
     }
 
-    fn differ<T: Serialize>(
+    pub(super) fn differ<T: Serialize>(
         &mut self,
         resource: Resource,
         name: &str,

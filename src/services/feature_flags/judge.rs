@@ -49,6 +49,9 @@ pub(super) fn after(before: &CompiledFlags, write: &Write) -> CompiledFlags {
     for gone in &write.segments_deleted {
         flags = flags.without_segment(&gone.key);
     }
+    for file in &write.files {
+        flags = flags.with_file(Arc::new(file.row.clone()));
+    }
     flags = flags.with_segments(write.segments.iter().map(|segment| Arc::new(segment.row.clone())));
     for flag in &write.flags {
         flags = flags.with_flag(Arc::new(flag.row.clone()));
@@ -82,7 +85,7 @@ pub(super) fn judge(
     check_segments(before, &after, write)?;
     for (place, flag) in write.flags.iter().enumerate() {
         let settings = &flag.row.settings;
-        let violations = validate::compiles(settings, after.evaluators());
+        let violations = validate::compiles(&flag.row, after.evaluators_of(&flag.row));
         if !violations.is_empty() {
             return Err(Error::invalid(Reason::InvalidField, violations).within(&field(place)));
         }

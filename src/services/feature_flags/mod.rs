@@ -2,6 +2,8 @@
 
 mod apply_flags;
 mod context;
+mod export_flags;
+mod import_flags;
 mod judge;
 mod list_flags;
 mod metrics;
@@ -12,6 +14,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use self::apply_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Resource};
+pub use self::export_flags::{ExportFlags, Exported, export_flags};
+pub use self::import_flags::ImportFlags;
 pub use self::judge::Judged;
 pub use self::list_flags::{Dependent, ListFlags, StaleFlag, list_dependents};
 pub use self::metrics::register_metrics;
@@ -133,7 +137,13 @@ impl Registry {
                 settings.take(*field, &update.flag);
             }
             settings.fill_expire_time(current.create_time);
-            let violations = validate(&settings);
+            let mut violations = validate(&settings);
+            if current.origin.is_some() {
+                // A file may bring what nobody could make here: only what is changed now has to be as ours are.
+                violations.retain(|found| {
+                    update.fields.iter().any(|field| found.field.starts_with(field.as_str()))
+                });
+            }
             if !violations.is_empty() {
                 return Err(Error::invalid(Reason::InvalidField, violations).within("flag."));
             }

@@ -40,7 +40,7 @@ impl FlagSet {
         let resolved = snapshot.flags.resolved(&query, &known);
         let chosen = resolved.iter().filter(|resolved| scope.has(&resolved.flag.settings));
         let flags: Map<String, Json> =
-            chosen.map(|resolved| (resolved.flag.key().to_string(), flag(resolved))).collect();
+            chosen.map(|resolved| (resolved.flag.key().to_string(), flag(snapshot, resolved))).collect();
         let flags = Json::Object(flags).to_string();
         let mut metadata = Map::new();
         if let Some(id) = id(scope) {
@@ -64,7 +64,7 @@ fn id(scope: &Scope) -> Option<&str> {
     tenant.or(scope.flag_set.as_deref())
 }
 
-fn flag(resolved: &Resolved<'_>) -> Json {
+fn flag(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Json {
     let settings = &resolved.flag.settings;
     let variants: Map<String, Json> =
         settings.variants.iter().map(|(name, value)| (name.to_string(), value.to_json())).collect();
@@ -77,7 +77,7 @@ fn flag(resolved: &Resolved<'_>) -> Json {
     if let Some(targeting) = &resolved.targeting {
         flag.insert("targeting".to_owned(), targeting.clone());
     }
-    let mut metadata = own_metadata(settings);
+    let mut metadata = own_metadata(snapshot, resolved.flag);
     metadata.insert("revision".to_owned(), json!(resolved.flag.revision.get()));
     flag.insert("metadata".to_owned(), Json::Object(metadata));
     Json::Object(flag)

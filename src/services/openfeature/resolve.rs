@@ -53,7 +53,7 @@ impl Asked<'_> {
         let flag = self.snapshot.flags.flag(key).filter(|flag| self.scope.has(&flag.settings));
         let flag = flag.ok_or_else(|| Error::missing(Failure::FlagNotFound, "flag", "flag_key", key))?;
         self.evaluations.count(flag.key(), self.tenant_id(), self.now);
-        resolution(flag, &self.snapshot.flags.evaluate(&self.query(), key))
+        resolution(self.snapshot, flag, &self.snapshot.flags.evaluate(&self.query(), key))
     }
 
     fn tenant_id(&self) -> Option<&TenantId> {
@@ -66,20 +66,18 @@ impl Asked<'_> {
         let flag_type = self.snapshot.flags.flag(key).map(|flag| flag.settings.flag_type);
         let value = resolution.value.take();
         let converted = value.as_ref().map(|value| value.converted(wanted));
-        let fits = match converted {
-            Some(ref converted) => converted.is_some(),
+        let fits = if let Some(converted) = &converted {
+            converted.is_some()
+        } else {
             // Without a value the flag's type says whether the question makes sense.
-            None => {
-                flag_type.is_some_and(|found| found == wanted || (found.is_number() && wanted.is_number()))
-            }
+            let fits = |found: FlagType| {
+                found == wanted || found == FlagType::Mixed || (found.is_number() && wanted.is_number())
+            };
+            flag_type.is_some_and(fits)
         };
         if !fits {
             let found = flag_type.map_or_else(String::new, |found| found.to_string());
-            return Err(Error::new(
-                Failure::TypeMismatch,
-                format!("flag {} is of type {found}, not {wanted}", text::quote(key)),
-            )
-            .with("flag_key", key));
+            return Err(mismatch(key, &format!("is of type {found}, not {wanted}")));
         }
         resolution.value = converted.flatten();
         Ok(resolution)
@@ -98,25 +96,33 @@ impl Asked<'_> {
             if let Some(flag) =
                 self.snapshot.flags.flag(key.as_str()).filter(|flag| self.scope.has(&flag.settings))
             {
-                found.push((key.as_str().to_owned(), resolution(flag, &evaluation)));
+                found.push((key.as_str().to_owned(), resolution(self.snapshot, flag, &evaluation)));
             }
         }
         found
     }
 }
 
-fn resolution(flag: &Flag, evaluation: &Evaluation<'_>) -> Result<Resolution, Error> {
+fn resolution(snapshot: &Snapshot, flag: &Flag, evaluation: &Evaluation<'_>) -> Result<Resolution, Error> {
     let key = flag.settings.key.as_str();
     if let Some(code) = evaluation.error {
         return Err(broken(key, code));
+    }
+    if matches!(evaluation.value, Some(Value::Json(json)) if json.is_null()) {
+        // A flagd file may say null, which is of no type that anybody could ask for.
+        return Err(mismatch(key, "is null, which is of no type"));
     }
     Ok(Resolution {
         key: key.to_owned(),
         value: evaluation.value.cloned(),
         variant: evaluation.variant.map(ToString::to_string),
         reason: evaluation.reason,
-        metadata: metadata(flag, evaluation),
+        metadata: metadata(snapshot, flag, evaluation),
     })
+}
+
+fn mismatch(key: &str, why: &str) -> Error {
+    Error::new(Failure::TypeMismatch, format!("flag {} {why}", text::quote(key))).with("flag_key", key)
 }
 
 fn broken(key: &str, code: ErrorCode) -> Error {
@@ -136,7 +142,7 @@ fn broken(key: &str, code: ErrorCode) -> Error {
 }
 
 /// What OpenFeature allows: text, numbers and booleans. The flag's owner has the last word on a name.
-fn metadata(flag: &Flag, evaluation: &Evaluation<'_>) -> Map<String, Json> {
+fn metadata(snapshot: &Snapshot, flag: &Flag, evaluation: &Evaluation<'_>) -> Map<String, Json> {
     let mut metadata = Map::new();
     metadata.insert("layer".to_owned(), evaluation.layer.as_str().into());
     metadata.insert("revision".to_owned(), evaluation.revision.get().into());
@@ -146,18 +152,23 @@ fn metadata(flag: &Flag, evaluation: &Evaluation<'_>) -> Map<String, Json> {
     if let Some(end) = evaluation.expire_time {
         metadata.insert("expires".to_owned(), end.to_string().into());
     }
-    metadata.extend(own_metadata(&flag.settings));
+    metadata.extend(own_metadata(snapshot, flag));
     metadata
 }
 
-/// What the flag's owner gave, and its set.
-pub(super) fn own_metadata(flag: &crate::domain::flag::Settings) -> Map<String, Json> {
+/// What the flag's owner gave, under it what its file says of all flags, and its set.
+pub(super) fn own_metadata(snapshot: &Snapshot, flag: &Flag) -> Map<String, Json> {
     let mut metadata = Map::new();
-    if !flag.flag_set.is_empty() {
-        metadata.insert("flagSetId".to_owned(), flag.flag_set.as_str().into());
+    let is_plain = |value: &Json| !value.is_array() && !value.is_object() && !value.is_null();
+    let of_file = snapshot.flags.file_metadata(flag).into_iter().flatten();
+    for (name, value) in of_file.chain(&flag.settings.metadata) {
+        if is_plain(value) {
+            metadata.insert(name.clone(), value.clone());
+        }
     }
-    let scalars =
-        flag.metadata.iter().filter(|(_, value)| !value.is_array() && !value.is_object() && !value.is_null());
-    metadata.extend(scalars.map(|(name, value)| (name.clone(), value.clone())));
+    if !flag.settings.flag_set.is_empty() {
+        let id = || flag.settings.flag_set.as_str().into();
+        metadata.entry("flagSetId").or_insert_with(id);
+    }
     metadata
 }

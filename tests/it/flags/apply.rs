@@ -133,14 +133,14 @@ async fn no_reader_ever_sees_half_of_a_set() {
     replica.stop().await;
 }
 
-async fn tenantry(replica: &Replica, arguments: &[&str]) -> Output {
+pub(super) async fn tenantry(replica: &Replica, arguments: &[&str]) -> Output {
     let server = format!("http://{}", replica.server.grpc);
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
     command.args(arguments).args(["--server", &server]).stdin(std::process::Stdio::null());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

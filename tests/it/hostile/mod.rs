@@ -193,6 +193,7 @@ async fn server() -> (Replica, HashMap<&'static str, String>) {
         ("target", "cache"),
         ("bulk_operation_id", bulk.bulk_operation_id.as_str()),
         ("reason", "a test"),
+        ("content", r#"{"flags": {"search": {"variants": {"a": "x"}}}}"#),
     ];
     (replica, text.into_iter().map(|(name, value)| (name, value.to_owned())).collect())
 }

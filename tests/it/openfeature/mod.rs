@@ -10,3 +10,5 @@ mod streams;
 mod tenants;
 mod wire;
 mod world;
+
+pub(crate) use self::world::proto;

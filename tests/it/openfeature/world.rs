@@ -44,19 +44,11 @@ impl World {
         Self::with(&setup()).await
     }
 
-    /// The same, with flags that are broken: their segment is gone, as only a flag file from elsewhere can have it.
+    /// The same, with flags that are broken: their segment is not there, as only a flag file can have it.
     pub(crate) async fn with_broken_flags() -> Self {
         let mut world = Self::start().await;
-        world.segment("nowhere", &json!(true)).await;
-        for (key, flag) in file("broken.json")["flags"].as_object().unwrap() {
-            world.create(flag_of(key, flag)).await;
-        }
-        let url = world.replica.database_url.clone();
-        world.stop().await;
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client.batch_execute("DELETE FROM segment WHERE segment_name = 'nowhere'").await.unwrap();
-        Self { replica: Replica::on(&url, &setup()).await }
+        world.load(&file("broken.json")).await;
+        world
     }
 
     /// The same, set up otherwise.
@@ -160,21 +152,10 @@ impl World {
         self.create(flag_of(key, &flag)).await;
     }
 
-    async fn segment(&mut self, name: &str, condition: &Value) {
-        let segment =
-            v1::Segment { segment_name: name.to_owned(), logic: condition.to_string(), ..Default::default() };
-        let request = v1::CreateSegmentRequest { segment: Some(segment), ..Default::default() };
-        self.replica.flags.create_segment(request).await.unwrap();
-    }
-
-    /// Makes the flags of a flagd file by the management API.
-    async fn load(&mut self, file: &Value) {
-        for (name, condition) in file["$evaluators"].as_object().unwrap() {
-            self.segment(name, condition).await;
-        }
-        for (key, flag) in file["flags"].as_object().unwrap() {
-            self.create(flag_of(key, flag)).await;
-        }
+    /// Imports a flagd file.
+    pub(crate) async fn load(&mut self, file: &Value) {
+        let request = v1::ImportFlagsRequest { content: file.to_string(), ..Default::default() };
+        self.replica.flags.import_flags(request).await.unwrap();
     }
 }
 

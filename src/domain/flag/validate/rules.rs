@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::is_storable;
-use crate::domain::flag::{Body, Choice, Settings, Split, TargetingRule, Variants};
+use crate::domain::flag::{Body, Choice, Flag, Settings, Split, TargetingRule, Variants};
 use crate::domain::ids::VariantName;
-use crate::domain::rule::{Condition, Rule, Segments};
+use crate::domain::rule::{Condition, ErrorKind, Rule, Segments};
 use crate::domain::text::{self, quote};
 use crate::domain::violation::Violation;
 
@@ -183,17 +183,23 @@ pub(super) fn relations(settings: &Settings, found: &mut Vec<Violation>) {
     }
 }
 
-/// What the rule language has to say against a flag's rules, given the segments that there are.
-pub fn compiles(settings: &Settings, segments: &Segments) -> Vec<Violation> {
+/// What the rule language has to say against a flag's rules, given the segments that they see. Of a flag of a flagd file
+/// only what could never be evaluated here, though flagd would: a mistake in a rule is an answer.
+pub fn compiles(flag: &Flag, segments: &Segments) -> Vec<Violation> {
+    let settings = &flag.settings;
     let mut found = Vec::new();
     for (place, rule) in settings.rules.iter().enumerate() {
         let field = match &rule.body {
             Body::Logic(_) => format!("rules[{place}].logic"),
             Body::Match { .. } => format!("rules[{place}].conditions"),
         };
-        if let Err(error) = Rule::compile(&rule.source(), segments, settings.hash_version) {
-            found.push(Violation::new(field, format!("cannot be used: {error}")));
-        }
+        let error = if flag.origin.is_none() {
+            Rule::compile(&rule.source(), segments, settings.hash_version).err()
+        } else {
+            let compiled = Rule::compile_foreign(&rule.source(), segments, settings.hash_version);
+            compiled.err().filter(|error| matches!(error.kind, ErrorKind::Depth | ErrorKind::Size))
+        };
+        found.extend(error.map(|error| Violation::new(field, format!("cannot be used: {error}"))));
     }
     found
 }

@@ -70,7 +70,7 @@ fn decode_tiers(messages: Vec<v1::apply_flags_request::TierSetting>) -> Result<T
     let mut tiers = Tiers::new();
     for (place, message) in messages.into_iter().enumerate() {
         let prefix = format!("tier_defaults[{place}].");
-        let flag = faults.id(&format!("{prefix}flag_key"), FlagKey::parse(&message.flag_key));
+        let flag = faults.id(&format!("{prefix}flag_key"), FlagKey::known(&message.flag_key));
         let tier = faults.id(&format!("{prefix}tier_id"), TierId::parse(&message.tier_id));
         if message.variant.is_empty() && message.rollout.is_none() {
             faults.add(format!("{prefix}variant"), "must be set, or a rollout");
@@ -95,12 +95,13 @@ pub(in crate::grpc) fn encode(applied: &Applied) -> v1::ApplyFlagsResponse {
     }
 }
 
-fn encode_difference(difference: &Difference) -> response::Difference {
+pub(super) fn encode_difference(difference: &Difference) -> response::Difference {
     response::Difference {
         resource: match difference.resource {
             Resource::Segment => "segment",
             Resource::Flag => "flag",
             Resource::TierDefault => "tier_default",
+            Resource::File => "file",
         }
         .to_owned(),
         name: difference.name.clone(),

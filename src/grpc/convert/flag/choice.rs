@@ -58,7 +58,7 @@ pub(super) fn decode_rollout(
 
 fn decode_weight(message: v1::VariantWeight, field: &str, faults: &mut Faults) -> Option<Weight> {
     let v1::VariantWeight { variant, weight } = message;
-    let variant = faults.id(&format!("{field}.variant"), VariantName::parse(&variant));
+    let variant = faults.id(&format!("{field}.variant"), VariantName::known(&variant));
     let weight = u32::try_from(weight);
     if weight.is_err() {
         faults.add(format!("{field}.weight"), "must not be negative");
@@ -92,7 +92,7 @@ pub(super) fn decode_choice(
         let split = decode_rollout(rollout, &format!("{prefix}rollout"), flag, faults);
         return Some(Choice::Rollout(split));
     }
-    faults.optional_id(&format!("{prefix}variant"), variant, VariantName::parse).map(Choice::Variant)
+    faults.optional_id(&format!("{prefix}variant"), variant, VariantName::known).map(Choice::Variant)
 }
 
 /// What a layer gives, as a variant's name or as a rollout.
@@ -105,7 +105,7 @@ pub(in crate::grpc) fn decode_set_tier_default(
     message: v1::SetTierDefaultRequest,
 ) -> Result<SetTierDefault, Error> {
     let mut faults = Faults::default();
-    let flag = faults.id("flag_key", FlagKey::parse(&message.flag_key));
+    let flag = faults.id("flag_key", FlagKey::known(&message.flag_key));
     let tier = faults.id("tier_id", TierId::parse(&message.tier_id));
     let choice = flag
         .as_ref()
@@ -117,7 +117,7 @@ pub(in crate::grpc) fn decode_set_tenant_override(
     message: v1::SetTenantOverrideRequest,
 ) -> Result<SetTenantOverride, Error> {
     let mut faults = Faults::default();
-    let flag = faults.id("flag_key", FlagKey::parse(&message.flag_key));
+    let flag = faults.id("flag_key", FlagKey::known(&message.flag_key));
     let tenant = faults.id("tenant_id", TenantId::parse(&message.tenant_id));
     let choice = flag
         .as_ref()

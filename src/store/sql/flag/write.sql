@@ -1,4 +1,4 @@
--- $8: {segments: [{row, expected}], flags: [{row, expected}], tier_defaults: [row], segments_deleted: [{key, expected}],
+-- $8: {segments: [{row, expected}], flags: [{row, expected}], files: [{row, expected}], tier_defaults: [row], segments_deleted: [{key, expected}],
 -- flags_deleted: [{key, expected}], tier_defaults_cleared: [[flag, tier]], needs: {flags, segments}, unchanged_since}.
 -- All of it or nothing: what is no longer as it was decided on keeps everything from being written. `expected` is the
 -- revision of what is replaced, null for what must not be there yet.
@@ -10,6 +10,9 @@ WITH next AS (
 ), segment_in AS (
     SELECT i -> 'row' AS row, i #>> '{row,segment_name}' AS segment_name, (i ->> 'expected')::bigint AS expected
     FROM jsonb_array_elements($8::jsonb -> 'segments') i
+), file_in AS (
+    SELECT i -> 'row' AS row, i #>> '{row,file_name}' AS file_name, (i ->> 'expected')::bigint AS expected
+    FROM jsonb_array_elements($8::jsonb -> 'files') i
 ), default_in AS (
     SELECT i AS row, i ->> 'flag_key' AS flag_key, i ->> 'tier_id' AS tier_id
     FROM jsonb_array_elements($8::jsonb -> 'tier_defaults') i
@@ -25,6 +28,8 @@ WITH next AS (
 ), stands AS (
     SELECT 1
     WHERE NOT EXISTS (SELECT 1 FROM flag_in i LEFT JOIN flag f USING (flag_key) WHERE f.revision IS DISTINCT FROM i.expected)
+      AND NOT EXISTS (SELECT 1 FROM file_in i LEFT JOIN flag_file f USING (file_name)
+                      WHERE f.revision IS DISTINCT FROM i.expected)
       AND NOT EXISTS (SELECT 1 FROM flag_out i LEFT JOIN flag f USING (flag_key) WHERE f.revision IS DISTINCT FROM i.expected)
       AND NOT EXISTS (SELECT 1 FROM segment_in i LEFT JOIN segment s USING (segment_name)
                       WHERE s.revision IS DISTINCT FROM i.expected)
@@ -56,6 +61,11 @@ WITH next AS (
     ON CONFLICT (segment_name) DO UPDATE SET
         description = excluded.description, source = excluded.source,
         update_time = excluded.update_time, revision = excluded.revision
+), files_written AS (
+    INSERT INTO flag_file
+    SELECT f.* FROM stands, next, file_in i, jsonb_populate_record(NULL::flag_file, i.row || next.revision) f
+    ON CONFLICT (file_name) DO UPDATE SET
+        head = excluded.head, update_time = excluded.update_time, revision = excluded.revision
 ), flags_written AS (
     INSERT INTO flag
     SELECT f.* FROM stands, next, flag_in i, jsonb_populate_record(NULL::flag, i.row || next.revision) f
@@ -67,7 +77,7 @@ WITH next AS (
         expired_variant = excluded.expired_variant, expire_time = excluded.expire_time,
         kill_switch = excluded.kill_switch, schedule = excluded.schedule, prerequisites = excluded.prerequisites,
         conflict_groups = excluded.conflict_groups, priority = excluded.priority, rules = excluded.rules,
-        hash_version = excluded.hash_version, version = excluded.version, update_time = excluded.update_time,
+        hash_version = excluded.hash_version, flag_type = excluded.flag_type, origin = excluded.origin, version = excluded.version, update_time = excluded.update_time,
         revision = excluded.revision
 ), defaults_written AS (
     INSERT INTO tier_default

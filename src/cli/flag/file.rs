@@ -1,0 +1,87 @@
+//! `tenantry flag import` and `export`: flag files of other systems.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::apply::{Manner, show_then_change};
+use crate::cli::output::print;
+use crate::cli::{Context, Failure};
+
+/// What a file is written in.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum FileFormat {
+    /// flagd's flag definitions.
+    Flagd,
+}
+
+impl FileFormat {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Flagd => "FLAG_FILE_FORMAT_FLAGD",
+        }
+    }
+}
+
+/// What `import` takes.
+#[derive(Debug, Clone, Args)]
+pub struct Import {
+    /// A file in JSON, or in YAML where its name ends in .yaml or .yml; `-` for JSON from the standard input.
+    file: PathBuf,
+    /// What it is written in.
+    #[arg(long, value_enum)]
+    format: FileFormat,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// What `export` takes.
+#[derive(Debug, Clone, Args)]
+pub struct Export {
+    /// Which flag set; the default one where not given.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    flag_set: String,
+    /// As this tenant sees it; where not given, as callers without a tenant do.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// What to write.
+    #[arg(long, value_enum)]
+    format: FileFormat,
+}
+
+pub(super) async fn import(import: Import, context: &Context<'_>) -> Result<(), Failure> {
+    let text = read(&import.file)?;
+    let request = json!({ "content": text, "format": import.format.name() });
+    show_then_change("FeatureFlags/ImportFlags", request, &import.manner, context).await
+}
+
+pub(super) async fn export(export: Export, context: &Context<'_>) -> Result<(), Failure> {
+    let request = json!({
+        "flagSet": export.flag_set,
+        "format": export.format.name(),
+        "tenantId": export.tenant.unwrap_or_default(),
+    });
+    let exported = context.client.call("FeatureFlags/ExportFlags", request).await?;
+    // The file itself, whatever `-o` says: it is JSON already.
+    print(exported["content"].as_str().unwrap_or_default())
+}
+
+/// The file as JSON text. JSON is sent as it stands, so that nothing of it is rounded.
+fn read(file: &Path) -> Result<String, Failure> {
+    let unusable =
+        |why: &dyn std::fmt::Display| Failure::usage(format!("{} cannot be used: {why}", file.display()));
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().read_to_string(&mut text).map_err(|error| unusable(&error))?;
+        return Ok(text);
+    }
+    text = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
+    let is_yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    if !is_yaml {
+        return Ok(text);
+    }
+    let value: Value = serde_norway::from_str(&text).map_err(|error| unusable(&error))?;
+    Ok(value.to_string())
+}

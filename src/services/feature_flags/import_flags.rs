@@ -1,0 +1,156 @@
+//! Importing a flagd file: the flags of its flag set are brought to what it says, all at once.
+
+use super::Deciding;
+use super::apply_flags::{Applied, Plan, Resource};
+use crate::domain::error::{Error, Reason};
+use crate::domain::flag::{Flag, FlagFile, Origin};
+use crate::domain::flagd::{self, Entry, File};
+use crate::domain::ids::Revision;
+use crate::domain::rule::{HashVersion, Rule, Segments};
+use crate::domain::text::quote;
+use crate::services::{Command, Registry};
+use crate::store::flags::Replacing;
+use crate::store::log::Context;
+use crate::view::Snapshot;
+
+/// Most flags that warnings name.
+const WARNINGS_MAX: usize = 100;
+
+/// A file as it was read.
+#[derive(Debug, Clone)]
+pub struct ImportFlags {
+    /// What it says.
+    pub file: File,
+    /// Delete what it does not name: flags of its flag set, segments of an earlier file of that name.
+    pub prune: bool,
+    /// Even if flags that hang on what is changed would break.
+    pub force: bool,
+}
+
+impl ImportFlags {
+    /// The flags that are taken, but answer with an error: for people.
+    pub fn warnings(&self) -> Vec<String> {
+        let segments = Segments::compile_foreign(self.file.head.segments()).unwrap_or_default();
+        let warning = |(key, entry): (&String, &Entry)| {
+            let why = match &entry.flag {
+                Err(why) => format!("the flag {} {why}", quote(key)),
+                Ok(flag) => {
+                    let rule = flag.targeting.as_ref()?;
+                    let error = Rule::compile_foreign(rule, &segments, HashVersion::default()).err()?;
+                    format!("the rule of the flag {} cannot be used: {error}", quote(key))
+                }
+            };
+            Some(format!("{why}; it will answer PARSE_ERROR"))
+        };
+        self.file.flags.iter().filter_map(warning).take(WARNINGS_MAX).collect()
+    }
+}
+
+impl Registry {
+    /// Brings the flags of a file's flag set to what it says.
+    pub async fn import_flags(&self, import: &ImportFlags, command: &Command) -> Result<Applied, Error> {
+        self.change(command, |snapshot, context| {
+            let mut plan = Plan::default();
+            plan.import(snapshot, import, context)?;
+            let deciding = Deciding { snapshot, context, force: import.force, command };
+            plan.decide(&deciding, |key| format!("content.flags[{}].", quote(key.as_str())))
+        })
+        .await
+    }
+}
+
+impl Plan {
+    fn import(&mut self, snapshot: &Snapshot, import: &ImportFlags, context: &Context) -> Result<(), Error> {
+        let file = &import.file;
+        let name = file.head.flag_set();
+        self.import_head(snapshot, import, &name, context)?;
+        for (key, entry) in &file.flags {
+            self.import_flag(snapshot, (key, entry), &name, context)?;
+        }
+        if import.prune {
+            for flag in snapshot.flags.flags() {
+                if is_of(flag, &name) && !file.flags.contains_key(flag.key().as_str()) {
+                    self.delete_flag(flag);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn import_head(
+        &mut self,
+        snapshot: &Snapshot,
+        import: &ImportFlags,
+        name: &str,
+        context: &Context,
+    ) -> Result<(), Error> {
+        let current = snapshot.flags.file(name);
+        let head = match current {
+            Some(old) if !import.prune => old.head().with(&import.file.head),
+            _ => import.file.head.clone(),
+        };
+        if let Err(error) = Segments::compile_foreign(head.segments()) {
+            return Err(Error::field("content.$evaluators", error.to_string()));
+        }
+        let before = current.map(|old| old.head());
+        if before.as_ref() == Some(&head) {
+            return Ok(());
+        }
+        let row = match current {
+            None => FlagFile::new(name.to_owned(), &head, context.now),
+            Some(old) => old.with_head(&head, context.now),
+        };
+        self.differ(Resource::File, name, (before.as_ref(), Some(&head)), Vec::new());
+        self.event.files.push(row.clone());
+        self.write.files.push(Replacing { row, expected: current.map(|old| old.revision) });
+        Ok(())
+    }
+
+    fn import_flag(
+        &mut self,
+        snapshot: &Snapshot,
+        (key, entry): (&str, &Entry),
+        file: &str,
+        context: &Context,
+    ) -> Result<(), Error> {
+        let current = snapshot.flags.flag(key).map(|flag| &**flag);
+        let origin = Origin { file: file.to_owned(), source: entry.text.as_str().into(), is_changed: false };
+        let flag_set = entry.own_set().unwrap_or_else(|| file.to_owned());
+        if current
+            .is_some_and(|old| old.origin.as_ref() == Some(&origin) && old.settings.flag_set == flag_set)
+        {
+            return Ok(());
+        }
+        if let Some(old) = current.filter(|old| !is_of(old, file) && !is_of(old, &flag_set)) {
+            return Err(of_another(old, key));
+        }
+        let base = current.map(|old| &old.settings);
+        let mut settings = flagd::settings(key, entry, file, base)
+            .map_err(|violations| Error::invalid(Reason::InvalidField, violations).within("content."))?;
+        let row = match current {
+            None => {
+                settings.fill_expire_time(context.now);
+                settings.into_flag(Revision::ZERO, context.now)
+            }
+            Some(old) => old.with_settings(settings, context.now),
+        };
+        self.put_flag(current, Flag { origin: Some(origin), ..row });
+        Ok(())
+    }
+}
+
+/// Whether a file of this flag set brought a flag, or would find it there.
+pub(super) fn is_of(flag: &Flag, flag_set: &str) -> bool {
+    match &flag.origin {
+        Some(origin) => origin.file == flag_set,
+        None => flag.settings.flag_set == flag_set,
+    }
+}
+
+fn of_another(flag: &Flag, key: &str) -> Error {
+    let set = flag.origin.as_ref().map_or(&flag.settings.flag_set, |origin| &origin.file);
+    let whose =
+        if set.is_empty() { "no flag set".to_owned() } else { format!("the flag set {}", quote(set)) };
+    let why = format!("the flag {} is of {whose} already; a key is one flag, whatever its set", quote(key));
+    Error::new(Reason::FlagExists, why).with("flag_key", key).with("flag_set", set)
+}
