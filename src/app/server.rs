@@ -150,6 +150,7 @@ impl Server {
         let metrics = Metrics::register(&prometheus).map_err(set_up)?;
         registry.evaluations.register(&prometheus).map_err(set_up)?;
         feature_flags::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
+        crate::view::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         registry.engine.register(&prometheus).map_err(set_up)?;
         let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
         for method in WAITING {

@@ -148,6 +148,8 @@ reasons! {
     SlowReader "SLOW_READER" ResourceExhausted;
     /// A flag's rule cannot be evaluated.
     ParseError "PARSE_ERROR" DataLoss;
+    /// A row of the database cannot be read.
+    RowUnreadable "ROW_UNREADABLE" DataLoss;
     /// A flag's rule names a variant that the flag does not have.
     General "GENERAL" Internal;
     /// The database cannot be reached in time.

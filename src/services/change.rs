@@ -13,6 +13,7 @@ use crate::domain::violation::Violation;
 use crate::store::log::{self, Change, Context, Idempotency, Kept, Outcome};
 use crate::store::writer::Submitted;
 use crate::view::Snapshot;
+use crate::view::snapshot::unreadable;
 
 /// How often a change is decided again when concurrent ones win.
 const DECISIONS_MAX: usize = 3;
@@ -105,6 +106,10 @@ impl Registry {
                 Submitted::Repeated(kept) => return repeated(command, &kept),
                 Submitted::Done(Outcome::Conflict) => {
                     conflicts += 1;
+                    if conflicts == DECISIONS_MAX && !snapshot.unreadable.is_empty() {
+                        // Most likely one of them is in the way: what it was before is all that is known here.
+                        return Err(unreadable(snapshot.unreadable.values().map(|row| &**row)));
+                    }
                     if conflicts == DECISIONS_MAX {
                         return Err(Error::new(
                             Reason::ConcurrentChange,

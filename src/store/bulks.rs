@@ -5,7 +5,8 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::log::{Change, Context, rows_as};
+use super::log::{Change, Context};
+use super::reading::{Found, Range, Table, rows_as};
 use super::{Error, change_sql};
 use crate::domain::bulk::{Bulk, Item};
 use crate::domain::event::Event;
@@ -41,9 +42,10 @@ pub fn bulk_advance(
     Change::new(change_sql!("bulk/advance.sql"), row, event, context, bulk)
 }
 
-/// Bulk operations that changed after a revision.
-pub async fn bulks_changed_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Bulk>, Error> {
-    rows_as(client, "bulk_operation", include_str!("sql/bulk/changed_after.sql"), after).await
+/// Bulk operations of a range.
+pub async fn bulks_changed_after(client: &impl GenericClient, range: Range) -> Result<Found<Bulk>, Error> {
+    let table = Table { name: "bulk_operation", key: &["bulk_id"] };
+    rows_as(client, &table, include_str!("sql/bulk/changed_after.sql"), range).await
 }
 
 /// The tenants of a bulk operation, in order.

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_postgres::GenericClient;
 
-use super::log::{Change, Context, json_value, rows_as};
+use super::log::{Change, Context, json_value};
+use super::reading::{Found, Range, Table, rows_as};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
 use crate::domain::flag::{Choice, Flag, FlagFile, Segment, TenantOverride, TierDefault};
@@ -115,40 +116,44 @@ pub fn tenant_override_clear(flag_key: &FlagKey, tenant_id: &TenantId, context: 
     Change::new(change_sql!("flag/clear_tenant_override.sql"), row, event, context, &())
 }
 
-/// Flags that changed after a revision.
-pub async fn flags_changed_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Flag>, Error> {
-    rows_as(client, "flag", include_str!("sql/flag/changed_after.sql"), after).await
+/// Flags of a range.
+pub async fn flags_changed_after(client: &impl GenericClient, range: Range) -> Result<Found<Flag>, Error> {
+    let table = Table { name: "flag", key: &["flag_key"] };
+    rows_as(client, &table, include_str!("sql/flag/changed_after.sql"), range).await
 }
 
-/// flagd files that changed after a revision.
+/// flagd files of a range.
 pub async fn files_changed_after(
     client: &impl GenericClient,
-    after: Revision,
-) -> Result<Vec<FlagFile>, Error> {
-    rows_as(client, "flag_file", include_str!("sql/flag/files_changed_after.sql"), after).await
+    range: Range,
+) -> Result<Found<FlagFile>, Error> {
+    let table = Table { name: "flag_file", key: &["file_name"] };
+    rows_as(client, &table, include_str!("sql/flag/files_changed_after.sql"), range).await
 }
 
-/// Segments that changed after a revision.
+/// Segments of a range.
 pub async fn segments_changed_after(
     client: &impl GenericClient,
-    after: Revision,
-) -> Result<Vec<Segment>, Error> {
-    rows_as(client, "segment", include_str!("sql/flag/segments_changed_after.sql"), after).await
+    range: Range,
+) -> Result<Found<Segment>, Error> {
+    let table = Table { name: "segment", key: &["segment_name"] };
+    rows_as(client, &table, include_str!("sql/flag/segments_changed_after.sql"), range).await
 }
 
-/// Tier defaults that changed after a revision.
+/// Tier defaults of a range.
 pub async fn tier_defaults_changed_after(
     client: &impl GenericClient,
-    after: Revision,
-) -> Result<Vec<TierDefault>, Error> {
-    rows_as(client, "tier_default", include_str!("sql/flag/tier_defaults_changed_after.sql"), after).await
+    range: Range,
+) -> Result<Found<TierDefault>, Error> {
+    let table = Table { name: "tier_default", key: &["flag_key", "tier_id"] };
+    rows_as(client, &table, include_str!("sql/flag/tier_defaults_changed_after.sql"), range).await
 }
 
-/// Tenant overrides that changed after a revision.
+/// Tenant overrides of a range.
 pub async fn tenant_overrides_changed_after(
     client: &impl GenericClient,
-    after: Revision,
-) -> Result<Vec<TenantOverride>, Error> {
-    rows_as(client, "tenant_override", include_str!("sql/flag/tenant_overrides_changed_after.sql"), after)
-        .await
+    range: Range,
+) -> Result<Found<TenantOverride>, Error> {
+    let table = Table { name: "tenant_override", key: &["flag_key", "tenant_id"] };
+    rows_as(client, &table, include_str!("sql/flag/tenant_overrides_changed_after.sql"), range).await
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::committed::Rows;
+use super::reading::{Found, Unreadable};
 use crate::domain::event::{Entry, Event};
 use crate::domain::ids::{RequestId, Revision};
 
@@ -177,18 +178,23 @@ pub async fn listen(client: &impl GenericClient) -> Result<(), Error> {
     Ok(client.batch_execute(include_str!("sql/log/listen.sql")).await?)
 }
 
-/// What was removed after a revision, in order.
-pub async fn removals_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Event>, Error> {
+/// What was removed after a revision, in order; an entry that cannot be read is left out, and told.
+pub async fn removals_after(client: &impl GenericClient, after: Revision) -> Result<Found<Event>, Error> {
     let rows = client
         .query_typed(include_str!("sql/log/removals_after.sql"), &[(&after.as_i64(), Type::INT8)])
         .await?;
-    rows.iter()
-        .map(|row| {
-            let entry: Entry = serde_json::from_slice(row.get(0))
-                .map_err(|error| Error::Row { table: "log", why: error.to_string() })?;
-            Ok(entry.event)
-        })
-        .collect()
+    let mut found = Found { rows: Vec::with_capacity(rows.len()), unreadable: Vec::new() };
+    for row in &rows {
+        match serde_json::from_slice::<Entry>(row.get(0)) {
+            Ok(entry) => found.rows.push(entry.event),
+            Err(error) => {
+                let revision = revision(row.get(1));
+                let key = revision.to_string();
+                found.unreadable.push(Unreadable { table: "log", key, revision, why: error.to_string() });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// A row of the log.
@@ -221,21 +227,4 @@ pub async fn entries(client: &impl GenericClient, after: Revision, limit: i64) -
 /// A revision column; the schema keeps them from being negative.
 pub(super) fn revision(number: i64) -> Revision {
     Revision::from_i64(number).unwrap_or_default()
-}
-
-/// Reads every row of a one-column JSON statement as one of our own types.
-pub(super) async fn rows_as<T: serde::de::DeserializeOwned>(
-    client: &impl GenericClient,
-    table: &'static str,
-    sql: &'static str,
-    after: Revision,
-) -> Result<Vec<T>, Error> {
-    let rows = client.query_typed(sql, &[(&after.as_i64(), Type::INT8)]).await?;
-    rows.iter()
-        .map(|row| {
-            let json: tokio_postgres::types::Json<T> =
-                row.try_get(0).map_err(|error| Error::Row { table, why: format!("{error:?}") })?;
-            Ok(json.0)
-        })
-        .collect()
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::bulks::Begun;
 use super::log::{Change, Context};
+use super::reading::{Found, Range, Table, rows_as, rows_with};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
 use crate::domain::ids::{OperationId, Revision, TenantId};
@@ -135,25 +136,27 @@ pub fn operation_purge(
     Change::new(change_sql!("operation/purge.sql"), row, event, context, &())
 }
 
-/// Operations that changed after a revision.
+/// Where operations are read from.
+const OPERATION: Table = Table { name: "operation", key: &["operation_id"] };
+
+/// Operations of a range.
 pub async fn operations_changed_after(
     client: &impl GenericClient,
-    after: Revision,
-) -> Result<Vec<Operation>, Error> {
-    let sql = include_str!("sql/operation/changed_after.sql");
-    read(client, sql, &[(&after.as_i64(), Type::INT8)]).await
+    range: Range,
+) -> Result<Found<Operation>, Error> {
+    rows_as(client, &OPERATION, include_str!("sql/operation/changed_after.sql"), range).await
 }
 
 /// Operations that have not ended, and so many that ended last; and the youngest that is not among them.
 pub async fn operations_at_hand(
     client: &impl GenericClient,
     ended: usize,
-) -> Result<(Vec<Operation>, Option<OperationId>), Error> {
+) -> Result<(Found<Operation>, Option<OperationId>), Error> {
     let ended = i64::try_from(ended).unwrap_or(i64::MAX);
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&ended, Type::INT8)];
     let (operations, left_out) = tokio::try_join!(
         biased;
-        read(client, include_str!("sql/operation/at_hand.sql"), &parameters),
+        rows_with(client, &OPERATION, include_str!("sql/operation/at_hand.sql"), &parameters),
         async { Ok(client.query_typed(include_str!("sql/operation/left_out.sql"), &parameters).await?) },
     )?;
     Ok((operations, left_out.first().map(|row| OperationId::from_uuid(row.get(0)))))

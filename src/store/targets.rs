@@ -2,10 +2,10 @@
 
 use tokio_postgres::GenericClient;
 
-use super::log::{Change, Context, json_value, rows_as};
+use super::log::{Change, Context, json_value};
+use super::reading::{Found, Range, Table, rows_as};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
-use crate::domain::ids::Revision;
 use crate::domain::target::TargetControl;
 
 /// Pauses a target or lets it be used again. Conflict where it is so already.
@@ -18,10 +18,11 @@ pub fn target_set(control: &TargetControl, context: &Context) -> Change {
     Change::new(change_sql!("target/set.sql"), json_value(control), event, context, control)
 }
 
-/// Controls that changed after a revision.
+/// Controls of a range.
 pub async fn targets_changed_after(
     client: &impl GenericClient,
-    after: Revision,
-) -> Result<Vec<TargetControl>, Error> {
-    rows_as(client, "target_control", include_str!("sql/target/changed_after.sql"), after).await
+    range: Range,
+) -> Result<Found<TargetControl>, Error> {
+    let table = Table { name: "target_control", key: &["target"] };
+    rows_as(client, &table, include_str!("sql/target/changed_after.sql"), range).await
 }

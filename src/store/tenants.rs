@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio_postgres::types::{FromSql, Json, Type};
+use tokio_postgres::types::{FromSql, Json};
 use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
 use super::committed::Rows;
 use super::log::{Change, Context, revision};
 use super::operations::{Lease, lease_ms};
+use super::reading::{Range, Unreadable};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
 use crate::domain::health::{Score, Signals};
@@ -72,36 +73,47 @@ pub fn health_report(health: &Health, context: &Context) -> Change {
     change.leaving(rows)
 }
 
-/// Reads tenants that changed after a revision, one by one: there may be a million.
+/// Reads tenants of a range, one by one: there may be a million. Answers those that cannot be read.
 pub async fn tenants_changed_after(
     client: &impl GenericClient,
-    after: Revision,
+    range: Range,
     mut take: impl FnMut(Tenant),
-) -> Result<(), Error> {
-    let rows = client
-        .query_typed_raw(include_str!("sql/tenant/changed_after.sql"), [(after.as_i64(), Type::INT8)])
-        .await?;
+) -> Result<Vec<Unreadable>, Error> {
+    let rows = client.query_typed_raw(include_str!("sql/tenant/changed_after.sql"), range.bounds()).await?;
     let mut rows = std::pin::pin!(rows);
+    let mut unreadable = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        take(tenant(&row).map_err(|why| Error::Row { table: "tenant", why })?);
+        match tenant(&row) {
+            Ok(tenant) => take(tenant),
+            Err(why) => unreadable.push(unread("tenant", &row, why)),
+        }
     }
-    Ok(())
+    Ok(unreadable)
 }
 
-/// Reads health reports made after a revision, one by one.
+/// Reads health reports of a range, one by one. Answers those that cannot be read.
 pub async fn health_changed_after(
     client: &impl GenericClient,
-    after: Revision,
+    range: Range,
     mut take: impl FnMut(Health),
-) -> Result<(), Error> {
-    let rows = client
-        .query_typed_raw(include_str!("sql/tenant/health_changed_after.sql"), [(after.as_i64(), Type::INT8)])
-        .await?;
-    let mut rows = std::pin::pin!(rows);
+) -> Result<Vec<Unreadable>, Error> {
+    let sql = include_str!("sql/tenant/health_changed_after.sql");
+    let mut rows = std::pin::pin!(client.query_typed_raw(sql, range.bounds()).await?);
+    let mut unreadable = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        take(health(&row).map_err(|why| Error::Row { table: "tenant_health", why })?);
+        match health(&row) {
+            Ok(health) => take(health),
+            Err(why) => unreadable.push(unread("tenant_health", &row, why)),
+        }
     }
-    Ok(())
+    Ok(unreadable)
+}
+
+/// A row whose key is its first column.
+fn unread(table: &'static str, row: &Row, why: String) -> Unreadable {
+    let key = row.try_get(0).unwrap_or_default();
+    let revision = revision(row.try_get("revision").unwrap_or_default());
+    Unreadable { table, key, revision, why }
 }
 
 /// Reads columns in the statement's order.

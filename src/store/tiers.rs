@@ -3,7 +3,8 @@
 use serde_json::json;
 use tokio_postgres::GenericClient;
 
-use super::log::{Change, Context, json_value, rows_as};
+use super::log::{Change, Context, json_value};
+use super::reading::{Found, Range, Table, rows_as};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
 use crate::domain::ids::{Revision, TierId};
@@ -28,7 +29,8 @@ pub fn tier_delete(tier_id: &TierId, expected: Revision, context: &Context) -> C
     Change::new(change_sql!("tier/delete.sql"), row, event, context, &())
 }
 
-/// Tiers that changed after a revision.
-pub async fn tiers_changed_after(client: &impl GenericClient, after: Revision) -> Result<Vec<Tier>, Error> {
-    rows_as(client, "tier", include_str!("sql/tier/changed_after.sql"), after).await
+/// Tiers of a range.
+pub async fn tiers_changed_after(client: &impl GenericClient, range: Range) -> Result<Found<Tier>, Error> {
+    let table = Table { name: "tier", key: &["tier_id"] };
+    rows_as(client, &table, include_str!("sql/tier/changed_after.sql"), range).await
 }

@@ -3,7 +3,9 @@
 //! Every read is served from here. A reader sees one revision, never half a change.
 
 pub mod follower;
+mod metrics;
 pub mod operations;
+mod reading;
 pub mod snapshot;
 
 use std::collections::BTreeSet;
@@ -15,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+pub use self::metrics::register_metrics;
 pub use self::snapshot::{Record, Snapshot, Statistics};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{FlagKey, OperationId, Revision, TenantId};
@@ -190,11 +193,12 @@ impl View {
         true
     }
 
-    /// Goes on to what the follower has read, unless the view has come further by itself meanwhile: then it has all of
-    /// it.
-    fn advance(&self, snapshot: Snapshot, delta: Delta) {
+    /// Goes on to what the follower has read on `base`, unless the view has come further by itself meanwhile: then it
+    /// has all of it. Of the same revision it differs only in rows that became readable.
+    fn advance(&self, base: &Arc<Snapshot>, snapshot: Snapshot, delta: Delta) {
         let _publishing = self.publishing();
-        if !self.has(snapshot.revision) {
+        let is_newest = || self.current.load().as_ref().is_some_and(|newest| Arc::ptr_eq(newest, base));
+        if !self.has(snapshot.revision) || snapshot.revision == base.revision && is_newest() {
             self.publish(snapshot, delta);
         }
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Delta;
 use super::operations::Operations;
 use crate::domain::bulk::Bulk;
+use crate::domain::error::{Error, Reason};
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::filter::tenant::TenantField;
 use crate::domain::filter::{FieldId, FieldValue};
@@ -20,8 +21,13 @@ use crate::domain::operation::Operation;
 use crate::domain::shared_text::Texts;
 use crate::domain::target::TargetControl;
 use crate::domain::tenant::{Claim, Health, NameKind, Tenant};
+use crate::domain::text::quote;
 use crate::domain::tier::Tier;
 use crate::store::committed::Rows;
+use crate::store::reading::Unreadable;
+
+/// Most rows that an error names.
+const UNREADABLE_NAMED_MAX: usize = 3;
 
 /// A tenant and what was last heard of its health.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,6 +160,8 @@ pub struct Snapshot {
     pub targets: OrdMap<TargetName, Arc<TargetControl>>,
     /// The resource names of tenants that chose any, with the holder's uid.
     pub(super) claims: Claims,
+    /// Rows that cannot be read, by table and key. What they were before they became so is kept where there was any.
+    pub unreadable: OrdMap<(&'static str, String), Arc<Unreadable>>,
     statistics: OnceLock<Arc<Statistics>>,
 }
 
@@ -168,6 +176,14 @@ impl Snapshot {
     /// A copy to change, at its new place in the log.
     pub(super) fn successor(&self, revision: Revision, compacted: Revision) -> Self {
         Self { revision, compacted, statistics: OnceLock::new(), ..self.clone() }
+    }
+
+    /// Why something is not there: it may be, in a row that cannot be read.
+    pub fn missing(&self, table: &'static str, key: &str, not_found: Error) -> Error {
+        match self.unreadable.get(&(table, key.to_owned())) {
+            None => not_found,
+            Some(row) => unreadable(std::iter::once(&**row)),
+        }
     }
 
     /// The tenant of an id.
@@ -353,6 +369,15 @@ impl Snapshot {
         }
         counts
     }
+}
+
+/// The error of what hangs on rows that cannot be read.
+pub fn unreadable<'a>(rows: impl IntoIterator<Item = &'a Unreadable>) -> Error {
+    let named: Vec<_> =
+        rows.into_iter().take(UNREADABLE_NAMED_MAX).map(|row| format!("{} {}", row.table, row.key)).collect();
+    let named = named.join(", ");
+    Error::new(Reason::RowUnreadable, format!("what is stored cannot be read: {}", quote(&named)))
+        .with("rows", named)
 }
 
 /// Takes out what the application of a set removed.

@@ -71,11 +71,24 @@ fn nothing_is_taken_in_before_the_first_load() {
 fn what_was_read_meanwhile_neither_turns_the_view_back_nor_is_lost() {
     let view = view();
     assert!(view.take(committed(11, vec![Some(tenant("a", 11)), Some(tenant("b", 12))])));
-    view.advance(at(11), Delta::default());
+    let base = view.snapshot().unwrap();
+    view.advance(&base, at(11), Delta::default());
     assert_eq!(view.snapshot().unwrap().revision, Revision(12));
-    view.advance(at(13), Delta::default());
+    view.advance(&base, at(13), Delta::default());
     assert_eq!(view.snapshot().unwrap().revision, Revision(13));
     // A restored database: the log goes on from an earlier place.
     view.start_over(at(3), Delta::default());
     assert_eq!(view.snapshot().unwrap().revision, Revision(3));
+}
+
+#[test]
+fn rows_that_became_readable_are_taken_in_at_the_same_revision_but_only_onto_what_they_were_read_for() {
+    let view = view();
+    let base = view.snapshot().unwrap();
+    let repaired = at(10);
+    view.advance(&base, repaired, Delta::default());
+    let newer = view.snapshot().unwrap();
+    assert!(!Arc::ptr_eq(&newer, &base));
+    view.advance(&base, at(10), Delta::default());
+    assert!(Arc::ptr_eq(&view.snapshot().unwrap(), &newer), "it was made of an older one");
 }

@@ -26,3 +26,4 @@ mod straight;
 mod support;
 mod telemetry;
 mod tidy;
+mod unreadable;

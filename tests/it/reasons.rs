@@ -203,11 +203,12 @@ impl World {
                 error
             }
             // By a server that goes down: `edge::drain`. By a bug of ours: `database_faults`, the poison change.
-            // With broken flags, on ports of OpenFeature's: `openfeature::wire`.
+            // With broken flags, on ports of OpenFeature's: `openfeature::wire`. With broken rows: `unreadable`.
             Reason::ShuttingDown
             | Reason::Bug
             | Reason::TypeMismatch
             | Reason::ParseError
+            | Reason::RowUnreadable
             | Reason::General => return None,
             _ => self.provoke_in_lifecycle(reason).await,
         })
@@ -322,6 +323,7 @@ async fn every_reason_can_be_met_and_comes_with_its_code() {
                 Reason::Bug,
                 Reason::TypeMismatch,
                 Reason::ParseError,
+                Reason::RowUnreadable,
                 Reason::General,
             ];
             assert!(elsewhere.contains(&reason_), "{name} is provoked by a caller");

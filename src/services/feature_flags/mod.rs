@@ -69,7 +69,8 @@ pub struct FlagRemoval {
 
 /// Reads a flag.
 pub fn get_flag(snapshot: &Snapshot, flag_key: &FlagKey) -> Result<Arc<Flag>, Error> {
-    snapshot.flags.flag(flag_key.as_str()).cloned().ok_or_else(|| flag_not_found(flag_key))
+    let found = snapshot.flags.flag(flag_key.as_str()).cloned();
+    found.ok_or_else(|| snapshot.missing("flag", flag_key.as_str(), flag_not_found(flag_key)))
 }
 
 fn flag_not_found(flag_key: &FlagKey) -> Error {

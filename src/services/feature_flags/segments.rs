@@ -34,7 +34,8 @@ pub struct SegmentUpdate {
 /// Reads a segment.
 pub fn get_segment(snapshot: &Snapshot, name: &SegmentName) -> Result<Arc<Segment>, Error> {
     let found = snapshot.flags.segment(name.as_str()).cloned();
-    found.ok_or_else(|| Error::missing(Reason::SegmentNotFound, "segment", "segment_name", name))
+    let not_found = || Error::missing(Reason::SegmentNotFound, "segment", "segment_name", name);
+    found.ok_or_else(|| snapshot.missing("segment", name.as_str(), not_found()))
 }
 
 /// Lists segments by name.

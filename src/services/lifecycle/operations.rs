@@ -185,9 +185,7 @@ pub(super) fn operation_at_hand(
     snapshot: &Snapshot,
     operation_id: OperationId,
 ) -> Result<Arc<Operation>, Error> {
-    snapshot
-        .operations
-        .get(&operation_id)
-        .cloned()
-        .ok_or_else(|| Error::missing(Reason::OperationNotFound, "operation", "operation_id", operation_id))
+    let not_found = || Error::missing(Reason::OperationNotFound, "operation", "operation_id", operation_id);
+    let found = snapshot.operations.get(&operation_id).cloned();
+    found.ok_or_else(|| snapshot.missing("operation", &operation_id.to_string(), not_found()))
 }

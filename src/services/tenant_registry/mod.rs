@@ -50,7 +50,8 @@ impl Reply for Shown {
 
 /// Finds a tenant, deleted ones too: a tenant in the middle of its deletion is never missing.
 pub fn get_tenant<'a>(snapshot: &'a Snapshot, tenant_id: &TenantId) -> Result<&'a Arc<Record>, Error> {
-    snapshot.tenant(tenant_id).ok_or_else(|| not_found(tenant_id))
+    let found = snapshot.tenant(tenant_id);
+    found.ok_or_else(|| snapshot.missing("tenant", tenant_id.as_str(), not_found(tenant_id)))
 }
 
 pub(super) fn not_found(tenant_id: &TenantId) -> Error {

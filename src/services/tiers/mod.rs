@@ -31,7 +31,8 @@ pub struct TierUpdate {
 
 /// Reads a tier.
 pub fn get_tier(snapshot: &Snapshot, tier_id: &TierId) -> Result<Arc<Tier>, Error> {
-    snapshot.tiers.get(tier_id).cloned().ok_or_else(|| not_found(tier_id))
+    let found = snapshot.tiers.get(tier_id).cloned();
+    found.ok_or_else(|| snapshot.missing("tier", tier_id.as_str(), not_found(tier_id)))
 }
 
 /// Lists tiers by rank, highest first, then by id.

@@ -4,4 +4,4 @@ SELECT tenant_id, uid, display_name, description, parent, business_unit, cost_ce
     annotations, status, status_time, status_reason, pending_status, operation_id, generation, creator, create_time,
     update_time, delete_time, purge_time, revision, placement,
     retain_time
-FROM tenant WHERE revision > $1
+FROM tenant WHERE revision > $1 AND revision <= $2
