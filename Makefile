@@ -1,6 +1,6 @@
 # The few commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench demo setup
+.PHONY: help run test soak lint bench demo dist setup
 BUF := tools/node_modules/.package-lock.json
 CLIENTS := tests/clients/connect/node_modules/.package-lock.json
 # The same place that the tests keep it in.
@@ -32,6 +32,9 @@ bench: setup ## Run the benchmarks.
 demo: setup $(WEED).stamp ## Play the tour against a running server (`make run` in another terminal), then against real systems.
 	@cargo run --quiet --locked -- demo $(ARGS)
 	@PATH="$(CURDIR)/$(WEED)/bin:$$PATH" cargo run --quiet --locked -- demo --real
+
+dist: setup ## Build the program that ships: target/dist/tenantry.
+	cargo build --locked --profile dist
 
 setup:
 	@scripts/setup.sh

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::dev_postgres::{self, Options, PrivatePostgres};
@@ -21,6 +22,8 @@ use crate::services::{Command, Registry};
 pub const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
 /// How long a stub takes for a change: about what the real systems do.
 const STUB_LATENCY: Duration = Duration::from_millis(20);
+/// How often is looked whether the private PostgreSQL is there.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the view may take to load before the catalogue goes in.
 const LOAD_MAX: Duration = Duration::from_mins(1);
 
@@ -37,10 +40,31 @@ pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {
     }
     let data_dir = dev_postgres::data_dir(&config.dev);
     let options = Options { port: config.dev.postgres_port, ..Options::kept_in(data_dir) };
-    let postgres = blocking(move || PrivatePostgres::start(&options)).await??;
+    let postgres = Arc::new(blocking(move || PrivatePostgres::start(&options)).await??);
+    let keeping = tokio::spawn(keep_alive(Arc::clone(&postgres)));
     let ran = run(&mut config, &postgres).await;
+    keeping.abort();
     blocking(move || postgres.stop()).await??;
     ran
+}
+
+/// Starts the private PostgreSQL again whenever it ends by itself: somebody killed it, or the kernel did for want of memory.
+async fn keep_alive(postgres: Arc<PrivatePostgres>) {
+    let mut pause = KEEP_ALIVE_INTERVAL;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = KEEP_ALIVE_INTERVAL;
+        let ended = Arc::clone(&postgres);
+        match blocking(move || ended.revive()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::warn!("the private PostgreSQL had ended; it was started again"),
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "the private PostgreSQL has ended and does not start again");
+                pause = KEEP_ALIVE_INTERVAL * 20;
+            }
+            Err(error) => tracing::error!(error = %error, "the private PostgreSQL cannot be looked after"),
+        }
+    }
 }
 
 async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode, super::Error> {
@@ -69,7 +93,8 @@ async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, 
         let file = data_dir.join(format!("stub-{name}.json"));
         let stub = Stub::start_kept(STUB_LATENCY, port, file).await.map_err(|error| {
             super::Error::Failed(format!(
-                "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {error}. `--dev-stub-port 0` takes free ports."
+                "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {}; `--dev-stub-port 0` takes free ports",
+                plain(&error)
             ))
         })?;
         let place = Remote::at(&stub.endpoint()).map(Target::Remote);
@@ -104,10 +129,17 @@ pub(super) async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<()
     Ok(())
 }
 
+/// What the system said, without its number.
+fn plain(error: &std::io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
 fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Error> {
     let (grpc, http) = (server.grpc, server.http);
     let participants = server.registry.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let openfeature = server.openfeature;
+    // As it was called, so that the line can be copied.
+    let tenantry = std::env::args().next().unwrap_or_else(|| "tenantry".to_owned());
     let mut out = anstream::stdout();
     writeln!(
         out,
@@ -118,8 +150,8 @@ fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Err
          \x20   PostgreSQL    port {port}, data in {data}\n\
          \x20   targets       {participants}\n\
          \x20 Try:\n\
-         \x20   tenantry demo\n\
-         \x20   tenantry tenant create acme --display-name \"Acme\" --tier gold\n\
+         \x20   {tenantry} demo\n\
+         \x20   {tenantry} tenant create acme --display-name \"Acme\" --tier gold\n\
          \x20   curl -d '{{\"tenantId\":\"acme\"}}' -H 'content-type: application/json' {http}/tenantry.v1.TenantRegistry/GetTenant\n\
          \x20   grpcurl -plaintext -d '{{\"tenant_id\":\"acme\"}}' {grpc} tenantry.v1.TenantRegistry/GetTenant\n",
         port = postgres.port(),

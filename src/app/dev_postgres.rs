@@ -19,6 +19,7 @@ use std::{
     fs::{self, File, TryLockError},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -100,10 +101,10 @@ pub struct PrivatePostgres {
     data_dir: PathBuf,
     port: u16,
     password: String,
-    ephemeral: bool,
-    server: Server,
+    options: Options,
+    server: Mutex<Server>,
     /// Released last, when nothing of ours touches the directory any more.
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl PrivatePostgres {
@@ -138,7 +139,8 @@ impl PrivatePostgres {
         let password = cluster.password()?;
         cluster.stop_leftover()?;
         let (server, port) = start_server(options, &cluster)?;
-        Ok(Self { data_dir, port, password, ephemeral: options.ephemeral, server, _lock: lock })
+        let (options, server) = (options.clone(), Mutex::new(server));
+        Ok(Self { data_dir, port, password, options, server, lock: Mutex::new(Some(lock)) })
     }
 
     /// The URL of the database, password included: as secret as the password.
@@ -163,20 +165,42 @@ impl PrivatePostgres {
 
     /// Whether the server's process is there.
     pub fn is_running(&self) -> bool {
-        self.server.is_running()
+        self.server().is_running()
+    }
+
+    /// Starts the server again, on the same port, where it ended without having been stopped. Answers whether it had to.
+    pub fn revive(&self) -> Result<bool, Error> {
+        let mut server = self.server();
+        if server.is_running() || server.was_stopped() {
+            return Ok(false);
+        }
+        let account = Account::choose(&self.data_dir.join("postgres"))?;
+        let wanted = cluster::version(&self.data_dir)?;
+        let install = Install::find(self.options.bin_dir.as_deref(), wanted, &self.data_dir)?;
+        let cluster = Cluster { data_dir: &self.data_dir, account: &account, install: &install };
+        cluster.stop_leftover()?;
+        *server = Server::start(&cluster, &self.options.all_settings(self.port))?;
+        Ok(true)
+    }
+
+    fn server(&self) -> MutexGuard<'_, Server> {
+        // There is nothing in it that a panic could leave half done.
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends all sessions, writes everything to disk, stops the server and waits for its end.
-    pub fn stop(mut self) -> Result<(), Error> {
-        self.server.stop()
+    pub fn stop(&self) -> Result<(), Error> {
+        self.server().stop()?;
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(())
     }
 }
 
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         // A drop has nobody to tell; whoever wants to know calls `stop`.
-        let _ = self.server.stop();
-        if self.ephemeral {
+        let _ = self.server().stop();
+        if self.options.ephemeral {
             let _ = fs::remove_dir_all(&self.data_dir);
         }
     }

@@ -1,11 +1,13 @@
 //! `tenantry serve`, `tenantry migrate`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::server::{self, Server};
 use crate::config::Config;
+use crate::store::migrate;
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
@@ -24,6 +26,7 @@ pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
 /// Brings the schema up to this program's version.
 pub async fn migrate(config: &Config) -> Result<ExitCode, super::Error> {
     server::prepare(config, true).await?;
+    writeln!(anstream::stdout(), "The schema is at version {}.", migrate::newest())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -31,6 +31,9 @@ use crate::view::View;
 /// How often the probes' answer is looked at again.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
+/// For how long the database may not answer, beyond two looks at it, before the probes say so.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
 /// The verbs that can wait for an operation's end, and what that takes at most.
 const WAITING: [&str; 12] = [
     "SuspendTenant",
@@ -164,7 +167,8 @@ impl Server {
             }
         }
         let (health, handler, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
-        let pages = http::router(checks(&registry.view, &drain), prometheus, NoSuchPage);
+        let pages =
+            http::router(checks(&registry.view, config.view.poll_interval, &drain), prometheus, NoSuchPage);
         let feature = OpenFeature::start(registry.clone(), drain.clone());
         let plan = openfeature::Plan::of(config);
         let main = Main { grpc: grpc_listener, http: http_listener, handler, routes, pages };
@@ -301,7 +305,7 @@ pub(super) fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListene
 
 /// What readiness rests on. A stale view still answers reads, and says so: taking every replica out at once when the
 /// database is gone would turn failed writes into a failed platform.
-fn checks(view: &Arc<View>, drain: &CancellationToken) -> Vec<Check> {
+fn checks(view: &Arc<View>, poll_interval: Duration, drain: &CancellationToken) -> Vec<Check> {
     let (loaded, silent, drain) = (Arc::clone(view), Arc::clone(view), drain.clone());
     let view = Check {
         name: "view",
@@ -312,11 +316,16 @@ fn checks(view: &Arc<View>, drain: &CancellationToken) -> Vec<Check> {
     };
     let database = Check {
         name: "database",
-        ask: Arc::new(move || match silent.stale_for() {
-            Some(silence) => {
-                Readiness::Degraded(format!("silent for {} s; reads are stale", silence.as_secs()))
+        ask: Arc::new(move || {
+            let silence = silent.silence();
+            if let Some(stale) = silent.stale_for() {
+                Readiness::Degraded(format!("silent for {} s; reads are stale", stale.as_secs()))
+            } else if silence > poll_interval * 2 + SILENCE_MAX {
+                let seconds = silence.as_secs();
+                Readiness::Degraded(format!("silent for {seconds} s; writes fail, reads go on from memory"))
+            } else {
+                Readiness::Ready(String::new())
             }
-            None => Readiness::Ready(String::new()),
         }),
     };
     let draining = Check {

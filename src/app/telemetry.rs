@@ -140,7 +140,8 @@ pub fn start(options: &Options) -> Result<Guard, Error> {
 /// call; levels alone need not.
 fn filter(text: &str) -> Result<Box<dyn Filter<Registry> + Send + Sync>, Error> {
     if let Ok(levels) = text.parse::<Targets>() {
-        return Ok(Box::new(levels));
+        // The pool's lines say less than those of whoever asked it for a connection.
+        return Ok(Box::new(levels.with_target("deadpool.postgres", LevelFilter::OFF)));
     }
     let filter = EnvFilter::try_new(text).map_err(|_cause| Error::Filter(text.to_owned()))?;
     Ok(Box::new(filter))

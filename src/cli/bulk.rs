@@ -139,9 +139,10 @@ async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Fa
     }
     let state = enum_name(last["state"].as_str().unwrap_or_default()).to_owned();
     Err(Failure::unsuccessful(format!(
-        "bulk operation {bulk_operation_id} is {state}: {} of {} tenants were not moved",
+        "bulk operation {bulk_operation_id} is {state}: {} of {} tenants were not moved: {}",
         text(&last["failed"]),
-        text(&last["total"])
+        text(&last["total"]),
+        text(&last["error"])
     )))
 }
 

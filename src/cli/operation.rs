@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{Column, Format, show, show_list};
+use super::output::{Column, Format, show, show_list, text};
 use super::{Context, Failure, progress};
 
 /// Commands about changes of tenants' states.
@@ -73,6 +73,17 @@ const COLUMNS: [Column; 6] = [
     ("ERROR", "error"),
 ];
 
+/// Puts what a target said last into the column of an operation that goes on trying.
+fn tell_what_holds_up(response: &mut Value) {
+    for operation in response["operations"].as_array_mut().into_iter().flatten() {
+        let targets = operation["targets"].as_array();
+        let retrying = targets.into_iter().flatten().find(|step| step["state"] == "TARGET_STATE_RETRYING");
+        if let (true, Some(step)) = (text(&operation["error"]).is_empty(), retrying) {
+            operation["error"] = format!("{}: {}", text(&step["target"]), text(&step["lastError"])).into();
+        }
+    }
+}
+
 pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
     let (client, output) = (&context.client, context.connection.output);
     match command {
@@ -92,12 +103,11 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
                 "pageSize": page_size,
                 "pageToken": page_token.unwrap_or_default(),
             });
-            show_list(
-                output,
-                &client.call("Lifecycle/ListOperations", request).await?,
-                "operations",
-                &COLUMNS,
-            )
+            let mut response = client.call("Lifecycle/ListOperations", request).await?;
+            if output == Format::Table {
+                tell_what_holds_up(&mut response);
+            }
+            show_list(output, &response, "operations", &COLUMNS)
         }
         Command::Watch { operation_id } => {
             let ended = progress::follow(client, &operation_id, output != Format::Table).await?;

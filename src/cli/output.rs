@@ -51,10 +51,11 @@ pub(super) fn show_list(
     let none = Vec::new();
     let rows = response[field].as_array().unwrap_or(&none);
     let mut text = format!("{}\n", trimmed(&rows_table(rows, columns)));
-    let total = response["totalSize"].as_u64().unwrap_or(rows.len() as u64);
-    if total > rows.len() as u64 {
-        let token = response["nextPageToken"].as_str().unwrap_or_default();
-        text.push_str(&format!("{} of {total}; the next page: --page-token {token}\n", rows.len()));
+    let token = response["nextPageToken"].as_str().unwrap_or_default();
+    if !token.is_empty() {
+        let total = response["totalSize"].as_u64().filter(|total| *total > rows.len() as u64);
+        let total = total.map_or_else(String::new, |total| format!(" of {total}"));
+        text.push_str(&format!("{}{total}; the next page: --page-token {token}\n", rows.len()));
     }
     print(&text)
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::column::null_as_default;
 use super::ids::{OperationId, Revision, TenantId};
 use super::lifecycle::Verb;
 use super::operation::{Operation, State, Wish, verb_name};
@@ -89,6 +90,9 @@ pub struct Bulk {
     pub succeeded: u32,
     /// Refused, brought back, or never begun.
     pub failed: u32,
+    /// Why the first of those that failed did, for people.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub error: String,
     /// When it was asked for.
     pub create_time: Timestamp,
     /// When it last changed.
@@ -156,6 +160,25 @@ impl Item {
     }
 }
 
+/// So many failures are told with a bulk operation; each of those that began has its own operation to tell of it.
+const FAILURES_TOLD: usize = 5;
+/// Longest text of one of them, in characters.
+const FAILURE_MAX: usize = 200;
+
+fn failures(items: &[Item]) -> String {
+    let mut failed = items.iter().filter(|item| item.state == ItemState::Failed);
+    let told = failed.by_ref().take(FAILURES_TOLD).map(|item| {
+        let why: String = item.error.chars().take(FAILURE_MAX).collect();
+        format!("{}: {why}", item.tenant_id)
+    });
+    let mut told: Vec<_> = told.collect();
+    let more = failed.count();
+    if more > 0 {
+        told.push(format!("and {more} more"));
+    }
+    told.join("; ")
+}
+
 impl Bulk {
     /// Counts anew, and ends when nothing is left to do.
     pub fn settle(&mut self, items: &[Item], now: Timestamp) {
@@ -167,6 +190,7 @@ impl Bulk {
         self.needs_operator = count(ItemState::NeedsOperator);
         self.succeeded = count(ItemState::Succeeded);
         self.failed = count(ItemState::Failed);
+        self.error = failures(items);
         self.update_time = now;
         if self.state.is_driven() && self.waiting + self.running + self.needs_operator == 0 {
             self.state = match self.state {
@@ -222,6 +246,7 @@ mod tests {
             needs_operator: 0,
             succeeded: 0,
             failed: 0,
+            error: String::new(),
             create_time: now,
             update_time: now,
             finish_time: None,
@@ -238,6 +263,25 @@ mod tests {
             error: String::new(),
         };
         states.iter().map(item).collect()
+    }
+
+    #[test]
+    fn the_first_of_those_that_failed_are_told_with_the_whole() {
+        let mut bulk = bulk(1);
+        let items: Vec<_> = (0..7)
+            .map(|number| Item {
+                tenant_id: TenantId::parse(&format!("t{number}")).unwrap(),
+                tenant_uid: Uuid::nil(),
+                state: if number == 0 { ItemState::Succeeded } else { ItemState::Failed },
+                operation_id: None,
+                error: "x".repeat(300),
+            })
+            .collect();
+        bulk.settle(&items, Timestamp::UNIX_EPOCH);
+        let why = "x".repeat(200);
+        assert_eq!(bulk.error, format!("t1: {why}; t2: {why}; t3: {why}; t4: {why}; t5: {why}; and 1 more"));
+        bulk.settle(&items[..1], Timestamp::UNIX_EPOCH);
+        assert_eq!(bulk.error, "");
     }
 
     #[test]

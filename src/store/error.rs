@@ -9,7 +9,7 @@ pub enum Error {
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
     /// The database refused a statement.
-    #[error("the database refused a statement: {}", chain(.0))]
+    #[error("the database refused a statement: {}", said(.0))]
     Refused(#[source] tokio_postgres::Error),
     /// A row cannot be read: made by another version, or by hand.
     #[error("a row of {table} cannot be read: {why}")]
@@ -24,7 +24,7 @@ pub enum Error {
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         use tokio_postgres::error::SqlState;
-        let Some(state) = error.code() else { return Self::Unreachable(chain(&error)) };
+        let Some(state) = error.code() else { return Self::Unreachable(said(&error)) };
         let gone = [
             SqlState::ADMIN_SHUTDOWN,
             SqlState::CRASH_SHUTDOWN,
@@ -38,11 +38,9 @@ impl From<tokio_postgres::Error> for Error {
             SqlState::T_R_SERIALIZATION_FAILURE,
             SqlState::T_R_DEADLOCK_DETECTED,
         ];
-        if gone.contains(state) || state.code().starts_with("08") {
-            Self::Unreachable(chain(&error))
-        } else {
-            Self::Refused(error)
-        }
+        // Connections, logins, and databases that are not there.
+        let class = ["08", "28", "3D"].iter().any(|class| state.code().starts_with(class));
+        if class || gone.contains(state) { Self::Unreachable(said(&error)) } else { Self::Refused(error) }
     }
 }
 
@@ -64,14 +62,16 @@ impl From<Error> for domain::error::Error {
     }
 }
 
-/// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+/// What the database said, or else the innermost cause, without the words of the libraries around it.
+fn said(error: &tokio_postgres::Error) -> String {
+    if let Some(answer) = error.as_db_error() {
+        let detail = answer.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        return format!("{}{detail}", answer.message());
     }
-    text
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    let text = innermost.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }

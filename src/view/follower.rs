@@ -21,6 +21,8 @@ use crate::store::{Error, log};
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// How often rows that could not be read are looked at again: whoever repairs one need not change its revision.
 const RETRY: Duration = Duration::from_secs(2);
+/// How often is told that it still cannot be reached.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
 /// A look at the changes since the last one may take as long as this; the first, which reads everything, may take
 /// as long as it takes.
 const LOOK_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +40,7 @@ pub async fn follow(
     let told = Arc::new(Notify::new());
     let mut client: Option<Client> = None;
     let mut retried = Instant::now();
+    let mut trouble = Trouble::default();
     loop {
         let look = async {
             let connected = match client.take() {
@@ -59,10 +62,11 @@ pub async fn follow(
         let pause = match result {
             Ok(()) => {
                 view.heard();
+                trouble.end();
                 poll_interval
             }
             Err(error) => {
-                tracing::warn!(error = %error, "the view could not follow the log");
+                trouble.tell(&error);
                 client = None;
                 RECONNECT_PAUSE
             }
@@ -72,6 +76,31 @@ pub async fn follow(
             () = told.notified() => {}
             changed = unread.changed() => if changed.is_err() { tokio::time::sleep(pause).await },
             () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// What keeps the view from following, told once and then now and again: it is tried several times a second.
+#[derive(Default)]
+struct Trouble {
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    fn tell(&mut self, error: &Error) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL) {
+            self.told = Some(Instant::now());
+            let seconds = since.elapsed().as_secs();
+            tracing::warn!(error = %error, seconds, "the view cannot follow the log; it is tried again and again");
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.told = None;
+            tracing::info!(seconds = since.elapsed().as_secs(), "the view follows the log again");
         }
     }
 }

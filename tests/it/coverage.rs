@@ -52,7 +52,7 @@ async fn every_statement_is_valid_against_the_schema() {
     tokio::spawn(connection);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    collect(&root, &mut files);
+    collect(&root, "sql", &mut files);
     // What other databases than the registry's hold; the application's first, as the demo's stands on it.
     let schemas =
         ["participants/sql/install/schema.sql", "app/real_demo/sql/schema.sql"].map(|file| root.join(file));
@@ -85,13 +85,32 @@ async fn every_statement_is_valid_against_the_schema() {
     replica.stop().await;
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, wanted: &str, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "sql") {
+            collect(&path, wanted, files);
+        } else if path.extension().is_some_and(|extension| extension == wanted) {
             files.push(path);
         }
+    }
+}
+
+#[test]
+fn every_alert_watches_a_metric_that_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let alerts = std::fs::read_to_string(root.join("deploy/alerts.yaml")).unwrap();
+    let is_letter = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let expressions = alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let names: Vec<_> = expressions
+        .flat_map(|expression| expression.split(|letter| !is_letter(letter)))
+        .filter(|word| word.starts_with("tenantry_"))
+        .collect();
+    assert!(names.len() > 3, "the alerts are read: {names:?}");
+    let mut files = Vec::new();
+    collect(&root.join("src"), "rs", &mut files);
+    let sources: String = files.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    for name in names {
+        assert!(sources.contains(&format!("\"{name}\"")), "nothing is called {name}");
     }
 }

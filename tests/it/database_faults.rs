@@ -6,7 +6,7 @@ use tenantry::proto::v1;
 use tonic::{Code, Request, Status};
 
 use crate::support::proxy::{Cut, Flow, Proxy};
-use crate::support::{Replica, Setup, empty_database, new_tenant, reason};
+use crate::support::{Replica, Setup, empty_database, new_tenant, page, reason};
 
 fn no_targets() -> Setup {
     Setup { no_targets: true, ..Setup::default() }
@@ -138,6 +138,8 @@ async fn a_frozen_database_leaves_reads_answered_writes_refused_in_time_and_noth
     let mut latest = Request::new(v1::GetTenantRequest { tenant_id: "before".into() });
     latest.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
     assert_eq!(replica.tenants.get_tenant(latest).await.unwrap_err().code(), Code::Unavailable);
+    let probe = page(&replica, "/readyz").await;
+    assert!(probe.starts_with("HTTP/1.1 200") && probe.contains("writes fail, reads go on"), "{probe}");
     proxy.flow(Flow::Open);
     let thawed = Instant::now();
     for request in &requests {

@@ -132,6 +132,22 @@ fn a_killed_server_recovers_at_the_next_start() {
 }
 
 #[test]
+fn a_killed_server_is_started_again_where_it_was_and_a_stopped_one_is_not() {
+    let dir = place();
+    let server = PrivatePostgres::start(&kept(&dir)).unwrap();
+    query(&server.url(), "CREATE TABLE note AS SELECT 'revived' AS text");
+    assert!(!server.revive().unwrap(), "it runs");
+    let pid = fs::read_to_string(dir.path().join("data/postgres/postmaster.pid")).unwrap();
+    let killed = Command::new("kill").args(["-9", pid.lines().next().unwrap()]).status().unwrap();
+    assert!(killed.success());
+    assert!(soon(|| !server.is_running()));
+    assert!(server.revive().unwrap());
+    assert_eq!(query(&server.url(), "TABLE note"), "revived");
+    server.stop().unwrap();
+    assert!(!server.revive().unwrap(), "it was stopped");
+}
+
+#[test]
 fn a_pid_file_whose_number_went_to_a_stranger_neither_stops_the_start_nor_hurts_the_stranger() {
     let dir = place();
     PrivatePostgres::start(&kept(&dir)).unwrap().stop().unwrap();

@@ -19,6 +19,7 @@ mod names;
 mod openfeature;
 mod participants;
 mod random_changes;
+mod readme;
 mod reasons;
 mod registry;
 mod replicas;

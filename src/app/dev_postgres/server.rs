@@ -61,6 +61,11 @@ impl Server {
         self.keeper.as_ref().is_some_and(|keeper| !keeper.is_finished())
     }
 
+    /// Whether it was told to stop.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.keeper.is_none()
+    }
+
     /// Stops the server and waits for its end; does nothing the second time.
     pub(super) fn stop(&mut self) -> Result<(), Error> {
         let Some(keeper) = self.keeper.take() else { return Ok(()) };

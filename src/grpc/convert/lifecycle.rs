@@ -352,5 +352,6 @@ pub(in crate::grpc) fn encode_bulk(bulk: &Bulk) -> v1::BulkOperation {
         tier: bulk.wish.tier.as_ref().map(ToString::to_string).unwrap_or_default(),
         to_region: place.region.into(),
         to_cell: place.cell.into(),
+        error: bulk.error.clone(),
     }
 }

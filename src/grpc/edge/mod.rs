@@ -16,6 +16,7 @@ mod call;
 mod connection;
 mod deadline;
 pub mod health;
+mod items;
 mod limits;
 mod listener;
 mod methods;

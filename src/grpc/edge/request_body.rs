@@ -10,25 +10,51 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use prost_reflect::MessageDescriptor;
 use tonic::Status;
 
 use super::{
+    items,
     received::Received,
     status::{
         BAD_FRAME, CALL_CANCELLED, COMPRESSED_WITHOUT_ENCODING, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal,
-        SEVERAL_MESSAGES, TRUNCATED_REQUEST,
+        SEVERAL_MESSAGES, TRUNCATED_REQUEST, too_many_items,
     },
 };
 
 const HEADER_BYTES: usize = 5;
 
 /// What a request's framing must satisfy.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Rule {
     /// Exactly one message.
     pub(super) single: bool,
     /// Largest message in bytes, as sent.
     pub(super) message_bytes_max: usize,
+    /// What the messages are, so that their items can be counted; `None` where nobody will decode them.
+    pub(super) input: Option<MessageDescriptor>,
+}
+
+/// What is wrong with a request's bytes.
+#[derive(Debug, PartialEq)]
+enum Fault {
+    Refused(Refusal),
+    TooMany(items::TooMany),
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Fault {
+    fn status(self) -> Status {
+        match self {
+            Self::Refused(refusal) => refusal.status(),
+            Self::TooMany(too_many) => too_many_items(&too_many.field),
+        }
+    }
 }
 
 /// Follows message boundaries through chunks of any size.
@@ -39,23 +65,33 @@ struct Framing {
     header_filled: usize,
     message_left: usize,
     messages: usize,
+    /// A message that may have too many items, as far as it is here.
+    suspicious: Option<Vec<u8>>,
 }
 
 impl Framing {
     fn new(rule: Rule) -> Self {
-        Self { rule, header: [0; HEADER_BYTES], header_filled: 0, message_left: 0, messages: 0 }
+        Self {
+            rule,
+            header: [0; HEADER_BYTES],
+            header_filled: 0,
+            message_left: 0,
+            messages: 0,
+            suspicious: None,
+        }
     }
 
-    fn advance(&mut self, mut chunk: &[u8]) -> Result<(), Refusal> {
+    fn advance(&mut self, mut chunk: &[u8]) -> Result<(), Fault> {
         while !chunk.is_empty() {
             if self.message_left > 0 {
-                let skipped = self.message_left.min(chunk.len());
-                self.message_left -= skipped;
-                chunk = &chunk[skipped..];
+                let (message, rest) = chunk.split_at(self.message_left.min(chunk.len()));
+                self.message_left -= message.len();
+                chunk = rest;
+                self.count_items(message)?;
                 continue;
             }
             if self.rule.single && self.messages == 1 {
-                return Err(SEVERAL_MESSAGES);
+                return Err(SEVERAL_MESSAGES.into());
             }
             let taken = (HEADER_BYTES - self.header_filled).min(chunk.len());
             self.header[self.header_filled..self.header_filled + taken].copy_from_slice(&chunk[..taken]);
@@ -68,6 +104,19 @@ impl Framing {
         Ok(())
     }
 
+    /// Gathers a message of which more is here, and counts its items when it is complete: whoever decodes it has not seen
+    /// its end by then.
+    fn count_items(&mut self, more: &[u8]) -> Result<(), Fault> {
+        let Some(message) = &mut self.suspicious else { return Ok(()) };
+        message.extend_from_slice(more);
+        if self.message_left > 0 {
+            return Ok(());
+        }
+        let counted = self.rule.input.as_ref().map_or(Ok(()), |input| items::count(input, message));
+        self.suspicious = None;
+        counted.map_err(Fault::TooMany)
+    }
+
     fn begin_message(&mut self) -> Result<(), Refusal> {
         let [flag, length @ ..] = self.header;
         match flag {
@@ -78,6 +127,9 @@ impl Framing {
         self.message_left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if self.message_left > self.rule.message_bytes_max {
             return Err(MESSAGE_TOO_LARGE);
+        }
+        if self.message_left > items::SUSPICIOUS_BYTES && self.rule.input.is_some() {
+            self.suspicious = Some(Vec::new());
         }
         self.header_filled = 0;
         self.messages += 1;
@@ -127,14 +179,14 @@ impl Body for RequestBody {
         };
         let checked = match polled {
             Ok(frame) => match frame.data_ref().map(|data| self.framing.advance(data)) {
-                Some(Err(refusal)) => Err(refusal),
+                Some(Err(fault)) => Err(fault),
                 Some(Ok(())) | None => Ok(frame),
             },
             // The stream broke, so nobody reads the answer.
-            Err(_broken) => Err(CALL_CANCELLED),
+            Err(_broken) => Err(CALL_CANCELLED.into()),
         };
         self.has_ended = checked.is_err();
-        Poll::Ready(Some(checked.map_err(Refusal::status)))
+        Poll::Ready(Some(checked.map_err(Fault::status)))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -146,14 +198,14 @@ impl Body for RequestBody {
 mod tests {
     use super::*;
 
-    const UNARY: Rule = Rule { single: true, message_bytes_max: 10 };
+    const UNARY: Rule = Rule { single: true, message_bytes_max: 10, input: None };
 
-    fn judge(rule: Rule, body: &[u8], chunk_bytes: usize) -> Result<(), Refusal> {
+    fn judge(rule: Rule, body: &[u8], chunk_bytes: usize) -> Result<(), Fault> {
         let mut framing = Framing::new(rule);
         for chunk in body.chunks(chunk_bytes) {
             framing.advance(chunk)?;
         }
-        framing.end()
+        Ok(framing.end()?)
     }
 
     #[test]
@@ -171,15 +223,36 @@ mod tests {
         ];
         for (body, verdict) in cases {
             for chunk_bytes in 1..=12 {
-                assert_eq!(judge(UNARY, body, chunk_bytes), *verdict, "{body:?} by {chunk_bytes}");
+                let wanted = verdict.map_err(Fault::Refused);
+                assert_eq!(judge(UNARY, body, chunk_bytes), wanted, "{body:?} by {chunk_bytes}");
             }
+        }
+    }
+
+    #[test]
+    fn items_are_counted_when_the_last_byte_is_here_however_the_body_is_cut() {
+        let pool = prost_reflect::DescriptorPool::decode(crate::proto::DESCRIPTOR_SET).unwrap();
+        let input = pool.get_message_by_name("tenantry.v1.BatchCreateTenantsRequest");
+        let rule = Rule { message_bytes_max: 1 << 20, input, ..UNARY };
+        let body = |items: usize| {
+            [
+                &b"\0\0"[..],
+                &(u32::try_from(items).unwrap() * 2).to_be_bytes()[1..],
+                &b"\x0a\x00".repeat(items),
+            ]
+            .concat()
+        };
+        let too_many = || Err(Fault::TooMany(items::TooMany { field: "requests".to_owned() }));
+        for chunk_bytes in [1, 7, 1_024, 1 << 20] {
+            assert_eq!(judge(rule.clone(), &body(items::LIST_MAX), chunk_bytes), Ok(()));
+            assert_eq!(judge(rule.clone(), &body(items::LIST_MAX + 1), chunk_bytes), too_many());
         }
     }
 
     #[test]
     fn a_streaming_request_may_have_any_number_of_messages() {
         let rule = Rule { single: false, ..UNARY };
-        assert_eq!(judge(rule, b"", 4), Ok(()));
+        assert_eq!(judge(rule.clone(), b"", 4), Ok(()));
         assert_eq!(judge(rule, b"\0\0\0\0\x01a\0\0\0\0\x01b", 4), Ok(()));
     }
 }

@@ -6,6 +6,7 @@ use http::Response;
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::items;
 use crate::domain::text;
 
 /// `ErrorInfo.domain` of every error of this service.
@@ -160,6 +161,18 @@ impl Refusal {
     pub(super) fn response(self) -> Response<Body> {
         self.status().into_http()
     }
+}
+
+/// The status of a message with more items than are taken, counted before it is decoded.
+pub(super) fn too_many_items(field: &str) -> Status {
+    let sentence = format!(
+        "The request has too many items: a list may have {} and all lists together {}.",
+        items::LIST_MAX,
+        items::ALL_MAX
+    );
+    let mut details = ErrorDetails::with_error_info("TOO_MANY_ITEMS", DOMAIN, HashMap::new());
+    details.add_bad_request_violation(field, sentence.as_str());
+    Status::with_error_details(Code::InvalidArgument, sentence, details)
 }
 
 /// The status of JSON that is no such message: names the field, if one was reached, and the place, line and column,

@@ -112,6 +112,7 @@ pub(super) fn new_bulk(
         needs_operator: 0,
         succeeded: 0,
         failed: 0,
+        error: String::new(),
         create_time: now,
         update_time: now,
         finish_time: None,

@@ -10,3 +10,6 @@ SELECT o.operation_id, o.tenant_id, o.state, o.finish_time, o.revision,
         (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.target COLLATE "C") FROM operation_step s WHERE s.operation_id = o.operation_id),
         '[]'::jsonb)) AS operation
 FROM operation o;
+
+-- Why the first of those that failed did.
+ALTER TABLE bulk_operation ADD COLUMN error text;

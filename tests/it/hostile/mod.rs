@@ -17,7 +17,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 use values::{Case, Good};
 
-use crate::support::{Replica, Setup};
+use crate::support::{Replica, Setup, fields, reason};
 
 /// Most a status and its details may take: headers beyond 8 KiB are dropped by proxies.
 const STATUS_MAX: usize = 4 << 10;
@@ -333,5 +333,39 @@ async fn no_bytes_sent_to_any_rpc_show_a_bug() {
         assert_eq!(replica.get("finance").await.tenant_id, "finance", "it still answers");
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_of_nothing_but_items_is_refused_before_it_is_decoded() {
+    let replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let mut calls = tonic::client::Grpc::new(replica.channel.clone());
+    for (path, field) in [
+        ("/tenantry.v1.TenantRegistry/BatchCreateTenants", "requests"),
+        ("/tenantry.v1.FeatureFlags/ApplyFlags", "flags"),
+    ] {
+        // Two bytes an item: an empty message in field 1.
+        let items = Bytes::from(b"\x0a\x00".repeat(450_000));
+        calls.ready().await.unwrap();
+        let error = calls.unary(Request::new(items), path.parse().unwrap(), AsBytes).await.unwrap_err();
+        assert_eq!(
+            (error.code(), reason(&error).as_str()),
+            (Code::InvalidArgument, "TOO_MANY_ITEMS"),
+            "{path}"
+        );
+        assert_eq!(fields(&error), [field], "{path}");
+        let name = path.rsplit('/').next().unwrap();
+        let json = format!("{{\"{field}\":[{}{{}}]}}", "{},".repeat(300_000));
+        let url = format!("http://{}{path}", replica.server.http);
+        let answer = reqwest::Client::new()
+            .post(url)
+            .header("content-type", "application/json")
+            .body(json)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 400, "{name}");
+        assert!(answer.text().await.unwrap().contains("TOO_MANY_ITEMS"), "{name}");
+    }
     replica.stop().await;
 }

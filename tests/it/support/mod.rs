@@ -245,9 +245,14 @@ pub(crate) fn program() -> PathBuf {
 
 /// What the server tells Prometheus.
 pub(crate) async fn metrics(replica: &Replica) -> String {
+    page(replica, "/metrics").await
+}
+
+/// A page beside the calls, with its head.
+pub(crate) async fn page(replica: &Replica, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(replica.server.http).await.unwrap();
-    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The request as the services read it. gRPC in protobuf without compression streams through; anything else is
-/// rewritten message by message. `input` is what JSON is read as; without a method there is none, and nobody who reads.
+/// rewritten message by message. `input` is what the messages are; without a method there is none, and nobody who reads.
 pub(in super::super) fn prepare(
     wire: Wire,
     terms: Terms,
@@ -36,13 +36,12 @@ pub(in super::super) fn prepare(
     let mut is_compressed = gzip::is_declared(request.headers().get(wire.encoding_header()))?;
     if wire == Wire::GRPC && !is_compressed {
         let Terms { single, message_bytes_max } = terms;
-        let rule = Rule { single, message_bytes_max };
+        let rule = Rule { single, message_bytes_max, input: input.cloned() };
         return Ok(request.map(|body| tonic::body::Body::new(RequestBody::new(body, rule))));
     }
     if wire.is_connect() && request.headers().get("connect-protocol-version").is_some_and(|it| it != "1") {
         return Err(BAD_CONNECT_VERSION);
     }
-    let input = input.filter(|_| wire.codec == Codec::Json).cloned();
     let (mut parts, body) = request.into_parts();
     let url = match wire.family {
         Family::ConnectGet => Some(query::call(parts.uri.query().unwrap_or_default())?),
@@ -53,7 +52,8 @@ pub(in super::super) fn prepare(
         is_bare: wire.is_bare(),
         text: (wire.family == Family::GrpcWebText).then(TextDecoder::default),
         is_compressed,
-        input,
+        is_json: wire.codec == Codec::Json,
+        input: input.cloned(),
         terms,
         buffer: BytesMut::new(),
         messages: 0,

@@ -9,12 +9,16 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, Seria
 use serde_json::{Deserializer, Serializer};
 use tonic::Status;
 
-use super::super::status::{EMPTY_JSON, malformed_json};
+use super::super::items;
+use super::super::status::{EMPTY_JSON, malformed_json, too_many_items};
 
 /// The message as protobuf; a fault names the field and the place in the text.
 pub(super) fn to_proto(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Vec<u8>, Status> {
     if text.is_empty() {
         return Err(EMPTY_JSON.status());
+    }
+    if items::has_too_many_commas(text) {
+        return Err(too_many_items("request"));
     }
     let options = DeserializeOptions::new().deny_unknown_fields(false);
     let mut deserializer = Deserializer::from_slice(text);

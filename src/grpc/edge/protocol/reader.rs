@@ -5,9 +5,12 @@ use prost_reflect::MessageDescriptor;
 use tonic::Status;
 
 use super::{
-    super::status::{
-        BAD_BASE64, BAD_FRAME, COMPRESSED_WITHOUT_ENCODING, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal,
-        SEVERAL_MESSAGES, TRUNCATED_REQUEST,
+    super::{
+        items,
+        status::{
+            BAD_BASE64, BAD_FRAME, COMPRESSED_WITHOUT_ENCODING, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal,
+            SEVERAL_MESSAGES, TRUNCATED_REQUEST, too_many_items,
+        },
     },
     base64_text::TextDecoder,
     frames, gzip, json,
@@ -30,7 +33,8 @@ pub(super) struct Reader {
     pub(super) text: Option<TextDecoder>,
     /// Framed messages may be, a bare one is.
     pub(super) is_compressed: bool,
-    /// JSON of this.
+    pub(super) is_json: bool,
+    /// What the messages are; nobody reads them where that is not known.
     pub(super) input: Option<MessageDescriptor>,
     pub(super) terms: Terms,
     pub(super) buffer: BytesMut,
@@ -101,9 +105,9 @@ impl Reader {
         } else {
             message
         };
-        match &self.input {
-            Some(descriptor) => Ok(frames::framed(0, &json::to_proto(descriptor, plain)?)),
-            None => Ok(frames::framed(0, plain)),
-        }
+        let Some(descriptor) = &self.input else { return Ok(frames::framed(0, plain)) };
+        let proto = if self.is_json { &json::to_proto(descriptor, plain)? } else { plain };
+        items::count(descriptor, proto).map_err(|too_many| too_many_items(&too_many.field))?;
+        Ok(frames::framed(0, proto))
     }
 }

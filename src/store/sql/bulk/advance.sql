@@ -5,7 +5,7 @@ WITH next AS (
 ), changed AS (
     UPDATE bulk_operation b SET
         state = g.state, waiting = g.waiting, running = g.running, needs_operator = g.needs_operator,
-        succeeded = g.succeeded, failed = g.failed, update_time = g.update_time, finish_time = g.finish_time,
+        succeeded = g.succeeded, failed = g.failed, error = g.error, update_time = g.update_time, finish_time = g.finish_time,
         revision = g.revision
     FROM next, jsonb_populate_record(NULL::bulk_operation, ($8::jsonb -> 'bulk') || next.revision) g
     WHERE b.bulk_id = g.bulk_id AND b.revision = ($8::jsonb ->> 'expected')::bigint
