@@ -43,7 +43,7 @@ async fn every_line_of_the_tour_does_what_it_says() {
             ("flag explain", "TIER"),
             ("operation list                ", "RUNNING"),
             ("stub show", "ACTIVE"),
-            ("tenant verify", "acme"),
+            ("tenant verify", "AS_DESIRED"),
         ] {
             assert!(!line.contains(of) || said.contains(wanted), "{line}: says no {wanted}\n{said}");
         }
