@@ -171,7 +171,11 @@ async fn a_context_that_is_too_large_or_nested_too_deep_is_refused() {
     let names: Vec<_> = (0..10_001).map(|number| format!("a{number}")).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
     let error = replica.flags.evaluate_flag(request(Some(attributes(&many)))).await.unwrap_err();
-    assert_eq!((error.code(), fields(&error)), (tonic::Code::InvalidArgument, vec!["context".to_owned()]));
+    // Counted before it is decoded.
+    assert_eq!(
+        (reason(&error).as_str(), fields(&error)),
+        ("TOO_MANY_ITEMS", vec!["context.fields".to_owned()])
+    );
     let list = |inner| prost_types::Value {
         kind: Some(prost_types::value::Kind::ListValue(prost_types::ListValue { values: vec![inner] })),
     };

@@ -127,7 +127,7 @@ fn fault(method: &MethodDescriptor, case: &Case, answer: &Result<(), Status>) ->
     }
     let Some(info) = status.get_details_error_info() else { return bad("no ErrorInfo") };
     let known = Reason::ALL.iter().any(|reason| reason.as_str() == info.reason);
-    if !known && info.reason != "MALFORMED_REQUEST" {
+    if !known && !matches!(info.reason.as_str(), "MALFORMED_REQUEST" | "TOO_MANY_ITEMS") {
         return bad("a reason that is not in the catalogue");
     }
     if status.code() == Code::InvalidArgument {
