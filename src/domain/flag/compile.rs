@@ -354,10 +354,20 @@ impl CompiledFlags {
 
     /// What a tenant sees of one flag. An unknown flag is boolean false with reason ERROR, layer `UnknownFlag`.
     pub fn evaluate<'a>(&'a self, query: &Query<'_>, key: &str) -> Evaluation<'a> {
+        self.evaluate_after(&mut Memo::new(), query, key)
+    }
+
+    /// The same, with what is known of the query's other answers.
+    pub(super) fn evaluate_after<'a>(
+        &'a self,
+        memo: &mut Memo<'a>,
+        query: &Query<'_>,
+        key: &str,
+    ) -> Evaluation<'a> {
         let Some((key, entry)) = self.entries.get_key_value(key) else { return Evaluation::unknown() };
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id));
         let own = own.and_then(|own| own.get(key)).map(|own| &**own);
-        self.settled(query, &mut Memo::new(), (key, entry), own)
+        self.settled(query, memo, (key, entry), own)
     }
 
     /// What a tenant sees of every flag, by key.
@@ -399,6 +409,7 @@ impl CompiledFlags {
     ) -> Evaluation<'a> {
         let Some(compiled) = entry.compiled.as_deref() else { return Evaluation::unknown() };
         if !compiled.hangs_on_others {
+            memo.count(1);
             return Case { flags: self, key, entry, compiled, own, query, memo }.decide();
         }
         self.settled_after_others(query, memo, key)
@@ -412,6 +423,9 @@ impl CompiledFlags {
         memo: &mut Memo<'a>,
         key: &'a FlagKey,
     ) -> Evaluation<'a> {
+        if let Some(found) = memo.get(key.as_str()) {
+            return *found;
+        }
         let mut waiting: Vec<&'a str> = vec![key.as_str()];
         while let Some(key) = waiting.last().copied() {
             let Some((flag_key, entry)) = self.entries.get_key_value(key) else {
@@ -423,9 +437,11 @@ impl CompiledFlags {
                 waiting.pop();
                 continue;
             };
-            let needed = self.hangs_on(compiled).find(|needed| {
-                !memo.contains_key(needed.as_str()) && self.compiled(needed.as_str()).is_some()
+            let mut looks = 1;
+            let needed = self.hangs_on(compiled).inspect(|_| looks += 1).find(|needed| {
+                memo.get(needed.as_str()).is_none() && self.compiled(needed.as_str()).is_some()
             });
+            memo.count(looks);
             // Circles are refused where flags are changed. Should there be one all the same, it ends here.
             if let Some(needed) = needed.filter(|_| waiting.len() <= self.count) {
                 waiting.push(needed.as_str());

@@ -79,8 +79,35 @@ impl Evaluation<'_> {
     }
 }
 
-/// The answers of flags that others hang on, each found once.
-pub(super) type Memo<'a> = HashMap<&'a str, Evaluation<'a>>;
+/// The answers of flags that others hang on, each found once; all of one query and one set of flags.
+#[derive(Default)]
+pub(super) struct Memo<'a> {
+    found: HashMap<&'a str, Evaluation<'a>>,
+    /// What finding them took: one for each flag, and one for each look at another flag that one hangs on.
+    steps: usize,
+}
+
+impl<'a> Memo<'a> {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Evaluation<'a>> {
+        self.found.get(key)
+    }
+
+    pub(super) fn insert(&mut self, key: &'a str, found: Evaluation<'a>) {
+        self.found.insert(key, found);
+    }
+
+    pub(super) const fn count(&mut self, steps: usize) {
+        self.steps += steps;
+    }
+
+    pub(super) const fn steps(&self) -> usize {
+        self.steps
+    }
+}
 
 impl<'a> Case<'a, '_> {
     /// The answer of the first layer that has one.

@@ -100,20 +100,20 @@ impl CompiledFlags {
     /// Every flag for the query's tenant. The attributes `known` have the values of the query's context, or none; all
     /// others are the client's.
     pub fn resolved<'a>(&'a self, query: &Query<'_>, known: &[&str]) -> Vec<Resolved<'a>> {
-        let mut resolver = Resolver {
-            flags: self,
-            query,
-            known,
-            memo: Memo::new(),
-            fixed: HashMap::new(),
-            found: HashMap::new(),
-        };
-        let keys = self.flags().map(|flag| flag.key());
-        keys.filter_map(|key| resolver.resolve(key, 0)).collect()
+        Resolver::new(self, query, known).resolve_all()
     }
 }
 
-impl<'a> Resolver<'a, '_> {
+impl<'a, 'q> Resolver<'a, 'q> {
+    fn new(flags: &'a CompiledFlags, query: &'q Query<'q>, known: &'q [&'q str]) -> Self {
+        Self { flags, query, known, memo: Memo::new(), fixed: HashMap::new(), found: HashMap::new() }
+    }
+
+    fn resolve_all(&mut self) -> Vec<Resolved<'a>> {
+        let keys = self.flags.flags().map(|flag| flag.key());
+        keys.filter_map(|key| self.resolve(key, 0)).collect()
+    }
+
     fn resolve(&mut self, key: &'a FlagKey, depth: usize) -> Option<Resolved<'a>> {
         if let Some(found) = self.found.get(key.as_str()) {
             return Some(found.clone());
@@ -134,8 +134,8 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// As for a client without attributes of its own.
-    fn answered(&self, flag: &'a Flag) -> Resolved<'a> {
-        let default = self.flags.evaluate(self.query, flag.key().as_str());
+    fn answered(&mut self, flag: &'a Flag) -> Resolved<'a> {
+        let default = self.flags.evaluate_after(&mut self.memo, self.query, flag.key().as_str());
         Resolved { flag, is_enabled: true, default: default.variant, targeting: broken(&default) }
     }
 

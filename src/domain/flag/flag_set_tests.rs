@@ -212,3 +212,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_long_chain_is_resolved_in_proportion_to_its_length() {
+    const LENGTH: usize = 1_000;
+    let name = |place: usize| FlagKey::parse(&format!("flag{place:04}")).unwrap();
+    let link = |place: usize| {
+        let mut flag = settings(name(place).as_str());
+        flag.default_variant = Some(variant("on"));
+        let needed = place.checked_sub(1).map(name);
+        flag.prerequisites
+            .extend(needed.map(|flag_key| Prerequisite { flag_key, variants: [variant("on")].into() }));
+        flag
+    };
+    let flags = build((0..LENGTH).map(link).collect(), Vec::new());
+    let context = Context::default();
+    let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
+    let mut resolver = Resolver::new(&flags, &query, &KNOWN);
+    let all = resolver.resolve_all();
+    assert_eq!(all.len(), LENGTH);
+    assert!(all.iter().all(|found| found.default == Some(&variant("on")) && found.targeting.is_none()));
+    assert!((LENGTH..=5 * LENGTH).contains(&resolver.memo.steps()), "{}", resolver.memo.steps());
+}

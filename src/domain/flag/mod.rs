@@ -2,6 +2,7 @@
 //! what it needs, what it excludes, the tenant's override, targeting rules, the tier's default, the global default.
 //! An unknown flag is false.
 
+mod answers;
 mod ask;
 mod choice;
 mod compile;
@@ -28,6 +29,7 @@ mod reference_tests;
 #[cfg(test)]
 mod targeting_tests;
 
+pub use self::answers::Answers;
 pub use self::choice::{BUCKET_BY, Choice, Split, TenantOverride, TierDefault};
 pub use self::compile::{CompiledFlags, OVERRIDES_WARN};
 pub use self::edition::Edition;

@@ -106,8 +106,9 @@ impl Handler {
         for warning in warnings(snapshot, tenant_id) {
             answers.warning(&warning);
         }
+        let mut evaluated = snapshot.flags.answers(&query);
         for key in &message.flag_keys {
-            let evaluation = snapshot.flags.evaluate(&query, key);
+            let evaluation = evaluated.of(key);
             match snapshot.flags.flag(key) {
                 Some(flag) => self.registry.evaluations.count(flag.key(), Some(tenant_id), query.now),
                 None => answers.warning(&format!("there is no flag {}", quote(key))),

@@ -301,10 +301,11 @@ fn add_tenant(change: &mut Change, before: &Snapshot, after: &Snapshot, tenant: 
     let was = Query { tenant: Some(old.facts()), context: &was, now };
     let is = Query { tenant: Some(new.facts()), context: &is, now };
     let reach = Reach::Some(BTreeSet::new(), BTreeSet::from([tenant.clone()]));
+    let mut earlier = after.flags.answers(&was);
     for (key, answer) in after.flags.evaluate_all(&is) {
         // What rules make of a client's attributes is not known here, so they count as changed.
         let has_rules = after.flags.flag(key.as_str()).is_some_and(|flag| !flag.settings.rules.is_empty());
-        if has_rules || after.flags.evaluate(&was, key.as_str()).variant != answer.variant {
+        if has_rules || earlier.of(key.as_str()).variant != answer.variant {
             change.add(key, before, after, reach.clone());
         }
     }

@@ -1,0 +1,31 @@
+//! The answers of one query, flag by flag.
+
+use super::compile::CompiledFlags;
+use super::evaluate::{Evaluation, Memo, Query};
+
+/// Answers one query for any flags in any order. What others hang on is evaluated once, however many ask for it.
+pub struct Answers<'a, 'q> {
+    flags: &'a CompiledFlags,
+    query: &'q Query<'q>,
+    memo: Memo<'a>,
+}
+
+impl CompiledFlags {
+    /// The answers of a query.
+    pub fn answers<'a, 'q>(&'a self, query: &'q Query<'q>) -> Answers<'a, 'q> {
+        Answers { flags: self, query, memo: Memo::new() }
+    }
+}
+
+impl<'a> Answers<'a, '_> {
+    /// What [`CompiledFlags::evaluate`] says of a flag.
+    pub fn of(&mut self, key: &str) -> Evaluation<'a> {
+        self.flags.evaluate_after(&mut self.memo, self.query, key)
+    }
+
+    /// What the answers so far took: one for each flag that was evaluated, and one for each look at another flag that
+    /// one hangs on.
+    pub const fn steps(&self) -> usize {
+        self.memo.steps()
+    }
+}
