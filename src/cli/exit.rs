@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::output::lines;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
@@ -75,7 +77,7 @@ pub(super) fn finish(ran: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nothing can be done about a standard error that is gone.
-            let _ = writeln!(anstream::stderr(), "tenantry: {}", failure.message);
+            let _ = writeln!(anstream::stderr(), "tenantry: {}", lines(&failure.message));
             ExitCode::from(failure.code)
         }
     }

@@ -1,4 +1,8 @@
 //! What is printed: tables for people, JSON and YAML for scripts.
+//!
+//! Names and messages come from files and servers of others. What people read shows them with everything escaped that a
+//! terminal would obey: in [`text`], where a value becomes a cell, and again in [`print`], which lets only line feeds
+//! through. What scripts read stays data.
 
 use std::io::{self, Write};
 
@@ -7,6 +11,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::exit::Failure;
+use crate::domain::text::{harmless, misleads};
 
 /// The form of what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -22,8 +27,18 @@ pub enum Format {
 /// A column: its heading, and the field's name in JSON.
 pub(super) type Column = (&'static str, &'static str);
 
-/// Writes text; a reader that has gone away (`| head`) is no failure.
+/// Writes text for people.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    print_data(&lines(text))
+}
+
+/// Lines for people, with nothing in them but text.
+pub(super) fn lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+/// Writes text as it stands; a reader that has gone away (`| head`) is no failure.
+pub(super) fn print_data(text: &str) -> Result<(), Failure> {
     match io::Write::write_all(&mut anstream::stdout(), text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
@@ -33,7 +48,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// Writes one thing.
 pub(super) fn show(format: Format, thing: &Value) -> Result<(), Failure> {
     match structured(format, thing)? {
-        Some(text) => print(&text),
+        Some(text) => print_data(&text),
         None => print(&format!("{}\n", details(thing))),
     }
 }
@@ -46,7 +61,7 @@ pub(super) fn show_list(
     columns: &[Column],
 ) -> Result<(), Failure> {
     if let Some(text) = structured(format, response)? {
-        return print(&text);
+        return print_data(&text);
     }
     let none = Vec::new();
     let rows = response[field].as_array().unwrap_or(&none);
@@ -63,12 +78,26 @@ pub(super) fn show_list(
 fn structured(format: Format, value: &Value) -> Result<Option<String>, Failure> {
     Ok(match format {
         Format::Table => None,
-        Format::Json => Some(format!(
-            "{}\n",
-            serde_json::to_string_pretty(value).map_err(|error| Failure::internal(&error))?
-        )),
+        Format::Json => {
+            let json = serde_json::to_string_pretty(value).map_err(|error| Failure::internal(&error))?;
+            Some(format!("{}\n", json_escaped(&json)))
+        }
         Format::Yaml => Some(serde_norway::to_string(value).map_err(|error| Failure::internal(&error))?),
     })
+}
+
+/// The same JSON without a character that a terminal would obey. They are only in strings, but for the line feeds
+/// between fields; all of them are of the basic plane, so that each has one escape.
+pub(super) fn json_escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && misleads(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Things as rows.
@@ -131,7 +160,7 @@ fn words(name: &str) -> String {
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => enum_name(text).to_owned(),
+        Value::String(text) => harmless(enum_name(text)),
         Value::Array(items) => {
             let separator = if items.iter().any(Value::is_object) { "\n" } else { ", " };
             items.iter().map(text_inner).collect::<Vec<_>>().join(separator)
@@ -159,7 +188,7 @@ fn text_inner(value: &Value) -> String {
     }
     let fields =
         fields.iter().map(|(name, value)| (name, text(value))).filter(|(_, value)| !value.is_empty());
-    fields.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    fields.map(|(name, value)| format!("{}={value}", harmless(name))).collect::<Vec<_>>().join(" ")
 }
 
 const ENUMS: [&str; 23] = [
@@ -193,9 +222,23 @@ pub(super) fn enum_name(text: &str) -> &str {
     ENUMS.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text)
 }
 
-/// A writer for what is printed as it happens.
+/// A writer of text for people, for what is printed as it happens.
 pub(super) fn stdout() -> impl Write {
-    anstream::stdout()
+    ForPeople(anstream::stdout())
+}
+
+struct ForPeople<W>(W);
+
+impl<W: Write> Write for ForPeople<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // `write!` hands over whole pieces of text.
+        self.0.write_all(lines(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +257,32 @@ mod tests {
         assert_eq!(text(&limit), "users 100 (override)");
         assert_eq!(text(&json!({"HR Operations": 1})), "HR Operations=1");
         assert_eq!(words("displayName"), "display name");
+    }
+
+    const HOSTILE: &str = "a\x1b[2K\x1b[1A\rHIDDEN\nb\u{9b}\u{202e}";
+
+    #[test]
+    fn what_people_read_cannot_control_their_terminal() {
+        let shown = r"a\u{1b}[2K\u{1b}[1A\rHIDDEN\nb\u{9b}\u{202e}";
+        assert_eq!(text(&json!(HOSTILE)), shown);
+        assert_eq!(text(&json!({ HOSTILE: [HOSTILE] })), format!("{shown}={shown}"));
+        let table = rows_table(&[json!({ "name": HOSTILE })], &[("NAME", "name")]);
+        assert_eq!(trimmed(&table), format!(" NAME\n {shown}"));
+        assert_eq!(details(&json!({ "displayName": HOSTILE })), format!(" display name  {shown}"));
+        let mut written = ForPeople(Vec::new());
+        writeln!(written, "→ {HOSTILE}").unwrap();
+        assert_eq!(String::from_utf8(written.0).unwrap(), format!("→ {}\n", shown.replace("\\n", "\n")));
+    }
+
+    #[test]
+    fn what_scripts_read_stays_data_and_escapes_in_its_own_way() {
+        let thing = json!({ "name": HOSTILE });
+        let json = structured(Format::Json, &thing).unwrap().unwrap();
+        assert!(!json.chars().any(|c| c != '\n' && misleads(c)), "{json:?}");
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), thing);
+        let yaml = structured(Format::Yaml, &thing).unwrap().unwrap();
+        assert!(!yaml.chars().any(|c| c != '\n' && c.is_control()), "{yaml:?}");
+        assert_eq!(serde_norway::from_str::<Value>(&yaml).unwrap(), thing);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::exit::Failure;
 use super::output::{enum_name, print, text};
+use crate::domain::text::harmless;
 
 /// Watches an operation to its end and shows each target's way; answers the operation as it ended. With `quiet`
 /// nothing is shown: a script reads the end.
@@ -66,7 +67,8 @@ impl Shown {
         let none = Vec::new();
         for step in operation["targets"].as_array().unwrap_or(&none) {
             let target = text(&step["target"]);
-            let line = line(step);
+            // The bars write by themselves.
+            let line = harmless(&line(step));
             match self {
                 Self::Nothing => {}
                 Self::Bars(all, bars) => {

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::moves::{self, Archive, Finish, Move, Start, Tier, Verify};
-use super::output::{Column, Format, rows_table, show, show_list, stdout, text};
+use super::output::{Column, Format, json_escaped, rows_table, show, show_list, stdout, text};
 use super::{Context, Failure, progress};
+use crate::domain::text::harmless;
 
 /// Commands about tenants.
 #[derive(Debug, Clone, Subcommand)]
@@ -395,8 +396,9 @@ async fn import(context: &Context<'_>, file: &str) -> Result<(), Failure> {
                 failed += 1;
                 writeln!(
                     stdout(),
-                    "{}: {message}",
-                    text_of(&request["tenant"]["tenantId"], &request["tenant"]["tenant_id"])
+                    "{}: {}",
+                    text_of(&request["tenant"]["tenantId"], &request["tenant"]["tenant_id"]),
+                    harmless(message)
                 )?;
             } else {
                 made += 1;
@@ -425,7 +427,7 @@ async fn watch(
     let mut watch = context.client.watch("TenantRegistry/WatchTenants", request).await?;
     while let Some(told) = watch.next().await? {
         if context.connection.output != Format::Table {
-            writeln!(stdout(), "{told}")?;
+            writeln!(stdout(), "{}", json_escaped(&told.to_string()))?;
             continue;
         }
         let what = text(&told["type"]);

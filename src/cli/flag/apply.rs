@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::set;
 use crate::cli::output::{print, show};
 use crate::cli::{Context, Failure, Format};
+use crate::domain::text::harmless;
 
 /// Longest value that is shown of a field, in characters.
 const SHOWN_MAX: usize = 160;
@@ -96,7 +97,7 @@ fn described(planned: &Value) -> String {
     let differences = planned["differences"].as_array().unwrap_or(&none);
     let mut text = String::new();
     for warning in planned["warnings"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
-        text.push_str(&format!("warning: {warning}\n"));
+        text.push_str(&format!("warning: {}\n", harmless(warning)));
     }
     if differences.is_empty() {
         text.push_str("nothing to change\n");
@@ -108,7 +109,7 @@ fn described(planned: &Value) -> String {
             Some("ACTION_DELETE") => '-',
             _ => '~',
         };
-        let word = |field: &str| difference[field].as_str().unwrap_or_default().to_owned();
+        let word = |field: &str| harmless(difference[field].as_str().unwrap_or_default());
         text.push_str(&format!("{sign} {} {}\n", word("resource").replace('_', " "), word("name")));
         let (before, after) = (parsed(&difference["before"]), parsed(&difference["after"]));
         for field in difference["fields"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
@@ -149,6 +150,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_name_cannot_hide_a_line_of_the_plan() {
+        let planned = json!({
+            "warnings": ["key\r\x1b[2K"],
+            "differences": [{"resource": "flag", "name": "a\n+ flag b\x1b[1A\u{202e}", "action": "ACTION_CREATE"}],
+        });
+        let text = described(&planned);
+        let lines: Vec<_> = text.lines().take(2).collect();
+        assert_eq!(lines, [r"warning: key\r\u{1b}[2K", r"+ flag a\n+ flag b\u{1b}[1A\u{202e}"]);
+    }
 
     #[test]
     fn a_plan_reads_like_a_patch() {

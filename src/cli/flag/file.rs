@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::apply::{Manner, show_then_change};
-use crate::cli::output::print;
+use crate::cli::output::print_data;
 use crate::cli::{Context, Failure};
 
 /// What a file is written in.
@@ -65,7 +65,7 @@ pub(super) async fn export(export: Export, context: &Context<'_>) -> Result<(), 
     });
     let exported = context.client.call("FeatureFlags/ExportFlags", request).await?;
     // The file itself, whatever `-o` says: it is JSON already.
-    print(exported["content"].as_str().unwrap_or_default())
+    print_data(exported["content"].as_str().unwrap_or_default())
 }
 
 /// The file as JSON text. JSON is sent as it stands, so that nothing of it is rounded.
