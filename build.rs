@@ -14,6 +14,8 @@ const ROOTS: &[&str] = &[
     "flagd/evaluation/v1/evaluation.proto",
     "flagd/evaluation/v2/evaluation.proto",
     "flagd/sync/v1/sync.proto",
+    // Nothing imports them, but answers in JSON show what is in an error's details.
+    "google/rpc/error_details.proto",
 ];
 
 /// Contracts of others that we call and do not serve.

@@ -75,6 +75,7 @@ async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode
     seed(&server.registry, config.dev.seed_catalogue).await?;
     greet(&server, postgres)?;
     let exit = stop_signal().await;
+    tracing::info!("going down: open calls get time to end");
     server.stop().await;
     stubs.iter().for_each(Stub::stop);
     exit?;

@@ -53,6 +53,10 @@ impl Engine {
     /// When the registry has metrics of these names already.
     pub fn register(&self, registry: &Registry) -> Result<(), Error> {
         let counts = &self.inner.counts;
+        // A series that is born with its first event has not grown when it is first seen.
+        for target in self.inner.targets.keys() {
+            counts.drifts.with_label_values(&[target.as_str()]);
+        }
         registry.register(Box::new(counts.attempts.clone()))?;
         registry.register(Box::new(counts.verified.clone()))?;
         registry.register(Box::new(counts.drifts.clone()))?;

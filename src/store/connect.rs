@@ -63,8 +63,9 @@ impl Database {
         let manager = Manager::from_config(
             config.clone(),
             tls.clone(),
-            // A transaction left open by whoever had the connection before must not reach the next one.
-            ManagerConfig { recycling_method: RecyclingMethod::Custom("ROLLBACK".to_owned()) },
+            // A transaction left open by whoever had the connection before must not reach the next one. Begun first, so that
+            // the database does not warn, each time, that there is none.
+            ManagerConfig { recycling_method: RecyclingMethod::Custom("BEGIN; ROLLBACK".to_owned()) },
         );
         let pool = Pool::builder(manager)
             .max_size(settings.pool_size)

@@ -70,3 +70,29 @@ async fn the_demo_over_real_systems_shows_every_client_refused_and_let_in_again(
         assert_eq!(text.matches(words).count(), 2, "{words}: {text}");
     }
 }
+
+/// What of a batch was refused is told with its reason, in JSON as well, and the rest is made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_makes_what_it_can_and_names_what_was_refused() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let lines = ["one", "one", "two"]
+        .map(|id| serde_json::json!({ "tenantId": id, "displayName": id, "tier": "gold" }).to_string());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), lines.join("\n")).unwrap();
+    let (code, text) = run(&replica, &["tenant", "import", file.path().to_str().unwrap()]).await;
+    assert!(code != 0 && text.contains("2 tenants made, 1 refused"), "{code}: {text}");
+    assert!(text.contains("one: there is a tenant \"one\" already"), "{text}");
+    assert_eq!(replica.get("two").await.display_name, "two");
+    let batch = r#"{"requests":[{"tenant":{"tenantId":"one","displayName":"x","tier":"gold"}}]}"#;
+    let answer = reqwest::Client::new()
+        .post(format!("http://{}/tenantry.v1.TenantRegistry/BatchCreateTenants", replica.server.http))
+        .header("content-type", "application/json")
+        .body(batch)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let answer: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(answer["results"][0]["error"]["details"][0]["reason"], "TENANT_EXISTS", "{answer}");
+    replica.stop().await;
+}

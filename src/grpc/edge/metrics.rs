@@ -15,6 +15,8 @@ use tonic::Code;
 
 use super::methods::{Method, Methods, Shape};
 
+/// Why a connection is refused: see `acceptor::Full` and `connection::Early`.
+const REFUSED: [&str; 5] = ["server_full", "peer_full", "silent", "other_protocol", "gone"];
 /// Seconds; a read takes tens of microseconds, a write some milliseconds, a cascade up to 30 s.
 const BUCKETS: &[f64] = &[0.0001, 0.00025, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 const CODES: usize = 17;
@@ -59,6 +61,10 @@ impl Metrics {
             Opts::new("tenantry_connections_refused_total", "Connections closed before their first call."),
             &["reason"],
         )?;
+        // A series that is born with its first event has not grown when it is first seen.
+        for reason in REFUSED {
+            connections_refused.with_label_values(&[reason]);
+        }
         registry.register(Box::new(handled.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(open.clone()))?;

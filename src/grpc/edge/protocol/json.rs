@@ -1,12 +1,13 @@
 //! Messages as protobuf's JSON, by the contract's descriptors.
 //!
 //! Field names are taken in lowerCamelCase and as the contract has them; enums by name or number; 64-bit integers as
-//! strings or numbers; fields that the contract does not know are ignored, as Connect asks; of a field given twice the
-//! last counts, as in protobuf's own bytes. Answers leave out fields that are not set or have their default.
+//! strings or numbers; of a field given twice the last counts, as in protobuf's own bytes. Fields and enum values that the
+//! contract does not know are ignored, as Connect's and flagd's clients expect, but for our own services: there a name
+//! that was mistyped would be a change that was not made. Answers leave out fields that are not set or have their default.
 
 use prost::Message as _;
-use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
-use serde_json::{Deserializer, Serializer};
+use prost_reflect::{DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, SerializeOptions};
+use serde_json::{Deserializer, Serializer, Value};
 use tonic::Status;
 
 use super::super::items;
@@ -20,7 +21,8 @@ pub(super) fn to_proto(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Ve
     if items::has_too_many_commas(text) {
         return Err(too_many_items("request"));
     }
-    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let is_ours = descriptor.parent_file().package_name() == "tenantry.v1";
+    let options = DeserializeOptions::new().deny_unknown_fields(is_ours);
     let mut deserializer = Deserializer::from_slice(text);
     DynamicMessage::deserialize_with_options(descriptor.clone(), &mut deserializer, &options)
         .and_then(|message| deserializer.end().map(|()| message.encode_to_vec()))
@@ -35,7 +37,38 @@ fn explain(descriptor: &MessageDescriptor, text: &[u8], options: &DeserializeOpt
     let read = DynamicMessage::deserialize_with_options(descriptor.clone(), tracked, options);
     let fault = read.and_then(|_message| deserializer.end()).err();
     let place = fault.map_or((0, 0), |fault| (fault.line(), fault.column()));
-    malformed_json(descriptor.full_name(), &track.path().to_string(), place)
+    // What is unknown has no place in the tracked path.
+    let unknown = serde_json::from_slice(text).ok().and_then(|value| unknown_name(descriptor, &value));
+    let path = unknown.unwrap_or_else(|| track.path().to_string());
+    malformed_json(descriptor.full_name(), &path, place)
+}
+
+/// The path of the first field, or field with an enum value, that the contract does not know.
+fn unknown_name(descriptor: &MessageDescriptor, value: &Value) -> Option<String> {
+    // Those have a JSON of their own.
+    if descriptor.parent_file().package_name() == "google.protobuf" {
+        return None;
+    }
+    value.as_object()?.iter().find_map(|(name, value)| {
+        let field = descriptor.get_field_by_json_name(name).or_else(|| descriptor.get_field_by_name(name));
+        let Some(field) = field else { return Some(name.clone()) };
+        let inner = match field.kind() {
+            Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind(),
+            kind => kind,
+        };
+        let values: Vec<&Value> = match value {
+            Value::Array(items) if field.is_list() => items.iter().collect(),
+            Value::Object(entries) if field.is_map() => entries.values().collect(),
+            value => vec![value],
+        };
+        values.into_iter().find_map(|value| match &inner {
+            Kind::Message(message) => unknown_name(message, value).map(|below| format!("{name}.{below}")),
+            Kind::Enum(names) => {
+                value.as_str().filter(|word| names.get_value_by_name(word).is_none()).map(|_| name.clone())
+            }
+            _ => None,
+        })
+    })
 }
 
 /// The message as JSON; `None` when the bytes are no such message, or hold what JSON cannot say.
@@ -69,7 +102,6 @@ mod tests {
         for text in [
             r#"{"tenantId":"a"}"#,
             r#"{"tenant_id":"a"}"#,
-            r#"{"tenantId":"a","nobodyKnows":[{"x":1}]}"#,
             "\n{ \"tenantId\" : \"\\u0061\" }\t",
             r#"{"tenantId":"b","tenant_id":"a"}"#,
         ] {
@@ -79,6 +111,28 @@ mod tests {
             assert_eq!(round_trip("Flag", text), r#"{"type":"FLAG_TYPE_BOOLEAN"}"#, "{text}");
         }
         assert_eq!(round_trip("Tenant", r#"{"revision":"9007199254740993"}"#).matches('3').count(), 1);
+    }
+
+    #[test]
+    fn names_that_the_contract_does_not_know_are_refused_by_us_and_ignored_for_others() {
+        for (message, text, field) in [
+            ("GetTenantRequest", r#"{"tenantId":"a","tier":"gold"}"#, "tier"),
+            ("CreateFlagRequest", r#"{"flag":{"flagKey":"a","kind":"KILL_SWITCH"}}"#, "flag.kind"),
+            ("CreateFlagRequest", r#"{"flag":{"flagKey":"a","state":"FLAG_STATE_DISABLD"}}"#, "flag.state"),
+            (
+                "BatchCreateTenantsRequest",
+                r#"{"requests":[{"tenant":{"tenantId":"a","labels":{"b":"c"},"colour":1}}]}"#,
+                "requests.tenant.colour",
+            ),
+        ] {
+            let status = to_proto(&descriptor(message), text.as_bytes()).unwrap_err();
+            assert_eq!(status.code(), tonic::Code::InvalidArgument, "{text}");
+            let violation = &status.get_details_bad_request().unwrap().field_violations[0];
+            assert_eq!(violation.field, field, "{text}: {}", status.message());
+        }
+        let pool = DescriptorPool::decode(crate::proto::DESCRIPTOR_SET).unwrap();
+        let foreign = pool.get_message_by_name("flagd.evaluation.v1.ResolveBooleanRequest").unwrap();
+        assert!(to_proto(&foreign, br#"{"flagKey":"a","nobodyKnows":[{"x":1}]}"#).is_ok());
     }
 
     #[test]

@@ -112,6 +112,8 @@ async fn every_case_of_the_official_suite_passes() {
         "Connect conformance: {total} cases, {} pass, {more_is_said} only say more",
         total - more_is_said
     );
+    // As many as there were when this was written, with version 1.0.5 of the suite: no more may hide behind the excuse.
+    assert!(more_is_said <= 152, "{more_is_said} cases");
 }
 
 /// Where the suite expects an error of the server's own, it wants it without details, and cannot read those it does not
@@ -128,5 +130,6 @@ fn complains_of_details_only(case: &str) -> bool {
             || (complaint.starts_with("actual error contain ") && complaint.ends_with(" details"))
             || complaint == "expecting 0"
     };
-    complaints.into_iter().all(known)
+    let complaints: Vec<_> = complaints.collect();
+    !complaints.is_empty() && complaints.into_iter().all(known)
 }
