@@ -42,6 +42,7 @@ pub(super) enum Answer<'a> {
     NotInUse(FlagState),
     Safe,
     Killed(&'a FlagKey),
+    SwitchGone(&'a FlagKey),
     Expired(Timestamp),
     OffSchedule,
     Unmet(&'a Prerequisite),
@@ -111,6 +112,10 @@ impl<'a> Case<'a, '_> {
             },
             Layer::KillSwitch => match &settings.kill_switch {
                 None => Say::passes(Pass::NoKillSwitch),
+                // Nobody can say that it is off: as what a flag needs, it has to be there.
+                Some(switch) if self.flags.compiled(switch.as_str()).is_none() => {
+                    Say::answers(compiled.off.as_ref(), Answer::SwitchGone(switch))
+                }
                 Some(switch) => match self.answer_of(switch).and_then(|found| found.value) {
                     Some(Value::Boolean(true)) => Say::answers(compiled.off.as_ref(), Answer::Killed(switch)),
                     _ => Say::passes(Pass::NotKilled(switch)),

@@ -38,24 +38,27 @@ pub struct Broken {
 }
 
 impl CompiledFlags {
-    /// What a flag of this set names that is not in it.
-    pub fn missing<'a>(&'a self, settings: &'a Settings) -> Option<Missing<'a>> {
+    /// All that a flag of this set names that is not in it.
+    pub fn missing<'a>(&'a self, settings: &'a Settings) -> Vec<Missing<'a>> {
+        let mut missing = Vec::new();
         if let Some(switch) = &settings.kill_switch {
-            let Some(found) = self.flag(switch.as_str()) else { return Some(Missing::Flag(switch)) };
-            if !is_kill_switch(&found.settings) {
-                return Some(Missing::KillSwitch(switch));
+            match self.flag(switch.as_str()) {
+                None => missing.push(Missing::Flag(switch)),
+                Some(found) if !is_kill_switch(&found.settings) => missing.push(Missing::KillSwitch(switch)),
+                Some(_) => {}
             }
         }
         for needed in &settings.prerequisites {
             let Some(found) = self.flag(needed.flag_key.as_str()) else {
-                return Some(Missing::Flag(&needed.flag_key));
+                missing.push(Missing::Flag(&needed.flag_key));
+                continue;
             };
-            let gone = |variant: &&VariantName| !found.settings.variants.contains_key(*variant);
-            if let Some(variant) = needed.variants.iter().find(gone) {
-                return Some(Missing::Variant(&needed.flag_key, variant));
-            }
+            let gone = needed.variants.iter().filter(|name| !found.settings.variants.contains_key(*name));
+            missing.extend(gone.map(|variant| Missing::Variant(&needed.flag_key, variant)));
         }
-        settings.conflict_groups.iter().find(|group| self.group_size(group) > GROUP_MAX).map(Missing::Room)
+        let full = settings.conflict_groups.iter().filter(|group| self.group_size(group) > GROUP_MAX);
+        missing.extend(full.map(Missing::Room));
+        missing
     }
 
     /// A circle that one of these flags is part of or leads to: its members in order, the first again at the end.
@@ -147,7 +150,7 @@ impl CompiledFlags {
     fn breakage(&self, dependent: &FlagKey, needed: &FlagKey) -> Option<&'static str> {
         let settings = &self.flag(dependent.as_str())?.settings;
         let Some(found) = self.flag(needed.as_str()).map(|flag| &flag.settings) else {
-            return Some("would be gone");
+            return Some("would be gone and leave it off");
         };
         if found.state != FlagState::Enabled {
             return Some("would not be in use");

@@ -175,6 +175,7 @@ impl<'a> Case<'a, '_> {
                 (Reason::Static, None, None, None)
             }
             Answer::Killed(_)
+            | Answer::SwitchGone(_)
             | Answer::Expired(_)
             | Answer::OffSchedule
             | Answer::Unmet(_)

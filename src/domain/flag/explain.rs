@@ -71,6 +71,9 @@ impl Detail<'_> {
             Answer::NotInUse(_) => f.write_str("The flag is disabled; there is no value."),
             Answer::Safe => write!(f, "Tenant {tenant} is not active; it gets the safe variant."),
             Answer::Killed(switch) => write!(f, "The kill switch {switch} is on."),
+            Answer::SwitchGone(switch) => {
+                write!(f, "The kill switch {switch} is missing; without it the flag is off.")
+            }
             Answer::Expired(end) => write!(f, "The flag expired at {end}."),
             Answer::OffSchedule => f.write_str("The flag's schedule has no window for now."),
             Answer::Unmet(needed) => {

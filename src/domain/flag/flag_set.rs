@@ -195,6 +195,9 @@ impl<'a, 'q> Resolver<'a, 'q> {
         match layer {
             Layer::KillSwitch => {
                 let Some(other) = settings.kill_switch.as_ref() else { return Walk::GoesOn };
+                if flags.compiled(other.as_str()).is_none() {
+                    return Walk::Ends(compiled.off.as_ref().map(|(variant, _)| variant));
+                }
                 let names = flags.variants_where(other, |value, _| value.as_bool() == Some(true));
                 self.guard(parts, Test { other, names, off_if_in: true, off }, depth);
             }

@@ -234,3 +234,11 @@ fn a_long_chain_is_resolved_in_proportion_to_its_length() {
     assert!(all.iter().all(|found| found.default == Some(&variant("on")) && found.targeting.is_none()));
     assert!((LENGTH..=5 * LENGTH).contains(&resolver.memo.steps()), "{}", resolver.memo.steps());
 }
+
+#[test]
+fn a_flag_whose_kill_switch_is_missing_is_off_whatever_a_client_brings() {
+    let mut guarded = settings("guarded");
+    guarded.kill_switch = Some(FlagKey::parse("gone").unwrap());
+    guarded.rules = vec![rule(json!({"if": [vip(), "on", null]}))];
+    assert_eq!(seen(&build(vec![guarded], Vec::new()), "guarded"), ("off".to_owned(), None));
+}

@@ -167,7 +167,7 @@ impl World {
             return (Layer::SafeDefault, known(flag.safe_answer()));
         }
         if let Some(switch) = &flag.kill_switch
-            && self.answer(switch, tenant, now).1 == Some(variant("on"))
+            && (self.flag(switch).is_none() || self.answer(switch, tenant, now).1 == Some(variant("on")))
         {
             return (Layer::KillSwitch, off());
         }

@@ -146,7 +146,7 @@ pub struct Settings {
     /// When it expires.
     #[serde(default)]
     pub expire_time: Option<Timestamp>,
-    /// A boolean flag of the kind `KILL_SWITCH`: while it is true for a tenant, this one is off for it.
+    /// A boolean flag of the kind `KILL_SWITCH`: while it is true for a tenant, or missing, this one is off for it.
     #[serde(default)]
     pub kill_switch: Option<FlagKey>,
     /// When it is in use; always where empty.

@@ -63,7 +63,7 @@ pub enum Layer {
     Disabled,
     /// The tenant is not active.
     SafeDefault,
-    /// The flag's kill switch is true.
+    /// The flag's kill switch is true, or missing.
     KillSwitch,
     /// The flag has expired.
     Expired,

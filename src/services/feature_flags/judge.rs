@@ -89,7 +89,7 @@ pub(super) fn judge(
         if !violations.is_empty() {
             return Err(Error::invalid(Reason::InvalidField, violations).within(&field(place)));
         }
-        check_relations(&after, settings, &field(place))?;
+        check_relations(before, &after, settings, &field(place))?;
         check_variants_in_use(&after, settings)?;
     }
     let changed = changed(write);
@@ -101,7 +101,8 @@ pub(super) fn judge(
         refuse_breakage(&before.broken_by(&after, &changed))?;
     }
     for flag in &write.flags {
-        write.needs.flags.extend(flag.row.settings.needs().cloned());
+        let needed = flag.row.settings.needs().filter(|needed| after.flag(needed.as_str()).is_some());
+        write.needs.flags.extend(needed.cloned());
         let segments = after.segments_of(flag.row.key().as_str());
         write.needs.segments.extend(segments.filter_map(|name| SegmentName::parse(name).ok()));
     }
@@ -182,8 +183,17 @@ fn cycle(what: &str, path: &str) -> Error {
         .with("path", path)
 }
 
-fn check_relations(after: &CompiledFlags, settings: &Settings, field: &str) -> Result<(), Error> {
-    match after.missing(settings) {
+/// Refuses what a flag newly names that is not there. What it lacked before (someone forced that) may stay so while
+/// something else of it is changed.
+fn check_relations(
+    before: &CompiledFlags,
+    after: &CompiledFlags,
+    settings: &Settings,
+    field: &str,
+) -> Result<(), Error> {
+    let old = before.flag(settings.key.as_str());
+    let lacked = old.map(|old| before.missing(&old.settings)).unwrap_or_default();
+    match after.missing(settings).into_iter().find(|missing| !lacked.contains(missing)) {
         None => Ok(()),
         Some(Missing::Flag(key)) => Err(Error::missing(Reason::FlagNotFound, "flag", "flag_key", key)),
         Some(Missing::Variant(key, variant)) => {

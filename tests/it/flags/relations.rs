@@ -140,3 +140,44 @@ async fn of_the_flags_of_a_group_the_one_with_the_highest_priority_is_on() {
     assert_eq!(evaluate(&mut replica, "classic").await.variant, "on");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn a_flag_whose_kill_switch_was_deleted_by_force_is_off_and_can_still_be_changed() {
+    let mut replica = with_flag().await;
+    let switch = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..on("stop") };
+    create(&mut replica, switch.clone()).await.unwrap();
+    let guarded = v1::Flag { kill_switch: "stop".into(), ..on("guarded") };
+    create(&mut replica, guarded.clone()).await.unwrap();
+    let seen = |answer: v1::EvaluateFlagResponse| (answer.layer(), answer.variant);
+    let killed = (v1::FlagLayer::KillSwitch, "off".to_owned());
+    assert_eq!(seen(evaluate(&mut replica, "guarded").await), killed);
+
+    let delete = |force| v1::DeleteFlagRequest { flag_key: "stop".into(), force, ..Default::default() };
+    let error = replica.flags.delete_flag(delete(false)).await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK");
+    assert!(error.message().contains("would be gone and leave it off"), "{error:?}");
+    replica.flags.delete_flag(delete(true)).await.unwrap();
+    assert_eq!(seen(evaluate(&mut replica, "guarded").await), killed);
+    let question = v1::ExplainFlagRequest {
+        tenant_id: "finance".into(),
+        flag_key: "guarded".into(),
+        ..Default::default()
+    };
+    let told = replica.flags.explain_flag(question).await.unwrap().into_inner();
+    let decided: Vec<_> = told.layers.iter().filter(|layer| layer.decided).collect();
+    assert_eq!(decided[0].layer(), v1::FlagLayer::KillSwitch);
+    assert!(decided[0].detail.contains("The kill switch stop is missing"), "{decided:?}");
+
+    // What is missing may stay so, and nothing else that is missing may be named.
+    let owned = v1::Flag { owner: "core".into(), ..guarded.clone() };
+    update(&mut replica, owned, "owner").await.unwrap();
+    let worse = v1::Flag { kill_switch: "nobody".into(), ..guarded.clone() };
+    assert_eq!(reason(&update(&mut replica, worse, "kill_switch").await.unwrap_err()), "FLAG_NOT_FOUND");
+    create(&mut replica, v1::Flag { default_variant: "off".into(), ..switch }).await.unwrap();
+    assert_eq!(evaluate(&mut replica, "guarded").await.variant, "on");
+    replica.flags.delete_flag(delete(true)).await.unwrap();
+    let cleared = v1::Flag { kill_switch: String::new(), ..guarded };
+    update(&mut replica, cleared, "kill_switch").await.unwrap();
+    assert_eq!(evaluate(&mut replica, "guarded").await.variant, "on");
+    replica.stop().await;
+}
