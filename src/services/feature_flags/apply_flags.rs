@@ -152,6 +152,7 @@ impl Plan {
             self.plan_segment(snapshot, segment, context);
         }
         for (place, spec) in set.flags.iter().enumerate() {
+            check_type(snapshot, &spec.settings, place)?;
             self.plan_flag(snapshot, spec, context);
             for (tier, choice) in &spec.tier_defaults {
                 get_tier(snapshot, tier)?;
@@ -325,6 +326,16 @@ impl Plan {
             after: text(after).unwrap_or_default(),
         });
     }
+}
+
+/// Refuses another type than the flag has: only a file that a flag came from can bring it another, as flagd does.
+fn check_type(snapshot: &Snapshot, wanted: &Settings, place: usize) -> Result<(), Error> {
+    let current = snapshot.flags.flag(wanted.key.as_str()).map(|flag| flag.settings.flag_type);
+    if current.is_none_or(|current| current == wanted.flag_type) {
+        return Ok(());
+    }
+    let why = format!("cannot be changed; make a flag of another key, or delete \"{}\" first", wanted.key);
+    Err(Error::field(format!("flags[{place}].type"), why))
 }
 
 fn check_variants(settings: &Settings, choice: &Choice, field: &str) -> Result<(), Error> {

@@ -104,6 +104,24 @@ async fn one_mistake_keeps_the_whole_set_from_being_applied_and_is_named_by_its_
 }
 
 #[tokio::test]
+async fn a_set_cannot_change_the_type_of_a_flag() {
+    let mut replica = with_flag().await;
+    let classic = prost_types::Value { kind: Some(prost_types::value::Kind::StringValue("c".into())) };
+    let text = v1::Flag {
+        r#type: v1::FlagType::String.into(),
+        variants: [("classic".to_owned(), classic)].into(),
+        default_variant: "classic".into(),
+        ..boolean("search")
+    };
+    let request = set(vec![boolean("fine"), text]);
+    let error = replica.flags.apply_flags(request).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error)), (tonic::Code::InvalidArgument, "INVALID_FIELD".into()));
+    assert_eq!(fields(&error), ["flags[1].type"]);
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "off", "it is what it was");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn no_reader_ever_sees_half_of_a_set() {
     let mut replica = with_flag().await;
     let both = |variant: &str| {
