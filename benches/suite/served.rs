@@ -153,19 +153,31 @@ impl Drop for Served {
 pub(crate) const BATCH: usize = 1_000;
 
 async fn make_batch(channel: Channel, numbers: std::ops::Range<usize>) -> Vec<String> {
-    let requests = numbers
+    let mut requests: Vec<_> = numbers
         .map(|number| CreateTenantRequest {
             tenant: Some(tenant(format!("tenant-{number:07}"))),
             ..Default::default()
         })
         .collect();
     let mut tenants = TenantRegistryClient::new(channel).max_decoding_message_size(64 << 20);
-    let answer = tenants.batch_create_tenants(BatchCreateTenantsRequest { requests }).await.unwrap();
-    let uid = |outcome| match outcome {
-        Some(Outcome::Tenant(tenant)) => tenant.uid,
-        other => panic!("{other:?}"),
-    };
-    answer.into_inner().results.into_iter().map(|result| uid(result.outcome)).collect()
+    let mut uids = Vec::with_capacity(requests.len());
+    while !requests.is_empty() {
+        let batch = BatchCreateTenantsRequest { requests: requests.clone() };
+        let results = tenants.batch_create_tenants(batch).await.unwrap().into_inner().results;
+        let mut again = Vec::new();
+        for (request, result) in requests.into_iter().zip(results) {
+            match result.outcome {
+                Some(Outcome::Tenant(tenant)) => uids.push(tenant.uid),
+                // The database is busy with their cascades.
+                Some(Outcome::Error(error)) if error.code == tonic::Code::Unavailable as i32 => {
+                    again.push(request)
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        requests = again;
+    }
+    uids
 }
 
 /// A tenant as platforms have them.
