@@ -170,7 +170,7 @@ async fn make_batch(channel: Channel, numbers: std::ops::Range<usize>) -> Vec<St
                 Some(Outcome::Tenant(tenant)) => uids.push(tenant.uid),
                 // The database is busy with their cascades.
                 Some(Outcome::Error(error)) if error.code == tonic::Code::Unavailable as i32 => {
-                    again.push(request)
+                    again.push(request);
                 }
                 other => panic!("{other:?}"),
             }
