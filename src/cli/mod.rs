@@ -6,6 +6,7 @@
 mod bulk;
 mod client;
 pub mod demo;
+mod escape;
 mod exit;
 mod flag;
 mod health;

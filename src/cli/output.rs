@@ -10,8 +10,8 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
+use super::escape::{harmless, misleads};
 use super::exit::Failure;
-use crate::domain::text::{harmless, misleads};
 
 /// The form of what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

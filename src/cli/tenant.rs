@@ -5,10 +5,10 @@ use std::io::Write as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::escape::harmless;
 use super::moves::{self, Archive, Finish, Move, Start, Tier, Verify};
 use super::output::{Column, Format, json_escaped, rows_table, show, show_list, stdout, text};
 use super::{Context, Failure, progress};
-use crate::domain::text::harmless;
 
 /// Commands about tenants.
 #[derive(Debug, Clone, Subcommand)]

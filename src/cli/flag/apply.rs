@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::set;
+use crate::cli::escape::harmless;
 use crate::cli::output::{print, show};
 use crate::cli::{Context, Failure, Format};
-use crate::domain::text::harmless;
 
 /// Longest value that is shown of a field, in characters.
 const SHOWN_MAX: usize = 160;
