@@ -113,8 +113,13 @@ fn described(planned: &Value) -> String {
         text.push_str(&format!("{sign} {} {}\n", word("resource").replace('_', " "), word("name")));
         let (before, after) = (parsed(&difference["before"]), parsed(&difference["after"]));
         for field in difference["fields"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
-            let (old, new) = (part(&before, field), part(&after, field));
-            text.push_str(&format!("    {field}: {} → {}\n", shown(old), shown(new)));
+            match (part(&before, field), part(&after, field)) {
+                (None, None) => text.push_str(&format!("    {field}\n")),
+                (old, new) => {
+                    let [old, new] = [old, new].map(|value| shown(value.unwrap_or(&Value::Null)));
+                    text.push_str(&format!("    {field}: {old} → {new}\n"));
+                }
+            }
         }
     }
     let impact = &planned["impact"];
@@ -128,9 +133,13 @@ fn described(planned: &Value) -> String {
     text
 }
 
-/// The part that a field names; of what has only one part, the whole.
-fn part<'a>(whole: &'a Value, field: &str) -> &'a Value {
-    whole.get(field).unwrap_or(if field == "choice" { whole } else { &Value::Null })
+/// The part that a field names; of what has only one part, the whole. None where the server does not tell it.
+fn part<'a>(whole: &'a Value, field: &str) -> Option<&'a Value> {
+    match field {
+        "choice" => Some(whole),
+        "type" => whole.get("flag_type"),
+        _ => whole.get(field),
+    }
 }
 
 fn parsed(text: &Value) -> Value {
@@ -160,6 +169,26 @@ mod tests {
         let text = described(&planned);
         let lines: Vec<_> = text.lines().take(2).collect();
         assert_eq!(lines, [r"warning: key\r\u{1b}[2K", r"+ flag a\n+ flag b\u{1b}[1A\u{202e}"]);
+    }
+
+    #[test]
+    fn a_type_is_shown_and_where_no_value_is_told_none_is_made_up() {
+        let planned = json!({"differences": [
+            {"resource": "flag", "name": "price", "action": "ACTION_UPDATE", "fields": ["type", "origin"],
+             "before": "{\"flag_type\":\"string\"}", "after": "{\"flag_type\":\"integer\"}"},
+            {"resource": "tier_default", "name": "price gold", "action": "ACTION_UPDATE", "fields": ["choice"],
+             "before": "\"on\"", "after": "\"off\""},
+        ]});
+        let text = described(&planned);
+        let lines: Vec<_> = text.lines().take(5).collect();
+        let expected = [
+            "~ flag price",
+            "    type: \"string\" → \"integer\"",
+            "    origin",
+            "~ tier default price gold",
+            "    choice: \"on\" → \"off\"",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]
