@@ -78,7 +78,10 @@ fn run(args: Args) -> Result<ExitCode, Error> {
         Command::Demo { real: true } => on_runtime(real_demo::run(&mut anstream::stdout())),
         Command::Client(command) => Ok(cli::run(command, &connection)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "tenantry", &mut io::stdout());
+            // Into memory first: the generator panics where its reader has gone away (`| head`).
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "tenantry", &mut script);
+            let _ = io::stdout().write_all(&script);
             Ok(ExitCode::SUCCESS)
         }
     }

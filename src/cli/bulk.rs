@@ -9,7 +9,7 @@ use super::{Context, Failure};
 /// Commands about verbs on many tenants.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Ask a verb of every tenant that matches a filter, and follow it to the end.
+    /// Ask a verb of the tenants that match a filter and can take it, and follow it to the end.
     Start(Start),
     /// Show a bulk operation. Its tenants: `tenantry operation list --filter 'bulk_id = "…"'`.
     Get {
@@ -116,23 +116,42 @@ async fn start(context: &Context<'_>, given: Start) -> Result<(), Failure> {
     let Some(id) = bulk["bulkOperationId"].as_str().filter(|_| !given.no_wait && !given.validate_only) else {
         return show(context.connection.output, &bulk);
     };
+    if bulk["total"] == 0 && context.connection.output == Format::Table {
+        return print("no tenant that matches can take it: nothing was done\n");
+    }
     follow(context, id).await
 }
 
-/// Tells how many of the tenants are done, until all are.
+/// Tells how many of the tenants are done, until all are, or until all that are not need an operator.
 async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Failure> {
     let output = context.connection.output;
     let request = json!({ "bulkOperationId": bulk_operation_id });
     let mut watch = context.client.watch("Lifecycle/WatchBulkOperation", request).await?;
+    let which = format!("tenantry operation list --filter 'bulk_id = \"{bulk_operation_id}\"'");
+    let mut is_told = false;
     let mut last = Value::Null;
     while let Some(bulk) = watch.next().await? {
         if output == Format::Table {
             print(&format!("  {}\n", line(&bulk)))?;
+            if !is_told && bulk["needsOperator"] != 0 {
+                print(&format!("  which need an operator: {which}\n"))?;
+                is_told = true;
+            }
         }
         last = bulk;
+        if needs_somebody(&last) {
+            break;
+        }
     }
     if output != Format::Table {
         show(output, &last)?;
+    }
+    if needs_somebody(&last) {
+        return Err(Failure::unsuccessful(format!(
+            "bulk operation {bulk_operation_id} does not go on by itself: {} of {} tenants need an operator; {which}",
+            text(&last["needsOperator"]),
+            text(&last["total"])
+        )));
     }
     if last["state"] == "BULK_OPERATION_STATE_SUCCEEDED" {
         return Ok(());
@@ -144,6 +163,11 @@ async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Fa
         text(&last["total"]),
         text(&last["error"])
     )))
+}
+
+/// Nothing moves until somebody does something.
+fn needs_somebody(bulk: &Value) -> bool {
+    bulk["needsOperator"] != 0 && bulk["running"] == 0 && bulk["waiting"] == 0
 }
 
 fn line(bulk: &Value) -> String {

@@ -1,5 +1,6 @@
 //! Calls by name, in JSON.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status, Streaming};
 
 use super::exit::Failure;
@@ -29,14 +30,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects.
-    pub async fn connect(server: &str, timeout: Duration) -> Result<Self, Failure> {
-        let endpoint = Endpoint::from_shared(server.to_owned()).map_err(|_| {
-            Failure::usage(format!("--server {server} is not a URL such as http://127.0.0.1:50051"))
-        })?;
-        let channel = endpoint.connect_timeout(CONNECT_MAX).connect().await.map_err(|_| {
+    /// Connects; with TLS where the URL begins with `https`. `ca_file` holds the authorities to trust in place of the
+    /// system's, in PEM.
+    pub async fn connect(server: &str, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, Failure> {
+        let endpoint = endpoint(server, ca_file)?;
+        let channel = endpoint.connect().await.map_err(|error| {
+            let why = if is_encrypted(&endpoint) { format!(" ({})", cause(&error)) } else { String::new() };
             Failure::unreached(format!(
-                "no server answers at {server}; start one with `tenantry dev`, or name another with --server"
+                "no server answers at {server}{why}; start one with `tenantry dev`, or name another with --server"
             ))
         })?;
         let pool = DescriptorPool::decode(DESCRIPTOR_SET).map_err(|error| Failure::internal(&error))?;
@@ -81,6 +82,48 @@ impl Client {
             .map_err(|error| Failure::usage(format!("the arguments make no valid request: {error}")))?;
         Ok((method, message))
     }
+}
+
+fn endpoint(server: &str, ca_file: Option<&Path>) -> Result<Endpoint, Failure> {
+    if !server.contains("://") {
+        return Err(Failure::usage(format!(
+            "--server {server} has no scheme: write http://{server}, or https://{server} where the server speaks TLS"
+        )));
+    }
+    let no_url = || Failure::usage(format!("--server {server} is not a URL such as http://127.0.0.1:50051"));
+    let endpoint = Endpoint::from_shared(server.to_owned()).map_err(|_| no_url())?;
+    let endpoint = endpoint.connect_timeout(CONNECT_MAX);
+    match endpoint.uri().scheme_str() {
+        Some("http") => return Ok(endpoint),
+        Some("https") => {}
+        _ => return Err(no_url()),
+    }
+    let (tls, whose) = match ca_file {
+        None => (ClientTlsConfig::new().with_native_roots(), "the system's certificates".to_owned()),
+        Some(file) => {
+            let pem = std::fs::read(file).map_err(|error| {
+                Failure::usage(format!("--ca-file {} cannot be read: {error}", file.display()))
+            })?;
+            let trusted = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            (trusted, format!("--ca-file {}", file.display()))
+        }
+    };
+    endpoint
+        .tls_config(tls)
+        .map_err(|error| Failure::usage(format!("{whose} cannot be used: {}", cause(&error))))
+}
+
+fn is_encrypted(endpoint: &Endpoint) -> bool {
+    endpoint.uri().scheme_str() == Some("https")
+}
+
+/// What is at the bottom of an error.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// What a streaming method tells.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod file;
+mod repeated;
 mod rollout;
 mod set;
 mod value;

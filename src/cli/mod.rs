@@ -19,6 +19,7 @@ mod target;
 mod tenant;
 mod tier;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done · 1 internal error · 2 invali
 /// What every client command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
-    /// The server.
+    /// The server; with TLS where it begins with https.
     #[arg(
         long,
         global = true,
@@ -44,6 +45,9 @@ pub struct Connection {
         default_value = "http://127.0.0.1:50051"
     )]
     pub server: String,
+    /// Trust the authorities in this PEM file, and not the system's; for https.
+    #[arg(long, global = true, value_name = "FILE", env = "TENANTRY_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
     /// What to print: a table for people, or JSON or YAML for scripts.
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
@@ -97,7 +101,8 @@ fn with_client(
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = Client::connect(&connection.server, Duration::from_secs(connection.timeout)).await?;
+        let timeout = Duration::from_secs(connection.timeout);
+        let client = Client::connect(&connection.server, connection.ca_file.as_deref(), timeout).await?;
         command(client).await
     })
 }

@@ -32,6 +32,12 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     print_data(&lines(text))
 }
 
+/// Tells people of something that does not stop a command.
+pub(super) fn warn(text: &str) {
+    // Nothing can be done about a standard error that is gone.
+    let _ = writeln!(anstream::stderr(), "warning: {}", harmless(text));
+}
+
 /// Lines for people, with nothing in them but text.
 pub(super) fn lines(text: &str) -> String {
     text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")

@@ -4,6 +4,7 @@
 
 mod cascade;
 mod clients;
+mod command_line;
 mod connect;
 mod coverage;
 mod database_faults;

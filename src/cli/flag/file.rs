@@ -4,10 +4,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::apply::{Manner, show_then_change};
-use crate::cli::output::print_data;
+use super::repeated;
+use crate::cli::output::{print_data, warn};
 use crate::cli::{Context, Failure};
 
 /// What a file is written in.
@@ -75,13 +76,30 @@ fn read(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().lock().read_to_string(&mut text).map_err(|error| unusable(&error))?;
+        warn_of_json(&text);
         return Ok(text);
     }
     text = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
     let is_yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    if !is_yaml {
-        return Ok(text);
+    if is_yaml {
+        let read = repeated::yaml(&text).map_err(|error| unusable(&error))?;
+        warn_of(&read.repeated);
+        return Ok(read.value.to_string());
     }
-    let value: Value = serde_norway::from_str(&text).map_err(|error| unusable(&error))?;
-    Ok(value.to_string())
+    warn_of_json(&text);
+    Ok(text)
+}
+
+/// What is no JSON is refused by the server, with the place.
+fn warn_of_json(text: &str) {
+    if let Ok(read) = repeated::json(text) {
+        warn_of(&read.repeated);
+    }
+}
+
+/// flagd takes such a file, so it is no mistake to it.
+fn warn_of(repeated: &[String]) {
+    for place in repeated {
+        warn(&format!("the key {place} is there twice; the last counts, as it does in flagd"));
+    }
 }

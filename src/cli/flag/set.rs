@@ -4,19 +4,25 @@
 //! values may be written short (`boolean`, `kill switch`), and `logic` may be written as what it is instead of as text.
 //! What tiers get stands with the flag: `tierDefaults: {gold: on}`, `tierRollouts: {gold: {weights: …}}`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use prost_reflect::{DescriptorPool, EnumDescriptor};
 use serde_json::{Map, Value, json};
 
+use super::repeated;
 use crate::cli::Failure;
+use crate::cli::escape::harmless;
+use crate::proto::DESCRIPTOR_SET;
 
-/// Fields that hold an enum's value, and what stands before each in the contract.
-const ENUMS: [(&str, &str); 5] = [
-    ("type", "FLAG_TYPE_"),
-    ("kind", "FLAG_KIND_"),
-    ("state", "FLAG_STATE_"),
-    ("hashVersion", "HASH_VERSION_"),
-    ("operator", "CONDITION_OPERATOR_"),
+/// Fields that hold an enum's value, which enum, and what stands before each value in the contract.
+const ENUMS: [(&str, &str, &str); 5] = [
+    ("type", "FlagType", "FLAG_TYPE_"),
+    ("kind", "FlagKind", "FLAG_KIND_"),
+    ("state", "FlagState", "FLAG_STATE_"),
+    ("hashVersion", "HashVersion", "HASH_VERSION_"),
+    ("operator", "ConditionOperator", "CONDITION_OPERATOR_"),
 ];
 /// Fields whose contents are the owner's: nothing in them is read as ours.
 const FREE: [&str; 5] = ["metadata", "variants", "values", "labels", "tierDefaults"];
@@ -63,11 +69,14 @@ fn unreadable(place: &Path, why: &dyn std::fmt::Display) -> Failure {
 /// The flags and segments of one file.
 fn parse(text: &str) -> Result<Vec<(String, Vec<Value>)>, String> {
     // JSON is almost YAML: a YAML parser refuses some of its escapes.
-    let file: Value = match serde_json::from_str(text) {
+    let file = match repeated::json(text) {
         Ok(file) => file,
-        Err(_) => serde_norway::from_str(text).map_err(|error| error.to_string())?,
+        Err(_) => repeated::yaml(text).map_err(|error| error.to_string())?,
     };
-    let Value::Object(file) = file else {
+    if let Some(place) = file.repeated.first() {
+        return Err(format!("the key {place} is there twice"));
+    }
+    let Value::Object(file) = file.value else {
         return Err("it must have `flags` or `segments`".to_owned());
     };
     let keys = [("flags", "flagKey"), ("segments", "segmentName")];
@@ -78,11 +87,14 @@ fn parse(text: &str) -> Result<Vec<(String, Vec<Value>)>, String> {
         let Some((_, key)) = known else {
             return Err(format!("it has `{field}`; it can have `flags` and `segments`"));
         };
-        let mut entries: Vec<_> = listed(entries, key)?.into_iter().map(written_out).collect();
-        for entry in &mut entries {
-            tiers.extend(tiers_of(entry));
+        let mut written = Vec::new();
+        for entry in listed(entries, key)? {
+            let name = harmless(entry[key].as_str().unwrap_or_default());
+            let mut entry = written_out(entry).map_err(|why| format!("{field}: \"{name}\": {why}"))?;
+            tiers.extend(tiers_of(&mut entry));
+            written.push(entry);
         }
-        parts.push((field, entries));
+        parts.push((field, written));
     }
     parts.push(("tierDefaults".to_owned(), tiers));
     Ok(parts)
@@ -122,34 +134,54 @@ fn listed(entries: Value, key: &str) -> Result<Vec<Value>, String> {
 }
 
 /// Everything as the contract has it.
-fn written_out(value: Value) -> Value {
+fn written_out(value: Value) -> Result<Value, String> {
     match value {
         Value::Array(items) => items.into_iter().map(written_out).collect(),
         Value::Object(map) => {
             let entries = map.into_iter().map(|(field, value)| {
-                let value = written_out_field(&field, value);
-                (field, value)
+                let value = written_out_field(&field, value)?;
+                Ok((field, value))
             });
-            Value::Object(entries.collect::<Map<_, _>>())
+            Ok(Value::Object(entries.collect::<Result<Map<_, _>, String>>()?))
         }
-        other => other,
+        other => Ok(other),
     }
 }
 
-fn written_out_field(field: &str, value: Value) -> Value {
+fn written_out_field(field: &str, value: Value) -> Result<Value, String> {
     if FREE.contains(&field) {
-        return value;
+        return Ok(value);
     }
-    let prefix = ENUMS.iter().find(|(name, _)| *name == field).map(|(_, prefix)| prefix);
-    match (prefix, value) {
-        (Some(prefix), Value::String(word)) => {
-            let word = word.to_uppercase().replace([' ', '-'], "_");
-            if word.starts_with(prefix) { word.into() } else { format!("{prefix}{word}").into() }
+    let of_enum = ENUMS.iter().find(|(name, ..)| *name == field);
+    match (of_enum, value) {
+        (Some((_, name, prefix)), Value::String(word)) => {
+            let upper = word.to_uppercase().replace([' ', '-'], "_");
+            let full = if upper.starts_with(prefix) { upper } else { format!("{prefix}{upper}") };
+            let known = enum_values(name);
+            if known.contains(&full) {
+                return Ok(full.into());
+            }
+            let short = known.iter().filter_map(|known| known.strip_prefix(prefix));
+            let short: Vec<_> = short.filter(|name| *name != "UNSPECIFIED").map(str::to_lowercase).collect();
+            Err(format!("{field} cannot be \"{}\"; it can be {}", harmless(&word), short.join(", ")))
         }
-        (_, Value::String(text)) => text.into(),
-        (_, logic) if field == "logic" => logic.to_string().into(),
+        (_, Value::String(text)) => Ok(text.into()),
+        (_, logic) if field == "logic" => Ok(logic.to_string().into()),
         (_, other) => written_out(other),
     }
+}
+
+/// The values of an enum of the contract, in its order.
+fn enum_values(name: &str) -> &'static [String] {
+    static VALUES: LazyLock<HashMap<&str, Vec<String>>> = LazyLock::new(|| {
+        let pool = DescriptorPool::decode(DESCRIPTOR_SET).unwrap_or_default();
+        let values = ENUMS.map(|(_, name, _)| {
+            let known = pool.get_enum_by_name(&format!("tenantry.v1.{name}"));
+            (name, known.iter().flat_map(EnumDescriptor::values).map(|it| it.name().to_owned()).collect())
+        });
+        HashMap::from(values)
+    });
+    VALUES.get(name).map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]
@@ -197,5 +229,31 @@ segments: []
         assert!(parse("tiers: {}").unwrap_err().contains("tiers"));
         assert!(parse("flags: {search: on}").unwrap_err().contains("search"));
         assert!(parse("flags: [").is_err());
+    }
+
+    #[test]
+    fn a_value_that_no_enum_has_is_refused_with_its_flag_and_what_it_could_be() {
+        let why = parse("flags: {search: {kind: killswitch}}").unwrap_err();
+        let kinds = "release, experiment, operational, kill_switch, permission";
+        assert_eq!(why, format!("flags: \"search\": kind cannot be \"killswitch\"; it can be {kinds}"));
+        let why = parse(r#"{"flags": [{"flagKey": "a", "rules": [{"conditions": [{"operator": "is"}]}]}]}"#);
+        assert!(
+            why.unwrap_err().starts_with("flags: \"a\": operator cannot be \"is\"; it can be in, not_in, ")
+        );
+        for (_, name, prefix) in ENUMS {
+            let known = enum_values(name);
+            assert!(
+                known.len() > 1 && known.iter().all(|value| value.starts_with(prefix)),
+                "{name}: {known:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_by_name() {
+        let yaml = "flags:\n  a: {type: boolean}\n  b: {}\n  a: {type: string}\n";
+        assert_eq!(parse(yaml).unwrap_err(), "the key flags.a is there twice");
+        let json = r#"{"flags": {"a": {"variants": {"on": true, "on": false}}}}"#;
+        assert_eq!(parse(json).unwrap_err(), "the key flags.a.variants.on is there twice");
     }
 }

@@ -201,5 +201,11 @@ async fn flags_live_in_files_that_the_command_line_applies_after_showing_the_dif
     write(folder.path(), "wrong.yaml", "flags: {broken: {type: colour}}");
     let refused = tenantry(&replica, &["flag", "apply", "-f", place, "--yes"]).await;
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    let why = "wrong.yaml cannot be used: flags: \"broken\": type cannot be \"colour\"; it can be boolean, string, ";
+    assert!(text(&refused).contains(why), "{}", text(&refused));
+    write(folder.path(), "wrong.yaml", "flags:\n  twice: {type: boolean}\n  twice: {type: string}\n");
+    let refused = tenantry(&replica, &["flag", "apply", "-f", place, "--yes"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    assert!(text(&refused).contains("wrong.yaml cannot be used: the key flags.twice is there twice"));
     replica.stop().await;
 }

@@ -305,6 +305,23 @@ async fn the_command_line_imports_after_showing_the_difference_and_exports_the_f
 }
 
 #[tokio::test]
+async fn a_file_can_neither_hide_what_it_brings_nor_a_key_that_is_there_twice() {
+    let replica = with_flag().await;
+    let folder = tempfile::tempdir().unwrap();
+    let flag = r#"{"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a"}"#;
+    let contents = format!(
+        r#"{{"flags": {{"a\u001b[2K\u001b[1A\rb\u202ec": {flag}, "twice": {flag}, "twice": {flag}}}}}"#
+    );
+    let file = write(folder.path(), "hostile.json", &contents);
+    let seen = tenantry(&replica, &["flag", "import", "--format", "flagd", "--dry-run", &file]).await;
+    let seen = text(&seen);
+    assert!(seen.contains(r"+ flag a\u{1b}[2K\u{1b}[1A\rb\u{202e}c"), "{seen}");
+    assert!(!seen.contains(|c: char| c != '\n' && c.is_control() || c == '\u{202e}'), "{seen:?}");
+    assert!(seen.contains("warning: the key flags.twice is there twice; the last counts"), "{seen}");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_share_with_a_reason_and_an_end_can_be_given_to_a_tier_and_to_a_tenant_on_the_command_line() {
     let mut replica = with_flag().await;
     let later = "2099-12-01T00:00:00Z on=50,off=50";

@@ -1,0 +1,107 @@
+//! The program as people use it: how it reaches a server, and what it says.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tenantry::participants::stub::{Fault, Stub};
+use tenantry::proto::stub::stub_control_server::StubControlServer;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::participants::certificates::Certificates;
+use crate::support::{Replica, Setup, program};
+
+/// Runs the program; answers its exit code and all that it said.
+async fn tenantry(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(program());
+    command.args(arguments).stdin(Stdio::null()).env_remove("TENANTRY_CA_FILE");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), said)
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_reached_where_its_authority_is_trusted() {
+    let certificates = Certificates::new().await;
+    let identity = Identity::from_pem(certificates.pem("server.crt"), certificates.pem("server.key"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let router = Server::builder()
+        .tls_config(ServerTlsConfig::new().identity(identity))
+        .unwrap()
+        .add_service(StubControlServer::new(stub.clone()));
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let (authority, stranger) = (file("authority.crt"), file("stranger.crt"));
+    let (code, said) = tenantry(&["stub", "show", &url, "--ca-file", &authority]).await;
+    assert!(code == Some(0) && said.contains("TENANT"), "{code:?} {said}");
+    let (code, said) = tenantry(&["stub", "show", &url, "--ca-file", &stranger]).await;
+    assert!(code == Some(6) && said.contains("certificate"), "{code:?} {said}");
+    let (code, said) = tenantry(&["stub", "show", &url]).await;
+    assert!(code == Some(6) && said.contains("certificate"), "the system does not know it: {code:?} {said}");
+    let (code, said) = tenantry(&["stub", "show", &url, "--ca-file", "/nowhere.pem"]).await;
+    assert!(code == Some(2) && said.contains("--ca-file /nowhere.pem cannot be read"), "{code:?} {said}");
+    // Without TLS the file is not needed.
+    let (code, said) = tenantry(&["stub", "show", &stub.endpoint(), "--ca-file", "/nowhere.pem"]).await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_without_a_scheme_is_refused_with_what_to_write() {
+    for server in ["127.0.0.1:50051", "localhost:50051", "tenantry.example"] {
+        let (code, said) = tenantry(&["stats", "--server", server]).await;
+        assert_eq!(code, Some(2), "{said}");
+        assert!(
+            said.contains(&format!("has no scheme: write http://{server}, or https://{server}")),
+            "{said}"
+        );
+    }
+    let (code, said) = tenantry(&["stats", "--server", "ftp://127.0.0.1"]).await;
+    assert!(code == Some(2) && said.contains("is not a URL such as"), "{code:?} {said}");
+}
+
+#[tokio::test]
+async fn a_completion_script_may_lose_its_reader() {
+    let ended = tokio::task::spawn_blocking(|| {
+        let mut command = Command::new(program());
+        command.args(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (child.wait().unwrap(), said)
+    });
+    let (status, said) = ended.await.unwrap();
+    assert!(status.success() && said.is_empty(), "{status}: {said}");
+    let (code, script) = tenantry(&["completions", "bash"]).await;
+    assert!(code == Some(0) && script.contains("_tenantry()"), "{script}");
+}
+
+#[tokio::test]
+async fn a_bulk_operation_says_when_nobody_can_take_it_and_when_it_waits_for_somebody() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let filter = r#"tenant_id = "finance""#;
+    let start = |verb| ["bulk", "start", verb, "--filter", filter, "--server", &server];
+    let (code, said) = tenantry(&start("activate")).await;
+    assert_eq!(said, "no tenant that matches can take it: nothing was done\n");
+    assert_eq!(code, Some(0));
+
+    stub.set_fault(&tenant.uid, Some(Fault::Refusing));
+    let (code, said) = tenantry(&start("suspend")).await;
+    assert_eq!(code, Some(7), "{said}");
+    assert_eq!(
+        said.matches("  which need an operator: tenantry operation list --filter 'bulk_id = \"").count(),
+        1,
+        "{said}"
+    );
+    assert!(said.contains("does not go on by itself: 1 of 1 tenants need an operator"), "{said}");
+    replica.stop().await;
+}
