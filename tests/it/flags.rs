@@ -5,6 +5,7 @@ mod files;
 mod life;
 mod relations;
 mod targeting;
+mod values;
 
 use tenantry::proto::v1;
 use tonic::Code;

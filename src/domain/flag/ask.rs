@@ -43,6 +43,7 @@ pub(super) enum Answer<'a> {
     Safe,
     Killed(&'a FlagKey),
     SwitchGone(&'a FlagKey),
+    SwitchSilent(&'a FlagKey),
     Expired(Timestamp),
     OffSchedule,
     Unmet(&'a Prerequisite),
@@ -118,7 +119,9 @@ impl<'a> Case<'a, '_> {
                 }
                 Some(switch) => match self.answer_of(switch).and_then(|found| found.value) {
                     Some(Value::Boolean(true)) => Say::answers(compiled.off.as_ref(), Answer::Killed(switch)),
-                    _ => Say::passes(Pass::NotKilled(switch)),
+                    Some(Value::Boolean(false)) => Say::passes(Pass::NotKilled(switch)),
+                    // Disabled, archived, broken, without a default, no longer a boolean: as good as gone.
+                    _ => Say::answers(compiled.off.as_ref(), Answer::SwitchSilent(switch)),
                 },
             },
             Layer::Expired => match (settings.expire_time, &compiled.expired) {

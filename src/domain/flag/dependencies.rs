@@ -16,11 +16,13 @@ pub const FLAGS_MAX: usize = 10_000;
 /// What a flag names that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing<'a> {
-    /// A flag.
+    /// The kill switch.
+    Switch(&'a FlagKey),
+    /// A flag that is a prerequisite.
     Flag(&'a FlagKey),
     /// A variant of a flag.
     Variant(&'a FlagKey, &'a VariantName),
-    /// The kill switch is no boolean flag of that kind.
+    /// The kill switch is there, but is no boolean flag of that kind.
     KillSwitch(&'a FlagKey),
     /// The group has no room.
     Room(&'a GroupName),
@@ -43,7 +45,7 @@ impl CompiledFlags {
         let mut missing = Vec::new();
         if let Some(switch) = &settings.kill_switch {
             match self.flag(switch.as_str()) {
-                None => missing.push(Missing::Flag(switch)),
+                None => missing.push(Missing::Switch(switch)),
                 Some(found) if !is_kill_switch(&found.settings) => missing.push(Missing::KillSwitch(switch)),
                 Some(_) => {}
             }
@@ -153,7 +155,7 @@ impl CompiledFlags {
             return Some("would be gone and leave it off");
         };
         if found.state != FlagState::Enabled {
-            return Some("would not be in use");
+            return Some("would not be in use and leave it off");
         }
         if settings.kill_switch.as_ref() == Some(needed) && !is_kill_switch(found) {
             return Some("would be no kill switch");

@@ -176,6 +176,7 @@ impl<'a> Case<'a, '_> {
             }
             Answer::Killed(_)
             | Answer::SwitchGone(_)
+            | Answer::SwitchSilent(_)
             | Answer::Expired(_)
             | Answer::OffSchedule
             | Answer::Unmet(_)

@@ -172,6 +172,31 @@ fn a_disabled_or_archived_flag_has_no_value_whatever_the_layers_say() {
 }
 
 #[test]
+fn a_flag_whose_kill_switch_cannot_speak_is_off() {
+    let tenant = Tenant::new("marketing", "silver");
+    let guarded = with("guarded", |flag| {
+        (flag.kill_switch, flag.default_variant) = (Some(key("stop")), Some(variant("on")));
+    });
+    let with_switch = |change: &dyn Fn(&mut Settings)| {
+        seed().with_flag(Arc::new(guarded.clone())).with_flag(Arc::new(with("stop", |flag| change(flag))))
+    };
+    let on = (Some(true), Reason::Default, Layer::GlobalDefault);
+    assert_eq!(answer(&with_switch(&|_| {}), &tenant, "guarded"), on);
+    let broken: [&dyn Fn(&mut Settings); 4] = [
+        &|flag| flag.state = FlagState::Disabled,
+        &|flag| flag.state = FlagState::Archived,
+        &|flag| flag.default_variant = None,
+        &|flag| drop(flag.variants.insert(variant("off"), Value::Integer(0))),
+    ];
+    for change in broken {
+        let flags = with_switch(change);
+        assert_eq!(answer(&flags, &tenant, "guarded"), (Some(false), Reason::Default, Layer::KillSwitch));
+        let layers = flags.explain(&tenant.at(NOW), "guarded");
+        assert!(layers[2].detail.contains("neither true nor false"), "{}", layers[2].detail);
+    }
+}
+
+#[test]
 fn without_a_default_there_is_no_value() {
     let flags = seed().with_flag(Arc::new(with("plain", |flag| flag.default_variant = None)));
     let tenant = Tenant::new("hr", "gold");

@@ -74,6 +74,12 @@ impl Detail<'_> {
             Answer::SwitchGone(switch) => {
                 write!(f, "The kill switch {switch} is missing; without it the flag is off.")
             }
+            Answer::SwitchSilent(switch) => {
+                write!(
+                    f,
+                    "The kill switch {switch} is neither true nor false (disabled, archived or broken); without it the flag is off."
+                )
+            }
             Answer::Expired(end) => write!(f, "The flag expired at {end}."),
             Answer::OffSchedule => f.write_str("The flag's schedule has no window for now."),
             Answer::Unmet(needed) => {

@@ -11,20 +11,20 @@ use serde_json::{Value as Json, json};
 use super::ask::{Case, Verdict};
 use super::choice::{BUCKET_BY, Choice, Split};
 use super::compile::CompiledFlags;
-use super::compiled::served;
+use super::compiled::{Compiled, served};
 use super::evaluate::{Evaluation, Memo, Query};
 use super::fold::Fold;
 use super::settings::{Flag, FlagState};
 use super::targeting::TargetingRule;
 use super::words::Layer;
 use crate::domain::ids::{FlagKey, VariantName};
+use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
 use crate::domain::rule::{Rollout, Weight};
 
-/// How deep flags that hang on each other are worked into one rule. What is deeper is answered as for a client without
-/// attributes: a rule nested without bound would overrun the providers' parsers.
-const DEPTH_MAX: usize = 8;
-/// Most parts of one flag's rule: as many as a rule may have where it is made. A larger one is answered likewise.
-const PARTS_MAX: usize = 10_000;
+/// How many flags that hang on each other are worked into one rule. One that hangs on so many is answered as for a client
+/// without attributes, as is one whose rule would be larger or deeper than a rule may be: that would overrun the
+/// providers' parsers.
+const LEVELS_MAX: usize = 8;
 
 /// A flag as an in-process provider needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,16 +40,16 @@ pub struct Resolved<'a> {
 }
 
 impl Resolved<'_> {
-    /// Whether its rule has at most so many parts.
-    fn is_within(&self, parts_max: usize) -> bool {
-        let mut left = parts_max;
-        let mut waiting: Vec<&Json> = self.targeting.iter().collect();
-        while let Some(part) = waiting.pop() {
-            let Some(fewer) = left.checked_sub(1) else { return false };
+    /// Whether its rule is no larger and no deeper than one may be where it is made: what takes ours takes it.
+    fn is_within_limits(&self) -> bool {
+        let mut left = NODES_MAX;
+        let mut waiting: Vec<(&Json, usize)> = self.targeting.iter().map(|rule| (rule, 1)).collect();
+        while let Some((part, depth)) = waiting.pop() {
+            let Some(fewer) = left.checked_sub(1).filter(|_| depth <= DEPTH_MAX) else { return false };
             left = fewer;
             match part {
-                Json::Array(items) => waiting.extend(items),
-                Json::Object(map) => waiting.extend(map.values()),
+                Json::Array(items) => waiting.extend(items.iter().map(|item| (item, depth + 1))),
+                Json::Object(map) => waiting.extend(map.values().map(|value| (value, depth + 1))),
                 _ => {}
             }
         }
@@ -91,9 +91,15 @@ struct Resolver<'a, 'q> {
     /// The attributes whose values are known, or known not to be there.
     known: &'q [&'q str],
     memo: Memo<'a>,
-    fixed: HashMap<&'a str, bool>,
-    /// Each flag once, however many hang on it.
-    found: HashMap<&'a str, Resolved<'a>>,
+    /// Each flag once, after all that it hangs on: so what is found does not depend on who is asked for first.
+    found: HashMap<&'a str, Found<'a>>,
+}
+
+/// A flag that was resolved.
+struct Found<'a> {
+    resolved: Resolved<'a>,
+    /// How many flags are worked into each other in its rule; 0 where no attribute of a client's counts.
+    levels: usize,
 }
 
 impl CompiledFlags {
@@ -106,31 +112,60 @@ impl CompiledFlags {
 
 impl<'a, 'q> Resolver<'a, 'q> {
     fn new(flags: &'a CompiledFlags, query: &'q Query<'q>, known: &'q [&'q str]) -> Self {
-        Self { flags, query, known, memo: Memo::new(), fixed: HashMap::new(), found: HashMap::new() }
+        Self { flags, query, known, memo: Memo::new(), found: HashMap::new() }
     }
 
     fn resolve_all(&mut self) -> Vec<Resolved<'a>> {
-        let keys = self.flags.flags().map(|flag| flag.key());
-        keys.filter_map(|key| self.resolve(key, 0)).collect()
+        let flags = self.flags;
+        for flag in flags.flags() {
+            self.resolve(flag.key());
+        }
+        let found = flags.flags().filter_map(|flag| self.found.remove(flag.key().as_str()));
+        found.map(|found| found.resolved).collect()
     }
 
-    fn resolve(&mut self, key: &'a FlagKey, depth: usize) -> Option<Resolved<'a>> {
-        if let Some(found) = self.found.get(key.as_str()) {
-            return Some(found.clone());
+    /// Resolves a flag after those that it hangs on. No recursion: a chain may be as long as there are flags.
+    fn resolve(&mut self, key: &'a FlagKey) {
+        let flags = self.flags;
+        let mut waiting = vec![key];
+        while let Some(key) = waiting.last().copied() {
+            let compiled = flags.compiled(key.as_str()).filter(|_| !self.found.contains_key(key.as_str()));
+            let Some(compiled) = compiled else {
+                waiting.pop();
+                continue;
+            };
+            let is_open = |needed: &&FlagKey| {
+                !self.found.contains_key(needed.as_str()) && flags.compiled(needed.as_str()).is_some()
+            };
+            // Circles are refused where flags are changed. Should there be one all the same, it ends here.
+            let needed = flags.hangs_on(compiled).find(is_open).filter(|_| waiting.len() <= flags.len());
+            if let Some(needed) = needed {
+                waiting.push(needed);
+                continue;
+            }
+            let found = self.find(key, compiled);
+            self.found.insert(key.as_str(), found);
+            waiting.pop();
         }
-        let compiled = self.flags.compiled(key.as_str())?;
+    }
+
+    fn find(&mut self, key: &'a FlagKey, compiled: &'a Compiled) -> Found<'a> {
         let flag = &*compiled.flag;
-        let resolved = if flag.settings.state != FlagState::Enabled {
-            Resolved { flag, is_enabled: false, default: None, targeting: None }
-        } else if self.is_fixed(key, depth) {
-            self.answered(flag)
-        } else {
-            self.worked_in(key, depth)
-                .filter(|found| found.is_within(PARTS_MAX))
-                .unwrap_or_else(|| self.answered(flag))
-        };
-        self.found.insert(key.as_str(), resolved.clone());
-        Some(resolved)
+        if flag.settings.state != FlagState::Enabled {
+            let resolved = Resolved { flag, is_enabled: false, default: None, targeting: None };
+            return Found { resolved, levels: 0 };
+        }
+        let needed = self.flags.hangs_on(compiled).filter_map(|needed| self.found.get(needed.as_str()));
+        let below = needed.map(|found| found.levels).max().unwrap_or(0);
+        let is_left = below < LEVELS_MAX && (below > 0 || !self.is_fixed(key, compiled));
+        let worked = is_left.then(|| self.worked_in(key, compiled));
+        match worked.filter(Resolved::is_within_limits) {
+            None => Found { resolved: self.answered(flag), levels: 0 },
+            Some(resolved) => {
+                let levels = if resolved.targeting.is_some() { below + 1 } else { 0 };
+                Found { resolved, levels }
+            }
+        }
     }
 
     /// As for a client without attributes of its own.
@@ -140,45 +175,32 @@ impl<'a, 'q> Resolver<'a, 'q> {
     }
 
     /// With the layers that hang on the client as a rule.
-    fn worked_in(&mut self, key: &'a FlagKey, depth: usize) -> Option<Resolved<'a>> {
-        let compiled = self.flags.compiled(key.as_str())?;
-        let flag = &*compiled.flag;
+    fn worked_in(&self, key: &'a FlagKey, compiled: &'a Compiled) -> Resolved<'a> {
         let mut parts = Vec::new();
         let mut default = None;
         for layer in &compiled.layers {
-            if let Walk::Ends(end) = self.walk(key, *layer, depth, &mut parts) {
+            if let Walk::Ends(end) = self.walk(key, *layer, &mut parts) {
                 default = end;
                 break;
             }
         }
-        Some(Resolved { flag, is_enabled: true, default, targeting: join(parts) })
+        Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts) }
     }
 
-    /// Whether nothing of a client's can change the answer.
-    fn is_fixed(&mut self, key: &'a FlagKey, depth: usize) -> bool {
-        if let Some(fixed) = self.fixed.get(key.as_str()) {
-            return *fixed;
-        }
-        let Some(compiled) = self.flags.compiled(key.as_str()) else { return true };
-        let settings = &compiled.flag.settings;
+    /// Whether nothing of a client's can change the answer, but for what the flag hangs on.
+    fn is_fixed(&self, key: &'a FlagKey, compiled: &Compiled) -> bool {
         let knows = |name: &str| self.known.contains(&name);
         let splits = self.flags.choices_for(self.query, key.as_str());
-        let mut fixed = depth >= DEPTH_MAX
-            || splits.into_iter().all(|split| self.knows_share(split))
-                && settings.rules.iter().zip(&compiled.rules).all(|(rule, compiled)| {
-                    let serve = served(rule).and_then(Choice::rollout);
-                    serve.is_none_or(|split| self.knows_share(split))
-                        && compiled
-                            .test
-                            .as_ref()
-                            .is_ok_and(|test| !test.reads_time() && test.attributes().all(knows))
-                });
-        if fixed && depth < DEPTH_MAX {
-            let needed: Vec<&'a FlagKey> = self.flags.hangs_on(compiled).collect();
-            fixed = needed.into_iter().all(|needed| self.is_fixed(needed, depth + 1));
-        }
-        self.fixed.insert(key.as_str(), fixed);
-        fixed
+        let rules = &compiled.flag.settings.rules;
+        splits.into_iter().all(|split| self.knows_share(split))
+            && rules.iter().zip(&compiled.rules).all(|(rule, compiled)| {
+                let serve = served(rule).and_then(Choice::rollout);
+                serve.is_none_or(|split| self.knows_share(split))
+                    && compiled
+                        .test
+                        .as_ref()
+                        .is_ok_and(|test| !test.reads_time() && test.attributes().all(knows))
+            })
     }
 
     fn knows_share(&self, split: &Split) -> bool {
@@ -187,7 +209,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
     }
 
     /// One layer: the parts it adds, and the variant at the end if nothing after it can matter.
-    fn walk(&mut self, key: &'a FlagKey, layer: Layer, depth: usize, parts: &mut Vec<Part>) -> Walk<'a> {
+    fn walk(&self, key: &'a FlagKey, layer: Layer, parts: &mut Vec<Part>) -> Walk<'a> {
         let flags = self.flags;
         let Some(compiled) = flags.compiled(key.as_str()) else { return Walk::GoesOn };
         let settings = &compiled.flag.settings;
@@ -195,26 +217,23 @@ impl<'a, 'q> Resolver<'a, 'q> {
         match layer {
             Layer::KillSwitch => {
                 let Some(other) = settings.kill_switch.as_ref() else { return Walk::GoesOn };
-                if flags.compiled(other.as_str()).is_none() {
-                    return Walk::Ends(compiled.off.as_ref().map(|(variant, _)| variant));
-                }
-                let names = flags.variants_where(other, |value, _| value.as_bool() == Some(true));
-                self.guard(parts, Test { other, names, off_if_in: true, off }, depth);
+                // Whatever else it gives, nothing included, it does not say that it is off.
+                let names = flags.variants_where(other, |value, _| value.as_bool() == Some(false));
+                self.guard(parts, Test { other, names, off_if_in: false, off });
             }
             Layer::Prerequisite => {
                 for needed in &settings.prerequisites {
                     let names = needed.variants.iter().map(ToString::to_string).collect();
                     let test = Test { other: &needed.flag_key, names, off_if_in: false, off: off.clone() };
-                    self.guard(parts, test, depth);
+                    self.guard(parts, test);
                 }
             }
             Layer::Conflict => {
-                let rivals: Vec<&'a FlagKey> = flags.rivals_above(settings).collect();
-                for other in rivals {
+                for other in flags.rivals_above(settings) {
                     let of_rival = flags.compiled(other.as_str()).and_then(|rival| rival.off.as_ref());
                     let is_on = |name: &VariantName| of_rival.is_none_or(|(off, _)| off != name);
                     let names = flags.variants_where(other, |_, name| is_on(name));
-                    self.guard(parts, Test { other, names, off_if_in: true, off: off.clone() }, depth);
+                    self.guard(parts, Test { other, names, off_if_in: true, off: off.clone() });
                 }
             }
             Layer::TargetingRule => {
@@ -266,29 +285,28 @@ impl<'a, 'q> Resolver<'a, 'q> {
     }
 
     /// Adds the test of another flag.
-    fn guard(&mut self, parts: &mut Vec<Part>, test: Test<'a>, depth: usize) {
+    fn guard(&self, parts: &mut Vec<Part>, test: Test<'a>) {
         let Test { other, names, off_if_in, off } = test;
         // What always holds or never does needs no test, and ends the walk or is left out.
         if matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
             return;
         }
-        let resolved = self.resolve(other, depth + 1);
-        let fixed = match &resolved {
-            None => Some(None),
-            Some(found) if found.targeting.is_none() => Some(found.default),
-            Some(_) => None,
-        };
-        if let Some(variant) = fixed {
-            let is_in = variant.is_some_and(|variant| names.iter().any(|name| name == variant.as_str()));
-            if is_in == off_if_in {
-                parts.push(Part::Guard(Json::Bool(true), off));
+        let found = self.found.get(other.as_str()).map(|found| &found.resolved);
+        let default = found.and_then(|found| found.default).map(VariantName::as_str);
+        let is_in = |variant: &str| names.iter().any(|name| name == variant);
+        match found.and_then(|found| found.targeting.as_ref()) {
+            // A broken flag has no variant, whoever asks.
+            Some(rule) if *rule != unreadable() => {
+                let is_in = json!({"in": [or_else(rule.clone(), json!(default.unwrap_or_default())), names]});
+                parts.push(Part::Guard(if off_if_in { is_in } else { json!({"!": [is_in]}) }, off));
             }
-            return;
+            broken => {
+                let variant = default.filter(|_| broken.is_none());
+                if variant.is_some_and(is_in) == off_if_in {
+                    parts.push(Part::Guard(Json::Bool(true), off));
+                }
+            }
         }
-        let Some(Resolved { targeting: Some(rule), default, .. }) = resolved else { return };
-        let default = default.map(VariantName::as_str).unwrap_or_default();
-        let is_in = json!({"in": [or_else(rule, json!(default)), names]});
-        parts.push(Part::Guard(if off_if_in { is_in } else { json!({"!": [is_in]}) }, off));
     }
 
     fn rule(&self, rule: &TargetingRule, fold: &Fold<'_>) -> Json {

@@ -162,11 +162,14 @@ fn some_rule() -> impl Strategy<Value = Json> {
 
 /// Three flags, each of which may hang on those before it.
 fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
-    let one = (prop::collection::vec(some_rule(), 0..3), any::<[bool; 4]>());
+    let one = (prop::collection::vec(some_rule(), 0..3), any::<[bool; 4]>(), prop::bool::weighted(0.2));
     prop::collection::vec(one, 3).prop_map(|flags| {
         let mut made: Vec<Settings> = Vec::new();
-        for (name, (rules, [is_on, needs, is_killed, excludes])) in ["a", "b", "c"].into_iter().zip(flags) {
+        for (name, (rules, [is_on, needs, is_killed, excludes], is_disabled)) in
+            ["a", "b", "c"].into_iter().zip(flags)
+        {
             let mut flag = settings(name);
+            flag.state = if is_disabled { FlagState::Disabled } else { FlagState::Enabled };
             flag.rules = rules.into_iter().map(rule).collect();
             flag.default_variant = Some(variant(if is_on { "on" } else { "off" }));
             let before = made.last().map(|flag| flag.key.clone());
@@ -201,14 +204,9 @@ proptest! {
         let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
         for key in ["a", "b", "c"] {
             let (default, targeting) = seen(&flags, key);
-            let compiled = targeting.map(|source| Rule::compile(&source, &Segments::new(), HashVersion::V2).unwrap());
-            let input = Input { flag_key: key, now: query.now, context: &context };
-            let provider = match compiled.as_ref().map(|rule| rule.select(&input)) {
-                Some(Selection::Variant(name)) => name.into_owned(),
-                _ => default,
-            };
+            let provider = provided(key, (&default, targeting.as_ref()), &query);
             let registry = flags.evaluate(&query, key).variant.map(ToString::to_string);
-            prop_assert_eq!(Some(provider), registry, "{}", key);
+            prop_assert_eq!(provider, registry.unwrap_or_default(), "{}", key);
         }
     }
 }
@@ -241,4 +239,141 @@ fn a_flag_whose_kill_switch_is_missing_is_off_whatever_a_client_brings() {
     guarded.kill_switch = Some(FlagKey::parse("gone").unwrap());
     guarded.rules = vec![rule(json!({"if": [vip(), "on", null]}))];
     assert_eq!(seen(&build(vec![guarded], Vec::new()), "guarded"), ("off".to_owned(), None));
+}
+
+#[test]
+fn a_flag_whose_kill_switch_is_disabled_or_archived_is_off_whatever_a_client_brings() {
+    for state in [FlagState::Disabled, FlagState::Archived] {
+        let mut switch = settings("stop");
+        switch.state = state;
+        let mut guarded = settings("guarded");
+        guarded.kill_switch = Some(switch.key.clone());
+        guarded.rules = vec![rule(json!({"if": [vip(), "on", null]}))];
+        guarded.default_variant = Some(variant("on"));
+        assert_eq!(seen(&build(vec![switch, guarded], Vec::new()), "guarded"), ("off".to_owned(), None));
+    }
+}
+
+#[test]
+fn a_flag_that_needs_a_broken_one_is_off_whatever_a_client_brings() {
+    let mut base = settings("base");
+    base.rules = vec![rule(json!({"no_such_operator": []}))];
+    let mut flag = settings("needs");
+    flag.default_variant = Some(variant("on"));
+    flag.prerequisites = vec![Prerequisite { flag_key: base.key.clone(), variants: [variant("on")].into() }];
+    assert_eq!(seen(&build(vec![base, flag], Vec::new()), "needs"), ("off".to_owned(), None));
+}
+
+/// How many flags there are in a graph.
+const GRAPH: usize = 14;
+
+/// For each flag, up to two of those before it that it needs, and whether it has a rule of a client's attribute. Mostly
+/// the one right before: chains longer than what is worked into one rule.
+fn some_graph() -> impl Strategy<Value = Vec<(Vec<usize>, bool)>> {
+    let one = |place: usize| {
+        let back = prop_oneof![4 => Just(1), 1 => 1..=place.max(1)];
+        let needed = prop::collection::vec(back, 0..=2);
+        let needed =
+            needed.prop_map(move |back| back.into_iter().filter_map(|by| place.checked_sub(by)).collect());
+        (needed, prop::bool::weighted(0.7))
+    };
+    (0..GRAPH).map(one).collect::<Vec<_>>()
+}
+
+/// The flags of a graph, the one at a place named by `names`.
+fn graph(nodes: &[(Vec<usize>, bool)], names: &[String]) -> CompiledFlags {
+    let flag = |(place, (needed, has_rule)): (usize, &(Vec<usize>, bool))| {
+        let mut flag = settings(&names[place]);
+        flag.default_variant = Some(variant("on"));
+        let needs = |other: &usize| Prerequisite {
+            flag_key: FlagKey::parse(&names[*other]).unwrap(),
+            variants: [variant("on")].into(),
+        };
+        flag.prerequisites = needed.iter().map(needs).collect();
+        flag.rules.extend(has_rule.then(|| rule(json!({"if": [vip(), "off", null]}))));
+        flag
+    };
+    build(nodes.iter().enumerate().map(flag).collect(), Vec::new())
+}
+
+/// How many flags are worked into the rule of each, itself counted, where there is no bound.
+fn levels(nodes: &[(Vec<usize>, bool)]) -> Vec<usize> {
+    nodes.iter().fold(Vec::new(), |mut levels, (needed, has_rule)| {
+        let below = needed.iter().map(|other| levels[*other]).max().unwrap_or(0);
+        levels.push(if below > 0 || *has_rule { below + 1 } else { 0 });
+        levels
+    })
+}
+
+/// What finance gets of every flag: default, rule, and how many flags are worked into it.
+fn all_seen(flags: &CompiledFlags) -> HashMap<String, (String, Option<Json>, usize)> {
+    let tenant_id = TenantId::parse("finance").unwrap();
+    let attributes = [("tenantId".to_owned(), json!("finance"))].into_iter().collect();
+    let context = Context::new(attributes).unwrap();
+    let tier = TierId::parse("gold").unwrap();
+    let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
+    let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
+    let mut resolver = Resolver::new(flags, &query, &KNOWN);
+    flags.flags().for_each(|flag| resolver.resolve(flag.key()));
+    let seen = |(key, found): (&str, Found<'_>)| {
+        let default = found.resolved.default.map(ToString::to_string).unwrap_or_default();
+        (key.to_owned(), (default, found.resolved.targeting, found.levels))
+    };
+    resolver.found.into_iter().map(seen).collect()
+}
+
+/// What a provider makes of a default and a rule.
+fn provided(key: &str, (default, targeting): (&str, Option<&Json>), query: &Query<'_>) -> String {
+    let compiled = targeting.map(|source| Rule::compile(source, &Segments::new(), HashVersion::V2).unwrap());
+    let input = Input { flag_key: key, now: query.now, context: query.context };
+    match compiled.as_ref().map(|rule| rule.select(&input)) {
+        Some(Selection::Variant(name)) => name.into_owned(),
+        _ => default.to_owned(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_is_worked_into_a_rule_does_not_depend_on_the_order_of_keys(
+        nodes in some_graph(),
+        order in Just((0..GRAPH).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let in_order: Vec<String> = (0..GRAPH).map(|place| format!("f{place:02}")).collect();
+        let shuffled: Vec<String> = order.iter().map(|place| format!("f{place:02}")).collect();
+        let (seen, others) = (all_seen(&graph(&nodes, &in_order)), all_seen(&graph(&nodes, &shuffled)));
+        for place in 0..GRAPH {
+            prop_assert_eq!(&seen[&in_order[place]], &others[&shuffled[place]], "{}", place);
+        }
+    }
+
+    #[test]
+    fn a_provider_comes_to_the_registry_s_answer_through_as_many_flags_as_are_worked_in(
+        nodes in some_graph(),
+        plan in any::<bool>(),
+    ) {
+        let names: Vec<String> = (0..GRAPH).map(|place| format!("f{place:02}")).collect();
+        let flags = graph(&nodes, &names);
+        let seen = all_seen(&flags);
+        let attributes = [("plan", if plan { "vip" } else { "basic" }), ("tenantId", "finance"), ("tier", "gold")];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect();
+        let context = Context::new(attributes).unwrap();
+        let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
+        let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
+        let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
+        // Those that hang on one that was answered without the client's attributes have no more of them.
+        let mut is_whole = Vec::new();
+        for (place, levels) in levels(&nodes).into_iter().enumerate() {
+            let (default, targeting, found) = &seen[&names[place]];
+            is_whole.push(*found == levels && nodes[place].0.iter().all(|other| is_whole[*other]));
+            prop_assert!(*found <= LEVELS_MAX);
+            prop_assert!(is_whole[place] || levels > 3, "three levels always have room");
+            if is_whole[place] {
+                let provider = provided(&names[place], (default, targeting.as_ref()), &query);
+                let registry = flags.evaluate(&query, &names[place]).variant.map(ToString::to_string);
+                prop_assert_eq!(Some(provider), registry, "{}", place);
+            }
+        }
+    }
 }

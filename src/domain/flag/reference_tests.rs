@@ -166,8 +166,9 @@ impl World {
         if tenant.access != Access::Full {
             return (Layer::SafeDefault, known(flag.safe_answer()));
         }
+        // Only a switch that says it is off lets a flag live.
         if let Some(switch) = &flag.kill_switch
-            && (self.flag(switch).is_none() || self.answer(switch, tenant, now).1 == Some(variant("on")))
+            && self.answer(switch, tenant, now).1 != Some(variant("off"))
         {
             return (Layer::KillSwitch, off());
         }
@@ -256,6 +257,21 @@ proptest! {
                 if world.flag(&key(name)).is_some() {
                     assert_eq!(all[name], seen(&found), "alone and among all");
                 }
+            }
+        });
+    }
+
+    #[test]
+    fn answers_are_the_same_in_whatever_order_they_are_asked_for(
+        world in world(),
+        order in prop::collection::vec(select(&KEYS[..]), 1..12),
+    ) {
+        prop_assume!(!world.has_circle());
+        let flags = world.compiled();
+        everywhere(|tenant, query| {
+            let mut answers = flags.answers(query);
+            for name in &order {
+                assert_eq!(seen(&answers.of(name)), seen(&flags.evaluate(query, name)), "{name} for {}", tenant.id);
             }
         });
     }

@@ -146,7 +146,8 @@ pub struct Settings {
     /// When it expires.
     #[serde(default)]
     pub expire_time: Option<Timestamp>,
-    /// A boolean flag of the kind `KILL_SWITCH`: while it is true for a tenant, or missing, this one is off for it.
+    /// A boolean flag of the kind `KILL_SWITCH`: while it is true for a tenant, or is missing or has no value for it, this
+    /// one is off for it.
     #[serde(default)]
     pub kill_switch: Option<FlagKey>,
     /// When it is in use; always where empty.

@@ -158,11 +158,31 @@ const fn is_numeric(flag_type: FlagType) -> bool {
     matches!(flag_type, FlagType::Integer | FlagType::Double)
 }
 
-/// Whether a key has a word that names a bound. Words, not letters: `maxwell_theme` is no limit.
+/// Whether a key has a word that names a bound. Words, not letters: `maxwell_theme` is no limit, `maxUsers` is one.
 fn looks_like_limit(key: &str) -> bool {
-    key.split(['_', '-', '.', '/']).any(|word| {
-        ["max", "limit", "limits", "quota", "quotas"].iter().any(|bound| word.eq_ignore_ascii_case(bound))
-    })
+    let bounds = ["max", "maximum", "limit", "limits", "quota", "quotas"];
+    words(key).into_iter().any(|word| bounds.iter().any(|bound| word.eq_ignore_ascii_case(bound)))
+}
+
+/// The words of a key. One ends at whatever is no letter, before a capital that follows a small letter (`maxUsers`), and
+/// before the last capital of several that a small letter follows (`HTTPLimit`).
+fn words(key: &str) -> Vec<&str> {
+    let bytes = key.as_bytes();
+    let is_small = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_lowercase);
+    let is_capital = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_uppercase);
+    let mut words = Vec::new();
+    let mut start = 0;
+    for place in 0..=bytes.len() {
+        let is_end = !bytes.get(place).is_some_and(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
+        let is_hump = is_capital(place)
+            && place > start
+            && (is_small(place - 1) || is_capital(place - 1) && is_small(place + 1));
+        if is_end || is_hump {
+            words.extend(key.get(start..place).filter(|word| !word.is_empty()));
+            start = if is_end { place + 1 } else { place };
+        }
+    }
+    words
 }
 
 #[cfg(test)]
@@ -233,13 +253,42 @@ mod tests {
 
     #[test]
     fn a_number_named_like_a_limit_is_refused_with_the_way_out() {
-        for key in ["max_users", "storage_limit", "query-quota", "api/Max.connections", "limits"] {
+        for key in [
+            "max_users",
+            "storage_limit",
+            "query-quota",
+            "api/Max.connections",
+            "limits",
+            "maxUsers",
+            "maxEvents",
+            "rateLimit",
+            "RateLimit",
+            "search.rateLimitPerSecond",
+            "HTTPLimit",
+            "MAX_USERS",
+            "max2",
+            "maximum-users",
+            "a-storageQuota",
+        ] {
             let limit = flag(key, FlagType::Integer, &[("a", json!(1))]);
             let found = validate(&limit);
             assert_eq!(found.len(), 1, "{key}");
             assert!(found[0].why.contains("limit_overrides"), "{}", found[0]);
         }
-        for key in ["maxwell_theme", "climax", "unlimited_colour"] {
+        for key in [
+            "maxwell_theme",
+            "climax",
+            "unlimited_colour",
+            "maximize-layout",
+            "maximizeLayout",
+            "minimax",
+            "climaxScene",
+            "limitless",
+            "unlimitedColour",
+            "Maxwell",
+            "iMaxwell",
+            "quotation-marks",
+        ] {
             assert_eq!(fields(&flag(key, FlagType::Double, &[("a", json!(1))])), [""; 0], "{key}");
         }
         let mut boolean = flag("max_users", FlagType::Boolean, &[]);

@@ -63,7 +63,7 @@ pub enum Layer {
     Disabled,
     /// The tenant is not active.
     SafeDefault,
-    /// The flag's kill switch is true, or missing.
+    /// The flag's kill switch is true, or cannot say that it is false.
     KillSwitch,
     /// The flag has expired.
     Expired,

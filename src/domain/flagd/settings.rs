@@ -96,14 +96,8 @@ fn variants(source: Map<String, Json>) -> (FlagType, Variants) {
     types.dedup();
     match types.as_slice() {
         [one] => (*one, variants),
-        // Numbers of which some have a fraction are numbers.
-        [FlagType::Integer, FlagType::Double] => {
-            let double = |(name, value): (VariantName, Value)| {
-                let value = value.converted(FlagType::Double).unwrap_or(value);
-                (name, value)
-            };
-            (FlagType::Double, variants.into_iter().map(double).collect())
-        }
+        // Numbers of which some have a fraction are numbers. Each stays as it is written: in-process clients read it.
+        [FlagType::Integer, FlagType::Double] => (FlagType::Double, variants),
         _ => (FlagType::Mixed, variants),
     }
 }

@@ -292,8 +292,13 @@ fn decode_variants(
     let mut variants = Variants::new();
     for (name, variant) in messages {
         let Some(name) = faults.id("variants", VariantName::parse(&name)) else { continue };
+        let is_exact = flag_type != FlagType::Integer || value::is_exact(&variant);
         let decoded = value::decode(variant).map_err(ToOwned::to_owned);
-        match decoded.and_then(|json| Value::from_json(flag_type, json)) {
+        let decoded = decoded.and_then(|json| Value::from_json(flag_type, json)).and_then(|value| {
+            let why = || format!("must lie within ±{}: larger ones are rounded on the way", value::EXACT_MAX);
+            is_exact.then_some(value).ok_or_else(why)
+        });
+        match decoded {
             Ok(decoded) => drop(variants.insert(name, decoded)),
             Err(why) => faults.add(format!("variants[{name}]"), why),
         }

@@ -6,6 +6,15 @@ use serde_json::{Map, Number, Value as Json};
 
 /// Deepest nesting that is read.
 const DEPTH_MAX: usize = 32;
+/// The largest whole number that nothing else is rounded to: the wire has doubles only, and 2^53 may have been 2^53 + 1.
+pub(super) const EXACT_MAX: i64 = (1 << 53) - 1;
+
+/// Whether a number is what its sender wrote, where that was whole.
+pub(super) fn is_exact(value: &Value) -> bool {
+    #[allow(clippy::cast_precision_loss)] // 2^53 - 1 has a double of its own.
+    const MAX: f64 = EXACT_MAX as f64;
+    !matches!(value.kind, Some(Kind::NumberValue(number)) if number.abs() > MAX)
+}
 
 pub(in crate::grpc) fn encode(json: Json) -> Value {
     let kind = match json {

@@ -13,6 +13,8 @@ use crate::domain::flag::{CompiledFlags, Flag, Settings, validate};
 use crate::domain::ids::{FlagKey, Revision, SegmentName, VariantName};
 use crate::domain::lifecycle::Status;
 use crate::domain::rule::{Context, ErrorKind, Segments};
+use crate::domain::text::quote;
+use crate::domain::violation::Violation;
 use crate::services::change::Reply;
 use crate::store::flags::Write;
 use crate::view::{Record, Snapshot};
@@ -193,11 +195,24 @@ fn check_relations(
 ) -> Result<(), Error> {
     let old = before.flag(settings.key.as_str());
     let lacked = old.map(|old| before.missing(&old.settings)).unwrap_or_default();
+    let no_flag = |name: &str, key: &FlagKey| {
+        let why = format!("there is no flag {}", quote(key.as_str()));
+        let violation = Violation::new(format!("{field}{name}"), why);
+        Error::invalid(Reason::FlagNotFound, vec![violation]).with("flag_key", key)
+    };
+    let place = |key: &FlagKey| {
+        let place = settings.prerequisites.iter().position(|needed| needed.flag_key == *key);
+        format!("prerequisites[{}]", place.unwrap_or_default())
+    };
     match after.missing(settings).into_iter().find(|missing| !lacked.contains(missing)) {
         None => Ok(()),
-        Some(Missing::Flag(key)) => Err(Error::missing(Reason::FlagNotFound, "flag", "flag_key", key)),
+        Some(Missing::Switch(key)) => Err(no_flag("kill_switch", key)),
+        Some(Missing::Flag(key)) => Err(no_flag(&format!("{}.flag_key", place(key)), key)),
         Some(Missing::Variant(key, variant)) => {
-            Err(Error::missing(Reason::VariantNotFound, "variant", "variant", variant).with("flag_key", key))
+            let why = format!("there is no variant {} of that flag", quote(variant.as_str()));
+            let violation = Violation::new(format!("{field}{}.variants", place(key)), why);
+            let error = Error::invalid(Reason::VariantNotFound, vec![violation]);
+            Err(error.with("variant", variant).with("flag_key", key))
         }
         Some(Missing::KillSwitch(key)) => Err(Error::field(
             format!("{field}kill_switch"),

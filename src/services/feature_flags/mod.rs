@@ -21,6 +21,8 @@ pub use self::list_flags::{Dependent, ListFlags, StaleFlag, list_dependents};
 pub use self::metrics::register_metrics;
 pub use self::segments::{SegmentUpdate, get_segment, list_segments};
 pub use self::set_value::{SetTenantOverride, SetTierDefault};
+use jiff::Timestamp;
+
 use super::change::{Decision, Reply};
 use super::paging::{Keyed, Page, PageRequest, page_by_key};
 use super::tenant_registry::get_tenant;
@@ -119,6 +121,7 @@ impl Registry {
             if snapshot.flags.flag(flag.key.as_str()).is_some() {
                 return Err(Error::exists(Reason::FlagExists, "flag", "flag_key", &flag.key));
             }
+            check_expiry(flag.expire_time, None, context.now)?;
             let mut settings = flag.clone();
             settings.fill_expire_time(context.now);
             let flag = settings.into_flag(Revision::ZERO, context.now);
@@ -137,8 +140,12 @@ impl Registry {
             for field in &update.fields {
                 settings.take(*field, &update.flag);
             }
+            check_expiry(settings.expire_time, current.settings.expire_time, context.now)?;
             settings.fill_expire_time(current.create_time);
             let mut violations = validate(&settings);
+            // What was so before may stay so: a rule for flags that is newer than the flag is no reason to leave it as it is.
+            let before = validate(&current.settings);
+            violations.retain(|found| !before.contains(found));
             if current.origin.is_some() {
                 // A file may bring what nobody could make here: only what is changed now has to be as ours are.
                 violations.retain(|found| {
@@ -200,8 +207,16 @@ impl Registry {
     }
 }
 
+/// Refuses an end that has passed already, unless the flag had it before.
+fn check_expiry(wanted: Option<Timestamp>, before: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
+    if wanted == before || wanted.is_none_or(|end| end > now) {
+        return Ok(());
+    }
+    Err(Error::field("flag.expire_time", "must lie in the future"))
+}
+
 /// When a flag would have expired that now lives longer.
-fn extended(before: &Flag, after: &Flag) -> Option<jiff::Timestamp> {
+fn extended(before: &Flag, after: &Flag) -> Option<Timestamp> {
     let previous = before.settings.expire_time?;
     after.settings.expire_time.is_none_or(|end| end > previous).then_some(previous)
 }

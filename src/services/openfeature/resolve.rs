@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::scope::Scope;
 use crate::domain::error::{Error, Reason as Failure};
-use crate::domain::flag::{ErrorCode, Evaluation, Flag, FlagType, Query, Reason, Value};
+use crate::domain::flag::{ErrorCode, Evaluation, Flag, FlagType, Layer, Query, Reason, Value};
 use crate::domain::ids::TenantId;
 use crate::domain::rule::Context;
 use crate::domain::text;
@@ -114,11 +114,19 @@ fn resolution(snapshot: &Snapshot, flag: &Flag, evaluation: &Evaluation<'_>) -> 
     }
     Ok(Resolution {
         key: key.to_owned(),
-        value: evaluation.value.cloned(),
+        value: evaluation.value.map(|value| of_flag_s_type(value, flag.settings.flag_type)),
         variant: evaluation.variant.map(ToString::to_string),
         reason: evaluation.reason,
         metadata: metadata(snapshot, flag, evaluation),
     })
+}
+
+/// A file may write whole numbers among numbers with a fraction: whoever asks for one gets a double either way.
+fn of_flag_s_type(value: &Value, flag_type: FlagType) -> Value {
+    match value {
+        Value::Integer(_) => value.converted(flag_type).unwrap_or_else(|| value.clone()),
+        other => other.clone(),
+    }
 }
 
 fn mismatch(key: &str, why: &str) -> Error {
@@ -149,7 +157,9 @@ fn metadata(snapshot: &Snapshot, flag: &Flag, evaluation: &Evaluation<'_>) -> Ma
     if let Some(rule) = evaluation.rule {
         metadata.insert("rule".to_owned(), rule.into());
     }
-    if let Some(end) = evaluation.expire_time {
+    // A flag that goes on when it has expired ends all the same: it is to be removed.
+    let own_end = || flag.settings.expire_time.filter(|_| evaluation.layer > Layer::Expired);
+    if let Some(end) = evaluation.expire_time.or_else(own_end) {
         metadata.insert("expires".to_owned(), end.to_string().into());
     }
     metadata.extend(own_metadata(snapshot, flag));

@@ -275,6 +275,24 @@ async fn flags_of_ours_are_exported_as_somebody_without_a_tenant_or_one_tenant_s
     replica.stop().await;
 }
 
+#[tokio::test]
+async fn numbers_of_a_file_stay_as_they_are_written_for_in_process_clients() {
+    let mut replica = with_flag().await;
+    let file = r#"{"flags": {
+        "ratio": {"state": "ENABLED", "variants": {"a": 1, "b": 2.0, "c": 0.5}, "defaultVariant": "a"},
+        "id": {"state": "ENABLED", "variants": {"a": 9007199254740993, "b": -9223372036854775808}, "defaultVariant": "a"}
+    }, "metadata": {"flagSetId": "shop"}}"#;
+    imported(&mut replica, import(file)).await;
+    // Decided for a tenant, as an in-process provider gets it.
+    let set = exported(&mut replica, "shop", "finance").await;
+    for written in ["\"a\": 1,", "\"b\": 2.0,", "\"c\": 0.5\n", "9007199254740993", "-9223372036854775808"] {
+        assert!(set.contains(written), "{written}: {set}");
+    }
+    let flag = v1::GetFlagRequest { flag_key: "ratio".into() };
+    assert_eq!(replica.flags.get_flag(flag).await.unwrap().into_inner().r#type(), v1::FlagType::Double);
+    replica.stop().await;
+}
+
 fn write(folder: &Path, name: &str, contents: &str) -> String {
     std::fs::write(folder.join(name), contents).unwrap();
     folder.join(name).to_str().unwrap().to_owned()

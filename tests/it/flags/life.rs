@@ -19,6 +19,12 @@ async fn create(replica: &mut Replica, flag: v1::Flag) -> v1::Flag {
     replica.flags.create_flag(request).await.unwrap().into_inner()
 }
 
+/// Only a set may say that a flag has expired: a file can be older than the registry that it is applied to.
+async fn apply(replica: &mut Replica, flag: v1::Flag) {
+    let request = v1::ApplyFlagsRequest { flags: vec![flag], ..Default::default() };
+    replica.flags.apply_flags(request).await.unwrap();
+}
+
 async fn sql(replica: &Replica, statement: &str) -> Vec<String> {
     let (client, connection) =
         tokio_postgres::connect(&replica.database_url, tokio_postgres::NoTls).await.unwrap();
@@ -64,10 +70,10 @@ async fn an_expired_flag_gives_its_expired_variant_or_else_goes_on() {
     let mut replica = with_flag().await;
     let over =
         v1::Flag { expire_time: Some(seconds_from_now(-5)), default_variant: "on".into(), ..boolean("over") };
-    create(&mut replica, over.clone()).await;
+    apply(&mut replica, over.clone()).await;
     assert_eq!(evaluate(&mut replica, "over").await.variant, "on");
     let gone = v1::Flag { flag_key: "gone".into(), expired_variant: "off".into(), ..over };
-    create(&mut replica, gone).await;
+    apply(&mut replica, gone).await;
     let seen = evaluate(&mut replica, "gone").await;
     assert_eq!((seen.layer(), seen.variant.as_str()), (v1::FlagLayer::Expired, "off"));
     replica.stop().await;
@@ -104,7 +110,7 @@ async fn stale_flags_are_listed_with_how_often_and_when_last_they_were_evaluated
     };
     let made = create(&mut replica, soon).await;
     assert!(made.warnings[0].contains("expires in"), "{:?}", made.warnings);
-    create(&mut replica, v1::Flag { expire_time: Some(seconds_from_now(-5)), ..boolean("over") }).await;
+    apply(&mut replica, v1::Flag { expire_time: Some(seconds_from_now(-5)), ..boolean("over") }).await;
     for _ in 0..3 {
         evaluate(&mut replica, "over").await;
     }
@@ -211,4 +217,33 @@ async fn more_than_50_flags_for_one_tenant_are_warned_of() {
     assert_eq!(replica.flags.evaluate_flags(all).await.unwrap().into_inner().warnings, warnings);
     assert_eq!(replica.server.registry.view.snapshot().unwrap().flags.crowded_tenants(), 1);
     tokio::time::timeout(Duration::from_secs(10), replica.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_end_that_has_passed_is_refused_on_its_field_and_one_that_was_there_may_stay() {
+    let mut replica = with_flag().await;
+    let past = v1::Flag { expire_time: Some(seconds_from_now(-5)), ..boolean("over") };
+    let request = v1::CreateFlagRequest { flag: Some(past.clone()), ..Default::default() };
+    assert_eq!(fields(&replica.flags.create_flag(request).await.unwrap_err()), ["flag.expire_time"]);
+    let update = |flag: v1::Flag, paths: &[&str]| v1::UpdateFlagRequest {
+        flag: Some(flag),
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|&path| path.into()).collect() }),
+        ..Default::default()
+    };
+    let ended = v1::Flag { expire_time: Some(seconds_from_now(-9)), ..boolean("search") };
+    let error = replica.flags.update_flag(update(ended, &["expire_time"])).await.unwrap_err();
+    assert_eq!(fields(&error), ["flag.expire_time"]);
+    let mut own = super::set_tenant("on");
+    own.expire_time = Some(seconds_from_now(-5));
+    assert_eq!(fields(&replica.flags.set_tenant_override(own).await.unwrap_err()), ["expire_time"]);
+
+    apply(&mut replica, past.clone()).await;
+    let owned = v1::Flag { owner: "core".into(), ..past.clone() };
+    replica.flags.update_flag(update(owned.clone(), &["owner"])).await.unwrap();
+    // Whoever sends back what was read says nothing new.
+    replica.flags.update_flag(update(owned.clone(), &["owner", "expire_time"])).await.unwrap();
+    let later = v1::Flag { expire_time: Some(seconds_from_now(DAY)), ..owned };
+    replica.flags.update_flag(update(later, &["expire_time"])).await.unwrap();
+    apply(&mut replica, past).await;
+    replica.stop().await;
 }

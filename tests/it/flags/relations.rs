@@ -172,12 +172,48 @@ async fn a_flag_whose_kill_switch_was_deleted_by_force_is_off_and_can_still_be_c
     let owned = v1::Flag { owner: "core".into(), ..guarded.clone() };
     update(&mut replica, owned, "owner").await.unwrap();
     let worse = v1::Flag { kill_switch: "nobody".into(), ..guarded.clone() };
-    assert_eq!(reason(&update(&mut replica, worse, "kill_switch").await.unwrap_err()), "FLAG_NOT_FOUND");
+    let error = update(&mut replica, worse, "kill_switch").await.unwrap_err();
+    assert_eq!(reason(&error), "FLAG_NOT_FOUND");
+    assert_eq!(crate::support::fields(&error), ["flag.kill_switch"], "{error:?}");
+    let worse = v1::Flag { prerequisites: needs("nobody", "on"), ..guarded.clone() };
+    let error = update(&mut replica, worse, "prerequisites").await.unwrap_err();
+    assert_eq!(reason(&error), "FLAG_NOT_FOUND");
+    assert_eq!(crate::support::fields(&error), ["flag.prerequisites[0].flag_key"], "{error:?}");
     create(&mut replica, v1::Flag { default_variant: "off".into(), ..switch }).await.unwrap();
     assert_eq!(evaluate(&mut replica, "guarded").await.variant, "on");
     replica.flags.delete_flag(delete(true)).await.unwrap();
     let cleared = v1::Flag { kill_switch: String::new(), ..guarded };
     update(&mut replica, cleared, "kill_switch").await.unwrap();
     assert_eq!(evaluate(&mut replica, "guarded").await.variant, "on");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_flag_whose_kill_switch_was_disabled_or_archived_by_force_is_off_until_it_is_back() {
+    let mut replica = with_flag().await;
+    let switch = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..boolean("stop") };
+    create(&mut replica, switch.clone()).await.unwrap();
+    create(&mut replica, v1::Flag { kill_switch: "stop".into(), ..on("guarded") }).await.unwrap();
+    assert_eq!(evaluate(&mut replica, "guarded").await.variant, "on");
+    let set = |state: v1::FlagState, force| v1::UpdateFlagRequest {
+        flag: Some(v1::Flag { state: state.into(), ..switch.clone() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["state".into()] }),
+        force,
+        ..Default::default()
+    };
+    for state in [v1::FlagState::Disabled, v1::FlagState::Archived] {
+        let error = replica.flags.update_flag(set(state, false)).await.unwrap_err();
+        assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK");
+        assert!(error.message().contains("would not be in use and leave it off"), "{error:?}");
+        replica.flags.update_flag(set(state, true)).await.unwrap();
+        let killed = evaluate(&mut replica, "guarded").await;
+        assert_eq!(
+            (killed.layer(), killed.variant.as_str()),
+            (v1::FlagLayer::KillSwitch, "off"),
+            "{state:?}"
+        );
+        replica.flags.update_flag(set(v1::FlagState::Enabled, false)).await.unwrap();
+        assert_eq!(evaluate(&mut replica, "guarded").await.variant, "on");
+    }
     replica.stop().await;
 }
