@@ -23,6 +23,7 @@ soak: setup ## Kill the real program a thousand times at random moments (SOAK_KI
 lint: setup $(BUF) ## Check formatting, lints and the contract in proto/.
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 	tools/node_modules/.bin/buf lint
 	scripts/proto_breaking.sh
 
