@@ -47,6 +47,9 @@ pub enum Command {
         /// When it expires, RFC 3339; 90 days from now where not given.
         #[arg(long)]
         expires: Option<String>,
+        /// Only show what it would look like, and whom it would affect.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show a flag.
     Get {
@@ -93,6 +96,9 @@ pub enum Command {
         /// The attribute that decides: the tenant's id where not given, so that a tenant's users see the same.
         #[arg(long, value_name = "ATTRIBUTE")]
         bucket_by: Option<String>,
+        /// Only show what it would look like, and whom it would affect.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Bring flags, segments and tier defaults to what files say, all at once, after showing what changes.
     Apply(apply::Apply),
@@ -291,12 +297,12 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         update @ Command::Update { .. } => {
             show(output, &context.change("FeatureFlags/UpdateFlag", update_of(update)?).await?)
         }
-        Command::Rollout { flag_key, shares, later, bucket_by } => {
+        Command::Rollout { flag_key, shares, later, bucket_by, dry_run } => {
             let mut flag = json!({ "flagKey": flag_key });
             if let Some(shares) = shares {
                 flag["defaultRollout"] = rollout::rollout(&shares, &later, bucket_by.as_deref())?;
             }
-            let request = json!({ "flag": flag, "updateMask": "defaultRollout" });
+            let request = json!({ "flag": flag, "updateMask": "defaultRollout", "validateOnly": dry_run });
             show(output, &context.change("FeatureFlags/UpdateFlag", request).await?)
         }
         Command::Archive { flag_key, force } => {
@@ -329,6 +335,7 @@ fn creation(command: Command) -> Result<Value, Failure> {
         kill_switch,
         owner,
         expires,
+        dry_run,
     } = command
     else {
         return Err(Failure::internal(&"no creation"));
@@ -345,7 +352,7 @@ fn creation(command: Command) -> Result<Value, Failure> {
     flag.insert("type".into(), upper("FLAG_TYPE_", &format!("{flag_type:?}")));
     flag.insert("kind".into(), kind.name().into());
     flag.insert("variants".into(), variants(&pairs)?);
-    Ok(json!({ "flag": flag }))
+    Ok(json!({ "flag": flag, "validateOnly": dry_run }))
 }
 
 fn update_of(command: Command) -> Result<Value, Failure> {

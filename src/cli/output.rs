@@ -88,8 +88,54 @@ fn structured(format: Format, value: &Value) -> Result<Option<String>, Failure> 
             let json = serde_json::to_string_pretty(value).map_err(|error| Failure::internal(&error))?;
             Some(format!("{}\n", json_escaped(&json)))
         }
-        Format::Yaml => Some(serde_norway::to_string(value).map_err(|error| Failure::internal(&error))?),
+        Format::Yaml => Some(yaml(value)?),
     })
+}
+
+/// YAML without a character that a terminal would obey: what has one is written as JSON writes it, which YAML reads as
+/// the same text. What a file or a pipe gets is as good as before, so it is the same for all.
+fn yaml(value: &Value) -> Result<String, Failure> {
+    let written = |value: &Value| serde_norway::to_string(value).map_err(|error| Failure::internal(&error));
+    let plain = written(value)?;
+    let is_harmless = |text: &str| !text.chars().any(|c| c != '\n' && misleads(c));
+    if is_harmless(&plain) {
+        return Ok(plain);
+    }
+    // Words that stand for such texts until all is laid out, and occur nowhere else.
+    let mut stem = "text".to_owned();
+    while plain.contains(&stem) {
+        stem.push('x');
+    }
+    let mut harmful = Vec::new();
+    let marked = marked(value, &stem, &mut harmful);
+    // The last first, so that none is the beginning of another.
+    let laid_out = written(&marked)?;
+    Ok(harmful.iter().rev().fold(laid_out, |text, (mark, json)| text.replace(mark, json)))
+}
+
+/// The same with a mark in the place of every text that misleads; `harmful` gets what each stands for.
+fn marked(value: &Value, stem: &str, harmful: &mut Vec<(String, String)>) -> Value {
+    match value {
+        Value::String(text) => mark(text, stem, harmful).into(),
+        Value::Array(items) => items.iter().map(|item| marked(item, stem, harmful)).collect(),
+        Value::Object(map) => {
+            let field = |(name, field): (&String, &Value)| {
+                let name = mark(name, stem, harmful);
+                (name, marked(field, stem, harmful))
+            };
+            Value::Object(map.iter().map(field).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn mark(text: &str, stem: &str, harmful: &mut Vec<(String, String)>) -> String {
+    if !text.chars().any(|c| c != '\n' && misleads(c)) {
+        return text.to_owned();
+    }
+    let mark = format!("{stem}{}", harmful.len());
+    harmful.push((mark.clone(), json_escaped(&Value::from(text).to_string())));
+    mark
 }
 
 /// The same JSON without a character that a terminal would obey. They are only in strings, but for the line feeds
@@ -287,8 +333,26 @@ mod tests {
         assert!(!json.chars().any(|c| c != '\n' && misleads(c)), "{json:?}");
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), thing);
         let yaml = structured(Format::Yaml, &thing).unwrap().unwrap();
-        assert!(!yaml.chars().any(|c| c != '\n' && c.is_control()), "{yaml:?}");
+        assert!(!yaml.chars().any(|c| c != '\n' && misleads(c)), "{yaml:?}");
         assert_eq!(serde_norway::from_str::<Value>(&yaml).unwrap(), thing);
+    }
+
+    #[test]
+    fn yaml_with_a_text_that_misleads_reads_as_the_same_data() {
+        let harmless = json!({ "text0x0": "text0x1", "lines": "a\nb\n", "n": [1, 2.5, true, null, {}] });
+        let yaml = structured(Format::Yaml, &harmless).unwrap().unwrap();
+        assert_eq!(yaml, serde_norway::to_string(&harmless).unwrap());
+        let many: Vec<Value> = (0..12).map(|n| json!(format!("{n}\u{202e}x"))).collect();
+        let nasty = ["\u{200f}", "- \u{202a}: #x", "'\u{202b}\"\\", "two\nlines\u{2069}", "\u{9b}\t\u{202e}"];
+        for thing in [
+            json!({ "a\u{202e}b": { "c\u{2066}": nasty } }),
+            json!({ "text0x0": "text0x1", "text1x": "\u{202e}text0x1", "many": many }),
+            json!("\u{9b}\t\u{202e}"),
+        ] {
+            let yaml = structured(Format::Yaml, &thing).unwrap().unwrap();
+            assert!(!yaml.chars().any(|c| c != '\n' && misleads(c)), "{yaml:?}");
+            assert_eq!(serde_norway::from_str::<Value>(&yaml).unwrap(), thing, "{yaml}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod apply;
 mod files;
 mod life;
 mod relations;
+mod sets;
 mod targeting;
 mod values;
 

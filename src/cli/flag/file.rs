@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::apply::{Manner, show_then_change};
 use super::repeated;
-use crate::cli::output::{print_data, warn};
+use crate::cli::output::{json_escaped, print_data, warn};
 use crate::cli::{Context, Failure};
 
 /// What a file is written in.
@@ -65,8 +65,8 @@ pub(super) async fn export(export: Export, context: &Context<'_>) -> Result<(), 
         "tenantId": export.tenant.unwrap_or_default(),
     });
     let exported = context.client.call("FeatureFlags/ExportFlags", request).await?;
-    // The file itself, whatever `-o` says: it is JSON already.
-    print_data(exported["content"].as_str().unwrap_or_default())
+    // The file itself, whatever `-o` says: it is JSON already, in which an escape says the same.
+    print_data(&json_escaped(exported["content"].as_str().unwrap_or_default()))
 }
 
 /// The file as JSON text. JSON is sent as it stands, so that nothing of it is rounded.

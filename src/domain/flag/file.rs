@@ -89,6 +89,11 @@ impl CompiledFlags {
         }
     }
 
+    /// Whether there is a flag set of this name.
+    pub fn has_set(&self, name: &str) -> bool {
+        self.flags().any(|flag| flag.settings.flag_set == name)
+    }
+
     /// A flagd file that was imported, by the flag set that it names.
     pub fn file(&self, name: &str) -> Option<&Arc<FlagFile>> {
         self.files.get(name).map(|compiled| &compiled.file)

@@ -2,7 +2,7 @@
 
 mod rules;
 
-pub use self::rules::{LOGIC_MAX, choice, compiles, conditions, rule_texts, split};
+pub use self::rules::{LOGIC_MAX, certain_failures, choice, compiles, conditions, rule_texts, split};
 use super::value::with_article;
 use super::{FlagType, Settings, Value};
 use crate::domain::ids::VariantName;

@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Cycle,
     /// A pattern that cannot be read or is too large.
     Pattern,
+    /// A result that is no variant of the flag.
+    Variant,
 }
 
 /// A mistake in a rule, and where.

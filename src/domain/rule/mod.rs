@@ -5,6 +5,7 @@
 
 mod call;
 mod cbor;
+mod certain;
 mod compile;
 mod compile_call;
 mod condition;
@@ -32,6 +33,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::certain::{check_condition, check_rule};
 use self::compile::{Compiler, Mode};
 pub use self::condition::{Condition, Operator};
 pub use self::context::{CONTEXT_BYTES_MAX, CONTEXT_DEPTH_MAX, CONTEXT_VALUES_MAX, Context, ContextError};

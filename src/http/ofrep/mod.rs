@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -33,7 +33,14 @@ pub fn router(feature: OpenFeature) -> Router {
         .route("/ofrep/v1/evaluate/flags/{*key}", post(one))
         .route("/ofrep/v1/evaluate/flags", post(all))
         .route(EVENTS, get(events))
+        .method_not_allowed_fallback(other_method)
         .with_state(feature)
+}
+
+/// The header `Allow` beside it says which.
+async fn other_method(method: Method) -> Response {
+    let details = format!("{method} is no method of this address");
+    answer::json(StatusCode::METHOD_NOT_ALLOWED, &json!({ "errorDetails": details }))
 }
 
 async fn one(

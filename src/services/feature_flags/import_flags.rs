@@ -1,12 +1,15 @@
 //! Importing a flagd file: the flags of its flag set are brought to what it says, all at once.
 
+use serde_json::Value;
+
 use super::Deciding;
 use super::apply_flags::{Applied, Plan, Resource};
+use super::judge::check_set;
 use crate::domain::error::{Error, Reason};
 use crate::domain::flag::{Flag, FlagFile, Origin};
-use crate::domain::flagd::{self, Entry, File};
+use crate::domain::flagd::{self, Entry, File, Slot};
 use crate::domain::ids::Revision;
-use crate::domain::rule::{HashVersion, Rule, Segments};
+use crate::domain::rule::{HashVersion, Rule, Segments, check_rule};
 use crate::domain::text::quote;
 use crate::services::{Command, Registry};
 use crate::store::flags::Replacing;
@@ -28,22 +31,55 @@ pub struct ImportFlags {
 }
 
 impl ImportFlags {
-    /// The flags that are taken, but answer with an error: for people.
+    /// What is taken as flagd takes it, and is no good: for people.
     pub fn warnings(&self) -> Vec<String> {
         let segments = Segments::compile_foreign(self.file.head.segments()).unwrap_or_default();
-        let warning = |(key, entry): (&String, &Entry)| {
-            let why = match &entry.flag {
-                Err(why) => format!("the flag {} {why}", quote(key)),
-                Ok(flag) => {
-                    let rule = flag.targeting.as_ref()?;
-                    let error = Rule::compile_foreign(rule, &segments, HashVersion::default()).err()?;
-                    format!("the rule of the flag {} cannot be used: {error}", quote(key))
-                }
-            };
-            Some(format!("{why}; it will answer PARSE_ERROR"))
-        };
-        self.file.flags.iter().filter_map(warning).take(WARNINGS_MAX).collect()
+        let flags = self.file.flags.iter().filter_map(|(key, entry)| warning(key, entry, &segments));
+        self.unseen().into_iter().chain(flags).take(WARNINGS_MAX).collect()
     }
+
+    /// What flagd reads past.
+    fn unseen(&self) -> Vec<String> {
+        let head = &self.file.head;
+        let without_key = "is a flag without a key, which is read past, as flagd does";
+        let mut found: Vec<String> =
+            head.unnamed.iter().map(|_| format!("flags[\"\"] {without_key}")).collect();
+        for (place, slot) in head.list.iter().flatten().enumerate() {
+            let Slot::Unseen(text) = slot else { continue };
+            let key =
+                serde_json::from_str::<Value>(text).ok().and_then(|flag| Some(flag.get("key")?.clone()));
+            found.push(match key.as_ref().and_then(Value::as_str).filter(|key| !key.is_empty()) {
+                None => format!("flags[{place}] {without_key}"),
+                Some(key) => {
+                    format!(
+                        "flags[{place}] has the key {} of a later one, which counts, as in flagd",
+                        quote(key)
+                    )
+                }
+            });
+        }
+        found
+    }
+}
+
+/// What is wrong with a flag that is taken all the same.
+fn warning(key: &str, entry: &Entry, segments: &Segments) -> Option<String> {
+    let key = quote(key);
+    let flag = match &entry.flag {
+        Err(why) => return Some(format!("the flag {key} {why}; it will answer PARSE_ERROR")),
+        Ok(flag) => flag,
+    };
+    let (rule, hash) = (flag.targeting.as_ref()?, HashVersion::default());
+    if let Err(error) = Rule::compile_foreign(rule, segments, hash) {
+        return Some(format!(
+            "the rule of the flag {key} cannot be used: {error}; it will answer PARSE_ERROR"
+        ));
+    }
+    // Each of these flagd finds only when it comes to it.
+    let mistake = Rule::compile(rule, segments, hash).map(drop);
+    let is_variant = |name: &str| flag.variants.contains_key(name);
+    let mistake = mistake.and_then(|()| check_rule(rule, hash, &is_variant));
+    mistake.err().map(|error| format!("the rule of the flag {key} has a part that can only fail: {error}"))
 }
 
 impl Registry {
@@ -63,6 +99,11 @@ impl Plan {
     fn import(&mut self, snapshot: &Snapshot, import: &ImportFlags, context: &Context) -> Result<(), Error> {
         let file = &import.file;
         let name = file.head.flag_set();
+        check_set(snapshot, &name, || "content.metadata.flagSetId".to_owned())?;
+        for (key, entry) in &file.flags {
+            let field = || format!("content.flags[{}].metadata.flagSetId", quote(key));
+            check_set(snapshot, &entry.own_set().unwrap_or_default(), field)?;
+        }
         self.import_head(snapshot, import, &name, context)?;
         for (key, entry) in &file.flags {
             self.import_flag(snapshot, (key, entry), &name, context)?;

@@ -10,9 +10,9 @@ use crate::domain::error::{Error, Reason};
 use crate::domain::flag::dependencies::{Broken, FLAGS_MAX, GROUP_MAX, Missing};
 use crate::domain::flag::impact::{Impact, Subject, impact};
 use crate::domain::flag::{CompiledFlags, Flag, Settings, validate};
-use crate::domain::ids::{FlagKey, Revision, SegmentName, VariantName};
+use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, VariantName};
 use crate::domain::lifecycle::Status;
-use crate::domain::rule::{Context, ErrorKind, Segments};
+use crate::domain::rule::{Context, ErrorKind, HashVersion, Segments, check_condition};
 use crate::domain::text::quote;
 use crate::domain::violation::Violation;
 use crate::services::change::Reply;
@@ -87,7 +87,15 @@ pub(super) fn judge(
     check_segments(before, &after, write)?;
     for (place, flag) in write.flags.iter().enumerate() {
         let settings = &flag.row.settings;
-        let violations = validate::compiles(&flag.row, after.evaluators_of(&flag.row));
+        let old = before.flag(settings.key.as_str()).map(|old| &old.settings);
+        check_set(snapshot, &settings.flag_set, || format!("{}flag_set", field(place)))?;
+        let mut violations = validate::compiles(&flag.row, after.evaluators_of(&flag.row));
+        if flag.row.origin.is_none() {
+            // What was so before may stay so.
+            let before = old.map(validate::certain_failures).unwrap_or_default();
+            let new = validate::certain_failures(settings);
+            violations.extend(new.into_iter().filter(|failure| !before.contains(failure)));
+        }
         if !violations.is_empty() {
             return Err(Error::invalid(Reason::InvalidField, violations).within(&field(place)));
         }
@@ -112,6 +120,21 @@ pub(super) fn judge(
         write.unchanged_since = Some(snapshot.revision);
     }
     Ok(after)
+}
+
+/// Refuses to make a flag set of a tenant's name: a selector could not tell them apart. One that there is may have more
+/// flags.
+pub(super) fn check_set(
+    snapshot: &Snapshot,
+    flag_set: &str,
+    field: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    let tenant = TenantId::parse(flag_set).ok().and_then(|id| snapshot.tenant(&id));
+    if tenant.is_none() || snapshot.flags.has_set(flag_set) {
+        return Ok(());
+    }
+    let why = format!("must not be the id of a tenant; clients select both as flagSetId={flag_set}");
+    Err(Error::field(field(), why))
 }
 
 /// Whether circles or dependents had to be looked for, so that no concurrent change may pass by unseen.
@@ -149,6 +172,13 @@ fn check_room(before: &CompiledFlags, after: &CompiledFlags) -> Result<(), Error
 fn check_segments(before: &CompiledFlags, after: &CompiledFlags, write: &Write) -> Result<(), Error> {
     if write.segments.is_empty() && write.segments_deleted.is_empty() {
         return Ok(());
+    }
+    for segment in write.segments.iter().map(|segment| &segment.row.settings) {
+        let old = before.segment(segment.name.as_str());
+        if old.is_none_or(|old| old.settings.source != segment.source) {
+            check_condition(&segment.source, HashVersion::default())
+                .map_err(|error| Error::field("segment.logic", format!("can only fail: {error}")))?;
+        }
     }
     let written: BTreeSet<_> = write.flags.iter().map(|flag| flag.row.key()).collect();
     for gone in &write.segments_deleted {

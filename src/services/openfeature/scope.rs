@@ -66,11 +66,9 @@ impl Question {
             scope.tenant = Some(Arc::clone(get_tenant(snapshot, identity)?));
         }
         if let Some(tenant) = self.selector.tenant.as_deref() {
-            let found = TenantId::parse(tenant).ok().and_then(|id| snapshot.tenant(&id));
-            match found {
-                Some(found) => adopt(&mut scope, found)?,
-                None => scope.is_empty = true,
-            }
+            // It names a tenant and nothing else: a typing error shows at once, as it does in a context.
+            let tenant = TenantId::parse(tenant).field("selector.tenantId")?;
+            adopt(&mut scope, get_tenant(snapshot, &tenant)?)?;
         }
         match self.selector.flag_set.as_deref() {
             None => {}

@@ -63,6 +63,10 @@ impl Registry {
         if snapshot.tenants.contains_key(&new.tenant_id) {
             return Err(Error::exists(Reason::TenantExists, "tenant", "tenant_id", &new.tenant_id));
         }
+        if snapshot.flags.has_set(new.tenant_id.as_str()) {
+            let why = "must not be the name of a flag set; clients select both by flagSetId";
+            return Err(Error::field("tenant.tenant_id", why));
+        }
         if !snapshot.tiers.contains_key(&new.profile.tier) {
             return Err(tier_not_found(&new.profile.tier));
         }

@@ -185,3 +185,52 @@ async fn a_context_that_is_too_large_or_nested_too_deep_is_refused() {
     assert_eq!(fields(&error.unwrap_err()), ["context.deep"]);
     replica.stop().await;
 }
+
+fn update(flag: v1::Flag, path: &str) -> v1::UpdateFlagRequest {
+    let update_mask = Some(prost_types::FieldMask { paths: vec![path.into()] });
+    v1::UpdateFlagRequest { flag: Some(flag), update_mask, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_rule_that_can_only_fail_is_refused_with_its_place_and_one_that_did_before_may_stay() {
+    let mut replica = with_flag().await;
+    let logic = |logic: &str| vec![v1::TargetingRule { logic: logic.into(), ..Default::default() }];
+    for (rules, place) in [
+        (logic(r#""onn""#), "gives \"onn\""),
+        (logic(r#"{"==": [{"var": "tier"}, "gold"]}"#), "at ==:"),
+        (logic(r#"{"if": [{"starts_with": [{"var": "a"}, 5]}, "on"]}"#), "at if[0].starts_with[1]:"),
+        (logic(r#"{"fractional": [["on", 0], ["off", 0]]}"#), "at fractional:"),
+    ] {
+        let error = create(&mut replica, v1::Flag { rules, ..boolean("bad") }).await.unwrap_err();
+        assert_eq!(fields(&error), ["flag.rules[0].logic"], "{error:?}");
+        assert!(error.message().contains("can only fail") && error.message().contains(place), "{error:?}");
+    }
+    let logic_of_segment = r#"{"in": [{"var": "a"}, 5]}"#.into();
+    let segment = v1::Segment { segment_name: "s".into(), logic: logic_of_segment, ..Default::default() };
+    let request = v1::CreateSegmentRequest { segment: Some(segment), ..Default::default() };
+    assert_eq!(fields(&replica.flags.create_segment(request).await.unwrap_err()), ["segment.logic"]);
+
+    let good = v1::Flag { rules: logic(r#"{"if": [{"var": "a"}, "on", "off"]}"#), ..boolean("good") };
+    create(&mut replica, good.clone()).await.unwrap();
+    let worse = v1::Flag { rules: logic(r#"{"if": [{"var": "a"}, "onn", "off"]}"#), ..good.clone() };
+    let error = replica.flags.update_flag(update(worse, "rules")).await.unwrap_err();
+    assert_eq!(fields(&error), ["flag.rules[0].logic"], "{error:?}");
+    let yes = prost_types::Value { kind: Some(prost_types::value::Kind::BoolValue(true)) };
+    let variants = [("yes".to_owned(), yes.clone()), ("off".to_owned(), yes)].into_iter().collect();
+    let error = replica.flags.update_flag(update(v1::Flag { variants, ..good.clone() }, "variants")).await;
+    assert_eq!(fields(&error.unwrap_err()), ["flag.rules[0].logic"]);
+
+    // One that is older than the check: everything else of the flag can be changed.
+    let (client, connection) =
+        tokio_postgres::connect(&replica.database_url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let older =
+        "UPDATE flag SET rules = replace(rules::text, '\"on\"', '\"onn\"')::jsonb WHERE flag_key = 'good'";
+    assert_eq!(client.execute(older, &[]).await.unwrap(), 1);
+    let setup = crate::support::Setup { no_targets: true, ..Default::default() };
+    let mut other = Replica::on(&replica.database_url, &setup).await;
+    let owned = v1::Flag { owner: "core".into(), ..good };
+    other.flags.update_flag(update(owned, "owner")).await.unwrap();
+    other.stop().await;
+    replica.stop().await;
+}

@@ -46,3 +46,39 @@ async fn a_whole_number_that_the_wire_would_round_is_refused_with_its_variant() 
     assert!(!refused.status.success() && text(&refused).contains("variants[a]"), "{}", text(&refused));
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn a_flag_and_a_rollout_can_be_tried_on_the_command_line() {
+    let mut replica = with_flag().await;
+    let made = ["flag", "create", "tried", "--default", "on", "--dry-run"];
+    let made = tenantry(&replica, &made).await;
+    assert!(made.status.success() && text(&made).contains("tried"), "{}", text(&made));
+    assert_eq!(super::evaluate(&mut replica, "tried").await.error_code, "FLAG_NOT_FOUND");
+    let shared = tenantry(&replica, &["flag", "rollout", "search", "on=100,off=0", "--dry-run"]).await;
+    assert!(shared.status.success() && text(&shared).contains("impact"), "{}", text(&shared));
+    assert_eq!(super::evaluate(&mut replica, "search").await.variant, "off");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_exported_or_shown_as_yaml_obeys_no_terminal_and_is_the_same_data() {
+    let mut replica = with_flag().await;
+    let file = serde_json::json!({"flags": {"f": {
+        "state": "ENABLED", "variants": {"a": "\u{202e}txt\u{9b}2K", "b": "x"}, "defaultVariant": "a",
+    }}, "metadata": {"flagSetId": "shop", "note\u{2066}": "\u{200f}"}});
+    let import = v1::ImportFlagsRequest { content: file.to_string(), ..Default::default() };
+    replica.flags.import_flags(import).await.unwrap();
+    let is_harmless = |text: &str| {
+        !text.chars().any(|c| c != '\n' && c.is_control() || "\u{200f}\u{202e}\u{2066}".contains(c))
+    };
+    let exported = tenantry(&replica, &["flag", "export", "--format", "flagd", "--flag-set", "shop"]).await;
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    assert!(is_harmless(&exported), "{exported:?}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&exported).unwrap(), file);
+    let shown = tenantry(&replica, &["-o", "yaml", "flag", "get", "f"]).await;
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(is_harmless(&shown), "{shown:?}");
+    let shown: serde_json::Value = serde_norway::from_str(&shown).unwrap();
+    assert_eq!(shown["variants"], file["flags"]["f"]["variants"]);
+    replica.stop().await;
+}

@@ -93,6 +93,8 @@ async fn what_is_wrong_is_said_with_openfeature_s_code() {
     assert_eq!((got, &said["errorCode"]), (StatusCode::BAD_REQUEST, &json!("GENERAL")));
     let (got, _, said) = post(&world, ALL, "{}", &[("flagd-selector", "flagSetId=nothing")]).await;
     assert_eq!((got, &said["flags"]), (StatusCode::OK, &json!([])));
+    let (got, _, said) = post(&world, ALL, "{}", &[("flagd-selector", "tenantId=nobody")]).await;
+    assert_eq!((got, &said["errorCode"]), (StatusCode::BAD_REQUEST, &json!("INVALID_CONTEXT")));
     world.stop().await;
 }
 
@@ -177,5 +179,45 @@ async fn a_page_may_ask_where_the_configuration_lets_it() {
     let ask = request(address, ALL, "{}").header(header::ORIGIN, "https://evil.example.com");
     let answer = send(address, ask.body(Full::from("{}")).unwrap()).await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_for_an_unknown_tenant_is_refused_as_an_evaluation_is() {
+    let world = World::start().await;
+    let (got, _, said) = post(&world, "/ofrep/v1/events?selector=tenantId%3Dnobody", "", &[]).await;
+    assert_eq!((got, &said["errorCode"]), (StatusCode::BAD_REQUEST, &json!("INVALID_CONTEXT")), "{said}");
+    let (got, _, said) = post(&world, "/ofrep/v1/events?selector=tenantId%3DNo%20Id", "", &[]).await;
+    assert_eq!((got, &said["errorCode"]), (StatusCode::BAD_REQUEST, &json!("GENERAL")), "{said}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn another_method_is_refused_with_those_that_there_are_and_a_sentence() {
+    let world = World::start().await;
+    let address = world.address("ofrep");
+    for (method, path, allowed) in [
+        (Method::GET, &format!("{ONE}boolean")[..], "POST"),
+        (Method::PUT, ALL, "POST"),
+        (Method::POST, "/ofrep/v1/events", "GET,HEAD"),
+    ] {
+        let request = request(address, path, "").method(method).body(Full::default()).unwrap();
+        let response = send(address, request).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.headers()[header::ALLOW], allowed, "{path}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let said: Value = serde_json::from_slice(&body).unwrap();
+        assert!(said["errorDetails"].is_string(), "{said}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn metadata_says_when_a_flag_ends_whether_or_not_that_changes_its_answer() {
+    let world = World::start().await;
+    let (_, _, body) = post(&world, &format!("{ONE}boolean"), "{}", &[]).await;
+    assert!(body["metadata"]["expires"].as_str().is_some_and(|end| end.ends_with('Z')), "{body}");
+    let (_, _, body) = post(&world, &format!("{ONE}disabled"), "{}", &[]).await;
+    assert_eq!(body["metadata"].get("expires"), None, "{body}");
     world.stop().await;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::is_storable;
 use crate::domain::flag::{Body, Choice, Flag, Settings, Split, TargetingRule, Variants};
 use crate::domain::ids::VariantName;
-use crate::domain::rule::{Condition, ErrorKind, Rule, Segments};
+use crate::domain::rule::{self, Condition, ErrorKind, Rule, Segments};
 use crate::domain::text::{self, quote};
 use crate::domain::violation::Violation;
 
@@ -200,6 +200,19 @@ pub fn compiles(flag: &Flag, segments: &Segments) -> Vec<Violation> {
             compiled.err().filter(|error| matches!(error.kind, ErrorKind::Depth | ErrorKind::Size))
         };
         found.extend(error.map(|error| Violation::new(field, format!("cannot be used: {error}"))));
+    }
+    found
+}
+
+/// The rules of a flag made here that can only fail where their turn comes, whoever asks.
+pub fn certain_failures(settings: &Settings) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (place, targeting) in settings.rules.iter().enumerate() {
+        let Body::Logic(source) = &targeting.body else { continue };
+        let is_variant = |name: &str| settings.variants.contains_key(name);
+        if let Err(error) = rule::check_rule(source, settings.hash_version, &is_variant) {
+            found.push(Violation::new(format!("rules[{place}].logic"), format!("can only fail: {error}")));
+        }
     }
     found
 }
