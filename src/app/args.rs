@@ -1,6 +1,10 @@
 //! The command line as a whole: which commands there are and which settings each takes.
 
-use clap::{Parser, Subcommand};
+use std::error::Error as _;
+use std::num::{ParseFloatError, ParseIntError};
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::cli;
@@ -16,6 +20,26 @@ pub struct Args {
     /// Where the client commands go, and what they print.
     #[command(flatten)]
     pub connection: cli::Connection,
+}
+
+impl Args {
+    /// Reads the command line, or says what is wrong with it.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(in_our_words)
+    }
+}
+
+/// What is no number is said to be none, and not which digit a parser stumbled over.
+fn in_our_words(error: clap::Error) -> clap::Error {
+    let why = match error.source() {
+        Some(source) if source.is::<ParseIntError>() => "must be a whole number",
+        Some(source) if source.is::<ParseFloatError>() => "must be a number",
+        _ => return error,
+    };
+    let said = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let (argument, value) = (said(ContextKind::InvalidArg), said(ContextKind::InvalidValue));
+    let sentence = format!("invalid value '{value}' for '{argument}': {why}\n");
+    clap::Error::raw(ErrorKind::ValueValidation, sentence).with_cmd(&Args::command())
 }
 
 /// Every command.
@@ -82,8 +106,6 @@ impl Sections for AllSections {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
@@ -107,6 +129,21 @@ mod tests {
         assert_eq!(values.get("server.insecure_no_auth").map(String::as_str), Some("true"));
         assert_eq!(values.get("server.threads").map(String::as_str), Some("2"));
         assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_number_is_said_in_our_words() {
+        for (line, said) in [
+            (
+                "tenant list --page-size abc",
+                "invalid value 'abc' for '--page-size <PAGE_SIZE>': must be a whole number",
+            ),
+            ("health report a --latency-p95-ms x", "must be a number"),
+        ] {
+            let error = Args::try_parse_from(format!("tenantry {line}").split(' ')).map_err(in_our_words);
+            let text = error.err().unwrap().to_string();
+            assert!(text.contains(said) && !text.contains("digit") && !text.contains("float"), "{text}");
+        }
     }
 
     #[test]

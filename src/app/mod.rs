@@ -16,7 +16,7 @@ pub mod telemetry;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use self::args::{Args, Command};
 use crate::cli;
@@ -52,7 +52,7 @@ pub enum Error {
 
 /// Runs the program; answers its exit code.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read().unwrap_or_else(|error| error.exit());
     run(args).unwrap_or_else(|error| {
         // Nothing can be done about a standard error that is gone.
         let _ = writeln!(anstream::stderr(), "tenantry: {error}");

@@ -46,7 +46,11 @@ async fn sweep(inner: &Arc<Inner>) -> Result<(), Error> {
             .retain(|id, _| !mine.contains(id) || held.iter().any(|lease| lease.operation_id == *id));
     }
     for lease in operations::leases_claim(&**client, inner.lease, CLAIM_MAX).await? {
-        tracing::info!(operation_id = %lease.operation_id, epoch = lease.epoch, "took an operation over");
+        let operation_id = lease.operation_id;
+        // The view may not have come to an operation that is this new.
+        let operation = inner.view.snapshot().ok().and_then(|now| now.operations.get(&operation_id).cloned());
+        let tenant_id = operation.as_ref().map(|operation| operation.tenant_id.as_str());
+        tracing::info!(%operation_id, tenant_id, epoch = lease.epoch, "took an operation over");
         drive::spawn(inner, lease.operation_id, lease.epoch);
     }
     Ok(())

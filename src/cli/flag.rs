@@ -280,7 +280,10 @@ fn upper(prefix: &str, word: &str) -> Value {
 /// JSON of a context that was given.
 fn context_of(text: Option<String>) -> Result<Value, Failure> {
     let Some(text) = text else { return Ok(json!({})) };
-    serde_json::from_str(&text).map_err(|error| Failure::usage(format!("--context must be JSON: {error}")))
+    serde_json::from_str(&text).map_err(|error| {
+        let place = format!("it cannot be read at line {}, column {}", error.line(), error.column());
+        Failure::usage(format!("--context must be JSON, for example {{\"region\": \"eu-1\"}}; {place}"))
+    })
 }
 
 /// The fields that were given.

@@ -383,8 +383,10 @@ async fn import(context: &Context<'_>, file: &str) -> Result<(), Failure> {
     };
     let mut requests = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let tenant: Value = serde_json::from_str(line)
-            .map_err(|error| Failure::usage(format!("line {}: {error}", index + 1)))?;
+        let tenant: Value = serde_json::from_str(line).map_err(|error| {
+            let (line, column) = (index + 1, error.column());
+            Failure::usage(format!("line {line} is not JSON: it cannot be read at column {column}"))
+        })?;
         requests.push(json!({ "tenant": tenant }));
     }
     let (mut made, mut failed) = (0, 0);

@@ -291,6 +291,11 @@ pub fn effective_limit<'a>(
     find(overrides, LimitSource::Override).or_else(|| find(tier, LimitSource::Tier))
 }
 
+/// The support level in force for a tenant: its own, or else its tier's.
+pub fn effective_support_level<'a>(own: &'a str, tier: impl FnOnce() -> Option<&'a Tier>) -> &'a str {
+    if own.is_empty() { tier().map_or("", |tier| &tier.support_level) } else { own }
+}
+
 /// Merges two sorted maps as it goes, so that showing a tenant allocates nothing.
 struct EffectiveLimits<'a> {
     tier: Peekable<Iter<'a, MetricName, Limit>>,

@@ -1,11 +1,7 @@
 //! The service `Lifecycle`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::Handler;
@@ -13,6 +9,7 @@ use super::convert::lifecycle::{self as decode, Asked};
 use super::convert::{self, operation, tenant};
 use super::metadata::command;
 use super::status::status;
+use super::watching::Watching;
 use crate::domain::error::Error;
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::{Status as TenantStatus, Verb};
@@ -25,8 +22,6 @@ use crate::services::lifecycle::{
 };
 use crate::services::{Command, Registry};
 use crate::view::Snapshot;
-
-type Watching<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Takes who asks out of a message, and leaves what is asked: every message is a type of its own.
 macro_rules! commanded {
@@ -279,8 +274,8 @@ impl Lifecycle for Handler {
         &self,
         request: Request<v1::WatchBulkOperationRequest>,
     ) -> Result<Response<Watching<v1::BulkOperation>>, Status> {
-        let told = bulk_id(&request.get_ref().bulk_operation_id).and_then(|id| self.registry.watch_bulk(id));
-        Ok(self.respond(stream(told, decode::encode_bulk)?))
+        let begin = async { self.registry.watch_bulk(bulk_id(&request.get_ref().bulk_operation_id)?) };
+        self.watch(&request, begin, |newest| decode::encode_bulk(&newest)).await
     }
 
     async fn list_transitions(
@@ -336,12 +331,12 @@ impl Lifecycle for Handler {
         &self,
         request: Request<v1::WatchOperationRequest>,
     ) -> Result<Response<Watching<Operation>>, Status> {
-        let told = async {
+        let begin = async {
             let id = convert::id("operation_id", OperationId::parse(&request.get_ref().operation_id))?;
             self.registry.watch_operation(id).await
         };
-        let (told, registry) = (told.await, self.registry.clone());
-        Ok(self.respond(stream(told, move |newest| encode_now(&registry, newest))?))
+        let registry = self.registry.clone();
+        self.watch(&request, begin, move |newest| encode_now(&registry, &newest)).await
     }
 }
 
@@ -392,18 +387,6 @@ impl Handler {
 fn encode_now(registry: &Registry, newest: &crate::domain::operation::Operation) -> Operation {
     let holds = registry.view.snapshot().map(|snapshot| registry.holds(&snapshot, newest));
     operation::encode(newest, &holds.unwrap_or_default())
-}
-
-/// What is told, as it goes out.
-fn stream<T: Send + Sync + 'static, M>(
-    told: Result<mpsc::Receiver<Result<Arc<T>, Error>>, Error>,
-    encode: impl Fn(&T) -> M + Send + 'static,
-) -> Result<Watching<M>, Status> {
-    let told = told.map_err(|error| status(&error))?;
-    Ok(Box::pin(ReceiverStream::new(told).map(move |told| match told {
-        Ok(newest) => Ok(encode(&newest)),
-        Err(error) => Err(status(&error)),
-    })))
 }
 
 fn bulk_id(text: &str) -> Result<OperationId, Error> {

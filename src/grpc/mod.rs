@@ -14,6 +14,7 @@ mod straight;
 pub mod tenant_health;
 pub mod tenant_registry;
 pub mod tiers;
+mod watching;
 
 use std::sync::Arc;
 

@@ -1,17 +1,15 @@
 //! The service `TenantRegistry`.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::Handler;
 use super::convert::{self, tenant};
 use super::metadata::command;
 use super::status::{rpc_status, status};
+use super::watching::Watching;
 use crate::domain::error::Error;
 use crate::domain::ids::TenantId;
 use crate::proto::v1::batch_create_tenants_response::{Result as Item, result::Outcome};
@@ -32,11 +30,9 @@ const INLINE_MAX: usize = 5_000;
 /// Where tenants without a region or business unit are counted.
 const UNSET: &str = "unset";
 
-type Watching = Pin<Box<dyn Stream<Item = Result<WatchTenantsResponse, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl TenantRegistry for Handler {
-    type WatchTenantsStream = Watching;
+    type WatchTenantsStream = Watching<WatchTenantsResponse>;
 
     async fn create_tenant(&self, request: Request<CreateTenantRequest>) -> Result<Response<Tenant>, Status> {
         let shown = async {
@@ -139,15 +135,12 @@ impl TenantRegistry for Handler {
     async fn watch_tenants(
         &self,
         request: Request<WatchTenantsRequest>,
-    ) -> Result<Response<Watching>, Status> {
-        let message = request.into_inner();
-        let watch = decode_watch(message).and_then(|watch| self.registry.watch_tenants(&watch));
-        let told = watch.map_err(|error| status(&error))?;
-        let stream = ReceiverStream::new(told).map(|told| match told {
-            Ok(watch) => Ok(encode_watch(&watch)),
-            Err(error) => Err(status(&error)),
-        });
-        Ok(self.respond(Box::pin(stream) as Watching))
+    ) -> Result<Response<Self::WatchTenantsStream>, Status> {
+        let begin = async {
+            let asked = decode_watch(request.get_ref().clone())?;
+            self.registry.watch_tenants(&asked).await
+        };
+        self.watch(&request, begin, |watch| encode_watch(&watch)).await
     }
 
     async fn get_statistics(
@@ -241,5 +234,6 @@ fn encode_statistics(statistics: &Statistics) -> GetStatisticsResponse {
         by_business_unit: named(&statistics.by_business_unit),
         average_health_score: (statistics.average_health * 10.0).round() / 10.0,
         open_operations: number(statistics.open_operations),
+        scheduled_operations: number(statistics.scheduled_operations),
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Registry;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::Revision;
+use crate::domain::violation::Violation;
 use crate::store::log;
 use crate::view::Snapshot;
 
@@ -87,6 +88,29 @@ impl Registry {
 
     /// A snapshot with everything that is in the database now.
     pub(super) async fn latest(&self, patience: Duration) -> Result<Arc<Snapshot>, Error> {
+        let head = self.head(patience).await?;
+        self.view.at_least(head, patience).await
+    }
+
+    /// Waits until the view has seen a revision that a caller had from an answer, perhaps of another replica.
+    ///
+    /// # Errors
+    ///
+    /// For one that the log has not come to; if the view does not get there in time.
+    pub(super) async fn reach(&self, field: &'static str, revision: Revision) -> Result<(), Error> {
+        if self.view.has(revision) {
+            return Ok(());
+        }
+        let head = self.head(PATIENCE).await?;
+        if revision > head {
+            let why = format!("lies ahead of the log, which is at {head}");
+            return Err(Error::invalid(Reason::InvalidRevision, vec![Violation::new(field, why)]));
+        }
+        self.view.at_least(revision, PATIENCE).await.map(drop)
+    }
+
+    /// How far the log is.
+    async fn head(&self, patience: Duration) -> Result<Revision, Error> {
         let head = async {
             let client = self.database.pooled().await?;
             log::head(&**client).await
@@ -94,7 +118,7 @@ impl Registry {
         let head = tokio::time::timeout(patience, head)
             .await
             .map_err(|_| Error::unavailable("the head could not be read in time"))??;
-        self.view.at_least(head.revision, patience).await
+        Ok(head.revision)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod follower;
 mod metrics;
 pub mod operations;
 mod reading;
+mod row;
 pub mod snapshot;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 pub use self::metrics::register_metrics;
+pub use self::row::Row;
 pub use self::snapshot::{Record, Snapshot, Statistics};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{FlagKey, OperationId, Revision, TenantId};
@@ -32,8 +34,10 @@ const DELTAS_MAX: usize = 1_024;
 pub struct Delta {
     /// The snapshot's revision.
     pub revision: Revision,
-    /// Tenants that changed.
+    /// Tenants that changed themselves.
     pub tenants: Vec<TenantId>,
+    /// Whether a tier changed, and with it what its tenants have from it.
+    pub tiers: bool,
     /// Operations that changed.
     pub operations: Vec<OperationId>,
     /// Flags whose answers may have changed, also for what they hang on; empty on the first load.

@@ -204,6 +204,7 @@ fn put(
         }
         next.unreadable.insert(place, Arc::new(row));
     }
+    delta.tiers |= !rows.tiers.is_empty();
     for tier in rows.tiers {
         next.take_tier(tier);
     }

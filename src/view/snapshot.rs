@@ -11,13 +11,11 @@ use super::operations::Operations;
 use crate::domain::bulk::Bulk;
 use crate::domain::error::{Error, Reason};
 use crate::domain::event::{AppliedSet, Event};
-use crate::domain::filter::tenant::TenantField;
-use crate::domain::filter::{FieldId, FieldValue};
 use crate::domain::flag::{CompiledFlags, Flag, FlagFile, Segment, TenantFacts, TenantOverride, TierDefault};
 use crate::domain::health::Score;
 use crate::domain::ids::{OperationId, Revision, TargetName, TenantId, TierId};
 use crate::domain::lifecycle::Status;
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Operation, State};
 use crate::domain::shared_text::Texts;
 use crate::domain::target::TargetControl;
 use crate::domain::tenant::{Claim, Health, NameKind, Tenant};
@@ -59,63 +57,6 @@ impl Record {
     }
 }
 
-fn text(value: &str) -> FieldValue<'_> {
-    if value.is_empty() { FieldValue::Absent } else { FieldValue::Text(value) }
-}
-
-impl crate::domain::filter::Record for Record {
-    fn field(&self, id: FieldId) -> FieldValue<'_> {
-        let Some(field) = TenantField::from_id(id) else { return FieldValue::Absent };
-        let profile = &self.tenant.profile;
-        match field {
-            TenantField::TenantId => FieldValue::Text(self.tenant.tenant_id.as_str()),
-            TenantField::DisplayName => text(&profile.display_name),
-            TenantField::Status => FieldValue::Text(self.tenant.status.as_str()),
-            TenantField::Tier => FieldValue::Text(profile.tier.as_str()),
-            TenantField::HealthScore => FieldValue::Number(f64::from(self.score().get())),
-            TenantField::HealthLevel => FieldValue::Text(self.score().level().as_str()),
-            TenantField::Region => text(&profile.region),
-            TenantField::Parent => {
-                profile.parent.as_ref().map_or(FieldValue::Absent, |id| FieldValue::Text(id.as_str()))
-            }
-            TenantField::BusinessUnit => text(&profile.business_unit),
-            TenantField::CostCenter => text(&profile.cost_center),
-            TenantField::Owner => text(&profile.owner),
-            TenantField::IsolationModel => FieldValue::Text(profile.isolation_model.as_str()),
-            TenantField::DataResidency => text(&profile.data_residency),
-            TenantField::SupportLevel => text(&profile.support_level),
-            TenantField::CreateTime => FieldValue::Time(self.tenant.create_time),
-            TenantField::UpdateTime => FieldValue::Time(self.tenant.update_time),
-            TenantField::CurrencyCode => text(&profile.currency_code),
-            TenantField::Labels | TenantField::ComplianceFrameworks => FieldValue::Absent,
-        }
-    }
-
-    fn entry(&self, id: FieldId, key: &str) -> Option<&str> {
-        match TenantField::from_id(id)? {
-            TenantField::Labels => self.tenant.profile.labels.get(key).map(|value| &**value),
-            _ => None,
-        }
-    }
-
-    fn has_any(&self, id: FieldId) -> bool {
-        match TenantField::from_id(id) {
-            Some(TenantField::Labels) => !self.tenant.profile.labels.is_empty(),
-            Some(TenantField::ComplianceFrameworks) => !self.tenant.profile.compliance_frameworks.is_empty(),
-            _ => false,
-        }
-    }
-
-    fn any_item(&self, id: FieldId, test: &mut dyn FnMut(&str) -> bool) -> bool {
-        match TenantField::from_id(id) {
-            Some(TenantField::ComplianceFrameworks) => {
-                self.tenant.profile.compliance_frameworks.iter().any(|item| test(item))
-            }
-            _ => false,
-        }
-    }
-}
-
 /// Counts over all tenants.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Statistics {
@@ -131,8 +72,10 @@ pub struct Statistics {
     pub by_business_unit: BTreeMap<Arc<str>, u64>,
     /// Mean health score of tenants that are not deleted; 0 without any.
     pub average_health: f64,
-    /// Operations that have not ended.
+    /// Operations that have begun and not ended.
     pub open_operations: u64,
+    /// Operations that begin later.
+    pub scheduled_operations: u64,
 }
 
 /// Everything, at one revision. Cheap to clone: all its maps share what did not change.
@@ -345,10 +288,12 @@ impl Snapshot {
     fn count(&self) -> Statistics {
         let mut counts = Statistics {
             by_status: Status::ALL.into_iter().map(|status| (status, 0)).collect(),
-            open_operations: self.operations.values().filter(|operation| operation.state.is_open()).count()
-                as u64,
             ..Statistics::default()
         };
+        for operation in self.operations.values() {
+            counts.open_operations += u64::from(operation.state.is_open());
+            counts.scheduled_operations += u64::from(operation.state == State::Scheduled);
+        }
         let mut points = 0_u64;
         for record in self.tenants.values() {
             let tenant = &record.tenant;

@@ -105,3 +105,22 @@ async fn a_bulk_operation_says_when_nobody_can_take_it_and_when_it_waits_for_som
     assert!(said.contains("does not go on by itself: 1 of 1 tenants need an operator"), "{said}");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_of_the_arguments_is_said_in_our_words() {
+    let replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let server = format!("http://{}", replica.server.grpc);
+    let evaluate = ["flag", "evaluate", "finance", "search", "--context", "fro", "--server", &server];
+    let (code, said) = tenantry(&evaluate).await;
+    let sentence =
+        "--context must be JSON, for example {\"region\": \"eu-1\"}; it cannot be read at line 1, column 2";
+    assert!(code == Some(2) && said.contains(sentence), "{code:?} {said}");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"{}\nfro\n").unwrap();
+    let import = ["tenant", "import", file.path().to_str().unwrap(), "--server", &server];
+    let (code, said) = tenantry(&import).await;
+    assert!(code == Some(2) && said.contains("line 2 is not JSON: it cannot be read at column 2"), "{said}");
+    let (code, said) = tenantry(&["tenant", "list", "--page-size", "abc"]).await;
+    assert!(code == Some(2) && said.contains("must be a whole number") && !said.contains("digit"), "{said}");
+    replica.stop().await;
+}

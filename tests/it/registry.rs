@@ -211,3 +211,30 @@ async fn statistics_count_what_is_there() {
     assert!((counts.average_health_score - 100.0).abs() < f64::EPSILON);
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn a_deleted_tenant_is_there_and_says_that_it_takes_nothing() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    replica.tenant("finance").await;
+    let tenant_id = || "finance".to_owned();
+    let lifecycle = &mut replica.lifecycle;
+    let suspend = v1::SuspendTenantRequest { tenant_id: tenant_id(), ..Default::default() };
+    lifecycle.suspend_tenant(suspend).await.unwrap();
+    let archive = v1::ArchiveTenantRequest { tenant_id: tenant_id(), ..Default::default() };
+    lifecycle.archive_tenant(archive).await.unwrap();
+    let delete = v1::DeleteTenantRequest { tenant_id: tenant_id(), ..Default::default() };
+    lifecycle.delete_tenant(delete).await.unwrap();
+    assert_eq!(replica.get("finance").await.status(), v1::TenantStatus::Deleted);
+    let signals = v1::Signals {
+        latency_p95_ms: Some(1.0),
+        error_rate: Some(0.0),
+        query_success_rate: Some(1.0),
+        storage_utilization: Some(0.5),
+    };
+    let report =
+        v1::ReportSignalsRequest { tenant_id: tenant_id(), signals: Some(signals), ..Default::default() };
+    let error = replica.health.report_signals(report).await.unwrap_err();
+    assert_eq!(reason(&error), "ILLEGAL_TRANSITION");
+    assert_eq!(error.message(), "a deleted tenant takes no signals; undelete it first");
+    replica.stop().await;
+}

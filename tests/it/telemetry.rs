@@ -152,13 +152,17 @@ async fn every_calls_line_names_its_request_its_tenant_and_its_operation() {
     let _ = lifecycle.suspend_tenant(suspend).await;
     let operation_id = "01a212fb-c326-7476-a3a8-4f129e2ffc4d".to_owned();
     let _ = lifecycle.get_operation(v1::GetOperationRequest { operation_id: operation_id.clone() }).await;
+    let watch = v1::WatchOperationRequest { operation_id: operation_id.clone() };
+    let _ = lifecycle.watch_operation(watch).await;
     for method in ["CreateTenant", "GetTenant", "EvaluateFlags", "SuspendTenant"] {
         let line = logging.line_of(method).await;
         assert_eq!(line["tenant_id"], "acme", "{line}");
         assert_eq!(line["request_id"].as_str().map(str::len), Some(32), "{line}");
     }
-    let line = logging.line_of("GetOperation").await;
-    assert_eq!(line["operation_id"], operation_id, "{line}");
+    for method in ["GetOperation", "WatchOperation"] {
+        let line = logging.line_of(method).await;
+        assert_eq!(line["operation_id"], operation_id, "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! From a tree to an expression: names become field ids, values get the field's type.
 
 use jiff::Timestamp;
+use jiff::civil::date;
+use jiff::fmt::temporal::Pieces;
 
 use super::lexer::{Kind, Operator, Token};
 use super::matching::{Bounds, Condition, Expr, Pattern, Test};
@@ -44,12 +46,7 @@ fn test(text: &str, comparison: Comparison, schema: &Schema) -> Result<Test, Err
 }
 
 /// The field of a name, or an error that lists the names there are.
-pub(super) fn find(
-    text: &str,
-    name: &str,
-    at: usize,
-    schema: &Schema,
-) -> Result<(FieldId, &'static Field), Error> {
+fn find(text: &str, name: &str, at: usize, schema: &Schema) -> Result<(FieldId, &'static Field), Error> {
     schema.find(name).ok_or_else(|| {
         let names: Vec<&str> = schema.fields.iter().map(|field| field.name).collect();
         error(text, at, format!("there is no field {}; the fields are {}", quote(name), names.join(", ")))
@@ -161,9 +158,9 @@ impl Checker<'_> {
         if self.asks_presence() {
             return Ok(Condition::Present);
         }
-        match self.content().parse::<Timestamp>() {
-            Ok(time) => Ok(Condition::Time(self.bounds(), time)),
-            Err(_) => self.fail(format!(
+        match time(self.content()) {
+            Some(time) => Ok(Condition::Time(self.bounds(), time)),
+            None => self.fail(format!(
                 "{} is compared with a time in RFC 3339, for example \"2026-01-31T12:00:00Z\"; {} is none",
                 self.name,
                 quote(self.content())
@@ -212,4 +209,15 @@ impl Checker<'_> {
             _ => self.fail(format!("{0} holds any number of values; write {0}:\"value\"", self.name)),
         }
     }
+}
+
+/// A time in RFC 3339. The end of the year 9999 is one too, though no row can have it: the last moment there is stands for
+/// what lies behind it.
+fn time(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    let pieces = Pieces::parse(text).ok()?;
+    let is_whole = pieces.time().is_some() && pieces.to_numeric_offset().is_some();
+    (is_whole && pieces.date() >= date(9999, 12, 30)).then_some(Timestamp::MAX)
 }

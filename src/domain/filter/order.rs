@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 
-use super::check::find;
 use super::{Error, FieldId, FieldValue, LENGTH_MAX, Record, Schema, error};
 use crate::domain::text::quote;
 
@@ -104,10 +103,7 @@ fn order_key(text: &str, part: &str, start: usize, schema: &Schema) -> Result<Or
     let Some(name) = words.next() else {
         return Err(error(text, start, "a field's name is missing"));
     };
-    let (field, definition) = find(text, name, start, schema)?;
-    if !definition.orderable {
-        return Err(error(text, start, format!("lists cannot be ordered by {name}")));
-    }
+    let field = orderable(text, name, start, schema)?;
     let descending = match words.next() {
         None => false,
         Some(word) if word.eq_ignore_ascii_case("asc") => false,
@@ -124,4 +120,16 @@ fn order_key(text: &str, part: &str, start: usize, schema: &Schema) -> Result<Or
         None => Ok(OrderKey { field, descending }),
         Some(word) => Err(error(text, start, format!("a comma is missing before {}", quote(word)))),
     }
+}
+
+/// The field of a name, or an error that lists the fields that have an order.
+fn orderable(text: &str, name: &str, at: usize, schema: &Schema) -> Result<FieldId, Error> {
+    let why = match schema.find(name) {
+        Some((field, definition)) if definition.orderable => return Ok(field),
+        Some(_) => format!("there is no order by {name}"),
+        None => format!("there is no field {}", quote(name)),
+    };
+    let fields = schema.fields.iter().filter(|field| field.orderable);
+    let names: Vec<&str> = fields.map(|field| field.name).collect();
+    Err(error(text, at, format!("{why}; order by {}", names.join(", "))))
 }

@@ -171,6 +171,11 @@ fn times_are_rfc_3339_with_or_without_quotes() {
     assert_eq!(found("create_time = 2026-02-01T00:00:00Z"), "hr");
     assert_eq!(found("update_time < 2030-01-01T00:00:00Z"), "", "unset is neither before nor after");
     assert!(refused("create_time > yesterday").contains("a time in RFC 3339"));
+    assert_eq!(found("create_time < \"9999-12-31T23:59:59Z\""), "finance hr marketing");
+    assert_eq!(found("create_time > 9999-12-31T23:59:59.5-12:00"), "");
+    for none in ["9999-12-31", "9999-12-31T23:59:59", "10000-01-01T00:00:00Z", "9999-12-32T00:00:00Z"] {
+        assert!(refused(&format!("create_time < \"{none}\"")).contains("a time in RFC 3339"), "{none}");
+    }
 }
 
 #[test]
@@ -296,7 +301,15 @@ fn lists_are_ordered_by_up_to_four_fields_and_at_last_by_id() {
 #[test]
 fn orders_that_cannot_be_are_refused_with_a_sentence() {
     let refused = |order: &str| OrderBy::parse(order, &SCHEMA).unwrap_err().to_string();
-    assert_eq!(refused("labels"), "lists cannot be ordered by labels (at character 1)");
+    let listed = refused("labels");
+    assert!(
+        listed.starts_with("there is no order by labels; order by tenant_id, display_name, status,"),
+        "{listed}"
+    );
+    for field in SCHEMA.fields {
+        let is_listed = listed.split([' ', ',']).skip(8).any(|name| name == field.name);
+        assert_eq!(is_listed, field.orderable, "{} in {listed}", field.name);
+    }
     assert_eq!(refused("tier, tier desc"), "tier is named twice (at character 7)");
     assert_eq!(refused("tier up"), "tier is followed by asc or desc, not by \"up\" (at character 1)");
     assert_eq!(refused("tier asc region"), "a comma is missing before \"region\" (at character 1)");

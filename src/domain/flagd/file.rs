@@ -98,7 +98,13 @@ impl File {
         let mut left: Members = match serde_json::from_str(text) {
             Ok(left) => left,
             Err(error) if error.is_data() => return fail("file", "must be a JSON object"),
-            Err(error) => return fail("file", format!("must be JSON; {error}")),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                return fail(
+                    "file",
+                    format!("must be JSON; it cannot be read at line {line}, column {column}"),
+                );
+            }
         };
         let mut file = Self::default();
         match left.get("flags") {
@@ -199,7 +205,8 @@ impl File {
 
 /// A value, where it can be read: not nested without end, no number that no computer holds.
 fn value(path: &str, raw: &RawValue) -> Result<Value, FileError> {
-    serde_json::from_str(raw.get()).or_else(|error| fail(path, format!("cannot be read: {error}")))
+    let why = "cannot be read: it is nested too deep, or has a number that is too large";
+    serde_json::from_str(raw.get()).or_else(|_| fail(path, why))
 }
 
 impl Head {

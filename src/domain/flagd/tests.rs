@@ -37,6 +37,20 @@ fn compiled(file: &File) -> CompiledFlags {
     flags
 }
 
+#[test]
+fn what_cannot_be_read_is_said_in_our_words() {
+    let refused = |text: &str| File::parse(text).unwrap_err().to_string();
+    for (text, sentence) in [
+        ("fro", "must be JSON; it cannot be read at line 1, column 2"),
+        (
+            r#"{"flags": {}, "metadata": {"a": 1e999}}"#,
+            "it is nested too deep, or has a number that is too large",
+        ),
+    ] {
+        assert!(refused(text).contains(sentence), "{}", refused(text));
+    }
+}
+
 fn sample() -> Value {
     json!({
         "$schema": "https://flagd.dev/schema/v0/flags.json",

@@ -91,17 +91,14 @@ fn decode_wait(wait: Option<&prost_types::Duration>, faults: &mut Faults) -> Opt
 
 fn decode_at(at: prost_types::Timestamp, faults: &mut Faults) -> Option<Timestamp> {
     let furthest = now().checked_add(AHEAD_MAX).unwrap_or(Timestamp::MAX);
-    match decode_timestamp(at) {
-        Ok(at) if at <= furthest => Some(at),
-        Ok(_) => {
-            faults.add("at", "must be at most 366 days from now");
-            None
-        }
-        Err(why) => {
-            faults.add("at", why);
-            None
-        }
-    }
+    // Compared before it is converted: what is too far to be written is too far first of all.
+    let why = match decode_timestamp(at) {
+        Ok(at) if at <= furthest => return Some(at),
+        Err(why) if at.seconds <= furthest.as_second() => why,
+        Ok(_) | Err(_) => "must be at most 366 days from now",
+    };
+    faults.add("at", why);
+    None
 }
 
 /// Decodes what becomes of the tenants below.

@@ -15,7 +15,7 @@ use crate::domain::shared_text::TextMap;
 use crate::domain::tenant::{
     ChosenNames, Contact, DataClassification, IsolationModel, NewTenant, Profile, ProfileField, Tenant,
 };
-use crate::domain::tier::{Limit, LimitSource, Limits, effective_limits};
+use crate::domain::tier::{Limit, LimitSource, Limits, effective_limits, effective_support_level};
 use crate::proto::google::r#type::Money;
 use crate::proto::v1;
 use crate::services::tenant_registry::{Shown, TenantUpdate};
@@ -56,7 +56,6 @@ pub(in crate::grpc) fn encode(shown: &Shown) -> v1::Tenant {
     let health_revision = health.as_ref().map_or(tenant.revision, |health| health.revision);
     let score = health.as_ref().map_or(Score::BEST, |health| health.score);
     let tier_limits = tier.as_ref().map(|tier| &tier.limits);
-    let own_support = Some(&*profile.support_level).filter(|text| !text.is_empty());
     v1::Tenant {
         tenant_id: tenant.tenant_id.to_string(),
         uid: tenant.uid.to_string(),
@@ -77,10 +76,7 @@ pub(in crate::grpc) fn encode(shown: &Shown) -> v1::Tenant {
         limits: encode_effective_limits(tier_limits, &profile.limit_overrides),
         limit_overrides: encode_limits(&profile.limit_overrides),
         sla_target: profile.sla_target.or_else(|| tier.as_ref().map(|tier| tier.sla_target)),
-        support_level: own_support
-            .or(tier.as_ref().map(|tier| tier.support_level.as_str()))
-            .unwrap_or_default()
-            .to_owned(),
+        support_level: effective_support_level(&profile.support_level, || tier.as_deref()).to_owned(),
         isolation_model: encode_isolation(profile.isolation_model).into(),
         region: profile.region.to_string(),
         data_residency: profile.data_residency.to_string(),

@@ -87,6 +87,11 @@ pub(super) const METHOD_UNKNOWN: Refusal = refusal(
     "METHOD_UNKNOWN",
     "This server has no such method; its reflection service lists those it has.",
 );
+pub(super) const SERVICE_UNKNOWN: Refusal = refusal(
+    Code::NotFound,
+    "SERVICE_UNKNOWN",
+    "This server has no service of this name; its reflection service lists those it has.",
+);
 pub(super) const BAD_TIMEOUT: Refusal = at_fault(
     "grpc-timeout",
     "INVALID_TIMEOUT",
@@ -128,7 +133,8 @@ impl Refusal {
             Code::Cancelled => CALL_CANCELLED,
             Code::InvalidArgument => refusal(code, "INVALID_ARGUMENT", "The request is not valid."),
             Code::DeadlineExceeded => DEADLINE_EXCEEDED,
-            Code::NotFound => refusal(code, "NOT_FOUND", "There is nothing of this name."),
+            // Our own services say what they do not find: this is the health service, asked of another.
+            Code::NotFound => SERVICE_UNKNOWN,
             Code::AlreadyExists => refusal(code, "ALREADY_EXISTS", "It exists already."),
             Code::PermissionDenied => refusal(code, "PERMISSION_DENIED", "The caller may not do this."),
             Code::ResourceExhausted => MESSAGE_TOO_LARGE,

@@ -35,8 +35,9 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
-    let body: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("the body is not JSON: {error}"))?;
+    let body: Value = serde_json::from_slice(bytes).map_err(|error| {
+        format!("the body is not JSON: it cannot be read at line {}, column {}", error.line(), error.column())
+    })?;
     let Value::Object(mut body) = body else { return Err("the body must be an object".to_owned()) };
     match body.remove("context") {
         None | Some(Value::Null) => Ok(Map::new()),
@@ -100,6 +101,7 @@ mod tests {
         assert_eq!(context["targetingKey"], "u1");
         assert!(refused(r#"{"context":[1]}"#).starts_with("context must be"));
         assert!(refused(r#"{"context":"#).starts_with("the body is not JSON"));
+        assert_eq!(refused("fro"), "the body is not JSON: it cannot be read at line 1, column 2");
         assert!(refused("[]").starts_with("the body must be"));
     }
 

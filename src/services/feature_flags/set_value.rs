@@ -12,7 +12,7 @@ use crate::domain::flag::{Choice, CompiledFlags, TenantOverride, TierDefault, va
 use crate::domain::ids::{FlagKey, Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Status;
 use crate::services::change::{Decision, Reply};
-use crate::services::tenant_registry::{get_tenant, not_found};
+use crate::services::tenant_registry::{get_tenant, is_deleted};
 use crate::services::tiers::get_tier;
 use crate::services::{Command, Registry};
 use crate::store::flags;
@@ -112,7 +112,7 @@ impl Registry {
             let choice = checked(snapshot, &set.flag, set.choice.as_ref())?;
             let record = get_tenant(snapshot, &set.tenant)?;
             if record.tenant.status == Status::Deleted {
-                return Err(not_found(&set.tenant));
+                return Err(is_deleted(&set.tenant, "a deleted tenant takes no overrides"));
             }
             let (flags, key, tenant) = (snapshot.flags.clone(), set.flag.as_str(), set.tenant.as_str());
             let changed = BTreeSet::from([set.flag.clone()]);

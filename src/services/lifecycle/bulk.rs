@@ -76,7 +76,7 @@ impl Registry {
                     .values()
                     .filter(|record| transition(record.tenant.status, start.verb).is_ok())
                     .filter(|record| start.wish.tier.as_ref() != Some(&record.tenant.profile.tier))
-                    .filter(|record| start.filter.matches(&***record))
+                    .filter(|record| start.filter.matches(&snapshot.row(record)))
                     .map(|record| item(record))
                     .collect();
                 if items.len() > TENANTS_MAX {

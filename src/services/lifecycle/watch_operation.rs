@@ -20,6 +20,8 @@ impl Registry {
         revisions.borrow_and_update();
         let snapshot = self.view.snapshot()?;
         let mut operation = self.operation(&snapshot, operation_id).await?;
+        // For the line of the call's end: what it asked for names no tenant.
+        tracing::Span::current().record("tenant_id", operation.tenant_id.as_str());
         let registry = self.clone();
         let view = Arc::clone(&self.view);
         let (told, receiver) = mpsc::channel(16);

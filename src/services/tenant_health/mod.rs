@@ -1,7 +1,7 @@
 //! Use cases of tenants' health.
 
 use super::change::{Decision, Reply};
-use super::tenant_registry::{get_tenant, not_found};
+use super::tenant_registry::{get_tenant, is_deleted};
 use super::{Command, Registry};
 use crate::domain::error::Error;
 use crate::domain::health::{Signals, score};
@@ -38,7 +38,7 @@ impl Registry {
         self.change(command, |snapshot, context| {
             let record = get_tenant(snapshot, tenant_id)?;
             if record.tenant.status == Status::Deleted {
-                return Err(not_found(tenant_id));
+                return Err(is_deleted(tenant_id, "a deleted tenant takes no signals"));
             }
             let health = Health {
                 tenant_id: tenant_id.clone(),

@@ -16,6 +16,7 @@ pub use self::watch_tenants::{Watch, WatchTenants, Watched};
 use super::change::Reply;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{Revision, TenantId};
+use crate::domain::lifecycle::Status;
 use crate::domain::tenant::{Health, Tenant};
 use crate::domain::tier::Tier;
 use crate::view::{Record, Snapshot};
@@ -58,14 +59,19 @@ pub(super) fn not_found(tenant_id: &TenantId) -> Error {
     Error::missing(Reason::TenantNotFound, "tenant", "tenant_id", tenant_id)
 }
 
+/// A deleted tenant stays as it is until it is undeleted. `why` says what is not done to it.
+pub(super) fn is_deleted(tenant_id: &TenantId, why: &str) -> Error {
+    Error::new(Reason::IllegalTransition, format!("{why}; undelete it first"))
+        .with("from", Status::Deleted)
+        .with("tenant_id", tenant_id)
+}
+
 pub(super) fn tier_not_found(tier_id: &crate::domain::ids::TierId) -> Error {
     Error::missing(Reason::TierNotFound, "tier", "tier_id", tier_id)
 }
 
 /// Checks that a parent exists, is not deleted and, where `tenant_id` is given, does not stand below it.
 fn check_parent(snapshot: &Snapshot, parent: Option<&TenantId>, tenant_id: &TenantId) -> Result<(), Error> {
-    use crate::domain::lifecycle::Status;
-
     let Some(parent) = parent else { return Ok(()) };
     let found = snapshot.tenant(parent).filter(|record| record.tenant.status != Status::Deleted);
     if found.is_none() && parent != tenant_id {

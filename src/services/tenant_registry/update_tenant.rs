@@ -1,6 +1,6 @@
 //! Changing what may be set of a tenant.
 
-use super::{Shown, check_parent, get_tenant, tier_not_found};
+use super::{Shown, check_parent, get_tenant, is_deleted, tier_not_found};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::TenantId;
 use crate::domain::lifecycle::Status;
@@ -30,12 +30,7 @@ impl Registry {
             let record = get_tenant(snapshot, &update.tenant_id)?;
             check_etag(update.etag.as_deref(), record.tenant.revision)?;
             if record.tenant.status == Status::Deleted {
-                return Err(Error::new(
-                    Reason::IllegalTransition,
-                    "a deleted tenant cannot be changed; undelete it first",
-                )
-                .with("from", Status::Deleted)
-                .with("tenant_id", &update.tenant_id));
+                return Err(is_deleted(&update.tenant_id, "a deleted tenant cannot be changed"));
             }
             let mut tenant = record.tenant.clone();
             for field in &update.fields {

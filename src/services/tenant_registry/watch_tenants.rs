@@ -1,7 +1,8 @@
 //! Watching tenants change.
 //!
 //! Level triggered: a watcher is sent each changed tenant as it is now. It can therefore never be sent too much for
-//! its pace: what it missed is found again by revision in the newest snapshot.
+//! its pace: what it missed is found again by revision in the newest snapshot. A change of a tier is one of each tenant
+//! on it, because a tenant is shown with what it has from its tier.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::domain::ids::{Revision, TenantId};
 use crate::domain::lifecycle::Status;
 use crate::domain::violation::Violation;
 use crate::services::Registry;
-use crate::view::{Record, Snapshot, View};
+use crate::view::{Record, Row, Snapshot, View};
 
 /// How often a watcher hears where the log stands.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
@@ -65,47 +66,80 @@ pub enum Watched {
 type Told = mpsc::Sender<Result<Watch, Error>>;
 
 impl Registry {
-    /// Starts to watch.
-    pub fn watch_tenants(
+    /// Starts to watch. A revision that only this replica has not come to is waited for.
+    pub async fn watch_tenants(
         &self,
         request: &WatchTenants,
     ) -> Result<mpsc::Receiver<Result<Watch, Error>>, Error> {
         let filter =
             Filter::parse(&request.filter, &SCHEMA).map_err(|error| invalid_filter("filter", &error))?;
+        let from = Begin::of(request)?;
+        if let Begin::Revision(after) = from {
+            self.reach("start_revision", after).await?;
+        }
         // Subscribed before the snapshot is taken: what comes in between is told twice rather than never.
         let deltas = self.view.deltas();
         let snapshot = self.view.snapshot()?;
-        let after = start(request, &snapshot)?;
+        let seen = from.seen(&snapshot)?;
         let (told, receiver) = mpsc::channel(WAITING_MAX);
         let view = Arc::clone(&self.view);
-        let mut watcher = Watcher { told, view, filter, matching: BTreeSet::new(), seen: after };
-        let initial = request.initial_snapshot;
+        let mut watcher = Watcher { told, view, filter: Arc::new(filter), matching: BTreeSet::new(), seen };
         tokio::spawn(async move {
             // An error means that the watcher is gone or was told why it is cut.
-            let _ = watcher.run(snapshot, deltas, initial).await;
+            let _ = watcher.run(snapshot, deltas, from).await;
         });
         Ok(receiver)
     }
 }
 
-fn start(request: &WatchTenants, snapshot: &Snapshot) -> Result<Revision, Error> {
-    let Some(after) = request.after else { return Ok(snapshot.revision) };
-    let refuse =
-        |why: String| Error::invalid(Reason::InvalidRevision, vec![Violation::new("start_revision", why)]);
-    if request.initial_snapshot {
-        return Err(refuse("cannot be given together with initial_snapshot".to_owned()));
+/// Where a watch begins.
+#[derive(Debug, Clone, Copy)]
+enum Begin {
+    /// Now.
+    Now,
+    /// With everything there is.
+    Everything,
+    /// Behind this revision.
+    Revision(Revision),
+}
+
+impl Begin {
+    fn of(request: &WatchTenants) -> Result<Self, Error> {
+        match (request.after, request.initial_snapshot) {
+            (None, false) => Ok(Self::Now),
+            (None, true) => Ok(Self::Everything),
+            (Some(after), false) => Ok(Self::Revision(after)),
+            (Some(_), true) => {
+                let why = "cannot be given together with initial_snapshot";
+                Err(Error::invalid(Reason::InvalidRevision, vec![Violation::new("start_revision", why)]))
+            }
+        }
     }
-    if after > snapshot.revision {
-        return Err(refuse(format!("lies ahead of the log, which is at {}", snapshot.revision)));
+
+    /// Up to where the watcher has seen everything.
+    fn seen(self, snapshot: &Snapshot) -> Result<Revision, Error> {
+        match self {
+            Self::Now | Self::Everything => Ok(snapshot.revision),
+            Self::Revision(after) if after < snapshot.compacted => Err(Error::new(
+                Reason::RevisionCompacted,
+                format!(
+                    "the log reaches back to revision {}; list, then watch from there",
+                    snapshot.compacted
+                ),
+            )
+            .with("compacted_revision", snapshot.compacted)),
+            Self::Revision(after) => Ok(after),
+        }
     }
-    if after < snapshot.compacted {
-        return Err(Error::new(
-            Reason::RevisionCompacted,
-            format!("the log reaches back to revision {}; list, then watch from there", snapshot.compacted),
-        )
-        .with("compacted_revision", snapshot.compacted));
-    }
-    Ok(after)
+}
+
+/// What a watcher may know of tenants that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Those that matched when it was told of them last.
+    Matching,
+    /// Any: what matched at the revision it begins behind is no longer known.
+    Any,
 }
 
 /// The watcher is gone, or was cut.
@@ -114,7 +148,7 @@ struct Gone;
 struct Watcher {
     told: Told,
     view: Arc<View>,
-    filter: Filter,
+    filter: Arc<Filter>,
     /// Which tenants it knows to match; only kept where there is a filter.
     matching: BTreeSet<TenantId>,
     seen: Revision,
@@ -125,12 +159,15 @@ impl Watcher {
         &mut self,
         snapshot: Arc<Snapshot>,
         mut deltas: tokio::sync::broadcast::Receiver<Arc<crate::view::Delta>>,
-        initial: bool,
+        from: Begin,
     ) -> Result<(), Gone> {
-        if initial {
-            self.tell_initial(&snapshot).await?;
-        } else {
-            self.tell_changed(&snapshot, snapshot.tenants.values(), snapshot.revision).await?;
+        self.note_matching(&snapshot).await?;
+        match from {
+            Begin::Now => {}
+            Begin::Everything => self.tell_initial(&snapshot).await?,
+            Begin::Revision(_) => {
+                self.tell_changed(&snapshot, snapshot.rows(), snapshot.revision, Known::Any).await?;
+            }
         }
         let mut bookmark = tokio::time::interval(BOOKMARK_INTERVAL);
         bookmark.tick().await;
@@ -149,58 +186,76 @@ impl Watcher {
             let Ok(snapshot) = self.view.snapshot() else { continue };
             match delta {
                 Ok(delta) if delta.revision <= self.seen => {}
+                Ok(delta) if delta.tiers => {
+                    self.tell_changed(&snapshot, snapshot.rows(), delta.revision, Known::Matching).await?;
+                }
                 Ok(delta) => {
                     let records = delta.tenants.iter().filter_map(|id| snapshot.tenant(id));
-                    self.tell_changed(&snapshot, records, delta.revision).await?;
+                    let rows = records.map(|record| snapshot.row(record));
+                    self.tell_changed(&snapshot, rows, delta.revision, Known::Matching).await?;
                 }
                 // Too far behind: the snapshot itself says what is newer than what was told.
                 Err(RecvError::Lagged(_)) => {
-                    self.tell_changed(&snapshot, snapshot.tenants.values(), snapshot.revision).await?;
+                    let until = snapshot.revision;
+                    self.tell_changed(&snapshot, snapshot.rows(), until, Known::Matching).await?;
                 }
                 Err(RecvError::Closed) => return Ok(()),
             }
         }
     }
 
+    /// Notes which tenants match where the watch begins, so that it can tell when one stops to.
+    async fn note_matching(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Gone> {
+        if self.filter.is_all() {
+            return Ok(());
+        }
+        let (filter, snapshot) = (Arc::clone(&self.filter), Arc::clone(snapshot));
+        // There may be a million to look at.
+        let found = tokio::task::spawn_blocking(move || {
+            let shown = snapshot.rows().filter(|row| is_shown(row, &filter));
+            shown.map(|row| row.record.tenant.tenant_id.clone()).collect()
+        });
+        self.matching = found.await.map_err(|_| Gone)?;
+        Ok(())
+    }
+
     async fn tell_initial(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Gone> {
-        for record in snapshot.tenants.values() {
-            if self.is_shown(record) {
-                self.remember(record, true);
-                self.tell(Watched::Initial(Arc::clone(record)), snapshot).await?;
+        for row in snapshot.rows() {
+            if is_shown(&row, &self.filter) {
+                self.tell(Watched::Initial(Arc::clone(row.record)), snapshot).await?;
             }
         }
-        self.seen = snapshot.revision;
         self.tell(Watched::InitialEnd, snapshot).await
     }
 
-    /// Tells the records that are newer than what was told, up to `until`, oldest change first, so that the revision
-    /// told with each can be resumed from. What changed again after `until` is told with that change.
+    /// Tells the rows that are newer than what was told, up to `until`, oldest change first, so that the revision told
+    /// with each can be resumed from. What changed again after `until` is told with that change.
     async fn tell_changed<'a>(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        records: impl Iterator<Item = &'a Arc<Record>>,
+        rows: impl Iterator<Item = Row<'a>>,
         until: Revision,
+        known: Known,
     ) -> Result<(), Gone> {
-        let is_due = |record: &&Arc<Record>| record.revision() > self.seen && record.revision() <= until;
-        let mut newer: Vec<&Arc<Record>> = records.filter(is_due).collect();
-        newer.sort_unstable_by_key(|record| record.revision());
-        newer.dedup_by_key(|record| record.revision());
-        for record in newer {
-            let shown = self.is_shown(record);
-            let known = self.remember(record, shown);
-            self.seen = record.revision();
+        let due = rows.map(|row| (row.revision(), row));
+        let mut due: Vec<_> = due.filter(|(at, _)| *at > self.seen && *at <= until).collect();
+        due.sort_unstable_by(|a, b| place(a).cmp(&place(b)));
+        due.dedup_by(|a, b| place(a) == place(b));
+        for (index, (at, row)) in due.iter().enumerate() {
+            let shown = is_shown(row, &self.filter);
+            let was_known = self.remember(row.record, shown) || known == Known::Any;
+            // The tenants of a tier change with it, at one revision: only with the last of them all is told up to there.
+            if due.get(index + 1).is_none_or(|(next, _)| next > at) {
+                self.seen = *at;
+            }
             if shown {
-                self.tell(Watched::Changed(Arc::clone(record)), snapshot).await?;
-            } else if known || record.tenant.status == Status::Deleted {
-                self.tell(Watched::Removed(Arc::clone(record)), snapshot).await?;
+                self.tell(Watched::Changed(Arc::clone(row.record)), snapshot).await?;
+            } else if was_known || row.record.tenant.status == Status::Deleted {
+                self.tell(Watched::Removed(Arc::clone(row.record)), snapshot).await?;
             }
         }
         self.seen = until;
         Ok(())
-    }
-
-    fn is_shown(&self, record: &Record) -> bool {
-        record.tenant.status != Status::Deleted && self.filter.matches(record)
     }
 
     /// Remembers whether a tenant matches; answers whether it may have matched before, as far as the watcher knows.
@@ -229,4 +284,13 @@ impl Watcher {
             Err(Gone)
         }
     }
+}
+
+fn is_shown(row: &Row<'_>, filter: &Filter) -> bool {
+    row.record.tenant.status != Status::Deleted && filter.matches(row)
+}
+
+/// The place of a change among those that are told at once.
+fn place<'a>((at, row): &(Revision, Row<'a>)) -> (Revision, &'a TenantId) {
+    (*at, &row.record.tenant.tenant_id)
 }

@@ -87,11 +87,18 @@ fn libfaketime() -> PathBuf {
 impl Process {
     /// As [`kill`](Self::kill), and its log is of no interest.
     pub(super) fn kill_and_forget(self) {
-        let log = self.grpc.rsplit(':').next().and_then(|port| port.parse().ok()).map(log_path);
+        let log = self.log_path();
         self.kill();
-        if let Some(log) = log {
-            let _ = std::fs::remove_file(log);
-        }
+        let _ = std::fs::remove_file(log);
+    }
+
+    fn log_path(&self) -> PathBuf {
+        log_path(self.grpc.rsplit(':').next().unwrap().parse().unwrap())
+    }
+
+    /// What it has said so far.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap()
     }
 }
 
@@ -149,6 +156,9 @@ async fn a_paused_owner_that_wakes_with_an_old_lease_changes_nothing_any_more() 
     stubs[0].1.set_fault(&tenant.uid, None);
     let ended = clients.ended(&suspending.operation_id).await;
     assert_eq!(ended.state(), v1::OperationState::Succeeded, "taken over: {ended:?}");
+    let log = awake.log();
+    let line = log.lines().find(|line| line.contains("took an operation over")).unwrap_or(&log);
+    assert!(line.contains("finance") && line.contains(&suspending.operation_id), "{line}");
     let activated = Verb::Activate.ask(&mut clients, "finance", 20).await.unwrap();
     assert_eq!(activated.state(), v1::OperationState::Succeeded, "{activated:?}");
     // The first still has the suspension before it, and a lease that ended long ago.

@@ -120,7 +120,10 @@ async fn health_speaks_for_the_server_and_for_every_service() {
         }
     }
     let unknown = HealthCheckRequest { service: "nobody".to_owned() };
-    assert_eq!(client.check(unknown).await.unwrap_err().code(), Code::NotFound);
+    let error = client.check(unknown).await.unwrap_err();
+    let reason = error.get_details_error_info().unwrap().reason;
+    assert_eq!((error.code(), reason.as_str()), (Code::NotFound, "SERVICE_UNKNOWN"));
+    assert!(include_str!("../../../docs/ERRORS.md").contains("| SERVICE_UNKNOWN | NOT_FOUND |"));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
 
 use super::{TEN_SECONDS, activate, suspend};
-use crate::support::{Replica, Setup, event_kinds, reason, sql};
+use crate::support::{Replica, Setup, event_kinds, metrics, reason, sql};
 
 fn in_seconds(seconds: u64) -> prost_types::Timestamp {
     let now = std::time::SystemTime::now() + Duration::from_secs(seconds);
@@ -45,6 +45,11 @@ async fn a_scheduled_operation_is_listed_survives_a_restart_and_begins_when_its_
     assert_eq!(scheduled.state(), v1::OperationState::Scheduled, "{scheduled:?}");
     let tenant = replica.get("finance").await;
     assert_eq!((tenant.status(), tenant.operation_id.as_str()), (v1::TenantStatus::Active, ""));
+    // It is counted, here as in the metrics, but not among those that are open.
+    let counts = replica.tenants.get_statistics(v1::GetStatisticsRequest {}).await.unwrap().into_inner();
+    assert_eq!((counts.open_operations, counts.scheduled_operations), (0, 1));
+    let metrics = metrics(&replica).await;
+    assert!(metrics.contains(r#"tenantry_operations{state="SCHEDULED"} 1"#), "{metrics}");
     let url = replica.database_url.clone();
     replica.stop().await;
     // As if the hour had passed while nothing ran.
@@ -242,5 +247,24 @@ async fn an_archived_tenant_that_must_be_kept_cannot_be_deleted_before() {
     let delete = v1::DeleteTenantRequest { tenant_id: "finance".into(), ..Default::default() };
     let error = replica.lifecycle.delete_tenant(delete).await.unwrap_err();
     assert_eq!(reason(&error), "RETENTION_NOT_OVER");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_time_in_the_last_hours_of_9999_is_only_too_far_away() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    replica.tenant("finance").await;
+    // 9999-12-31T23:59:59Z.
+    let at = Some(prost_types::Timestamp { seconds: 253_402_300_799, nanos: 0 });
+    let request = v1::SuspendTenantRequest { at, ..suspend("finance") };
+    let error = replica.lifecycle.suspend_tenant(request).await.unwrap_err();
+    assert_eq!(error.message(), "at: must be at most 366 days from now");
+    let nonsense = Some(prost_types::Timestamp { seconds: 0, nanos: -1 });
+    let request = v1::SuspendTenantRequest { at: nonsense, ..suspend("finance") };
+    let error = replica.lifecycle.suspend_tenant(request).await.unwrap_err();
+    assert!(error.message().starts_with("at: must be a time from year 1"), "{error:?}");
+    let filter = r#"create_time < "9999-12-31T23:59:59Z""#.to_owned();
+    let list = v1::ListTenantsRequest { filter, ..Default::default() };
+    assert_eq!(replica.tenants.list_tenants(list).await.unwrap().into_inner().total_size, 1);
     replica.stop().await;
 }
