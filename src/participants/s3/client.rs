@@ -16,6 +16,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls;
 use tokio::sync::OnceCell;
 
+use super::stamp::ServerClock;
 use crate::config::targets::s3::S3 as Settings;
 
 /// Longest time to open a connection.
@@ -25,8 +26,9 @@ const TRIES_MAX: u32 = 2;
 /// Longest pause between the two.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A client with our own credential; one call may take `deadline`.
-pub(super) fn connect(settings: &Settings, deadline: Duration) -> Client {
+/// A client with our own credential; one call may take `deadline`. With the store's clock, as its answers show it.
+pub(super) fn connect(settings: &Settings, deadline: Duration) -> (Client, ServerClock) {
+    let clock = ServerClock::default();
     let http = http_client(settings);
     let region = Region::new(settings.region.clone());
     let timeouts =
@@ -43,8 +45,9 @@ pub(super) fn connect(settings: &Settings, deadline: Duration) -> Client {
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_config(RetryConfig::standard().with_max_attempts(TRIES_MAX).with_initial_backoff(PAUSE))
-        .timeout_config(timeouts.build());
-    Client::from_conf(config.build())
+        .timeout_config(timeouts.build())
+        .interceptor(clock.clone());
+    (Client::from_conf(config.build()), clock)
 }
 
 fn http_client(settings: &Settings) -> SharedHttpClient {

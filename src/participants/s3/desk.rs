@@ -3,11 +3,16 @@
 //! Many tenants share a bucket and so a policy. Whoever comes while one edit is under way waits for it together with all
 //! others, and then one round serves them all: 1,000 tenants that are suspended at once cost a few dozen writes, not
 //! 1,000. A round runs in a task of its own, so that an attempt that is given up cannot stop in the middle of it.
+//!
+//! A bucket is in doubt from the first write of a round until it is known that the round was the only one of its time.
+//! Where that is not known, or a write got no answer, the round is made again as soon as nothing of it can arrive any
+//! more, and then for all tenants of the bucket: whoever wrote meanwhile may have been overwritten.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use futures_util::future::join_all;
@@ -20,6 +25,8 @@ use super::place::Place;
 use super::policy::{Denial, Policy};
 use super::probe::Prober;
 use super::record::{self, Record};
+use super::roster::{Roster, Said};
+use super::stamp::Stamp;
 
 /// Edits in one round. Bounds the time of a round: each has a record to read and to write.
 const ROUND_MAX: usize = 64;
@@ -27,6 +34,8 @@ const ROUND_MAX: usize = 64;
 const BUCKETS_MAX: usize = 4;
 /// How often a policy is written that somebody who knows nothing of our lock has overwritten at the same moment.
 const WRITES_MAX: u32 = 3;
+/// How often a round that is in doubt is made again before those who wait are told so. The next round makes it again.
+const REPEATS_MAX: u32 = 3;
 
 /// What is to become of one tenant in its bucket's policy.
 #[derive(Debug, Clone)]
@@ -48,8 +57,14 @@ struct Round<'a> {
     held: &'a Held,
     bucket: &'a str,
     edits: &'a [Edit],
+    /// What else the policy has to say, where it may have lost it.
+    said: &'a [Said],
     /// One for each edit.
     outcomes: Vec<Outcome>,
+    /// Whether the policy was seen to say all that it has to.
+    is_whole: bool,
+    /// Whether a write got no answer, and may still arrive.
+    is_open: AtomicBool,
 }
 
 impl Round<'_> {
@@ -58,10 +73,28 @@ impl Round<'_> {
         (0..self.edits.len()).filter(|&index| self.outcomes[index].is_ok()).collect()
     }
 
+    fn not_written(&self, fault: &Fault, what: &str) -> Failure {
+        if fault.is_open() {
+            self.is_open.store(true, Ordering::Relaxed);
+        }
+        fault.failing(what)
+    }
+
     /// The policy with every one of these edits that fits; the others are refused. Edits that take away come first: they
     /// make room.
     fn merge(&mut self, before: &Policy, open: &[usize], bytes_max: usize) -> Policy {
         let mut wanted = before.clone();
+        let (fewer, more): (Vec<&Said>, Vec<&Said>) =
+            self.said.iter().partition(|said| said.denial.is_none());
+        for said in fewer.into_iter().chain(more) {
+            let mut next = wanted.clone();
+            next.set(&said.principals, said.denial);
+            if next.size() > bytes_max && next.size() > wanted.size() {
+                tracing::error!(bucket = self.bucket, "a denial that is on record has no room in the policy");
+            } else {
+                wanted = next;
+            }
+        }
         let (more, fewer): (Vec<usize>, Vec<usize>) =
             open.iter().partition(|&&index| self.edits[index].denial.is_some());
         for index in fewer.into_iter().chain(more) {
@@ -79,6 +112,15 @@ impl Round<'_> {
     }
 }
 
+/// What came of a turn.
+struct Made {
+    outcomes: Vec<Outcome>,
+    /// Whether the policy was seen to say all that it has to.
+    is_whole: bool,
+    /// Whether something of it may still arrive.
+    is_open: bool,
+}
+
 struct Waiting {
     edit: Edit,
     reply: oneshot::Sender<Outcome>,
@@ -94,27 +136,29 @@ struct Shared {
     client: Client,
     lock: Lock,
     prober: Arc<Prober>,
-    policy_bytes_max: usize,
-    round_max: Duration,
+    bounds: Bounds,
+    /// By bucket: when nothing of a write can arrive any more that may have undone what others wrote.
+    doubts: Mutex<HashMap<String, Instant>>,
     /// By bucket; an entry is there while a task works on the bucket.
     waiting: Mutex<HashMap<String, Vec<Waiting>>>,
     slots: Semaphore,
 }
 
+/// What an edit may cost, and whom it may name.
+pub(super) struct Bounds {
+    /// Bytes of a policy.
+    pub policy: usize,
+    /// How long one look at the records, and one change of a policy, may take.
+    pub turn: Duration,
+    /// How tenants' principals are called.
+    pub principals: Vec<String>,
+}
+
 impl Desk {
-    /// A desk. A policy may have so many bytes, a round may take so long.
-    pub(super) fn new(
-        client: Client,
-        lock: Lock,
-        prober: Arc<Prober>,
-        policy_bytes_max: usize,
-        round_max: Duration,
-    ) -> Self {
-        let waiting = Mutex::default();
+    pub(super) fn new(client: Client, lock: Lock, prober: Arc<Prober>, bounds: Bounds) -> Self {
+        let (waiting, doubts) = (Mutex::default(), Mutex::default());
         let slots = Semaphore::new(BUCKETS_MAX);
-        Self {
-            shared: Arc::new(Shared { client, lock, prober, policy_bytes_max, round_max, waiting, slots }),
-        }
+        Self { shared: Arc::new(Shared { client, lock, prober, bounds, doubts, waiting, slots }) }
     }
 
     /// Makes an edit; answers when it was read back and remembered.
@@ -154,10 +198,7 @@ async fn serve(shared: Arc<Shared>, bucket: String) {
     while let Some(round) = shared.next_round(&bucket) {
         let (edits, replies): (Vec<Edit>, Vec<_>) =
             round.into_iter().map(|waiting| (waiting.edit, waiting.reply)).unzip();
-        let outcomes =
-            tokio::time::timeout(shared.round_max, shared.round(&bucket, &edits)).await.unwrap_or_else(
-                |_| refuse_all(&edits, &Failure::unknown("the bucket's policy was not edited in time")),
-            );
+        let outcomes = shared.round(&bucket, &edits).await;
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
             // Whoever asked may have given up.
             let _ = reply.send(outcome);
@@ -188,28 +229,91 @@ impl Shared {
         Some(round)
     }
 
+    fn doubts(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn doubt(&self, bucket: &str) -> Option<Instant> {
+        self.doubts().get(bucket).copied()
+    }
+
+    /// Makes the edits, and makes them again while the bucket is in doubt.
     async fn round(&self, bucket: &str, edits: &[Edit]) -> Vec<Outcome> {
+        let mut outcomes = self.turn(bucket, edits).await;
+        for _ in 0..REPEATS_MAX {
+            let Some(until) = self.doubt(bucket) else { return outcomes };
+            tracing::warn!(bucket, "the turn to edit the policy was lost; it is made again for all tenants");
+            tokio::time::sleep_until(until.into()).await;
+            outcomes = self.turn(bucket, edits).await;
+        }
+        if self.doubt(bucket).is_some() {
+            let lost = Failure::unknown("the turn to edit the bucket's policy was lost each time");
+            outcomes
+                .iter_mut()
+                .filter(|outcome| outcome.is_ok())
+                .for_each(|outcome| *outcome = Err(lost.clone()));
+        }
+        outcomes
+    }
+
+    /// One turn: takes the lock, edits, gives it back. Leaves the bucket in doubt where it was not the only one.
+    async fn turn(&self, bucket: &str, edits: &[Edit]) -> Vec<Outcome> {
+        let mut roster = self.doubt(bucket).map(|_| Roster::default());
+        if let Some(roster) = &mut roster
+            && let Err(failure) = self.refresh(roster, edits).await
+        {
+            return refuse_all(edits, &failure);
+        }
         let held = match self.lock.take(bucket).await {
             Ok(held) => held,
             Err(failure) => return refuse_all(edits, &failure),
         };
-        // Records are read and written under the lock too, so that an old change cannot pass a new one.
-        let outcomes = join_all(edits.iter().map(|edit| self.not_overtaken(edit))).await;
-        let mut round = Round { held: &held, bucket, edits, outcomes };
-        self.edit_policy(&mut round).await;
-        let outcomes = self.remember_all(round).await;
-        held.release().await;
-        outcomes
+        let made = tokio::time::timeout(self.bounds.turn, self.make(&held, bucket, edits, roster)).await;
+        let made = made.unwrap_or_else(|_| Made {
+            outcomes: refuse_all(edits, &Failure::unknown("the bucket's policy was not edited in time")),
+            is_whole: false,
+            is_open: true,
+        });
+        let was_alone = held.release().await;
+        let mut doubts = self.doubts();
+        if was_alone && made.is_whole && !made.is_open {
+            doubts.remove(bucket);
+        } else if !made.is_open
+            && let Some(until) = doubts.get_mut(bucket)
+        {
+            // All that was sent has arrived.
+            *until = Instant::now();
+        }
+        made.outcomes
     }
 
-    async fn remember_all(&self, round: Round<'_>) -> Vec<Outcome> {
-        let remembered = round.edits.iter().zip(round.outcomes).map(|(edit, outcome)| async move {
-            match outcome {
-                Ok(()) => self.remember(edit).await,
-                refused => refused,
+    async fn refresh(&self, roster: &mut Roster, edits: &[Edit]) -> Outcome {
+        let read = tokio::time::timeout(self.bounds.turn, roster.refresh(&self.client, edits)).await;
+        read.unwrap_or_else(|_| {
+            Err(Failure::unknown("the records of the bucket's tenants were not read in time"))
+        })
+    }
+
+    async fn make(&self, held: &Held, bucket: &str, edits: &[Edit], roster: Option<Roster>) -> Made {
+        let is_doubtful = roster.is_some();
+        let mut said = Vec::new();
+        if let Some(mut roster) = roster {
+            if let Err(failure) = self.refresh(&mut roster, edits).await {
+                return Made { outcomes: refuse_all(edits, &failure), is_whole: false, is_open: false };
             }
+            said = roster.said(&self.bounds.principals);
+        }
+        // Records are read and written under the lock too, so that an old change cannot pass a new one.
+        let outcomes = join_all(edits.iter().map(|edit| self.not_overtaken(edit))).await;
+        let is_open = AtomicBool::new(false);
+        let mut round = Round { held, bucket, edits, said: &said, outcomes, is_whole: !is_doubtful, is_open };
+        self.edit_policy(&mut round).await;
+        let remembered = round.edits.iter().zip(&round.outcomes).map(async |(edit, outcome)| match outcome {
+            Ok(()) => self.remember(&round, edit).await,
+            refused => refused.clone(),
         });
-        join_all(remembered).await
+        let outcomes = join_all(remembered).await;
+        Made { outcomes, is_whole: round.is_whole, is_open: round.is_open.into_inner() }
     }
 
     async fn not_overtaken(&self, edit: &Edit) -> Outcome {
@@ -223,13 +327,23 @@ impl Shared {
         }
     }
 
-    async fn remember(&self, edit: &Edit) -> Outcome {
+    async fn remember(&self, round: &Round<'_>, edit: &Edit) -> Outcome {
         let Some(record) = &edit.record else { return record::remove(&self.client, &edit.place).await };
         if record::read(&self.client, &edit.place).await.is_ok_and(|known| known.as_ref() == Some(record)) {
             return Ok(());
         }
-        let written = record::write(&self.client, &edit.place, record).await;
-        written.map_err(|fault| fault.failing("the tenant's record cannot be written"))
+        let stamp = self.stamp(round)?;
+        let written = record::write(&self.client, &edit.place, record, &stamp).await;
+        written.map_err(|fault| round.not_written(&fault, "the tenant's record cannot be written"))
+    }
+
+    /// Before each write: it is the holder's only while the time lasts, and whether it was is known at the end.
+    fn stamp(&self, round: &Round<'_>) -> Result<Stamp, Failure> {
+        let stamp = round.held.stamp();
+        let stamp =
+            stamp.ok_or_else(|| Failure::retryable("the turn to edit the bucket's policy was over"))?;
+        self.doubts().insert(round.bucket.to_owned(), round.held.until());
+        Ok(stamp)
     }
 
     /// Makes all edits with one write; where the server refuses that document, each with its own, so that one tenant's
@@ -256,41 +370,41 @@ impl Shared {
     async fn write_policy(&self, round: &mut Round<'_>, open: &[usize]) -> Outcome {
         for _ in 0..WRITES_MAX {
             let before = read_policy(&self.client, round.bucket).await?;
-            let wanted = round.merge(&before, open, self.policy_bytes_max);
+            let wanted = round.merge(&before, open, self.bounds.policy);
             if wanted.says_the_same(&before) {
+                round.is_whole = true;
                 return Ok(());
             }
-            if !round.held.is_held() {
-                return Err(Failure::retryable("the turn to edit the bucket's policy was over"));
-            }
-            self.put_policy(round.bucket, &wanted).await?;
+            self.put_policy(round, &wanted).await?;
             let after = read_policy(&self.client, round.bucket).await?;
             if !after.says_the_same(&wanted) {
                 continue;
             }
+            round.is_whole = true;
             let passed = self.prober.neighbours_pass(round.bucket).await;
             if passed.as_ref().is_err_and(|failure| failure.kind == FailureKind::Permanent) {
-                self.put_policy(round.bucket, &before).await?;
+                self.put_policy(round, &before).await?;
             }
             return passed;
         }
         Err(Failure::retryable("somebody else keeps overwriting the bucket's policy"))
     }
 
-    async fn put_policy(&self, bucket: &str, policy: &Policy) -> Outcome {
-        let done: Result<(), Fault> = match policy.render() {
-            Some(text) => {
-                let put = self.client.put_bucket_policy().bucket(bucket).policy(text).send().await;
-                put.map(drop).map_err(Fault::from)
-            }
-            None => match self.client.delete_bucket_policy().bucket(bucket).send().await.map_err(Fault::from)
-            {
+    async fn put_policy(&self, round: &Round<'_>, policy: &Policy) -> Outcome {
+        let (client, bucket) = (&self.client, round.bucket);
+        let only_now = self.stamp(round)?.config();
+        let done: Result<(), Fault> = if let Some(text) = policy.render() {
+            let put = client.put_bucket_policy().bucket(bucket).policy(text).customize();
+            put.config_override(only_now).send().await.map(drop).map_err(Fault::from)
+        } else {
+            let delete = client.delete_bucket_policy().bucket(bucket).customize();
+            match delete.config_override(only_now).send().await.map_err(Fault::from) {
                 // Where there is none any more, some servers say 404 and some 204.
                 Err(fault) if fault.is_missing() => Ok(()),
                 other => other.map(drop),
-            },
+            }
         };
-        done.map_err(|fault| fault.failing("the bucket's policy cannot be written"))
+        done.map_err(|fault| round.not_written(&fault, "the bucket's policy cannot be written"))
     }
 }
 

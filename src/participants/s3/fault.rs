@@ -48,6 +48,11 @@ impl Fault {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Whether it may still be done: nobody who does it has answered.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self, Self::Unanswered | Self::Refused { status: 502 | 504, .. })
+    }
+
     /// Whether the credential has no right to it.
     pub(super) const fn is_denied(&self) -> bool {
         matches!(self, Self::Refused { status: 401 | 403, .. })

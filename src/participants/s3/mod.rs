@@ -23,6 +23,8 @@ mod policy;
 mod probe;
 mod purge;
 mod record;
+mod roster;
+mod stamp;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +43,7 @@ use self::purge::Bounds;
 use self::record::Record;
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config::targets::Endpoint;
-use crate::config::targets::s3::S3 as Settings;
+use crate::config::targets::s3::{Deny, S3 as Settings};
 use crate::domain::lifecycle::Desired;
 
 /// Time that a removal leaves of its attempt for what comes after it.
@@ -60,16 +62,17 @@ impl S3 {
     /// A target; one call to the store may take `deadline`. Replicas that edit the same buckets take turns by `pool`, the
     /// registry's database; without one, this process must be the only one.
     pub fn new(settings: Settings, deadline: Duration, pool: Option<Pool>) -> Self {
-        let client = client::connect(&settings, deadline);
+        let (client, clock) = client::connect(&settings, deadline);
         let credentials = settings.probe_credentials.clone().map(CredentialsFile::new);
         let neighbour = settings.neighbour_key.clone();
         let prober = Arc::new(Prober::new(client.clone(), credentials, neighbour));
         let store = settings.endpoint.as_ref().map_or_else(|| "aws".to_owned(), Endpoint::masked);
         // A round is several calls, and one that hangs is to be told from one that was never begun.
-        let round_max = deadline * 2;
-        let lock = Lock::new(pool, store, round_max);
-        let policy_max = settings.policy_bytes_max as usize;
-        let desk = Desk::new(client.clone(), lock, Arc::clone(&prober), policy_max, round_max);
+        let turn = deadline * 2;
+        let lock = Lock::new(pool, store, turn, clock);
+        let Deny::Principals(principals) = settings.deny.clone();
+        let bounds = desk::Bounds { policy: settings.policy_bytes_max as usize, turn, principals };
+        let desk = Desk::new(client.clone(), lock, Arc::clone(&prober), bounds);
         Self { settings, client, desk, prober, deadline }
     }
 

@@ -4,7 +4,7 @@ use crate::config::targets::s3::{Deny, Layout, S3 as Settings};
 use crate::participants::{Failure, TenantRef};
 
 /// Where we keep what we know of each tenant. No tenant may have a prefix in here.
-const RECORDS: &str = ".tenantry/";
+pub(super) const RECORDS: &str = ".tenantry/";
 /// The object by which a tenant's access is tried, below its prefix. It is the tenant's to read, and empty.
 const PROBE: &str = ".tenantry-probe";
 
@@ -29,9 +29,7 @@ impl Place {
     /// Of a tenant. Refuses names by which one tenant's removal could reach another's data.
     pub(super) fn of(settings: &Settings, tenant: &TenantRef) -> Result<Self, Failure> {
         let uid = tenant.uid.simple().to_string();
-        let fill = |template: &str| {
-            template.replace("{tenant_id}", tenant.tenant_id.as_str()).replace("{uid}", &uid)
-        };
+        let fill = |template: &str| fill(template, tenant.tenant_id.as_str(), &uid);
         let (bucket, prefix, record_bucket) = match &settings.layout {
             Layout::Prefix => {
                 let (bucket, prefix) = (&tenant.names.bucket, &tenant.names.bucket_prefix);
@@ -64,6 +62,16 @@ impl Place {
     pub(super) fn holds(&self, key: &str) -> bool {
         key.starts_with(&self.prefix)
     }
+}
+
+/// The principals of a tenant of which only its record is known.
+pub(super) fn principals_of(templates: &[String], tenant_id: &str, record_key: &str) -> Vec<String> {
+    let uid = record_key.strip_prefix(RECORDS).unwrap_or(record_key);
+    templates.iter().map(|template| fill(template, tenant_id, uid)).collect()
+}
+
+fn fill(template: &str, tenant_id: &str, uid: &str) -> String {
+    template.replace("{tenant_id}", tenant_id).replace("{uid}", uid)
 }
 
 fn check_prefix(prefix: &str) -> Result<(), Failure> {

@@ -1,7 +1,8 @@
 //! What the object store remembers of a tenant for us: its state by name and the generation applied last.
 //!
 //! An object beside the tenants' data, tagged with the state, that tells Suspended from Archived and an old change from
-//! a new one. It is written under the lock of the tenant's bucket only, and goes with the tenant's data.
+//! a new one. It is written under the lock of the tenant's bucket only, after the bucket's policy, and goes with the
+//! tenant's data: what was answered is in it.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -11,6 +12,7 @@ use super::super::Failure;
 use super::fault::Fault;
 use super::place::Place;
 use super::purge;
+use super::stamp::Stamp;
 use crate::domain::lifecycle::Desired;
 
 /// The tag that shows the state to lifecycle rules and to people.
@@ -29,7 +31,12 @@ pub(super) struct Record {
 
 /// The record of a tenant, if there is one. One that cannot be read counts as none, and is written anew.
 pub(super) async fn read(client: &Client, place: &Place) -> Result<Option<Record>, Fault> {
-    let answer = client.get_object().bucket(&place.record_bucket).key(&place.record_key).send().await;
+    read_at(client, &place.record_bucket, &place.record_key).await
+}
+
+/// The same of a place of which no more is known.
+pub(super) async fn read_at(client: &Client, bucket: &str, key: &str) -> Result<Option<Record>, Fault> {
+    let answer = client.get_object().bucket(bucket).key(key).send().await;
     let body = match answer.map_err(Fault::from) {
         Ok(answer) => answer.body.collect().await.map_err(|_| Fault::Unanswered)?,
         Err(fault) if fault.is_missing() => return Ok(None),
@@ -39,11 +46,16 @@ pub(super) async fn read(client: &Client, place: &Place) -> Result<Option<Record
 }
 
 /// Remembers.
-pub(super) async fn write(client: &Client, place: &Place, record: &Record) -> Result<(), Fault> {
+pub(super) async fn write(
+    client: &Client,
+    place: &Place,
+    record: &Record,
+    stamp: &Stamp,
+) -> Result<(), Fault> {
     let text = serde_json::to_vec(record).map_err(|_| Fault::NotSent)?;
     let put = client.put_object().bucket(&place.record_bucket).key(&place.record_key);
     let put = put.content_type("application/json").tagging(format!("{TAG}={}", record.state.as_str()));
-    put.body(ByteStream::from(text)).send().await?;
+    put.body(ByteStream::from(text)).customize().config_override(stamp.config()).send().await?;
     Ok(())
 }
 

@@ -3,12 +3,14 @@
 mod client;
 mod effect;
 mod failures;
+mod late;
 mod policy;
 mod principals;
 mod removal;
 mod states;
 mod store;
 mod surroundings;
+mod wire;
 
 /// Makes of each function, which takes a server, one test for each server.
 macro_rules! on_each_server {

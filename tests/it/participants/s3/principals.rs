@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use deadpool_postgres::{Manager, Pool};
 use futures_util::future::join_all;
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{Observed, Participant as _, TenantRef};
 
 use super::on_each_server_that_takes_unknown_principals;
-use super::store::{Bucket, Store};
+use super::store::{Bucket, Store, pool};
 use crate::support::empty_database;
 
 /// Tenants of one test. Servers need not know a user to deny it.
@@ -43,11 +42,6 @@ async fn many_edits_by_two_replicas_at_once_lose_no_statement(store: &'static St
     assert_eq!(denied(&bucket).await, expected);
     bring(|_| Desired::Active, 3).await;
     assert_eq!(bucket.policy().await, site);
-}
-
-fn pool(url: &str) -> Pool {
-    let manager = Manager::new(url.parse().unwrap(), tokio_postgres::NoTls);
-    Pool::builder(manager).max_size(4).build().unwrap()
 }
 
 async fn denied(bucket: &Bucket) -> BTreeSet<String> {

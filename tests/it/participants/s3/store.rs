@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use deadpool_postgres::Pool;
+use deadpool_postgres::{Manager, Pool};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tenantry::app::dev_servers::Login;
@@ -224,11 +224,16 @@ impl Bucket {
 
     /// A target of one replica of several, which take turns by a database.
     pub(crate) fn target_of(&self, more: &str, pool: Option<Pool>) -> S3 {
+        self.target_within(DEADLINE, more, pool)
+    }
+
+    /// One that gives up a call after a time.
+    pub(crate) fn target_within(&self, deadline: Duration, more: &str, pool: Option<Pool>) -> S3 {
         let mut flags = Flags::default();
         flags.values.insert("cascade.targets", self.settings(more));
         let config = Config::load(&flags, |_| None).expect("the settings are valid").config;
         match &config.cascade.targets["store"] {
-            Target::S3(settings) => S3::new((**settings).clone(), DEADLINE, pool),
+            Target::S3(settings) => S3::new((**settings).clone(), deadline, pool),
             other => panic!("another kind: {other:?}"),
         }
     }
@@ -251,6 +256,12 @@ impl Bucket {
         let denied = statements.filter(|statement| statement["Effect"] == "Deny");
         denied.map(|statement| statement["Principal"]["AWS"].as_array().map_or(1, Vec::len)).sum()
     }
+}
+
+/// Connections of one replica to the database by which all take turns.
+pub(crate) fn pool(url: &str) -> Pool {
+    let manager = Manager::new(url.parse().unwrap(), tokio_postgres::NoTls);
+    Pool::builder(manager).max_size(4).build().unwrap()
 }
 
 /// What all keys of a tenant start with.

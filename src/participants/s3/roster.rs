@@ -1,0 +1,95 @@
+//! What the records say of every tenant in a bucket: what its policy is rebuilt from.
+//!
+//! A bucket may have thousands of records, and whoever holds its lock has little time. So they are read before, and
+//! under the lock only those whose content has changed since.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_s3::Client;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::super::Failure;
+use super::denial;
+use super::desk::Edit;
+use super::fault::Fault;
+use super::place::{self, RECORDS};
+use super::policy::Denial;
+use super::record::{self, Record};
+
+/// Records read at once.
+const READS_MAX: usize = 16;
+
+/// Records by their keys, each with the mark of its content.
+#[derive(Default)]
+pub(super) struct Roster {
+    records: BTreeMap<String, (Option<String>, Option<Record>)>,
+}
+
+/// What is denied to whom.
+pub(super) struct Said {
+    pub principals: Vec<String>,
+    pub denial: Option<Denial>,
+}
+
+impl Roster {
+    /// Reads those that are not here as they are now, of the bucket that some edits are about.
+    pub(super) async fn refresh(&mut self, client: &Client, edits: &[Edit]) -> Result<(), Failure> {
+        let read = self.read(client, edits).await;
+        read.map_err(|fault| fault.failing("the records of the bucket's tenants cannot be read"))
+    }
+
+    async fn read(&mut self, client: &Client, edits: &[Edit]) -> Result<(), Fault> {
+        let Some(place) = edits.first().map(|edit| &edit.place) else { return Ok(()) };
+        let listed = if place.own_bucket {
+            // Its policy is about one tenant, and the records beside are of others' buckets.
+            BTreeMap::from([(place.record_key.clone(), None)])
+        } else {
+            list(client, &place.record_bucket).await?
+        };
+        self.records.retain(|key, (mark, _)| mark.is_some() && listed.get(key) == Some(mark));
+        let missing = listed.into_iter().filter(|(key, _)| !self.records.contains_key(key));
+        let missing: Vec<_> = missing.collect();
+        let bucket = &place.record_bucket;
+        let read: Vec<_> = stream::iter(missing)
+            .map(|(key, mark)| async move {
+                let record = record::read_at(client, bucket, &key).await?;
+                Ok::<_, Fault>((key, (mark, record)))
+            })
+            .buffer_unordered(READS_MAX)
+            .try_collect()
+            .await?;
+        self.records.extend(read);
+        Ok(())
+    }
+
+    /// What they say. Of two tenants that had the same id one after the other, the later one has the later uid, and the
+    /// last word.
+    pub(super) fn said(&self, templates: &[String]) -> Vec<Said> {
+        let records = self.records.iter().filter_map(|(key, (_, record))| Some((key, record.as_ref()?)));
+        records
+            .map(|(key, record)| Said {
+                principals: place::principals_of(templates, &record.tenant_id, key),
+                denial: denial(record.state),
+            })
+            .collect()
+    }
+}
+
+/// The keys of all records in a bucket, and the marks of their contents.
+async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<String>>, Fault> {
+    let mut listed = BTreeMap::new();
+    let mut from = None;
+    loop {
+        let list = client.list_objects_v2().bucket(bucket).prefix(RECORDS).set_continuation_token(from);
+        let page = list.send().await.map_err(Fault::from)?;
+        for object in page.contents() {
+            if let Some(key) = object.key() {
+                listed.insert(key.to_owned(), object.e_tag().map(str::to_owned));
+            }
+        }
+        from = page.next_continuation_token().map(str::to_owned);
+        if from.is_none() || page.is_truncated() != Some(true) {
+            return Ok(listed);
+        }
+    }
+}
