@@ -3,6 +3,7 @@
 mod circuit;
 mod clocks;
 mod faults;
+mod leases;
 mod processes;
 mod restarts;
 mod soak;
