@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio_postgres::types::{Json, ToSql, Type};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::bulks::Begun;
@@ -166,9 +166,10 @@ pub async fn operations_at_hand(
 pub async fn operations_by_ids(
     client: &impl GenericClient,
     ids: &[OperationId],
-) -> Result<Vec<Operation>, Error> {
+) -> Result<Found<Operation>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    read(client, include_str!("sql/operation/by_ids.sql"), &[(&ids, Type::UUID_ARRAY)]).await
+    let sql = include_str!("sql/operation/by_ids.sql");
+    rows_with(client, &OPERATION, sql, &[(&ids, Type::UUID_ARRAY)]).await
 }
 
 /// Which operations that have ended are read.
@@ -190,7 +191,7 @@ pub struct Ended<'a> {
 pub async fn operations_ended(
     client: &impl GenericClient,
     asked: &Ended<'_>,
-) -> Result<Vec<Operation>, Error> {
+) -> Result<Found<Operation>, Error> {
     let (youngest, before) = (asked.youngest.uuid(), asked.before.map(OperationId::uuid));
     let (tenant, state) = (asked.tenant_id.map(TenantId::as_str), asked.state.map(State::as_str));
     let limit = i64::try_from(asked.limit).unwrap_or(i64::MAX);
@@ -201,20 +202,7 @@ pub async fn operations_ended(
         (&state, Type::TEXT),
         (&limit, Type::INT8),
     ];
-    read(client, include_str!("sql/operation/ended.sql"), &parameters).await
-}
-
-async fn read(
-    client: &impl GenericClient,
-    sql: &'static str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<Vec<Operation>, Error> {
-    let operation = |row: &Row| {
-        row.try_get(0)
-            .map(|Json(operation)| operation)
-            .map_err(|error| Error::Row { table: "operation", why: format!("{error:?}") })
-    };
-    client.query_typed(sql, parameters).await?.iter().map(operation).collect()
+    rows_with(client, &OPERATION, include_str!("sql/operation/ended.sql"), &parameters).await
 }
 
 /// Scheduled operations whose time has come by the database's clock, at most `limit`.

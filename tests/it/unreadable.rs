@@ -198,3 +198,51 @@ async fn an_entry_of_the_log_that_cannot_be_read_hides_nothing_that_was_removed(
     create(&mut replica, "search").await;
     replica.stop().await;
 }
+
+/// Old operations are not in the view: they are read from their table.
+#[tokio::test]
+async fn one_old_operation_is_left_out_of_listings_and_no_other_with_it() {
+    let settings = vec![("view.ended_operations", "100".to_owned())];
+    let mut replica = Replica::start(&Setup { settings, ..setup() }).await;
+    replica.tenant("finance").await;
+    let mut made = Vec::new();
+    for _ in 0..60 {
+        let suspend = v1::SuspendTenantRequest { tenant_id: "finance".into(), ..Default::default() };
+        made.push(replica.lifecycle.suspend_tenant(suspend).await.unwrap().into_inner().operation_id);
+        let activate = v1::ActivateTenantRequest { tenant_id: "finance".into(), ..Default::default() };
+        made.push(replica.lifecycle.activate_tenant(activate).await.unwrap().into_inner().operation_id);
+    }
+    let statements = format!(
+        "UPDATE operation SET verb = 'DISSOLVE' WHERE operation_id IN ('{}', '{}')",
+        made[0], made[7]
+    );
+    sql(&replica.database_url, &statements).await;
+    for index in [0, 7] {
+        let request = v1::GetOperationRequest { operation_id: made[index].clone() };
+        let error = replica.lifecycle.get_operation(request).await.unwrap_err();
+        assert_eq!(reason(&error), "ROW_UNREADABLE", "{error:?}");
+        assert!(error.message().contains(&made[index]), "{error:?}");
+    }
+    let mut wanted: Vec<_> = made
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| ![0, 7].contains(index))
+        .map(|(_, id)| id.clone())
+        .collect();
+    wanted.reverse();
+    for page_size in [7, 1_000] {
+        let mut request =
+            v1::ListOperationsRequest { tenant_id: "finance".into(), page_size, ..Default::default() };
+        let mut listed = Vec::new();
+        loop {
+            let page = replica.lifecycle.list_operations(request.clone()).await.unwrap().into_inner();
+            listed.extend(page.operations.into_iter().map(|operation| operation.operation_id));
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(listed, wanted, "{page_size} a page");
+    }
+    replica.stop().await;
+}

@@ -131,7 +131,8 @@ async fn observe(registry: &Registry, snapshot: &Snapshot, items: &mut [Item]) -
         }
     }
     let old = registry.old_operations(snapshot, &old).await?;
-    let old: HashMap<_, _> = old.iter().map(|operation| (Some(operation.operation_id), operation)).collect();
+    let old: HashMap<_, _> =
+        old.rows.iter().map(|operation| (Some(operation.operation_id), operation)).collect();
     for item in items.iter_mut().filter(|item| item.operation_id.is_some()) {
         if let Some(operation) = old.get(&item.operation_id) {
             item.follow(operation);

@@ -12,7 +12,9 @@ use crate::services::Registry;
 use crate::services::paging::{Keys, Page, PageRequest};
 use crate::services::tenant_registry::not_found;
 use crate::store::operations::{Ended, operations_by_ids, operations_ended};
+use crate::store::reading::{Found, Unreadable};
 use crate::view::Snapshot;
+use crate::view::snapshot::unreadable;
 
 /// So many old operations are looked at for one page; few of them may fit the filter.
 const LOOK_MAX: usize = 10_000;
@@ -70,7 +72,10 @@ impl Registry {
             return at_hand;
         }
         let old = self.old_operations(snapshot, &[operation_id]).await?;
-        old.into_iter().next().map(Arc::new).map_or(at_hand, Ok)
+        if !old.unreadable.is_empty() {
+            return Err(unreadable(&old.unreadable));
+        }
+        old.rows.into_iter().next().map(Arc::new).map_or(at_hand, Ok)
     }
 
     /// Those of some operations that ended long ago; the view has the others, if there are any.
@@ -78,14 +83,16 @@ impl Registry {
         &self,
         snapshot: &Snapshot,
         ids: &[OperationId],
-    ) -> Result<Vec<Operation>, Error> {
+    ) -> Result<Found<Operation>, Error> {
         let left_out = snapshot.operations.left_out();
         let old: Vec<_> = ids.iter().copied().filter(|id| Some(*id) <= left_out).collect();
         if old.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Found { rows: Vec::new(), unreadable: Vec::new() });
         }
         let client = self.database.pooled().await?;
-        Ok(operations_by_ids(&**client, &old).await?)
+        let found = operations_by_ids(&**client, &old).await?;
+        found.unreadable.iter().for_each(tell);
+        Ok(found)
     }
 
     /// Lists operations, newest first. Old ones are listed behind the others, but not counted.
@@ -156,9 +163,10 @@ impl Registry {
         for _ in 0..LOOK_MAX / BATCH {
             let batch = Ended { youngest, before, tenant_id, state, limit: BATCH };
             let batch = operations_ended(&**client, &batch).await?;
-            let is_last = batch.len() < BATCH;
-            before = batch.last().map(|operation| operation.operation_id).or(before);
-            old.found.extend(batch.into_iter().filter(|operation| asked.fits(operation)));
+            batch.unreadable.iter().for_each(tell);
+            let is_last = batch.rows.len() + batch.unreadable.len() < BATCH;
+            before = oldest(&batch).or(before);
+            old.found.extend(batch.rows.into_iter().filter(|operation| asked.fits(operation)));
             old.looked_until = before.filter(|_| !is_last);
             if is_last || old.found.len() > asked.request.page.size {
                 break;
@@ -176,8 +184,26 @@ impl Registry {
         let Some(youngest) = snapshot.operations.left_out() else { return Ok(false) };
         let client = self.database.pooled().await?;
         let any = Ended { youngest, before: None, tenant_id: Some(tenant_id), state: None, limit: 1 };
-        Ok(!operations_ended(&**client, &any).await?.is_empty())
+        let found = operations_ended(&**client, &any).await?;
+        Ok(!found.rows.is_empty() || !found.unreadable.is_empty())
     }
+}
+
+/// The last of a batch, whether or not it can be read: a listing goes on behind it.
+fn oldest(batch: &Found<Operation>) -> Option<OperationId> {
+    let read = batch.rows.iter().map(|operation| operation.operation_id);
+    read.chain(batch.unreadable.iter().filter_map(|row| OperationId::parse(&row.key).ok())).min()
+}
+
+/// Nobody keeps an old operation in memory, so it is told each time that it is asked for.
+fn tell(row: &Unreadable) {
+    tracing::warn!(
+        table = row.table,
+        key = row.key.as_str(),
+        revision = row.revision.get(),
+        why = row.why.as_str(),
+        "an old operation cannot be read and is left out"
+    );
 }
 
 /// An operation that has not ended, or not long ago.
