@@ -198,8 +198,8 @@ impl Qdrant {
         })
     }
 
-    /// What a client meets that chooses its node. While the tenant is to be locked out, one open door counts; while it
-    /// is to be let in, one closed door does.
+    /// What a client meets that chooses its node. Of a door that is to be locked, one that is open counts; of one that is
+    /// to be open, one that is locked.
     async fn doors(
         &self,
         prober: &Prober,
@@ -215,10 +215,10 @@ impl Qdrant {
                 return Err(failure);
             }
             let seen = prober.doors(node, place, tenant).await?;
-            let pick = if lets_in(named) { Ord::min } else { Ord::max };
+            let pick = |is_open: bool| if is_open { Ord::min } else { Ord::max };
             doors = Some(doors.map_or(seen, |before| Doors {
-                read: pick(before.read, seen.read),
-                write: pick(before.write, seen.write),
+                read: pick(lets_in(named))(before.read, seen.read),
+                write: pick(named == Desired::Active)(before.write, seen.write),
             }));
         }
         doors.ok_or_else(|| Failure::permanent("no node is configured"))

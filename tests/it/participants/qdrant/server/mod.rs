@@ -11,11 +11,14 @@ mod state;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
+use tenantry::participants::TenantRef;
 use tenantry::proto::qdrant::collections_server::CollectionsServer;
 use tenantry::proto::qdrant::points_server::PointsServer;
 use tenantry::proto::qdrant::qdrant_server::QdrantServer;
 use tenantry::proto::qdrant::snapshots_server::SnapshotsServer;
+use tenantry::proto::qdrant::value::Kind;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -60,6 +63,8 @@ struct Shared {
     version: &'static str,
     state: Mutex<State>,
     faults: Mutex<Faults>,
+    /// A node that has not heard of anything since, and what it has.
+    lag: Mutex<Option<(usize, State)>>,
 }
 
 impl Shared {
@@ -82,6 +87,7 @@ impl Qdrant {
             version: options.version,
             state: Mutex::default(),
             faults: Mutex::default(),
+            lag: Mutex::default(),
         });
         let (mut addresses, mut nodes) = (Vec::new(), Vec::new());
         for number in 0..options.nodes {
@@ -116,6 +122,31 @@ impl Qdrant {
     /// anew.
     pub(crate) fn fault(&self, fault: Fault) {
         *self.shared.faults.lock().unwrap() = Faults::new(fault);
+    }
+
+    /// From now on a node hears of no change: reads there, and tokens, meet what is there now. `None` catches up.
+    pub(crate) fn lag(&self, node: Option<usize>) {
+        let state = self.shared.state().clone();
+        *self.shared.lag.lock().unwrap() = node.map(|node| (node, state));
+    }
+
+    /// Makes a purge that is on record older.
+    pub(crate) fn purged_earlier(&self, tenant: &TenantRef, by: Duration) {
+        let mut state = self.shared.state();
+        let records = state.collections.get_mut("tenantry.records").unwrap();
+        let uid = Some(Kind::StringValue(tenant.uid.to_string()));
+        let mut points = records.points.values_mut();
+        let record = points.find(|point| point.payload["uid"].kind == uid).expect("the tenant has a record");
+        let at = record.payload.get_mut("purged_at").expect("it was purged");
+        let Some(Kind::IntegerValue(seconds)) = &mut at.kind else { panic!("no time") };
+        *seconds -= i64::try_from(by.as_secs()).unwrap();
+    }
+
+    /// Whether a tenant has a record.
+    pub(crate) fn remembers(&self, tenant: &TenantRef) -> bool {
+        let uid = Some(Kind::StringValue(tenant.uid.to_string()));
+        let state = self.shared.state();
+        state.collections["tenantry.records"].points.values().any(|point| point.payload["uid"].kind == uid)
     }
 
     /// How many calls with the server's key came since the last word about faults.

@@ -15,9 +15,18 @@ use super::fault::{Fate, failing, lost};
 use super::state::{Collection, State, check_name, key, matches, missing, wrong};
 use super::{Node, state};
 
+/// What a node that lags answers from what it has; the rest it passes on.
+const READS: [&str; 5] = ["Get", "Count", "Query", "ListCollectionAliases", "ListSnapshots"];
+
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Node {
+    /// What this node has, where it lags.
+    fn stale(&self) -> Option<State> {
+        let lag = self.shared.lag.lock().unwrap();
+        lag.as_ref().filter(|(node, _)| *node == self.number).map(|(_, state)| state.clone())
+    }
+
     /// Looks who calls, then does the work, unless the test wants otherwise.
     async fn serve<T, R>(
         &self,
@@ -25,7 +34,11 @@ impl Node {
         request: Request<T>,
         work: impl FnOnce(&mut State, &Access, T) -> Result<R, Status>,
     ) -> Answer<R> {
-        let access = self.shared.keys.access(request.metadata(), &self.shared.state())?;
+        let mut stale = self.stale();
+        let access = match &stale {
+            Some(stale) => self.shared.keys.access(request.metadata(), stale)?,
+            None => self.shared.keys.access(request.metadata(), &self.shared.state())?,
+        };
         let fate = if access.is_manager() {
             self.shared.faults.lock().unwrap().fate(rpc)
         } else {
@@ -42,7 +55,10 @@ impl Node {
             }
             Fate::Serve(time) => {
                 tokio::time::sleep(time).await;
-                work(&mut self.shared.state(), &access, message).map(Response::new)
+                match stale.as_mut().filter(|_| READS.contains(&rpc)) {
+                    Some(stale) => work(stale, &access, message).map(Response::new),
+                    None => work(&mut self.shared.state(), &access, message).map(Response::new),
+                }
             }
         }
     }
