@@ -14,8 +14,9 @@ use super::compiled::Compiled;
 use super::edition::Edition;
 use super::evaluate::{Evaluation, Memo, Query};
 use super::explain::{self, LayerExplanation};
-use super::file::CompiledFile;
+use super::file::{CompiledFile, Sets};
 use super::moments::Moments;
+use super::segment::evaluators;
 use super::settings::Settings;
 use super::{Flag, Segment, TenantOverride, TierDefault};
 use crate::domain::ids::{FlagKey, GroupName, SegmentName, TenantId, TierId};
@@ -49,6 +50,7 @@ pub struct CompiledFlags {
     pub(super) evaluators: Arc<Segments>,
     /// The flagd files that flags were taken from, by name.
     pub(super) files: OrdMap<String, Arc<CompiledFile>>,
+    pub(super) sets: Sets,
     pub(super) moments: Moments,
     pub(super) edition: Edition,
     count: usize,
@@ -111,6 +113,7 @@ impl CompiledFlags {
         let settings = &compiled.flag.settings;
         self.count += 1;
         self.timed += usize::from(compiled.reads_time());
+        self.sets.add(&settings.flag_set);
         for needed in settings.needs() {
             self.dependents.entry(needed.clone()).or_default().insert(settings.key.clone());
         }
@@ -125,6 +128,7 @@ impl CompiledFlags {
         let settings = &compiled.flag.settings;
         self.count = self.count.saturating_sub(1);
         self.timed -= usize::from(compiled.reads_time());
+        self.sets.remove(&settings.flag_set);
         for needed in settings.needs() {
             let left = self.dependents.get_mut(needed).is_some_and(|who| {
                 who.remove(&settings.key);
@@ -464,23 +468,6 @@ impl CompiledFlags {
 
 fn override_moments(own: &TenantOverride) -> impl Iterator<Item = jiff::Timestamp> {
     own.expire_time.into_iter().chain(own.choice.moments())
-}
-
-/// The segments, ready for rules. One that is at fault (only a set taken from elsewhere can have it) is left out, and
-/// the rules that use it answer with an error.
-fn evaluators(segments: &OrdMap<SegmentName, Arc<Segment>>) -> Segments {
-    let source =
-        |segment: &Arc<Segment>| (segment.settings.name.as_str().to_owned(), segment.settings.source.clone());
-    Segments::compile(segments.values().map(source)).unwrap_or_else(|_| {
-        let mut sound = Vec::new();
-        for segment in segments.values() {
-            sound.push(source(segment));
-            if Segments::compile(sound.iter().cloned()).is_err() {
-                sound.pop();
-            }
-        }
-        Segments::compile(sound).unwrap_or_default()
-    })
 }
 
 impl CompiledFlags {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -68,6 +69,25 @@ impl CompiledFile {
     }
 }
 
+/// The flag sets that there are, with how many flags each has.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sets(OrdMap<String, usize>);
+
+impl Sets {
+    pub(super) fn add(&mut self, name: &str) {
+        if !name.is_empty() {
+            *self.0.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        match self.0.get_mut(name) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.0.remove(name)),
+        }
+    }
+}
+
 impl CompiledFlags {
     /// Adds or replaces what a flagd file says beside its flags, and compiles its flags anew.
     #[must_use]
@@ -91,7 +111,7 @@ impl CompiledFlags {
 
     /// Whether there is a flag set of this name.
     pub fn has_set(&self, name: &str) -> bool {
-        self.flags().any(|flag| flag.settings.flag_set == name)
+        self.sets.0.contains_key(name)
     }
 
     /// A flagd file that was imported, by the flag set that it names.
@@ -108,5 +128,28 @@ impl CompiledFlags {
     /// The flags that were taken from a flagd file.
     pub fn flags_of_file<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Flag>> {
         self.flags().filter(move |flag| flag.origin.as_ref().is_some_and(|origin| origin.file == name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::flag::{FlagType, Settings};
+    use crate::domain::ids::FlagKey;
+
+    #[test]
+    fn a_flag_set_is_there_as_long_as_a_flag_is_in_it() {
+        let flag = |key: &str, set: &str| {
+            let mut settings = Settings::new(FlagKey::parse(key).unwrap(), FlagType::Boolean);
+            set.clone_into(&mut settings.flag_set);
+            Arc::new(settings.into_flag(Revision(1), Timestamp::UNIX_EPOCH))
+        };
+        let flags = CompiledFlags::new().with_flag(flag("a", "web")).with_flag(flag("b", "web"));
+        let flags = flags.with_flag(flag("c", "")).with_flag(flag("a", "web"));
+        assert!(flags.has_set("web") && !flags.has_set("") && !flags.has_set("shop"));
+        let flags = flags.with_flag(flag("a", "shop"));
+        assert!(flags.has_set("web") && flags.has_set("shop"));
+        let flags = flags.without_flag("b");
+        assert!(!flags.has_set("web") && flags.has_set("shop"));
     }
 }

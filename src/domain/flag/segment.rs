@@ -1,11 +1,15 @@
 //! Segments: named conditions that rules of many flags share; flagd's `$evaluators`.
 
+use std::sync::Arc;
+
+use imbl::OrdMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::validate::{LOGIC_MAX, is_storable};
 use crate::domain::ids::{Revision, SegmentName};
+use crate::domain::rule::Segments;
 use crate::domain::text;
 use crate::domain::violation::Violation;
 
@@ -97,4 +101,21 @@ impl Segment {
     pub fn with_settings(&self, settings: NewSegment, now: Timestamp) -> Self {
         Self { settings, revision: self.revision, create_time: self.create_time, update_time: now }
     }
+}
+
+/// The segments, ready for rules. One that is at fault (only a set taken from elsewhere can have it) is left out, and
+/// the rules that use it answer with an error.
+pub(super) fn evaluators(segments: &OrdMap<SegmentName, Arc<Segment>>) -> Segments {
+    let source =
+        |segment: &Arc<Segment>| (segment.settings.name.as_str().to_owned(), segment.settings.source.clone());
+    Segments::compile(segments.values().map(source)).unwrap_or_else(|_| {
+        let mut sound = Vec::new();
+        for segment in segments.values() {
+            sound.push(source(segment));
+            if Segments::compile(sound.iter().cloned()).is_err() {
+                sound.pop();
+            }
+        }
+        Segments::compile(sound).unwrap_or_default()
+    })
 }
