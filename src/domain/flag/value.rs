@@ -37,13 +37,6 @@ impl FlagType {
     }
 }
 
-impl FlagType {
-    /// Whether its values are numbers.
-    pub const fn is_number(self) -> bool {
-        matches!(self, Self::Integer | Self::Double)
-    }
-}
-
 impl fmt::Display for FlagType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

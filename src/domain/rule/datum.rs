@@ -98,7 +98,8 @@ impl<'a> Datum<'a> {
             Self::Number(number) => *number != 0.0 && !number.is_nan(),
             Self::Text(_) | Self::Made(_) => self.text().is_some_and(|text| !text.is_empty()),
             Self::Json(Value::Object(map)) => !map.is_empty(),
-            Self::Whole(context) => context.iter().next().is_some(),
+            // What flagd adds is always in it.
+            Self::Whole(_) => true,
             Self::Json(_) | Self::List(_) => self.len() != Some(0),
         }
     }
@@ -150,6 +151,7 @@ impl<'a> Datum<'a> {
     pub(super) fn write_bare_json(&self, into: &mut String) {
         match self {
             Self::Null => into.push_str("null"),
+            Self::Number(number) => write_json_number(*number, into),
             Self::Json(Value::Object(_)) | Self::Whole(_) => {
                 into.push_str(&self.to_json().unwrap_or_default().to_string().replace('"', ""));
             }
@@ -215,6 +217,17 @@ impl<'a> Datum<'a> {
             }
         })
     }
+}
+
+/// As Go writes a number in JSON: with an exponent where it is very large or very small.
+fn write_json_number(number: f64, into: &mut String) {
+    let size = number.abs();
+    if number == 0.0 || !number.is_finite() || (1e-6..1e21).contains(&size) {
+        write_number(number, into);
+        return;
+    }
+    let text = format!("{number:e}");
+    into.push_str(&if size < 1.0 { text } else { text.replace('e', "e+") });
 }
 
 /// The shortest decimal text that reads back as the number, never with an exponent.

@@ -63,23 +63,15 @@ impl Asked<'_> {
     /// One flag of a type. A whole number is a number, and a number without fraction is a whole number.
     pub fn one_of_type(&self, key: &str, wanted: FlagType) -> Result<Resolution, Error> {
         let mut resolution = self.one(key)?;
-        let flag_type = self.snapshot.flags.flag(key).map(|flag| flag.settings.flag_type);
-        let value = resolution.value.take();
-        let converted = value.as_ref().map(|value| value.converted(wanted));
-        let fits = if let Some(converted) = &converted {
-            converted.is_some()
-        } else {
-            // Without a value the flag's type says whether the question makes sense.
-            let fits = |found: FlagType| {
-                found == wanted || found == FlagType::Mixed || (found.is_number() && wanted.is_number())
-            };
-            flag_type.is_some_and(fits)
-        };
-        if !fits {
-            let found = flag_type.map_or_else(String::new, |found| found.to_string());
-            return Err(mismatch(key, &format!("is of type {found}, not {wanted}")));
+        // What gives nothing fits every type, as in flagd.
+        if let Some(value) = resolution.value.take() {
+            resolution.value = value.converted(wanted);
+            if resolution.value.is_none() {
+                let flag_type = self.snapshot.flags.flag(key).map(|flag| flag.settings.flag_type);
+                let found = flag_type.map_or_else(String::new, |found| found.to_string());
+                return Err(mismatch(key, &format!("is of type {found}, not {wanted}")));
+            }
         }
-        resolution.value = converted.flatten();
         Ok(resolution)
     }
 
@@ -174,6 +166,9 @@ pub(super) fn own_metadata(snapshot: &Snapshot, flag: &Flag) -> Map<String, Json
     for (name, value) in of_file.chain(&flag.settings.metadata) {
         if is_plain(value) {
             metadata.insert(name.clone(), value.clone());
+        } else {
+            // A flag's null takes away what its file says of all.
+            metadata.remove(name);
         }
     }
     if !flag.settings.flag_set.is_empty() {

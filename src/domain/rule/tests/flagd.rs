@@ -429,3 +429,24 @@ fn a_rule_tells_what_it_reads_so_that_nothing_else_is_taken_for_constant() {
     assert_eq!(read(json!({"var": ""})), (String::new(), true, true, false));
     assert_eq!(read(json!({"var": {"var": "x"}})), (" x".to_owned(), true, true, false));
 }
+
+#[test]
+fn a_number_names_its_variant_as_go_writes_it_in_json() {
+    for (number, name) in [
+        (json!(1e21), "1e+21"),
+        (json!(-2.5e22), "-2.5e+22"),
+        (json!(1e20), "100000000000000000000"),
+        (json!(1e-7), "1e-7"),
+        (json!(0.000_001), "0.000001"),
+        (json!(0), "0"),
+        (json!([1e21, 1.5]), "[1e+21,1.5]"),
+    ] {
+        assert_eq!(select(&json!({"var": "n"}), HashVersion::V2, "f", &json!({"n": number})), name);
+    }
+}
+
+#[test]
+fn the_whole_context_is_never_empty_since_flagd_adds_to_it() {
+    let rule = json!({"if": [{"var": ""}, "there", "empty"]});
+    assert_eq!(select(&rule, HashVersion::V2, "f", &json!({})), "there");
+}
