@@ -9,3 +9,5 @@ mod hostile;
 mod program;
 mod streams;
 mod table;
+
+pub(crate) use self::clients::clients_with_stubs;

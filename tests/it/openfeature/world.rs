@@ -25,6 +25,8 @@ pub(crate) fn setup() -> Setup {
     });
     let mut settings = settings.to_vec();
     settings.push(("flags.context", "environment=test".to_owned()));
+    // Where the page of the clients for browsers comes from.
+    settings.push(("server.cors_origins", "https://app.example.com".to_owned()));
     Setup { no_targets: true, settings, ..Setup::default() }
 }
 

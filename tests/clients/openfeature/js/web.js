@@ -1,8 +1,12 @@
-// OpenFeature's published providers for browsers, driven line by line. A browser has one context at a time.
+// OpenFeature's published providers for browsers, driven line by line. A browser has one context at a time, and a page
+// may not do everything.
 import { OpenFeature, ProviderEvents } from '@openfeature/web-sdk';
 import { FlagdWebProvider } from '@openfeature/flagd-web-provider';
 import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
 import { answer, ask, listen, say, serve } from './lines.js';
+import { pageOf } from './page.js';
+
+globalThis.fetch = pageOf('https://app.example.com');
 
 const provider = ({ kind, host, port }) =>
   kind === 'ofrep'
