@@ -19,6 +19,8 @@ pub(super) struct Task {
     pub(super) desired: Desired,
     pub(super) generation: u64,
     pub(super) class: Class,
+    /// It was seen in the desired state: it is looked at, and nothing is applied.
+    pub(super) only_look: bool,
 }
 
 /// What a look at one target found.
@@ -40,7 +42,9 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
         return Outcome::Retryable("the server is going down".to_owned());
     };
     let attempt = async {
-        system.participant.apply(&task.tenant, task.desired, task.generation).await?;
+        if !task.only_look {
+            system.participant.apply(&task.tenant, task.desired, task.generation).await?;
+        }
         system.participant.observe(&task.tenant).await.map_err(|failure| Failure {
             // What cannot be seen may be seen later, whatever the reason.
             kind: FailureKind::Unknown,
@@ -53,6 +57,7 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
     let trial = pass.is_trial();
     report(inner, system, pass, task, &ended);
     match ended {
+        Ok(seen) if task.only_look => judge_again(inner, &seen, task),
         Ok(seen) => judge(&seen, task.desired, task.generation),
         Err(failure) => failed(&failure, trial),
     }
@@ -96,6 +101,20 @@ fn judge(seen: &Observed, desired: Desired, generation: u64) -> Outcome {
     }
 }
 
+/// What follows from what is seen of a target that had been seen in the desired state, at this or an earlier generation.
+fn judge_again(inner: &Inner, seen: &Observed, task: &Task) -> Outcome {
+    let known = seen.state.or_else(|| (task.desired == Desired::Deleted).then_some(Desired::Deleted));
+    if known == Some(task.desired) || seen.generation > task.generation {
+        return judge(
+            &Observed { generation: seen.generation.max(task.generation), ..*seen },
+            task.desired,
+            task.generation,
+        );
+    }
+    inner.counts.drifts.with_label_values(&[task.target.as_str()]).inc();
+    Outcome::Drifted(seen.state)
+}
+
 fn failed(failure: &Failure, trial: bool) -> Outcome {
     let message: String = failure.message.chars().take(ERROR_MAX).collect();
     match failure.kind {
@@ -111,8 +130,13 @@ impl Engine {
     /// Looks at every target of a tenant without changing anything, all at once, in order of their names. A target that
     /// is paused, or whose circuit is open, is not looked at.
     pub async fn look(&self, tenant: &TenantRef) -> Vec<Look> {
-        let looks = self.inner.targets.keys().map(|target| self.look_at(target, tenant));
-        join_all(looks).await
+        self.look_at_some(tenant, |_| true).await
+    }
+
+    /// As [`look`](Self::look), at those targets alone that are `wanted`.
+    pub async fn look_at_some(&self, tenant: &TenantRef, wanted: impl Fn(&TargetName) -> bool) -> Vec<Look> {
+        let wanted = self.inner.targets.keys().filter(|target| wanted(target));
+        join_all(wanted.map(|target| self.look_at(target, tenant))).await
     }
 
     async fn look_at(&self, target: &TargetName, tenant: &TenantRef) -> Look {

@@ -1,9 +1,10 @@
 //! Driving one operation to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use super::gate::Class;
 use super::{Driven, Inner};
 use crate::domain::ids::{OperationId, RequestId, TargetName};
 use crate::domain::lifecycle::Verb;
-use crate::domain::operation::{Attempt, Operation, Outcome, State, Step, TargetState};
+use crate::domain::operation::{Attempt, Operation, Outcome, READING_AGE_MAX, State, Step, TargetState};
 use crate::participants::TenantRef;
 use crate::store::log::{Change, Context, Idempotency, Outcome as Written};
 use crate::store::operations::{operation_advance, operation_purge};
@@ -46,7 +47,7 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
     let task = {
         let inner = Arc::clone(&inner);
         async move {
-            let driver = Driver { inner: &inner, operation_id, epoch, changed };
+            let driver = Driver { inner: &inner, operation_id, epoch, changed, rounds: AtomicU32::new(0) };
             tokio::select! {
                 () = driver.run() => {}
                 () = inner.stop.cancelled() => {}
@@ -66,6 +67,8 @@ struct Driver<'a> {
     epoch: i64,
     /// The operation was changed, by this driver or an operator; or a target was paused or is used again.
     changed: Arc<Notify>,
+    /// How often targets were looked at again because what was seen of them was old.
+    rounds: AtomicU32,
 }
 
 /// The attempts that run.
@@ -157,6 +160,7 @@ impl Driver<'_> {
             desired: step.desired,
             generation,
             class: if first { Class::First } else { Class::Second },
+            only_look: step.was_verified(),
         });
         let span = tracing::info_span!("attempt", target = %target, generation);
         let of = target.clone();
@@ -203,7 +207,9 @@ impl Driver<'_> {
             for result in results {
                 next.record(result.clone(), self.inner.settings.patience, now);
             }
-            next.settle(now);
+            if next.settle_within(now, self.reading_age_max()) {
+                self.rounds.fetch_add(1, Ordering::Relaxed);
+            }
             if next == operation {
                 return Some(next);
             }
@@ -238,10 +244,17 @@ impl Driver<'_> {
         }
     }
 
+    /// Each round allows for twice the age: where looking takes long, or many wait for their turn, the last of the targets
+    /// would otherwise always make the first too old, and the operation would never end.
+    fn reading_age_max(&self) -> SignedDuration {
+        READING_AGE_MAX * (1 << self.rounds.load(Ordering::Relaxed).min(10))
+    }
+
     fn change(&self, before: &Operation, next: &Operation, context: &Context) -> Option<Change> {
         let snapshot = self.inner.view.snapshot().ok()?;
         let record = snapshot.tenant(&next.tenant_id).filter(|record| {
-            next.state != before.state && record.tenant.operation_id == Some(next.operation_id)
+            let moved = next.state != before.state || next.generation != before.generation;
+            moved && record.tenant.operation_id == Some(next.operation_id)
         });
         if let Some(record) = record
             && next.verb == Verb::Purge
@@ -312,7 +325,7 @@ impl Running {
 }
 
 /// Who is meant. At the end of a migration, that is the tenant as it will be at its new place.
-fn tenant_ref(operation: &Operation, record: &Record, snapshot: &Snapshot) -> TenantRef {
+pub(crate) fn tenant_ref(operation: &Operation, record: &Record, snapshot: &Snapshot) -> TenantRef {
     let tier = snapshot.tier_of(record).map(|tier| &**tier);
     let mut tenant = TenantRef::of(&record.tenant, tier);
     if let (Verb::FinishMigration { .. }, Some(change)) = (operation.verb, &operation.details.place) {
@@ -326,6 +339,9 @@ fn log_result(attempt: &Attempt) {
     match &attempt.outcome {
         Outcome::Observed(state, _) => {
             tracing::info!(target_system = target, state = %state, "read back");
+        }
+        Outcome::Drifted(_) => {
+            tracing::warn!(target_system = target, "is no longer in the state in which it was read back");
         }
         Outcome::Unfinished(progress) => {
             tracing::info!(target_system = target, progress, "has more to do");

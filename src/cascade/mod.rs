@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::attempt::Look;
+pub(crate) use self::drive::tenant_ref;
 use self::gate::Gate;
 pub use self::gate::{CircuitState, Limits};
 use self::metrics::Counts;
@@ -35,6 +37,9 @@ use crate::store::connect::Database;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
 use crate::view::View;
+
+/// The longest pause between two attempts, and what the engine's own jitter adds.
+const PAUSE_MAX: SignedDuration = SignedDuration::from_secs(40);
 
 /// How the engine works.
 #[derive(Debug, Clone, Copy)]
@@ -179,6 +184,13 @@ impl Engine {
             last_error: system.last_error().clone(),
         };
         self.inner.targets.iter().map(health).collect()
+    }
+
+    /// After how long a silence nothing is being tried in an operation: an attempt and the pause before it are over.
+    pub fn silence_max(&self) -> SignedDuration {
+        let attempt =
+            SignedDuration::try_from(self.inner.settings.attempt_max).unwrap_or(SignedDuration::MAX);
+        attempt.saturating_add(PAUSE_MAX)
     }
 
     /// Counts a tenant that the verifier has looked at.

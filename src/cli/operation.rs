@@ -136,8 +136,15 @@ async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Resul
     let output = context.connection.output;
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     let id = operation["operationId"].as_str().unwrap_or_default();
-    let ended = progress::follow(&context.client, id, output != Format::Table).await?;
+    let ended = progress::follow_to_pause(&context.client, id, output != Format::Table).await?;
     show(output, &ended)?;
+    let paused = progress::paused(&ended);
+    if !paused.is_empty() {
+        let (state, paused) = (text(&ended["state"]), paused.join(", "));
+        return Err(Failure::unsuccessful(format!(
+            "this is recorded; operation {id} is {state} and goes on when the pause of {paused} ends"
+        )));
+    }
     match ended["state"].as_str() {
         // What was asked for.
         Some("OPERATION_STATE_CANCELLED") if method == "AbortOperation" => Ok(()),

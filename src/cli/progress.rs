@@ -14,12 +14,42 @@ use super::output::{enum_name, print, text};
 /// Watches an operation to its end and shows each target's way; answers the operation as it ended. With `quiet`
 /// nothing is shown: a script reads the end.
 pub(super) async fn follow(client: &Client, operation_id: &str, quiet: bool) -> Result<Value, Failure> {
+    follow_until(client, operation_id, quiet, |_| false).await
+}
+
+/// As [`follow`], but not beyond the moment at which only paused targets are left: a script that intervened is not to wait
+/// for somebody to end the pause.
+pub(super) async fn follow_to_pause(
+    client: &Client,
+    operation_id: &str,
+    quiet: bool,
+) -> Result<Value, Failure> {
+    follow_until(client, operation_id, quiet, |operation| !paused(operation).is_empty()).await
+}
+
+/// The targets for which alone an operation waits, where all of them are paused.
+pub(super) fn paused(operation: &Value) -> Vec<String> {
+    let steps = operation["targets"].as_array();
+    let open = steps.into_iter().flatten().filter(|step| {
+        !matches!(enum_name(step["state"].as_str().unwrap_or("PENDING")), "VERIFIED" | "SKIPPED")
+    });
+    let names = open.map(|step| (step["hold"] == "TARGET_HOLD_PAUSED").then(|| text(&step["target"])));
+    names.collect::<Option<_>>().unwrap_or_default()
+}
+
+async fn follow_until(
+    client: &Client,
+    operation_id: &str,
+    quiet: bool,
+    ends: impl Fn(&Value) -> bool,
+) -> Result<Value, Failure> {
     let mut watch = client.watch("Lifecycle/WatchOperation", json!({ "operationId": operation_id })).await?;
     let mut shown = Shown::new(quiet);
     let mut last = Value::Null;
     while let Some(operation) = watch.next().await? {
         shown.update(&operation)?;
-        let waits = enum_name(operation["state"].as_str().unwrap_or_default()) == "NEEDS_OPERATOR";
+        let waits = ends(&operation)
+            || enum_name(operation["state"].as_str().unwrap_or_default()) == "NEEDS_OPERATOR";
         last = operation;
         if waits {
             // Nothing moves until somebody does something.

@@ -14,6 +14,9 @@ use super::operation::{Operation, State, Wish, verb_name};
 pub const TENANTS_MAX: usize = 100_000;
 /// Most operations of one bulk operation at once; the targets' own limits are lower.
 pub const CONCURRENT_MAX: u32 = 1_000;
+/// Most operations of one bulk operation that only wait for a target and so take no place. Each is a task that sleeps and
+/// a lease that is renewed: so many cost a replica little, and beyond them a target that is down should be seen to.
+pub const HELD_UP_MAX: usize = 10_000;
 /// Where the caller names no number.
 pub const CONCURRENT_DEFAULT: u32 = 20;
 
@@ -76,7 +79,7 @@ pub struct Bulk {
     pub actor: String,
     /// Where it stands.
     pub state: BulkState,
-    /// Operations at once.
+    /// Operations at once, without those that only wait for a target.
     pub concurrent_max: u32,
     /// How many tenants there are.
     pub total: u32,
@@ -202,13 +205,15 @@ impl Bulk {
         }
     }
 
-    /// How many more may be begun now.
-    pub fn room(&self, items: &[Item]) -> usize {
+    /// How many more may be begun now, while `held_up` of those that run have done all they can and wait for a target.
+    pub fn room(&self, items: &[Item], held_up: usize) -> usize {
         if self.state != BulkState::Running {
             return 0;
         }
-        // What waits for an operator holds nobody else up.
+        // What waits for an operator holds nobody else up, and neither does what waits for a target that is away: the
+        // others are to be denied where they can be.
         let running = items.iter().filter(|item| item.state == ItemState::Running).count();
+        let running = running.saturating_sub(held_up.min(HELD_UP_MAX));
         usize::try_from(self.concurrent_max).unwrap_or(usize::MAX).saturating_sub(running)
     }
 
@@ -288,7 +293,8 @@ mod tests {
     fn what_needs_an_operator_leaves_its_place_to_others_and_keeps_the_whole_open() {
         let mut bulk = bulk(2);
         let items = items(&[ItemState::NeedsOperator, ItemState::Running, ItemState::Succeeded]);
-        assert_eq!(bulk.room(&items), 1);
+        assert_eq!(bulk.room(&items, 0), 1);
+        assert_eq!(bulk.room(&items, 1), 2, "nor what only waits for a target");
         bulk.settle(&items, Timestamp::UNIX_EPOCH);
         assert_eq!((bulk.state, bulk.needs_operator, bulk.finish_time), (BulkState::Running, 1, None));
     }
@@ -308,7 +314,7 @@ mod tests {
         let mut bulk = bulk(2);
         assert!(bulk.cancel(Timestamp::UNIX_EPOCH));
         assert!(!bulk.cancel(Timestamp::UNIX_EPOCH));
-        assert_eq!(bulk.room(&items(&[ItemState::Waiting])), 0);
+        assert_eq!(bulk.room(&items(&[ItemState::Waiting]), 0), 0);
         bulk.settle(&items(&[ItemState::Running, ItemState::Failed]), Timestamp::UNIX_EPOCH);
         assert_eq!(bulk.state, BulkState::Cancelling);
         bulk.settle(&items(&[ItemState::Succeeded, ItemState::Failed]), Timestamp::UNIX_EPOCH);

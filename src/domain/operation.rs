@@ -5,6 +5,7 @@
 mod begin;
 mod intervene;
 mod progress;
+mod reading;
 mod step;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 pub use self::begin::Request;
 pub use self::intervene::{Drift, Refusal};
 pub use self::progress::backoff;
+pub use self::reading::READING_AGE_MAX;
 pub use self::step::{Step, TargetState};
 use super::column::null_as_default;
 use super::ids::{OperationId, Revision, TargetName, TenantId, TierId};
@@ -245,6 +247,8 @@ pub(super) mod verb_name {
 pub enum Outcome {
     /// It was read back in this state, which may or may not be the desired one.
     Observed(Desired, Verification),
+    /// It had been seen in the desired state, and is in another one by now; `None` where it does not know the tenant.
+    Drifted(Option<Desired>),
     /// It got on, within a bounded batch, and has more to do: no failure, and no attempt that counts.
     Unfinished(String),
     /// It could not be told, or not done this time.
@@ -296,20 +300,7 @@ impl Operation {
             _ => false,
         }
     }
-
-    /// Whether somebody should look: automatic retries have stopped, or a target has failed several times in a row.
-    pub fn is_stuck(&self) -> bool {
-        self.state == State::NeedsOperator
-            || (self.state.is_driven()
-                && self
-                    .steps
-                    .iter()
-                    .any(|step| step.state == TargetState::Retrying && step.attempts >= STUCK_ATTEMPTS))
-    }
 }
-
-/// From how many failed attempts in a row on an operation counts as stuck: about 6 s of trying.
-const STUCK_ATTEMPTS: u32 = 6;
 
 #[cfg(test)]
 #[path = "operation_tests.rs"]

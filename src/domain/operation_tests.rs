@@ -298,3 +298,117 @@ fn pauses_double_up_to_half_a_minute() {
     let pauses: Vec<i128> = [1, 2, 3, 9, 10, 1_000].map(|n| backoff(n).as_millis()).into();
     assert_eq!(pauses, [100, 200, 400, 25_600, 30_000, 30_000]);
 }
+
+/// A suspension that waits for the cache; the others were seen suspended at second 1.
+fn waits_for_cache() -> Operation {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    for target in &targets()[1..] {
+        tried(&mut operation, target, 2, seen(Desired::Suspended), now(1));
+    }
+    operation.settle(now(1));
+    operation
+}
+
+#[test]
+fn what_was_seen_long_ago_is_looked_at_again_before_the_end() {
+    let mut operation = waits_for_cache();
+    let names = targets();
+    assert!(operation.left_alone(&names, now(11)).is_empty());
+    assert_eq!(operation.left_alone(&names, now(12)), names[1..]);
+    tried(&mut operation, &names[0], 2, seen(Desired::Suspended), now(45));
+    assert!(operation.settle_within(now(45), READING_AGE_MAX));
+    assert_eq!(operation.state, State::Running, "the others were seen 44 s ago");
+    let again: Vec<_> = operation.due(now(45)).map(|step| (&step.target, step.was_verified())).collect();
+    assert_eq!(again, [(&names[1], true), (&names[2], true)]);
+    for target in &names[1..] {
+        tried(&mut operation, target, 2, seen(Desired::Suspended), now(46));
+    }
+    operation.settle(now(46));
+    assert_eq!((operation.state, operation.generation), (State::Succeeded, 2));
+}
+
+#[test]
+fn what_drifted_meanwhile_goes_back_to_work_under_a_new_generation() {
+    let mut operation = waits_for_cache();
+    let names = targets();
+    tried(&mut operation, &names[0], 2, seen(Desired::Suspended), now(45));
+    operation.settle(now(45));
+    tried(&mut operation, &names[1], 2, Outcome::Drifted(Some(Desired::Active)), now(46));
+    tried(&mut operation, &names[2], 3, seen(Desired::Suspended), now(46));
+    operation.settle(now(46));
+    let step = &operation.steps[1];
+    assert_eq!(
+        (operation.state, operation.generation, step.state),
+        (State::Running, 3, TargetState::Pending)
+    );
+    assert!(!step.was_verified() && step.last_error.contains("ACTIVE, not SUSPENDED"), "{step:?}");
+    tried(&mut operation, &names[1], 3, seen(Desired::Suspended), now(47));
+    operation.settle(now(47));
+    assert_eq!(operation.state, State::Succeeded);
+}
+
+#[test]
+fn a_verifier_that_finds_drift_beside_an_open_operation_has_it_taken_up() {
+    let names = targets();
+    let drift = Drift { target: names[1].clone(), observed: Some(Desired::Active) };
+    let mut waiting = waits_for_cache();
+    assert!(waiting.take_up(std::slice::from_ref(&drift), false, now(20)), "it is to bring it there anyway");
+    assert_eq!((waiting.generation, waiting.steps[1].state), (3, TargetState::Pending));
+    assert!(!waiting.take_up(std::slice::from_ref(&drift), false, now(21)), "it is at it");
+    let mut stuck = stuck_suspension();
+    assert!(stuck.take_up(std::slice::from_ref(&drift), true, now(20)));
+    assert_eq!((stuck.state, stuck.due(now(20)).count()), (State::Running, 1));
+    tried(&mut stuck, &names[1], 3, seen(Desired::Suspended), now(21));
+    stuck.settle(now(21));
+    assert_eq!(stuck.state, State::NeedsOperator, "as before");
+
+    let first = Drift { target: names[0].clone(), observed: None };
+    let report = || {
+        let mut report = started(Status::Suspended, Verb::Repair);
+        report.found(std::slice::from_ref(&first));
+        report.report_only(std::slice::from_ref(&first), now(1));
+        report
+    };
+    let mut reported = report();
+    assert_eq!(reported.left_alone(&names, now(2)), names[1..]);
+    assert!(reported.take_up(std::slice::from_ref(&drift), false, now(2)));
+    assert_eq!((reported.state, reported.steps[1].state), (State::NeedsOperator, TargetState::NeedsOperator));
+    assert_eq!(reported.error, "drift was found in cache, postgres");
+    let mut repaired = report();
+    assert!(repaired.take_up(&[drift], true, now(2)));
+    assert_eq!((repaired.state, repaired.steps[1].state), (State::Running, TargetState::Pending));
+    assert_eq!(repaired.steps[0].state, TargetState::NeedsOperator, "that was only reported");
+}
+
+#[test]
+fn an_operation_in_which_nothing_gets_on_is_stuck_whatever_holds_it() {
+    let operation = waits_for_cache();
+    assert!(!operation.is_stuck(now(11)), "10 s after the last target was done");
+    assert!(operation.is_stuck(now(12)));
+    let scheduled = Operation { schedule_time: Some(now(60)), ..operation };
+    assert!(!scheduled.is_stuck(now(70)) && scheduled.is_stuck(now(71)));
+    let failing = {
+        let mut operation = started(Status::Active, Verb::Suspend);
+        for attempt in 0..6 {
+            let pace = Patience { attempts_max: 20 };
+            let outcome = Outcome::Retryable("no".into());
+            operation.record(
+                Attempt { target: targets()[0].clone(), generation: 2, outcome },
+                pace,
+                now(attempt),
+            );
+        }
+        operation
+    };
+    assert!(failing.is_stuck(now(6)), "several failures in a row say so sooner");
+    assert!(stuck_suspension().is_stuck(now(1)));
+}
+
+#[test]
+fn it_only_waits_once_all_that_is_left_is_held_up() {
+    let operation = waits_for_cache();
+    assert!(operation.only_waits(|step| step.target == targets()[0]));
+    assert!(!operation.only_waits(Step::keeps_failing));
+    assert!(!started(Status::Active, Verb::Suspend).only_waits(|step| step.target == targets()[0]));
+    assert!(!stuck_suspension().only_waits(|_| true), "it waits for an operator");
+}

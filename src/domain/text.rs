@@ -120,6 +120,21 @@ pub fn free(text: &str, chars_max: usize) -> Result<(), Invalid> {
     }
 }
 
+/// Checks a reason of at most `chars_max` characters: free text that people read in tables and logs, so nothing in it may
+/// turn round what stands beside it. Marks of direction, as right-to-left languages use them, are fine.
+pub fn reason(text: &str, chars_max: usize) -> Result<(), Invalid> {
+    free(text, chars_max)?;
+    let turns = |c| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    match text.chars().enumerate().find(|(_, c)| turns(*c)) {
+        None => Ok(()),
+        Some((index, c)) => Err(Invalid::new(format!(
+            "must not contain characters that change the direction of text; character {} is U+{:04X}",
+            index + 1,
+            u32::from(c)
+        ))),
+    }
+}
+
 fn length(text: &str, chars_max: usize) -> Result<(), Invalid> {
     // The byte length bounds the character count from above, so the common case counts nothing.
     if text.len() <= chars_max {

@@ -1,9 +1,17 @@
 //! Work that one replica does for all.
 
+use jiff::Timestamp;
 use tokio_postgres::GenericClient;
 
 use super::Error;
 use super::operations::{Lease, lease_ms};
+
+/// The time by the database's clock, by which leases run out and operations fall due.
+pub async fn database_time(client: &impl GenericClient) -> Result<Timestamp, Error> {
+    let row = client.query_one(include_str!("sql/background/time.sql"), &[]).await?;
+    Timestamp::from_microsecond(row.get(0))
+        .map_err(|error| Error::Row { table: "the clock", why: error.to_string() })
+}
 
 /// Takes or keeps a piece of work, such as `verify`, for the lease's length by the database's clock; answers how far
 /// it got, or `None` where another replica has it.

@@ -1,5 +1,7 @@
 //! The fields by which operations can be filtered.
 
+use jiff::Timestamp;
+
 use super::{FieldId, FieldType, FieldValue, Record, record_fields};
 use crate::domain::operation::{Operation, TargetState};
 
@@ -65,15 +67,17 @@ record_fields! {
 /// An operation as a row: ids as text, made once.
 pub struct Row<'a> {
     operation: &'a Operation,
+    now: Timestamp,
     operation_id: String,
     bulk_id: String,
 }
 
 impl<'a> Row<'a> {
-    /// The row of an operation.
-    pub fn of(operation: &'a Operation) -> Self {
+    /// The row of an operation as it is at `now`.
+    pub fn of(operation: &'a Operation, now: Timestamp) -> Self {
         Self {
             operation,
+            now,
             operation_id: operation.operation_id.to_string(),
             bulk_id: operation.bulk_id.map(|id| id.to_string()).unwrap_or_default(),
         }
@@ -92,7 +96,7 @@ impl Record for Row<'_> {
             OperationField::Verb => FieldValue::Text(operation.verb.as_str()),
             OperationField::State => FieldValue::Text(operation.state.as_str()),
             OperationField::Open => FieldValue::Boolean(operation.state.is_open()),
-            OperationField::Stuck => FieldValue::Boolean(operation.is_stuck()),
+            OperationField::Stuck => FieldValue::Boolean(operation.is_stuck(self.now)),
             OperationField::Actor => text(&operation.actor),
             OperationField::Reason => text(&operation.reason),
             OperationField::BulkId => text(&self.bulk_id),

@@ -157,7 +157,7 @@ impl Operation {
     }
 
     /// From waiting for an operator to being driven, in the direction it had.
-    fn drive_on(&mut self, now: Timestamp) {
+    pub(super) fn drive_on(&mut self, now: Timestamp) {
         self.state = if self.backward { State::Reverting } else { State::Running };
         if !self.backward && self.verb != Verb::Repair {
             self.error.clear();
@@ -166,7 +166,7 @@ impl Operation {
     }
 }
 
-fn drifted(drift: &Drift, desired: Desired) -> String {
+pub(super) fn drifted(drift: &Drift, desired: Desired) -> String {
     match drift.observed {
         Some(observed) => format!("was found in state {observed}, not {desired}"),
         None => format!("does not know the tenant, which should be {desired} there"),

@@ -1,13 +1,14 @@
 //! What follows from what the engine saw.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Attempt, ERROR_MAX, Operation, Outcome, Patience, State, Step, TargetState};
+use super::intervene::{Drift, drifted};
+use super::{Attempt, ERROR_MAX, Operation, Outcome, Patience, READING_AGE_MAX, State, Step, TargetState};
 use crate::domain::ids::OperationId;
 use crate::domain::lifecycle::{Toward, desired, toward};
 
 /// The pause before a target goes on with what it could not finish in one attempt.
-const UNFINISHED_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
+const UNFINISHED_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 
 impl Operation {
     /// Steps that the engine should try at `now`. A time further away than the longest pause was written by a replica
@@ -73,6 +74,14 @@ impl Operation {
                 return;
             }
             Outcome::Retryable(error) | Outcome::Unfinished(error) => error,
+            Outcome::Drifted(observed) => {
+                step.start_over(step.desired);
+                step.observed = observed;
+                step.last_error = drifted(&Drift { target, observed }, step.desired);
+                // A target does nothing for a generation that it has applied.
+                self.generation += 1;
+                return;
+            }
         };
         step.last_error = error;
         if step.attempts >= attempts_max {
@@ -89,11 +98,23 @@ impl Operation {
     /// Towards less access nothing turns back: the registry denies already, and a target that refuses must be seen to
     /// by an operator. Towards more access a permanent refusal brings every target back to the state before; it is
     /// decided when every target has been tried, so that nothing hides behind the first failure.
+    ///
+    /// It ends on nothing that was seen long ago: where a target waited for others, it is looked at once more first.
     pub fn settle(&mut self, now: Timestamp) {
+        self.settle_within(now, READING_AGE_MAX);
+    }
+
+    /// As [`settle`](Self::settle), with another limit to the age of what was seen. Answers whether anything is to be
+    /// looked at again.
+    pub fn settle_within(&mut self, now: Timestamp, age_max: SignedDuration) -> bool {
         if !self.state.is_driven() {
-            return;
+            return false;
         }
         if self.steps.iter().all(|step| step.state.is_done()) {
+            if self.take_again(now, age_max) {
+                self.update_time = now;
+                return true;
+            }
             self.state = match (self.backward, self.abort_reason.is_empty()) {
                 (false, _) => State::Succeeded,
                 (true, true) => State::Failed,
@@ -101,11 +122,11 @@ impl Operation {
             };
             self.finish_time = Some(now);
             self.update_time = now;
-            return;
+            return false;
         }
         let any = |states: &[TargetState]| self.steps.iter().any(|step| states.contains(&step.state));
         if any(&[TargetState::Pending]) || !any(&[TargetState::Failed, TargetState::NeedsOperator]) {
-            return;
+            return false;
         }
         self.error = self.failure();
         self.update_time = now;
@@ -114,6 +135,7 @@ impl Operation {
         } else if !any(&[TargetState::Retrying]) {
             self.state = State::NeedsOperator;
         }
+        false
     }
 
     /// Whether a target that refuses for good brings all of them back.
@@ -153,14 +175,14 @@ impl Operation {
 }
 
 fn is_due(time: Timestamp, now: Timestamp) -> bool {
-    time <= now || time.duration_since(now) > jiff::SignedDuration::from_millis(BACKOFF_MAX_MS)
+    time <= now || time.duration_since(now) > SignedDuration::from_millis(BACKOFF_MAX_MS)
 }
 
 /// The longest pause between two attempts, in milliseconds.
 const BACKOFF_MAX_MS: i64 = 30_000;
 
 /// The pause after so many attempts: 100 ms, doubling, at most 30 s. The engine adds jitter by its own timer.
-pub fn backoff(attempts: u32) -> jiff::SignedDuration {
+pub fn backoff(attempts: u32) -> SignedDuration {
     let doublings = attempts.saturating_sub(1).min(9);
-    jiff::SignedDuration::from_millis((100_i64 << doublings).min(BACKOFF_MAX_MS))
+    SignedDuration::from_millis((100_i64 << doublings).min(BACKOFF_MAX_MS))
 }

@@ -193,7 +193,7 @@ pub(in crate::grpc) fn decode_update(
 ) -> Result<FlagUpdate, Error> {
     let v1::UpdateFlagRequest { flag, update_mask, force, reason, .. } = request;
     let Some(mut message) = flag else { return Err(Error::field("flag", "must be set")) };
-    if let Err(invalid) = crate::domain::text::free(&reason, choice::REASON_MAX) {
+    if let Err(invalid) = crate::domain::text::reason(&reason, choice::REASON_MAX) {
         return Err(Error::field("reason", invalid.why));
     }
     let key = super::id("flag.flag_key", FlagKey::known(&message.flag_key))?;

@@ -66,7 +66,7 @@ pub(in crate::grpc) fn decode_start(
 }
 
 fn check_reason(reason: &str, faults: &mut Faults) {
-    if let Err(invalid) = text::free(reason, REASON_MAX) {
+    if let Err(invalid) = text::reason(reason, REASON_MAX) {
         faults.add("reason", invalid.why);
     }
 }

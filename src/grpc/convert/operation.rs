@@ -51,6 +51,8 @@ pub(in crate::grpc) fn encode_plan(plan: &Operation, unknown: &[(TargetName, Str
                 planned.last_error.clone_from(why);
                 v1::PlannedChange::Unknown
             }
+            // Its limits are made true there, whatever state the tenant is in.
+            None if plan.verb == Verb::ChangeTier => v1::PlannedChange::Apply,
             None if step.observed == Some(step.desired) => v1::PlannedChange::None,
             None => v1::PlannedChange::Apply,
         };

@@ -96,7 +96,7 @@ async fn drive(registry: &Registry, bulk_id: OperationId) -> Result<(), Error> {
         if bulk.state == BulkState::Cancelling {
             give_up_waiting(&mut items);
         }
-        begin(registry, bulk, &mut items).await;
+        begin(registry, bulk, &snapshot, &mut items).await;
         let all_done = items.iter().all(|item| item.state.is_done());
         if all_done || written.1.elapsed() >= PROGRESS_INTERVAL {
             let pairs = items.iter().zip(&written.0);
@@ -148,9 +148,26 @@ fn give_up_waiting(items: &mut [Item]) {
     }
 }
 
+/// How many of those that run wait only for targets that are paused, whose circuit is open, or that go on failing.
+fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
+    let held: Vec<_> = registry.held_targets(snapshot).into_iter().map(|(target, _)| target).collect();
+    let now = crate::services::now();
+    let running = items.iter().filter(|item| item.state == ItemState::Running);
+    let operations = running.filter_map(|item| snapshot.operations.get(&item.operation_id?));
+    operations
+        .filter(|operation| {
+            // Of a target that is held, or that has just failed, this replica knows; of another replica's circuit it sees
+            // only that nothing is tried for longer than an attempt and a pause take.
+            operation.only_waits(|step| step.keeps_failing() || held.contains(&step.target))
+                || (operation.state.is_driven()
+                    && now.duration_since(operation.update_time) > registry.engine.silence_max())
+        })
+        .count()
+}
+
 /// Begins as many as there is room for.
-async fn begin(registry: &Registry, bulk: &Arc<Bulk>, items: &mut [Item]) {
-    let room = bulk.room(items);
+async fn begin(registry: &Registry, bulk: &Arc<Bulk>, snapshot: &Snapshot, items: &mut [Item]) {
+    let room = bulk.room(items, held_up(registry, snapshot, items));
     let waiting = items.iter().enumerate().filter(|(_, item)| item.state == ItemState::Waiting);
     let waiting: Vec<(usize, Item)> = waiting.take(room).map(|(place, item)| (place, item.clone())).collect();
     let asked = waiting.into_iter().map(|(place, item)| {

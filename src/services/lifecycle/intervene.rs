@@ -11,6 +11,7 @@ use crate::domain::lifecycle::{MigrationEnd, Status, Verb};
 use crate::domain::operation::{Operation, Refusal, State, Wish};
 use crate::services::change::Decision;
 use crate::services::{Command, Registry};
+use crate::store::log::{Change, Context};
 use crate::store::operations::operation_intervene;
 use crate::view::Snapshot;
 
@@ -73,15 +74,7 @@ impl Registry {
                     Intervention::Abort { reason } => next.abort(said(reason), context.now),
                 };
                 done.map_err(|refusal| refused(refusal, &operation, asked, snapshot))?;
-                let record = snapshot
-                    .tenant(&next.tenant_id)
-                    .filter(|record| record.tenant.operation_id == Some(next.operation_id));
-                let tenant = record.map(|record| {
-                    let mut tenant = record.tenant.clone();
-                    tenant.follow(&next, context.now);
-                    tenant
-                });
-                let change = operation_intervene(&next, operation.revision, tenant.as_ref(), context);
+                let change = intervening(snapshot, &operation, &next, context);
                 Ok(Decision::Make(Box::new(change), next))
             })
             .await?;
@@ -115,6 +108,24 @@ impl Registry {
             bulk_id: None,
         })
     }
+}
+
+/// The change that makes `next` of an operation, whoever drives it; its tenant follows.
+pub(super) fn intervening(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    next: &Operation,
+    context: &Context,
+) -> Change {
+    let record = snapshot
+        .tenant(&next.tenant_id)
+        .filter(|record| record.tenant.operation_id == Some(next.operation_id));
+    let tenant = record.map(|record| {
+        let mut tenant = record.tenant.clone();
+        tenant.follow(next, context.now);
+        tenant
+    });
+    operation_intervene(next, operation.revision, tenant.as_ref(), context)
 }
 
 /// A reason is what tells an operation that was taken back from one that failed, so there always is one.

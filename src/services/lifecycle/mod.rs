@@ -1,5 +1,6 @@
 //! Use cases of the lifecycle: the verbs, and what became of them.
 
+mod beside;
 mod bulk;
 mod bulk_drive;
 mod children;

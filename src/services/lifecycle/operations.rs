@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::domain::error::{Error, Reason, invalid_filter};
 use crate::domain::filter::Filter;
 use crate::domain::filter::operation::{Row, SCHEMA};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::operation::{Operation, State};
-use crate::services::Registry;
 use crate::services::paging::{Keys, Page, PageRequest};
 use crate::services::tenant_registry::not_found;
+use crate::services::{Registry, now};
 use crate::store::operations::{Ended, operations_by_ids, operations_ended};
 use crate::store::reading::{Found, Unreadable};
 use crate::view::Snapshot;
@@ -38,13 +40,14 @@ pub struct ListOperations {
 struct Asked<'a> {
     request: &'a ListOperations,
     filter: Filter,
+    now: Timestamp,
 }
 
 impl Asked<'_> {
     fn fits(&self, operation: &Operation) -> bool {
         self.request.tenant_id.as_ref().is_none_or(|id| operation.tenant_id == *id)
             && self.request.state.is_none_or(|state| operation.state == state)
-            && (self.filter.is_all() || self.filter.matches(&Row::of(operation)))
+            && (self.filter.is_all() || self.filter.matches(&Row::of(operation, self.now)))
     }
 }
 
@@ -103,7 +106,7 @@ impl Registry {
     ) -> Result<Page<Arc<Operation>>, Error> {
         let filter =
             Filter::parse(&request.filter, &SCHEMA).map_err(|error| invalid_filter("filter", &error))?;
-        let asked = Asked { request, filter };
+        let asked = Asked { request, filter, now: now() };
         let tenant = request.tenant_id.as_ref().map_or("", TenantId::as_str);
         let query = ["operations", tenant, request.state.map_or("", State::as_str), &request.filter];
         let keys = Keys::of(snapshot, &query);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::children;
@@ -18,6 +18,7 @@ use crate::services::change::Decision;
 use crate::services::tenant_registry::{get_tenant, tier_not_found};
 use crate::services::tiers::check_etag;
 use crate::services::{Command, Registry};
+use crate::store::background::database_time;
 use crate::store::bulks::Begun;
 use crate::store::log::{Change, Context};
 use crate::store::operations::{Start, operation_schedule, operation_start};
@@ -25,6 +26,9 @@ use crate::view::{Record, Snapshot};
 
 /// The longest time a verb may wait for the operation's end.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// By how much the time to begin may have passed: the caller's clock may be behind, and the call takes a while.
+const PAST_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 /// A verb on a tenant.
 #[derive(Debug, Clone)]
@@ -65,6 +69,7 @@ impl Registry {
         command: &Command,
     ) -> Result<Operation, Error> {
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
+        self.check_at(start, command).await?;
         let operation = self
             .change(command, |snapshot, context| {
                 let record = get_tenant(snapshot, &start.tenant_id)?;
@@ -90,6 +95,20 @@ impl Registry {
             self.bulk_news.notify_one();
         }
         Ok(self.wait_for_end(operation, start.wait).await)
+    }
+
+    /// Refuses to schedule for a time that has passed by the database's clock, which decides what is due.
+    async fn check_at(&self, start: &StartOperation, command: &Command) -> Result<(), Error> {
+        let Some(at) = start.at else { return Ok(()) };
+        let now = {
+            let client = self.database.pooled().await?;
+            database_time(&**client).await?
+        };
+        // What was asked for in time is answered as it was.
+        if now.duration_since(at) <= PAST_MAX || self.answered::<Operation>(command).await?.is_some() {
+            return Ok(());
+        }
+        Err(Error::field("at", "must not be in the past; leave it out to begin at once"))
     }
 
     /// The change that opens what was decided.
@@ -164,19 +183,21 @@ impl Registry {
         Ok(Decided { tenant, operation, superseded, children: follow })
     }
 
-    /// Waits until the engine has nothing more to do for an operation, at most `wait`; answers it as it is then.
+    /// Waits until the engine has nothing more to do for an operation, at most `wait`; answers it as it is then. Where only
+    /// paused targets are left, nothing comes of waiting: the answer says which they are.
     pub(super) async fn wait_for_end(&self, operation: Operation, wait: Duration) -> Operation {
         let (id, started) = (operation.operation_id, operation.revision);
         let newest = || {
             let snapshot = self.view.snapshot().ok()?;
-            let found = snapshot.operations.get(&id)?;
-            (found.revision >= started).then(|| Arc::clone(found))
+            let found = snapshot.operations.get(&id).filter(|found| found.revision >= started)?;
+            let waits = found.only_waits(|step| snapshot.paused(&step.target).is_some());
+            Some((Arc::clone(found), waits))
         };
         let ended = async {
             let mut revisions = self.view.revisions();
             loop {
                 revisions.borrow_and_update();
-                if newest().is_some_and(|operation| !operation.state.is_driven())
+                if newest().is_some_and(|(operation, waits)| waits || !operation.state.is_driven())
                     || revisions.changed().await.is_err()
                 {
                     return;
@@ -187,7 +208,7 @@ impl Registry {
             // Too slow is no failure: the caller gets the running operation.
             let _ = tokio::time::timeout(wait, ended).await;
         }
-        newest().map_or(operation, |operation| (*operation).clone())
+        newest().map_or(operation, |(operation, _)| (*operation).clone())
     }
 }
 

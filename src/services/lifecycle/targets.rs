@@ -129,20 +129,21 @@ impl Registry {
         if !operation.state.is_driven() {
             return Vec::new();
         }
-        let open: Vec<TargetName> = self
-            .engine
-            .health()
-            .into_iter()
-            .filter(|health| health.circuit != CircuitState::Closed)
-            .map(|health| health.target)
-            .collect();
-        let held = |target: &TargetName| {
-            if snapshot.paused(target).is_some() {
-                return Some((target.clone(), Hold::Paused));
-            }
-            open.contains(target).then(|| (target.clone(), Hold::CircuitOpen))
+        let waits = |target: &TargetName| {
+            operation.steps.iter().any(|step| step.target == *target && step.state.is_tried())
         };
-        let tried = operation.steps.iter().filter(|step| step.state.is_tried());
-        tried.filter_map(|step| held(&step.target)).collect()
+        self.held_targets(snapshot).into_iter().filter(|(target, _)| waits(target)).collect()
+    }
+
+    /// The targets at which nothing is tried right now, and why.
+    pub(super) fn held_targets(&self, snapshot: &Snapshot) -> Vec<(TargetName, Hold)> {
+        let paused = snapshot.targets.values().filter(|control| control.paused);
+        let mut held: Vec<_> = paused.map(|control| (control.target.clone(), Hold::Paused)).collect();
+        for health in self.engine.health() {
+            if health.circuit != CircuitState::Closed && snapshot.paused(&health.target).is_none() {
+                held.push((health.target, Hold::CircuitOpen));
+            }
+        }
+        held
     }
 }

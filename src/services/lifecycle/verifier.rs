@@ -27,7 +27,7 @@ const CONCURRENT_MAX: usize = 32;
 /// How often the round's progress is written down.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before a drifted target is looked at again: what is only on its way is no drift.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How far a round got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,11 @@ fn next(registry: &Registry, after: Option<&TenantId>) -> Option<Arc<Record>> {
 }
 
 async fn verify(registry: &Registry, record: &Record) {
-    if record.tenant.operation_id.is_some() || !can_drift(record.tenant.status) {
+    if record.tenant.operation_id.is_some() {
+        registry.look_beside_operation(record).await;
+        return;
+    }
+    if !can_drift(record.tenant.status) {
         return;
     }
     let Ok(snapshot) = registry.view.snapshot() else { return };

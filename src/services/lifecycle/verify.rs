@@ -53,7 +53,15 @@ pub struct Check {
 impl Check {
     /// Whether it is in another state than it should be in.
     pub fn drifted(&self) -> bool {
-        self.found.as_ref().is_ok_and(|seen| *seen != Some(self.desired))
+        // What has never heard of a tenant has nothing of it.
+        let gone = |seen: &Option<Desired>| seen.is_none() && self.desired == Desired::Deleted;
+        self.found.as_ref().is_ok_and(|seen| *seen != Some(self.desired) && !gone(seen))
+    }
+
+    /// What was found, where it drifted.
+    pub fn drift(&self) -> Option<Drift> {
+        let observed = *self.found.as_ref().ok().filter(|_| self.drifted())?;
+        Some(Drift { target: self.target.clone(), observed })
     }
 }
 
@@ -85,6 +93,10 @@ impl Registry {
             let operation = self.wait_for_end(operation, asked.wait).await;
             return Ok(Verified { checks, operation: Some(operation) });
         }
+        if command.validate_only {
+            // A look is no change: whatever is under way, and whatever state the tenant is in.
+            return Ok(Verified { checks: self.check(&snapshot, &record).await, operation: None });
+        }
         if let Some(open) = record.tenant.operation_id {
             return Err(Error::new(
                 Reason::OperationInProgress,
@@ -94,7 +106,7 @@ impl Registry {
         }
         transition(record.tenant.status, Verb::Repair)?;
         let checks = self.check(&snapshot, &record).await;
-        if command.validate_only || !checks.iter().any(Check::drifted) {
+        if !checks.iter().any(Check::drifted) {
             return Ok(Verified { checks, operation: None });
         }
         let policy = asked.policy.unwrap_or(self.settings.drift);
@@ -103,13 +115,32 @@ impl Registry {
         Ok(Verified { checks, operation: Some(operation) })
     }
 
-    /// What each target of a tenant is in, beside what it should be in.
+    /// What each target of a tenant is in, beside what it should be in: while an operation is open, what that brings it
+    /// to.
     pub(super) async fn check(&self, snapshot: &Snapshot, record: &Record) -> Vec<Check> {
-        let desired = desired(record.tenant.status);
-        let looks = self.engine.look(&reference(snapshot, record)).await;
-        let check =
-            |look: Look| Check { target: look.target, desired, found: look.found.map(|seen| seen.state) };
-        looks.into_iter().map(check).collect()
+        self.check_some(snapshot, record, |_| true).await
+    }
+
+    /// As [`check`](Self::check), of those targets alone that are `wanted`.
+    pub(super) async fn check_some(
+        &self,
+        snapshot: &Snapshot,
+        record: &Record,
+        wanted: impl Fn(&TargetName) -> bool,
+    ) -> Vec<Check> {
+        let open = record.tenant.operation_id.and_then(|id| snapshot.operations.get(&id));
+        let settled = desired(record.tenant.status);
+        let step = |target: &TargetName| open?.steps.iter().find(|step| step.target == *target);
+        let tenant = open.map_or_else(
+            || reference(snapshot, record),
+            |operation| crate::cascade::tenant_ref(operation, record, snapshot),
+        );
+        let check = |look: Look| Check {
+            desired: step(&look.target).map_or(settled, |step| step.desired),
+            target: look.target,
+            found: look.found.map(|seen| seen.state),
+        };
+        self.engine.look_at_some(&tenant, wanted).await.into_iter().map(check).collect()
     }
 
     /// Opens the operation that repairs or reports what drifted of a tenant that is still as it was looked at.
@@ -120,14 +151,7 @@ impl Registry {
         policy: Policy,
         command: &Command,
     ) -> Result<Operation, Error> {
-        let drifts: Vec<Drift> = checks
-            .iter()
-            .filter(|check| check.drifted())
-            .map(|check| Drift {
-                target: check.target.clone(),
-                observed: check.found.clone().unwrap_or_default(),
-            })
-            .collect();
+        let drifts: Vec<Drift> = checks.iter().filter_map(Check::drift).collect();
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
         let decide = |snapshot: &Snapshot, context: &Context| {
             let record = get_tenant(snapshot, &seen.tenant.tenant_id)?;

@@ -135,3 +135,159 @@ async fn the_background_verifier_finds_and_repairs_drift_round_after_round() {
     assert_eq!(repairs.total_size, 2);
     replica.stop().await;
 }
+
+/// A server with two stub targets, and the tenant `finance`, whose suspension waits for `cache`, which is paused. The other
+/// targets are done, and somebody opened `vector-db` by hand after that.
+async fn waiting(settings: Vec<(&'static str, String)>) -> (Replica, Stub, v1::Tenant, v1::Operation) {
+    let stubs = vec![
+        ("cache", Stub::start(Duration::ZERO).await.unwrap()),
+        ("vector-db", Stub::start(Duration::ZERO).await.unwrap()),
+    ];
+    let vectors = stubs[1].1.clone();
+    let mut replica = Replica::start(&Setup { stubs, settings, ..Setup::default() }).await;
+    let tenant = replica.tenant("finance").await;
+    let pause =
+        v1::PauseTargetRequest { target: "cache".into(), reason: "upgrade".into(), ..Default::default() };
+    replica.lifecycle.pause_target(pause).await.unwrap();
+    // Answered once nothing but the paused target is left.
+    let operation = replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();
+    assert_eq!(operation.state(), v1::OperationState::Running, "{operation:?}");
+    assert_eq!(vectors.held(&tenant.uid).unwrap().state, Desired::Suspended);
+    open_by_hand(&vectors, &tenant.uid);
+    (replica, vectors, tenant, operation)
+}
+
+async fn resume(replica: &mut Replica) {
+    let resume = v1::ResumeTargetRequest { target: "cache".into(), ..Default::default() };
+    replica.lifecycle.resume_target(resume).await.unwrap();
+}
+
+async fn operation(replica: &mut Replica, operation_id: &str) -> v1::Operation {
+    let request = v1::GetOperationRequest { operation_id: operation_id.into() };
+    replica.lifecycle.get_operation(request).await.unwrap().into_inner()
+}
+
+async fn stuck(replica: &mut Replica) -> i32 {
+    let request = v1::ListOperationsRequest { filter: "stuck = true".into(), ..Default::default() };
+    replica.lifecycle.list_operations(request).await.unwrap().into_inner().total_size
+}
+
+#[tokio::test]
+async fn an_operation_that_waited_is_listed_as_stuck_and_looks_again_before_it_succeeds() {
+    let (mut replica, vectors, tenant, waiting) = waiting(vec![]).await;
+    assert_eq!(stuck(&mut replica).await, 0, "it has only begun");
+    // Longer than a reading counts, and longer than an operation may wait unnoticed.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(stuck(&mut replica).await, 1);
+    let look = v1::VerifyTenantRequest { validate_only: true, ..verify() };
+    let seen = replica.lifecycle.verify_tenant(look).await.unwrap().into_inner();
+    let results: Vec<_> = seen.targets.iter().map(|check| (check.target.as_str(), check.result())).collect();
+    let expected = [
+        ("cache", v1::CheckResult::Unknown),
+        ("postgres", v1::CheckResult::AsDesired),
+        ("vector-db", v1::CheckResult::Drifted),
+    ];
+    assert_eq!(results, expected, "a look is allowed at any time");
+    let error = replica.lifecycle.verify_tenant(verify()).await.unwrap_err();
+    assert_eq!(reason(&error), "OPERATION_IN_PROGRESS");
+    assert_eq!(vectors.held(&tenant.uid).unwrap().state, Desired::Active, "only looked at");
+    resume(&mut replica).await;
+    let resumed = std::time::SystemTime::now();
+    let after = replica.settled("finance").await;
+    let held = vectors.held(&tenant.uid).unwrap();
+    assert_eq!(held.state, Desired::Suspended, "denied again before the operation said so");
+    let ended = operation(&mut replica, &waiting.operation_id).await;
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+    assert_eq!((ended.generation, after.status()), (waiting.generation + 1, v1::TenantStatus::Suspended));
+    assert_eq!(i64::try_from(held.generation).unwrap(), ended.generation);
+    for step in &ended.targets {
+        let seen = std::time::SystemTime::try_from(step.verify_time.unwrap()).unwrap();
+        assert!(seen > resumed - Duration::from_secs(10), "seen too long ago: {step:?}");
+    }
+    assert!(metrics(&replica).await.contains(r#"tenantry_drift_found_total{target="vector-db"} 1"#));
+    // The next operation goes on from the generation that was reached.
+    let request =
+        v1::ActivateTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    let next = replica.lifecycle.activate_tenant(request).await.unwrap().into_inner();
+    assert_eq!((next.state(), next.generation), (v1::OperationState::Succeeded, ended.generation + 1));
+    replica.stop().await;
+}
+
+fn verifying(policy: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("cascade.verify_rate", "1000".to_owned()),
+        ("cascade.verify_interval", "1s".to_owned()),
+        ("cascade.drift", policy.to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn the_background_verifier_looks_beside_an_operation_that_waits() {
+    // What an operation is to bring about it goes on bringing about, whatever the policy.
+    let (mut replica, vectors, tenant, waiting) = waiting(verifying("report")).await;
+    for _ in 0..6_000 {
+        if vectors.held(&tenant.uid).unwrap().state == Desired::Suspended {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(vectors.held(&tenant.uid).unwrap().state, Desired::Suspended);
+    let now = operation(&mut replica, &waiting.operation_id).await;
+    assert_eq!(now.state(), v1::OperationState::Running, "the same operation: {now:?}");
+    assert_eq!(now.targets.iter().filter(|step| step.hold() == v1::TargetHold::Paused).count(), 1);
+    resume(&mut replica).await;
+    assert_eq!(replica.settled("finance").await.status(), v1::TenantStatus::Suspended);
+    let ended = operation(&mut replica, &waiting.operation_id).await;
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn drift_that_waits_for_an_operator_hides_no_other_drift() {
+    let stubs = vec![
+        ("cache", Stub::start(Duration::ZERO).await.unwrap()),
+        ("vector-db", Stub::start(Duration::ZERO).await.unwrap()),
+    ];
+    let setup = Setup { stubs: stubs.clone(), settings: verifying("report"), ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap();
+    let mut report = v1::Operation::default();
+    for (number, (_, stub)) in stubs.iter().enumerate() {
+        open_by_hand(stub, &tenant.uid);
+        for _ in 0..3_000 {
+            let now = replica.get("finance").await;
+            if !now.operation_id.is_empty() {
+                report = operation(&mut replica, &now.operation_id).await;
+            }
+            if report.targets.len() > number {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let waits: Vec<_> = report.targets.iter().map(|step| (step.target.as_str(), step.state())).collect();
+    let needs = v1::TargetState::NeedsOperator;
+    assert_eq!(waits, [("cache", needs), ("vector-db", needs)], "{report:?}");
+    assert_eq!(
+        (report.verb(), report.state()),
+        (v1::OperationVerb::Repair, v1::OperationState::NeedsOperator)
+    );
+    assert!(report.error.contains("cache, vector-db"), "{report:?}");
+    let look = v1::VerifyTenantRequest { validate_only: true, ..verify() };
+    let seen = replica.lifecycle.verify_tenant(look).await.unwrap().into_inner();
+    assert_eq!(seen.targets.iter().filter(|c| c.result() == v1::CheckResult::Drifted).count(), 2, "{seen:?}");
+    for (target, stub) in &stubs {
+        assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Active, "nothing was done at {target}");
+        let retry = v1::RetryTargetRequest {
+            operation_id: report.operation_id.clone(),
+            target: (*target).into(),
+            wait: TEN_SECONDS,
+            ..Default::default()
+        };
+        report = replica.lifecycle.retry_target(retry).await.unwrap().into_inner();
+        assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Suspended, "{target}: {report:?}");
+    }
+    assert_eq!(report.state(), v1::OperationState::Succeeded, "{report:?}");
+    replica.stop().await;
+}

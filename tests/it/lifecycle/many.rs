@@ -180,6 +180,10 @@ async fn another_tier_counts_at_once_and_is_made_true_in_every_target() {
         wait: TEN_SECONDS,
         ..Default::default()
     };
+    let plan = v1::ChangeTierRequest { validate_only: true, wait: None, ..ask("platinum") };
+    let plan = replica.lifecycle.change_tier(plan).await.unwrap().into_inner();
+    let applies = |step: &v1::TargetStep| step.planned_change() == v1::PlannedChange::Apply;
+    assert!(plan.targets.iter().all(applies), "the limits are made true: {plan:?}");
     let ended = replica.lifecycle.change_tier(ask("platinum")).await.unwrap().into_inner();
     assert_eq!(
         (ended.state(), ended.tier.as_str()),
@@ -273,4 +277,82 @@ async fn a_migration_can_be_taken_back_until_its_end_is_asked_for() {
     assert!(moved.migration.is_none());
     assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Active);
     replica.stop().await;
+}
+
+/// Tenants are suspended, few at a time, while one target of several is away in some way: every one of them is locked out
+/// where it can be, and the whole ends when the target is back.
+async fn others_progress(away: impl AsyncFn(&mut Replica, &Stub), back: impl AsyncFn(&mut Replica, &Stub)) {
+    let cache = Stub::start(Duration::ZERO).await.unwrap();
+    let vectors = Stub::start(Duration::ZERO).await.unwrap();
+    let stubs = vec![("cache", cache.clone()), ("vector-db", vectors.clone())];
+    let settings = vec![("cascade.max_attempts", "1000".to_owned())];
+    let mut replica = Replica::start(&Setup { stubs, settings, ..Setup::default() }).await;
+    let names: Vec<String> = (0..40).map(|number| format!("t{number}")).collect();
+    make(&mut replica, &names.iter().map(String::as_str).collect::<Vec<_>>(), "").await;
+    away(&mut replica, &cache).await;
+    let request = v1::StartBulkOperationRequest {
+        concurrent_max: 5,
+        ..bulk("tenant_id:*", v1::OperationVerb::Suspend)
+    };
+    let started = replica.lifecycle.start_bulk_operation(request).await.unwrap().into_inner();
+    let mut denied = 0;
+    for _ in 0..600 {
+        denied = 0;
+        for name in &names {
+            let tenant = replica.get(name).await;
+            let there = vectors.held(&tenant.uid).unwrap().state == Desired::Suspended;
+            denied += usize::from(there && tenant.access() == v1::TenantAccess::None);
+        }
+        if denied == names.len() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(denied, names.len(), "everybody is locked out by the registry and by what answers");
+    let request = || v1::GetBulkOperationRequest { bulk_operation_id: started.bulk_operation_id.clone() };
+    let now = loop {
+        let now = replica.lifecycle.get_bulk_operation(request()).await.unwrap().into_inner();
+        if now.waiting == 0 {
+            break now;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((now.state(), now.running), (v1::BulkOperationState::Running, 40), "{now:?}");
+    back(&mut replica, &cache).await;
+    let request = v1::WatchBulkOperationRequest { bulk_operation_id: started.bulk_operation_id.clone() };
+    let mut watch = replica.lifecycle.watch_bulk_operation(request).await.unwrap().into_inner();
+    let mut last = now;
+    while let Some(told) = watch.message().await.unwrap() {
+        last = told;
+    }
+    assert_eq!((last.state(), last.succeeded), (v1::BulkOperationState::Succeeded, 40), "{last:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_down_keeps_no_tenant_of_a_bulk_operation_open_at_the_others() {
+    others_progress(
+        async |_, cache| cache.set_fault("", Some(Fault::Hanging)),
+        async |_, cache| cache.set_fault("", None),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_paused_keeps_no_tenant_of_a_bulk_operation_open_at_the_others() {
+    others_progress(
+        async |replica, _| {
+            let pause = v1::PauseTargetRequest {
+                target: "cache".into(),
+                reason: "upgrade".into(),
+                ..Default::default()
+            };
+            replica.lifecycle.pause_target(pause).await.unwrap();
+        },
+        async |replica, _| {
+            let resume = v1::ResumeTargetRequest { target: "cache".into(), ..Default::default() };
+            replica.lifecycle.resume_target(resume).await.unwrap();
+        },
+    )
+    .await;
 }

@@ -234,3 +234,41 @@ async fn a_provisioning_that_was_taken_back_stays_so_until_the_tenant_is_activat
     assert_eq!(replica.get("finance").await.status(), v1::TenantStatus::Active);
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn an_abort_is_answered_at_once_when_only_a_paused_target_is_left() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    replica.tenant("finance").await;
+    let pause = v1::PauseTargetRequest {
+        target: "cache".into(),
+        reason: "up\u{202e}grade".into(),
+        ..Default::default()
+    };
+    let error = replica.lifecycle.pause_target(pause.clone()).await.unwrap_err();
+    assert_eq!(fields(&error), ["reason"], "it would turn round what stands beside it");
+    let pause = v1::PauseTargetRequest { reason: "upgrade".into(), ..pause };
+    replica.lifecycle.pause_target(pause).await.unwrap();
+    let asked = std::time::Instant::now();
+    let waiting = replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();
+    let abort = v1::AbortOperationRequest {
+        operation_id: waiting.operation_id,
+        reason: "wrong tenant".into(),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    let turned = replica.lifecycle.abort_operation(abort).await.unwrap().into_inner();
+    assert!(asked.elapsed() < Duration::from_secs(8), "nothing comes of waiting: {:?}", asked.elapsed());
+    assert_eq!(
+        (turned.state(), turned.abort_reason.as_str()),
+        (v1::OperationState::Reverting, "wrong tenant")
+    );
+    let cache = turned.targets.iter().find(|step| step.target == "cache").unwrap();
+    assert_eq!((cache.state(), cache.hold()), (v1::TargetState::Pending, v1::TargetHold::Paused));
+    let resume = v1::ResumeTargetRequest { target: "cache".into(), ..Default::default() };
+    replica.lifecycle.resume_target(resume).await.unwrap();
+    let tenant = replica.settled("finance").await;
+    assert_eq!((tenant.status(), tenant.access()), (v1::TenantStatus::Active, v1::TenantAccess::Full));
+    replica.stop().await;
+}

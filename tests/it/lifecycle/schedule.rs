@@ -7,11 +7,15 @@ use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
 
 use super::{TEN_SECONDS, activate, suspend};
-use crate::support::{Replica, Setup, event_kinds, metrics, reason, sql};
+use crate::support::{Replica, Setup, event_kinds, fields, metrics, reason, sql};
 
 fn in_seconds(seconds: u64) -> prost_types::Timestamp {
     let now = std::time::SystemTime::now() + Duration::from_secs(seconds);
     now.into()
+}
+
+fn seconds_ago(seconds: u64) -> prost_types::Timestamp {
+    (std::time::SystemTime::now() - Duration::from_secs(seconds)).into()
 }
 
 async fn operation(replica: &mut Replica, operation_id: &str) -> v1::Operation {
@@ -61,6 +65,20 @@ async fn a_scheduled_operation_is_listed_survives_a_restart_and_begins_when_its_
             .await;
     assert_eq!((ended.create_time, ended.verb()), (scheduled.create_time, scheduled.verb()));
     assert_eq!(replica.get("finance").await.status(), v1::TenantStatus::Suspended);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_scheduled_for_a_time_that_has_passed() {
+    let mut replica = Replica::start(&Setup::default()).await;
+    replica.tenant("finance").await;
+    let request = v1::SuspendTenantRequest { at: Some(seconds_ago(120)), ..suspend("finance") };
+    let error = replica.lifecycle.suspend_tenant(request).await.unwrap_err();
+    assert_eq!(fields(&error), ["at"]);
+    // A caller's clock that is a little behind is no mistake.
+    let request = v1::SuspendTenantRequest { at: Some(seconds_ago(20)), ..suspend("finance") };
+    let late = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
+    until(&mut replica, &late.operation_id, |now| now.state() == v1::OperationState::Succeeded).await;
     replica.stop().await;
 }
 

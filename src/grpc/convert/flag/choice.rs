@@ -122,7 +122,7 @@ pub(in crate::grpc) fn decode_set_tenant_override(
     let choice = flag
         .as_ref()
         .and_then(|flag| decode_choice(&message.variant, message.rollout, "", flag, &mut faults));
-    if let Err(invalid) = text::free(&message.reason, REASON_MAX) {
+    if let Err(invalid) = text::reason(&message.reason, REASON_MAX) {
         faults.add("reason", invalid.why);
     }
     let expire_time = message

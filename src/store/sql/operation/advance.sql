@@ -21,6 +21,13 @@ WITH next AS (
         verification = g.verification, skip_reason = g.skip_reason
     FROM changed, jsonb_populate_recordset(NULL::operation_step, $8::jsonb -> 'operation' -> 'steps') g
     WHERE s.operation_id = changed.operation_id AND s.target = g.target
+), steps_added AS (
+    -- A repair can find more than it began with.
+    INSERT INTO operation_step
+    SELECT s.* FROM changed, jsonb_array_elements($8::jsonb -> 'operation' -> 'steps') e,
+        jsonb_populate_record(NULL::operation_step, e || jsonb_build_object('operation_id', changed.operation_id)) s
+    WHERE jsonb_typeof($8::jsonb -> 'lease_epoch') = 'null'
+    ON CONFLICT (operation_id, target) DO NOTHING
 ), tenant_followed AS (
     UPDATE tenant t SET
         pending_status = g.pending_status, operation_id = g.operation_id, generation = g.generation,

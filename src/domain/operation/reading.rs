@@ -1,0 +1,139 @@
+//! How old what was seen of a target may be: an operation does not end on it when it is too old, is listed as stuck when
+//! nothing new comes, and takes up what a verifier finds drifted meanwhile.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::intervene::{Drift, drifted};
+use super::{ERROR_MAX, Operation, State, Step, TargetState};
+use crate::domain::ids::TargetName;
+use crate::domain::lifecycle::{Verb, desired_by};
+
+/// An operation ends on no reading that is older; each is taken again first.
+pub const READING_AGE_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// An operation in which no target was brought to its state for so long is stuck, whatever the reason.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(10);
+/// From how many failed attempts in a row on an operation counts as stuck: about 6 s of trying.
+const STUCK_ATTEMPTS: u32 = 6;
+/// From how many failed attempts in a row on a target keeps failing.
+const KEEPS_FAILING_ATTEMPTS: u32 = 2;
+
+impl Step {
+    /// Whether what was seen of the target is too old to rely on. A time that is as far ahead was written by a replica
+    /// with another clock, and says nothing.
+    fn is_stale(&self, now: Timestamp, age_max: SignedDuration) -> bool {
+        self.state == TargetState::Verified
+            && self.verify_time.is_none_or(|time| now.duration_since(time).abs() > age_max)
+    }
+
+    /// Whether the target was in the desired state when it was last seen, and only has to be looked at again. It is asked
+    /// to change only if it is not.
+    pub const fn was_verified(&self) -> bool {
+        self.verify_time.is_some()
+    }
+
+    /// Whether it has failed more than once in a row, and so mostly pauses between attempts.
+    pub const fn keeps_failing(&self) -> bool {
+        self.attempts >= KEEPS_FAILING_ATTEMPTS
+    }
+}
+
+impl Operation {
+    /// Has every target looked at again whose reading is older than `age_max`. Answers whether there is any.
+    pub(super) fn take_again(&mut self, now: Timestamp, age_max: SignedDuration) -> bool {
+        let mut any = false;
+        for step in self.steps.iter_mut().filter(|step| step.is_stale(now, age_max)) {
+            step.state = TargetState::Pending;
+            step.attempts = 0;
+            step.next_attempt_time = None;
+            any = true;
+        }
+        any
+    }
+
+    /// Which of `all` targets nobody has looked at for a while although the operation is open: what it is done with, and
+    /// beside a repair that only reports, whatever had not drifted when it began.
+    pub fn left_alone(&self, all: &[TargetName], now: Timestamp) -> Vec<TargetName> {
+        let left_alone = |target: &&TargetName| {
+            let step = self.steps.iter().find(|step| step.target == **target);
+            step.map_or(self.verb == Verb::Repair, |step| step.is_stale(now, READING_AGE_MAX))
+        };
+        let all = all.iter().filter(|_| self.state.is_open());
+        all.filter(left_alone).cloned().collect()
+    }
+
+    /// Takes up what a verifier found while the operation is open: what drifted after it was verified goes back to work,
+    /// under a new generation, since a target does nothing for one that it has applied. A repair takes up other targets
+    /// too; where it only reports (`acts` is false), they wait for an operator. Answers whether there was anything.
+    pub fn take_up(&mut self, drifts: &[Drift], acts: bool, now: Timestamp) -> bool {
+        if !self.state.is_open() {
+            return false;
+        }
+        let acts = acts || self.verb != Verb::Repair;
+        let mut any = false;
+        for drift in drifts {
+            let Some(step) = self.step_for(&drift.target) else { continue };
+            step.start_over(step.desired);
+            step.observed = drift.observed;
+            step.last_error = drifted(drift, step.desired);
+            if !acts {
+                step.state = TargetState::NeedsOperator;
+            }
+            any = true;
+        }
+        if !any {
+            return false;
+        }
+        if self.verb == Verb::Repair {
+            self.tell_found();
+        }
+        if acts {
+            self.generation += 1;
+            self.drive_on(now);
+        }
+        self.update_time = now;
+        true
+    }
+
+    /// The step that takes up a drift of a target: one that was done, or in a repair a new one.
+    fn step_for(&mut self, target: &TargetName) -> Option<&mut Step> {
+        let place = match self.steps.binary_search_by(|step| step.target.cmp(target)) {
+            Ok(place) => place,
+            Err(place) if self.verb == Verb::Repair => {
+                let desired = desired_by(self.verb, self.to_status);
+                self.steps.insert(
+                    place,
+                    Step { state: TargetState::Verified, ..Step::pending(target.clone(), desired) },
+                );
+                place
+            }
+            Err(_) => return None,
+        };
+        self.steps.get_mut(place).filter(|step| step.state == TargetState::Verified)
+    }
+
+    fn tell_found(&mut self) {
+        let open = self.steps.iter().filter(|step| !step.state.is_done());
+        let found: Vec<&str> = open.map(|step| step.target.as_str()).collect();
+        self.error = format!("drift was found in {}", found.join(", ")).chars().take(ERROR_MAX).collect();
+    }
+
+    /// Whether somebody should look: automatic retries have stopped, a target has failed several times in a row, or for
+    /// a while no target was brought to its state, whatever holds it up.
+    pub fn is_stuck(&self, now: Timestamp) -> bool {
+        if self.state == State::NeedsOperator {
+            return true;
+        }
+        let fails = |step: &Step| step.state == TargetState::Retrying && step.attempts >= STUCK_ATTEMPTS;
+        let got_on = self.steps.iter().filter_map(|step| step.verify_time).max();
+        let since = [Some(self.create_time), self.schedule_time, got_on].into_iter().flatten().max();
+        self.state.is_driven()
+            && (self.steps.iter().any(fails)
+                || since.is_some_and(|since| now.duration_since(since) > STUCK_AFTER))
+    }
+
+    /// Whether it has done all that it can for now: it is under way, and each target that is not done is `held_up`.
+    pub fn only_waits(&self, held_up: impl Fn(&Step) -> bool) -> bool {
+        let mut tried = self.steps.iter().filter(|step| step.state.is_tried()).peekable();
+        self.state.is_driven() && tried.peek().is_some() && tried.all(held_up)
+    }
+}
