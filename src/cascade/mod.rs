@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -58,7 +58,7 @@ pub struct Settings {
 struct Target {
     participant: Arc<dyn Participant>,
     gate: Gate,
-    last_error: Mutex<String>,
+    last_error: Mutex<Option<LastError>>,
 }
 
 /// How this replica stands with a target.
@@ -70,8 +70,17 @@ pub struct TargetHealth {
     pub circuit: CircuitState,
     /// Attempts under way.
     pub in_flight: usize,
-    /// What went wrong last; empty where nothing did since the start.
-    pub last_error: String,
+    /// What went wrong last; `None` where nothing did since the start.
+    pub last_error: Option<LastError>,
+}
+
+/// What went wrong, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastError {
+    /// For people.
+    pub message: String,
+    /// When the attempt ended.
+    pub time: Timestamp,
 }
 
 /// An operation that this replica drives.
@@ -214,12 +223,12 @@ impl Engine {
 }
 
 impl Target {
-    fn last_error(&self) -> MutexGuard<'_, String> {
+    fn last_error(&self) -> MutexGuard<'_, Option<LastError>> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember_error(&self, message: &str) {
-        self.last_error().replace_range(.., message);
+        *self.last_error() = Some(LastError { message: message.to_owned(), time: Timestamp::now() });
     }
 }
 

@@ -64,12 +64,13 @@ pub enum Command {
     },
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("ID", "operationId"),
     ("TENANT", "tenantId"),
     ("VERB", "verb"),
     ("STATE", "state"),
-    ("BEGUN", "createTime"),
+    ("ASKED FOR", "createTime"),
+    ("SCHEDULED FOR", "scheduleTime"),
     ("ERROR", "error"),
 ];
 

@@ -29,13 +29,14 @@ pub enum Command {
     },
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     ("TARGET", "target"),
     ("PAUSED", "paused"),
     ("CIRCUIT", "circuit"),
     ("IN FLIGHT", "inFlight"),
     ("WAITING", "waitingOperations"),
     ("FAILING", "failingOperations"),
+    ("LAST ERROR AT", "lastErrorTime"),
     ("LAST ERROR", "lastError"),
 ];
 

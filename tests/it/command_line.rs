@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::stub::stub_control_server::StubControlServer;
+use tenantry::proto::v1;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
@@ -122,5 +123,38 @@ async fn what_cannot_be_read_of_the_arguments_is_said_in_our_words() {
     assert!(code == Some(2) && said.contains("line 2 is not JSON: it cannot be read at column 2"), "{said}");
     let (code, said) = tenantry(&["tenant", "list", "--page-size", "abc"]).await;
     assert!(code == Some(2) && said.contains("must be a whole number") && !said.contains("digit"), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_abort_ends_where_only_a_paused_target_is_left_and_tables_say_when() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let server = ["--server", server.as_str()];
+    stub.set_fault(&tenant.uid, Some(Fault::Refusing));
+    let (code, said) = tenantry(&[&["tenant", "suspend", "finance"][..], &server].concat()).await;
+    assert_eq!(code, Some(7), "{said}");
+    let (_, said) = tenantry(&[&["target", "list"][..], &server].concat()).await;
+    assert!(said.contains("LAST ERROR AT"), "{said}");
+    let listed =
+        replica.lifecycle.list_targets(v1::ListTargetsRequest::default()).await.unwrap().into_inner();
+    let cache = listed.targets.iter().find(|target| target.target == "cache").unwrap();
+    assert!(cache.last_error.contains("refuse") && cache.last_error_time.is_some(), "{cache:?}");
+
+    let pause = ["target", "pause", "cache", "--reason", "upgrade"];
+    let (code, said) = tenantry(&[&pause[..], &server].concat()).await;
+    assert_eq!(code, Some(0), "{said}");
+    let operation_id = replica.get("finance").await.operation_id;
+    let (code, said) = tenantry(&[&["operation", "abort", &operation_id][..], &server].concat()).await;
+    assert_eq!(code, Some(7), "{said}");
+    let told = format!(
+        "this is recorded; operation {operation_id} is REVERTING and goes on when the pause of cache ends"
+    );
+    assert!(said.contains(&told), "{said}");
+    let (_, said) = tenantry(&[&["operation", "list"][..], &server].concat()).await;
+    assert!(said.contains("SCHEDULED FOR") && said.contains("REVERTING"), "{said}");
     replica.stop().await;
 }

@@ -293,6 +293,7 @@ fn misplaced(message: &v1::StartBulkOperationRequest, verb: Option<Verb>, faults
 /// Encodes a target.
 pub(in crate::grpc) fn encode_target(shown: &ShownTarget) -> v1::Target {
     let control = shown.control.as_deref();
+    let error = shown.health.as_ref().and_then(|health| health.last_error.as_ref());
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     v1::Target {
         target: shown.target.to_string(),
@@ -311,7 +312,8 @@ pub(in crate::grpc) fn encode_target(shown: &ShownTarget) -> v1::Target {
         in_flight: shown.health.as_ref().map_or(0, |health| count(health.in_flight)),
         waiting_operations: count(shown.waiting),
         failing_operations: count(shown.failing),
-        last_error: shown.health.as_ref().map(|health| health.last_error.clone()).unwrap_or_default(),
+        last_error: error.map(|error| error.message.clone()).unwrap_or_default(),
+        last_error_time: error.map(|error| timestamp(error.time)),
         revision: control.map_or(0, |control| control.revision.as_i64()),
     }
 }
