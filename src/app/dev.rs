@@ -17,6 +17,7 @@ use crate::domain::error::{Code, Error};
 use crate::domain::tier::catalogue;
 use crate::participants::stub::Stub;
 use crate::services::{Command, Registry};
+use crate::store::error::without_number;
 
 /// What the stubs stand for. Each has the port after the one before.
 pub const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
@@ -38,6 +39,7 @@ pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {
         // who they are.
         config.server.cors_origins = CorsOrigins::Listed { loopback: true, origins: Vec::new() };
     }
+    server::check_ports(&config)?;
     let data_dir = dev_postgres::data_dir(&config.dev);
     let options = Options { port: config.dev.postgres_port, ..Options::kept_in(data_dir) };
     let postgres = Arc::new(blocking(move || PrivatePostgres::start(&options)).await??);
@@ -95,7 +97,7 @@ async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, 
         let stub = Stub::start_kept(STUB_LATENCY, port, file).await.map_err(|error| {
             super::Error::Failed(format!(
                 "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {}; `--dev-stub-port 0` takes free ports",
-                plain(&error)
+                without_number(&error).to_lowercase()
             ))
         })?;
         let place = Remote::at(&stub.endpoint()).map(Target::Remote);
@@ -128,11 +130,6 @@ pub(super) async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<()
         }
     }
     Ok(())
-}
-
-/// What the system said, without its number.
-fn plain(error: &std::io::Error) -> String {
-    error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Error> {

@@ -210,6 +210,11 @@ impl Drop for PrivatePostgres {
 fn make_and_lock(data_dir: &Path) -> Result<File, Error> {
     account::make_dir(data_dir)?;
     let path = data_dir.join("lock");
+    let is_empty = fs::read_dir(data_dir).map_err(Error::io("read", data_dir))?.next().is_none();
+    let ours = ["lock", "postgres", "postgres.new"];
+    if !is_empty && !ours.iter().any(|name| data_dir.join(name).exists()) {
+        return Err(Error::Foreign { data_dir: data_dir.to_owned() });
+    }
     let file = File::options()
         .create(true)
         .truncate(false)

@@ -95,6 +95,12 @@ where
     let config = Config::load(flags, process_environment)?.config;
     on_runtime(async {
         let telemetry = telemetry::start(&telemetry_options(&config.telemetry))?;
+        for name in config::unknown_variables(config::process_variables()) {
+            tracing::warn!(
+                "the environment variable {} is no setting: `tenantry config` lists them all",
+                name.escape_debug()
+            );
+        }
         let ended = command(config).await;
         telemetry.flush().await;
         ended

@@ -101,6 +101,11 @@ impl Plan {
         plan
     }
 
+    /// Says whether the listeners that are its own can be had.
+    pub(super) fn check(&self) -> Result<(), StartError> {
+        self.own.iter().try_for_each(|served| bind(served.flag, served.address).map(drop))
+    }
+
     /// Binds the listeners that are its own.
     pub(super) fn listen(&self, feature: &OpenFeature, request_max: usize) -> Result<Vec<Own>, StartError> {
         let own = self.own.iter().map(|served| {

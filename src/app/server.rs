@@ -291,6 +291,13 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
+/// Says whether the ports can be had, before anything is made that nobody needs if they cannot.
+pub(super) fn check_ports(config: &Config) -> Result<(), StartError> {
+    bind("grpc-listen", config.server.grpc_listen)?;
+    bind("http-listen", config.server.http_listen)?;
+    openfeature::Plan::of(config).check()
+}
+
 pub(super) fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|error| {
         let why = match error.kind() {

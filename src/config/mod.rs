@@ -20,6 +20,7 @@ pub mod telemetry;
 pub mod values;
 pub mod view;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use self::values::{Source, Values};
@@ -107,6 +108,30 @@ impl Config {
 /// Looks up a variable of this process; the one place that reads the environment.
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
+}
+
+/// The names in this process's environment; the other place that reads it.
+pub fn process_variables() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+}
+
+/// Of these variables, those that look like settings and are none: mistyped, or of another version. What the command line
+/// reads by itself is known, and so is what Kubernetes injects for services whose names begin with `tenantry`.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let known: HashSet<String> = setting::all().map(setting::Setting::env).collect();
+    let of_clients = ["TENANTRY_CONFIG", "TENANTRY_SERVER", "TENANTRY_CA_FILE"];
+    let injected = |name: &str| {
+        name.ends_with("_SERVICE_HOST")
+            || name.contains("_SERVICE_PORT")
+            || name.ends_with("_PORT")
+            || name.contains("_PORT_")
+    };
+    let mut unknown: Vec<String> = names
+        .filter(|name| name.starts_with("TENANTRY_") && !known.contains(name))
+        .filter(|name| !of_clients.contains(&name.as_str()) && !injected(name))
+        .collect();
+    unknown.sort_unstable();
+    unknown
 }
 
 #[cfg(test)]

@@ -181,6 +181,24 @@ fn the_effective_configuration_is_itself_a_configuration_file() {
 }
 
 #[test]
+fn variables_that_look_like_settings_and_are_none_are_told() {
+    let names = [
+        "TENANTRY_GRPC_LISTEN",
+        "TENANTRY_GRPC_LISTENER",
+        "TENANTRY_CONFIG",
+        "TENANTRY_SERVER",
+        // Kubernetes, for services called `tenantry` and `tenantry-grpc`.
+        "TENANTRY_SERVICE_HOST",
+        "TENANTRY_PORT_50051_TCP_ADDR",
+        "TENANTRY_GRPC_SERVICE_PORT_GRPC",
+        "TENANTRY_GRPC_PORT",
+        "HOME",
+    ];
+    let unknown = super::unknown_variables(names.iter().map(|name| (*name).to_owned()));
+    assert_eq!(unknown, ["TENANTRY_GRPC_LISTENER"]);
+}
+
+#[test]
 fn serving_without_an_authenticator_takes_the_flag_and_loopback() {
     let load = |pairs: &[(&'static str, &str)]| Config::load(&flags(pairs), env(&[])).unwrap().config.server;
     assert!(load(&[]).check_exposure(true).is_ok());

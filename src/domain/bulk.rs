@@ -183,6 +183,33 @@ fn failures(items: &[Item]) -> String {
 }
 
 impl Bulk {
+    /// One of so many tenants that has not begun; what the caller leaves open is empty.
+    pub fn new(bulk_id: OperationId, verb: Verb, total: usize, now: Timestamp) -> Self {
+        let total = u32::try_from(total).unwrap_or(u32::MAX);
+        Self {
+            bulk_id,
+            verb,
+            wish: Wish::default(),
+            filter: String::new(),
+            parent: None,
+            reason: String::new(),
+            actor: String::new(),
+            state: BulkState::Running,
+            concurrent_max: CONCURRENT_DEFAULT,
+            total,
+            waiting: total,
+            running: 0,
+            needs_operator: 0,
+            succeeded: 0,
+            failed: 0,
+            error: String::new(),
+            create_time: now,
+            update_time: now,
+            finish_time: None,
+            revision: Revision::ZERO,
+        }
+    }
+
     /// Counts anew, and ends when nothing is left to do.
     pub fn settle(&mut self, items: &[Item], now: Timestamp) {
         let count = |state: ItemState| {
@@ -234,29 +261,8 @@ mod tests {
     use crate::domain::ids::TenantId;
 
     fn bulk(concurrent_max: u32) -> Bulk {
-        let now = Timestamp::UNIX_EPOCH;
-        Bulk {
-            bulk_id: OperationId::from_uuid(Uuid::nil()),
-            verb: Verb::Suspend,
-            wish: Wish::default(),
-            filter: String::new(),
-            parent: None,
-            reason: String::new(),
-            actor: String::new(),
-            state: BulkState::Running,
-            concurrent_max,
-            total: 3,
-            waiting: 3,
-            running: 0,
-            needs_operator: 0,
-            succeeded: 0,
-            failed: 0,
-            error: String::new(),
-            create_time: now,
-            update_time: now,
-            finish_time: None,
-            revision: Revision::ZERO,
-        }
+        let bulk_id = OperationId::from_uuid(Uuid::nil());
+        Bulk { concurrent_max, ..Bulk::new(bulk_id, Verb::Suspend, 3, Timestamp::UNIX_EPOCH) }
     }
 
     fn items(states: &[ItemState]) -> Vec<Item> {

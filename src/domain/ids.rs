@@ -16,7 +16,7 @@ pub use super::text::quote;
 
 /// Why a text is not an identifier: one sentence for people, with the input quoted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {quoted} is not valid: {rule}")]
+#[error("{}", self.sentence())]
 pub struct InvalidId {
     /// What it should have been, for example `tenant id`.
     pub what: &'static str,
@@ -24,6 +24,17 @@ pub struct InvalidId {
     pub quoted: String,
     /// What it must look like.
     pub rule: &'static str,
+}
+
+impl InvalidId {
+    fn sentence(&self) -> String {
+        let Self { what, quoted, rule } = self;
+        if quoted == "\"\"" {
+            format!("a {what} is needed: {rule}")
+        } else {
+            format!("{what} {quoted} is not valid: {rule}")
+        }
+    }
 }
 
 macro_rules! text_id {

@@ -15,6 +15,8 @@ pub const LABEL_PREFIX_MAX: usize = 253;
 pub const ENTRIES_MAX: usize = 64;
 /// Longest annotation value, in bytes.
 pub const ANNOTATION_VALUE_MAX: usize = 4096;
+/// Most bytes of a tenant's annotations together, keys included: 1,000 tenants fit one answer.
+pub const ANNOTATIONS_MAX: usize = 32 << 10;
 /// Longest e-mail address, in bytes: the longest path SMTP can carry without its angle brackets.
 pub const CONTACT_MAX: usize = 254;
 /// How much of refused input is shown back, in characters.
@@ -194,6 +196,13 @@ where
     K: AsRef<str> + 'a,
     V: AsRef<str> + 'a,
 {
+    let annotations: Vec<_> = annotations.into_iter().collect();
+    let total: usize = annotations.iter().map(|(key, value)| key.as_ref().len() + value.as_ref().len()).sum();
+    if total > ANNOTATIONS_MAX {
+        return Err(Invalid::new(format!(
+            "have {total} bytes together, keys included; at most {ANNOTATIONS_MAX} are allowed"
+        )));
+    }
     entries(annotations, |value| {
         if value.len() > ANNOTATION_VALUE_MAX {
             return Err(Invalid::new(format!(
@@ -388,6 +397,12 @@ mod tests {
         assert!(annotations(&one("é".repeat(2049))).is_err(), "bytes are counted, not characters");
         assert!(annotations(&one("a\nb {\"json\": true}".to_owned())).is_ok());
         assert!(annotations(&one("\0".to_owned())).is_err());
+        let many = |count: usize| -> BTreeMap<String, String> {
+            (0..count).map(|number| (format!("k{number:02}"), "x".repeat(4093))).collect()
+        };
+        assert!(annotations(&many(8)).is_ok());
+        let all = annotations(&many(9)).unwrap_err().to_string();
+        assert!(all.contains("36864 bytes together"), "{all}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod evaluation;
 
+use std::sync::Arc;
+
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
@@ -65,13 +67,15 @@ impl FeatureFlags for Handler {
     ) -> Result<Response<ListFlagsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
         let message = request.into_inner();
+        let list = ListFlags { filter: message.filter, order_by: message.order_by };
+        let now = now();
         let page = convert::page(message.page_size, message.page_token).and_then(|page| {
-            ListFlags { page, filter: message.filter, order_by: message.order_by }.run(&snapshot)
+            let encode = |item: &Arc<_>| flag::encode(Some(&snapshot), item, now);
+            convert::fit(&page, |page| list.run(&snapshot, page), encode)
         });
         let page = page.map_err(|error| status(&error))?;
-        let now = now();
         let response = ListFlagsResponse {
-            flags: page.items.iter().map(|item| flag::encode(Some(&snapshot), item, now)).collect(),
+            flags: page.items,
             next_page_token: page.next_token,
             total_size: convert::count(page.total),
         };
@@ -249,8 +253,8 @@ impl FeatureFlags for Handler {
         let message = request.into_inner();
         let listed = async {
             let page = convert::page(message.page_size, message.page_token)?;
-            let list = ListFlags { page, filter: message.filter, order_by: String::new() };
-            self.registry.list_stale_flags(&snapshot, &list, now()).await
+            let list = ListFlags { filter: message.filter, order_by: String::new() };
+            self.registry.list_stale_flags(&snapshot, &list, &page, now()).await
         };
         let page = listed.await.map_err(|error| status(&error))?;
         let response = ListStaleFlagsResponse {
@@ -306,11 +310,13 @@ impl FeatureFlags for Handler {
     ) -> Result<Response<ListSegmentsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
         let message = request.into_inner();
-        let page = convert::page(message.page_size, message.page_token)
-            .and_then(|page| list_segments(&snapshot, &page));
+        let page = convert::page(message.page_size, message.page_token).and_then(|page| {
+            let encode = |item: &Arc<_>| segment::encode(Some(&snapshot), item);
+            convert::fit(&page, |page| list_segments(&snapshot, page), encode)
+        });
         let page = page.map_err(|error| status(&error))?;
         let response = ListSegmentsResponse {
-            segments: page.items.iter().map(|item| segment::encode(Some(&snapshot), item)).collect(),
+            segments: page.items,
             next_page_token: page.next_token,
             total_size: convert::count(page.total),
         };
@@ -354,9 +360,10 @@ fn list_overrides(
     let tenant_id = faults.optional_id("tenant_id", &message.tenant_id, TenantId::parse);
     faults.check(Some(()))?;
     let page = convert::page(message.page_size, message.page_token)?;
-    let page = list_tenant_overrides(snapshot, flag_key.as_ref(), tenant_id.as_ref(), &page)?;
+    let list = |page: &_| list_tenant_overrides(snapshot, flag_key.as_ref(), tenant_id.as_ref(), page);
+    let page = convert::fit(&page, list, |own| choice::encode_tenant_override(own))?;
     Ok(ListTenantOverridesResponse {
-        overrides: page.items.iter().map(|own| choice::encode_tenant_override(own)).collect(),
+        overrides: page.items,
         next_page_token: page.next_token,
         total_size: convert::count(page.total),
     })

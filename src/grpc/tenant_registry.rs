@@ -66,22 +66,25 @@ impl TenantRegistry for Handler {
         let message = request.into_inner();
         let page = convert::page(message.page_size, message.page_token).map_err(|error| status(&error))?;
         let list = ListTenants {
-            page,
             filter: message.filter,
             order_by: message.order_by,
             show_deleted: message.show_deleted,
         };
-        let page = if snapshot.tenants.len() <= INLINE_MAX {
-            list.run(&snapshot)
-        } else {
+        let listed = {
             let snapshot = Arc::clone(&snapshot);
-            tokio::task::spawn_blocking(move || list.run(&snapshot))
-                .await
-                .unwrap_or_else(|error| Err(Error::bug(error)))
+            move || {
+                let encode = |record: &Arc<_>| tenant::encode(&Shown::new(&snapshot, record));
+                convert::fit(&page, |page| list.run(&snapshot, page), encode)
+            }
+        };
+        let page = if snapshot.tenants.len() <= INLINE_MAX {
+            listed()
+        } else {
+            tokio::task::spawn_blocking(listed).await.unwrap_or_else(|error| Err(Error::bug(error)))
         };
         let page = page.map_err(|error| status(&error))?;
         let response = ListTenantsResponse {
-            tenants: page.items.iter().map(|record| tenant::encode(&Shown::new(&snapshot, record))).collect(),
+            tenants: page.items,
             next_page_token: page.next_token,
             total_size: convert::count(page.total),
         };

@@ -42,11 +42,12 @@ impl Tiers for Handler {
     ) -> Result<Response<ListTiersResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
         let message = request.into_inner();
-        let page = convert::page(message.page_size, message.page_token)
-            .and_then(|page| list_tiers(&snapshot, &page));
+        let page = convert::page(message.page_size, message.page_token).and_then(|page| {
+            convert::fit(&page, |page| list_tiers(&snapshot, page), |item| tier::encode(item))
+        });
         let page = page.map_err(|error| status(&error))?;
         let response = ListTiersResponse {
-            tiers: page.items.iter().map(|item| tier::encode(item)).collect(),
+            tiers: page.items,
             next_page_token: page.next_token,
             total_size: convert::count(page.total),
         };

@@ -72,6 +72,10 @@ fn said(error: &tokio_postgres::Error) -> String {
     while let Some(cause) = innermost.source() {
         innermost = cause;
     }
-    let text = innermost.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    without_number(innermost)
+}
+
+/// What the system said, without its number.
+pub fn without_number(error: &(impl std::error::Error + ?Sized)) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
 }

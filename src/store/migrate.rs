@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (5, "old operations", include_str!("migrations/0005_old_operations.sql")),
     (6, "resource names", include_str!("migrations/0006_resource_names.sql")),
     (7, "flagd files", include_str!("migrations/0007_flagd_files.sql")),
+    (8, "names by the domain", include_str!("migrations/0008_names_by_the_domain.sql")),
 ];
 
 /// What was done.

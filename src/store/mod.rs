@@ -1,7 +1,7 @@
 //! PostgreSQL: the log, the writer, one module per aggregate.
 //!
-//! Every change is one [`log::Change`]: a statement of `sql/<aggregate>/<verb>.sql` followed by `sql/log/append.sql`,
-//! so that state, event, revision and kept reply come into being together or not at all.
+//! Every change is one [`log::Change`]: a statement of `sql/<aggregate>/<verb>.sql` between `sql/log/open.sql` and
+//! `sql/log/append.sql`, so that state, event, revision and kept reply come into being together or not at all.
 
 pub mod background;
 pub mod bulks;
@@ -21,10 +21,14 @@ pub mod writer;
 
 pub use self::error::Error;
 
-/// The statement of a change: its own part, then what every change ends with.
+/// The statement of a change: its own part between what every change begins and ends with.
 macro_rules! change_sql {
     ($file:literal) => {
-        concat!(include_str!(concat!("sql/", $file)), include_str!("sql/log/append.sql"))
+        concat!(
+            include_str!("sql/log/open.sql"),
+            include_str!(concat!("sql/", $file)),
+            include_str!("sql/log/append.sql")
+        )
     };
 }
 use change_sql;

@@ -1,7 +1,7 @@
 //! The writer: one task a replica that combines concurrent changes into one transaction.
 //!
 //! ```text
-//! BEGIN · lock the head · change · change · … · COMMIT      one pipeline, one round trip
+//! BEGIN · lock the head · change · change · … · advance the head · COMMIT      one pipeline, one round trip
 //! ```
 //!
 //! The head is locked first, so every change sees the final state of all before it and two replicas cannot deadlock.
@@ -96,6 +96,7 @@ impl Writer {
 struct Session {
     client: Client,
     lock: Statement,
+    advance: Statement,
     prepared: HashMap<&'static str, Statement>,
 }
 
@@ -254,7 +255,8 @@ impl Session {
         let client = database.dedicated(|_| {}).await?;
         client.batch_execute(include_str!("sql/log/plan_once.sql")).await?;
         let lock = client.prepare(include_str!("sql/log/lock.sql")).await?;
-        Ok(Self { client, lock, prepared: HashMap::new() })
+        let advance = client.prepare(include_str!("sql/log/advance.sql")).await?;
+        Ok(Self { client, lock, advance, prepared: HashMap::new() })
     }
 
     async fn transaction(&mut self, jobs: &VecDeque<Job>) -> End {
@@ -273,6 +275,7 @@ impl Session {
             .iter()
             .map(|job| Box::pin(execute(&self.client, &self.prepared[job.change.sql], &job.change)))
             .collect();
+        let mut advance = Box::pin(self.client.execute(&self.advance, &[]));
         let mut commit = Box::pin(self.client.batch_execute("COMMIT"));
         // The first poll of each sends it; in this order, without waiting for an answer in between.
         let started = Sent::new(&mut begin).await;
@@ -281,6 +284,7 @@ impl Session {
         for change in &mut changes {
             sent.push(Sent::new(change).await);
         }
+        let advanced = Sent::new(&mut advance).await;
         let committed = Sent::new(&mut commit).await;
 
         let mut failed = started.answer().await.err();
@@ -299,6 +303,7 @@ impl Session {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
+        failed = failed.or(advanced.answer().await.err());
         match (committed.answer().await, locked, failed) {
             (Ok(()), Some(log), None) => End::Committed(log, outcomes),
             // PostgreSQL answers COMMIT of a failed transaction with a rollback, and not with an error.

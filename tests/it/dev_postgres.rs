@@ -88,6 +88,19 @@ fn a_second_start_on_one_directory_is_refused_in_one_sentence() {
 }
 
 #[test]
+fn a_directory_with_other_files_is_refused_and_left_alone() {
+    let dir = place();
+    let options = kept(&dir);
+    std::fs::create_dir_all(&options.data_dir).unwrap();
+    std::fs::write(options.data_dir.join("thesis.tex"), "x").unwrap();
+    let refused = PrivatePostgres::start(&options).unwrap_err();
+    assert_eq!(refused, Error::Foreign { data_dir: options.data_dir.clone() });
+    let left: Vec<_> =
+        std::fs::read_dir(&options.data_dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["thesis.tex"]);
+}
+
+#[test]
 fn a_busy_port_is_named() {
     let dir = place();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -252,7 +265,7 @@ fn child_process_that_starts_a_server_and_waits_to_be_killed() {
 }
 
 /// A fresh folder that the server's account can pass through.
-fn place() -> TempDir {
+pub(crate) fn place() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     dir

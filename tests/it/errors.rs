@@ -18,4 +18,15 @@ fn every_reason_has_its_row_in_the_catalogue_with_its_code() {
         }
         assert!(row.contains(&format!("| {words} |")), "{row} should say {words}");
     }
+    let (page, _) = page.split_once("## Of the server's edge").unwrap();
+    let reasons =
+        page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |")).map(|(cell, _)| cell);
+    let is_reason = |cell: &&str| {
+        cell.contains('_') && cell.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+    };
+    let stale: Vec<_> = reasons
+        .filter(is_reason)
+        .filter(|cell| !Reason::ALL.iter().any(|reason| reason.as_str() == *cell))
+        .collect();
+    assert!(stale.is_empty(), "docs/ERRORS.md names reasons that the code does not have: {stale:?}");
 }

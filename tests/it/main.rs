@@ -10,6 +10,7 @@ mod coverage;
 mod database_faults;
 mod demo;
 mod dependencies;
+mod dev;
 mod dev_postgres;
 mod edge;
 mod errors;

@@ -163,10 +163,68 @@ async fn a_batch_answers_for_each_item() {
             v1::batch_create_tenants_response::result::Outcome::Error(error) => error.code,
         })
         .collect();
-    assert!(codes[..300].iter().filter(|code| **code == 0).count() >= 299);
-    // Either of the two t0 wins: items are independent of each other.
-    assert_eq!(codes[0] + codes[300], Code::AlreadyExists as i32);
-    assert_eq!(codes[301..], [Code::NotFound as i32, Code::InvalidArgument as i32]);
+    assert!(codes[..300].iter().all(|code| *code == 0), "of the two t0 the first is made");
+    let refused = [Code::AlreadyExists, Code::NotFound, Code::InvalidArgument].map(|code| code as i32);
+    assert_eq!(codes[300..], refused);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_holds_parents_and_children_in_any_order() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let item = |id: &str, parent: &str| v1::CreateTenantRequest {
+        tenant: Some(v1::Tenant { parent: parent.into(), ..new_tenant(id) }),
+        ..Default::default()
+    };
+    let requests =
+        vec![item("leaf", "branch"), item("branch", "root"), item("root", ""), item("lost", "nowhere")];
+    let answer =
+        replica.tenants.batch_create_tenants(v1::BatchCreateTenantsRequest { requests }).await.unwrap();
+    let made: Vec<_> = answer
+        .into_inner()
+        .results
+        .into_iter()
+        .map(|result| match result.outcome.unwrap() {
+            v1::batch_create_tenants_response::result::Outcome::Tenant(tenant) => tenant.tenant_id,
+            v1::batch_create_tenants_response::result::Outcome::Error(error) => error.code.to_string(),
+        })
+        .collect();
+    assert_eq!(made, ["leaf", "branch", "root", &(Code::NotFound as i32).to_string()]);
+    replica.stop().await;
+}
+
+/// 150 tenants at the documented limits were one answer of 5 MB, which no client takes by default; a million of them ended
+/// in INTERNAL.
+#[tokio::test]
+async fn a_page_ends_before_an_answer_is_too_large_and_the_next_one_goes_on() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let annotations: std::collections::BTreeMap<_, _> =
+        (0..8).map(|number| (format!("k{number}"), "x".repeat(4_000))).collect();
+    for chunk in 0..3 {
+        let item = |number: usize| v1::CreateTenantRequest {
+            tenant: Some(v1::Tenant {
+                annotations: annotations.clone(),
+                ..new_tenant(&format!("t{number:03}"))
+            }),
+            ..Default::default()
+        };
+        let requests = (chunk * 50..chunk * 50 + 50).map(item).collect();
+        replica.tenants.batch_create_tenants(v1::BatchCreateTenantsRequest { requests }).await.unwrap();
+    }
+    let mut request = v1::ListTenantsRequest { page_size: 1_000, ..Default::default() };
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = replica.tenants.list_tenants(request.clone()).await.unwrap().into_inner();
+        assert_eq!(page.total_size, 150);
+        seen.extend(page.tenants.into_iter().map(|tenant| tenant.tenant_id));
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(pages, 2);
+    assert_eq!(seen, (0..150).map(|number| format!("t{number:03}")).collect::<Vec<_>>());
     replica.stop().await;
 }
 

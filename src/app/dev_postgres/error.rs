@@ -66,6 +66,15 @@ pub enum Error {
         /// The account's name or number.
         account: String,
     },
+    /// The directory is somebody else's.
+    #[error(
+        "The data directory `{data_dir}` holds other files and nothing of tenantry's. Give an empty or a new \
+         `--data-dir`."
+    )]
+    Foreign {
+        /// The data directory.
+        data_dir: PathBuf,
+    },
     /// There is a cluster but no password for it.
     #[error(
         "The password file `{path}` is missing or empty. Put it back, or remove the data directory to begin anew."

@@ -168,7 +168,7 @@ profile! {
     monthly_budget MonthlyBudget: Option<Decimal>;
     /// For selecting; at most 64, Kubernetes syntax.
     labels Labels: TextMap;
-    /// For tools; at most 64.
+    /// For tools; at most 64, 32 KiB together.
     annotations Annotations: TextMap;
 }
 

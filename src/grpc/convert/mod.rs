@@ -10,18 +10,21 @@ pub(super) mod tier;
 pub(super) mod value;
 
 use jiff::Timestamp;
+use prost::Message;
 use prost_types::FieldMask;
 
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::InvalidId;
 use crate::domain::text::quote;
 use crate::domain::violation::Violation;
-use crate::services::paging::PageRequest;
+use crate::services::paging::{Page, PageRequest};
 
 /// Largest page.
 const PAGE_MAX: i32 = 1_000;
 /// Page where none is asked for.
 const PAGE_DEFAULT: usize = 50;
+/// Where a page ends early, in bytes: clients take answers of up to 4 MiB unless told otherwise.
+const PAGE_BYTES_MAX: usize = 3 << 20;
 /// Most paths in an update mask.
 const PATHS_MAX: usize = 100;
 
@@ -94,6 +97,27 @@ pub(super) fn page(size: i32, token: String) -> Result<PageRequest, Error> {
         }
     };
     Ok(PageRequest { size, token })
+}
+
+/// Encodes a page, and ends it early where an answer would be larger than clients usually take.
+pub(super) fn fit<T, M: Message>(
+    request: &PageRequest,
+    list: impl Fn(&PageRequest) -> Result<Page<T>, Error>,
+    encode: impl Fn(&T) -> M,
+) -> Result<Page<M>, Error> {
+    let Page { items: listed, next_token, total } = list(request)?;
+    let (mut items, mut bytes) = (Vec::with_capacity(listed.len()), 0);
+    for item in &listed {
+        let message = encode(item);
+        bytes += message.encoded_len();
+        if bytes > PAGE_BYTES_MAX && !items.is_empty() {
+            // Only a list knows its tokens: the one behind what fits ends a page of that size.
+            let shorter = list(&PageRequest { size: items.len(), token: request.token.clone() })?;
+            return Ok(Page { items, next_token: shorter.next_token, total });
+        }
+        items.push(message);
+    }
+    Ok(Page { items, next_token, total })
 }
 
 /// A count as the wire has it.

@@ -12,7 +12,10 @@ use tracing::{debug, error};
 use super::{
     methods::Shape,
     request_id::{RequestId, X_REQUEST_ID},
-    status::{COMPRESSION_UNSUPPORTED, MALFORMED_REQUEST, MESSAGE_TOO_LARGE, METHOD_UNKNOWN, Refusal},
+    status::{
+        ANSWER_TOO_LARGE, COMPRESSION_UNSUPPORTED, MALFORMED_REQUEST, MESSAGE_TOO_LARGE, METHOD_UNKNOWN,
+        Refusal,
+    },
 };
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -42,7 +45,7 @@ pub(super) fn normalise(headers: &mut HeaderMap, place: Place, shape: Shape, id:
     let refusal = meaning(code, headers, place, shape);
     let cause = headers.remove(MESSAGE);
     if refusal.code == Code::Internal {
-        error!(?code, ?cause, "A call failed on something unforeseen.");
+        error!(request_id = id.as_str(), ?code, ?cause, "A call failed on something unforeseen.");
     } else {
         debug!(?code, ?cause, reason = refusal.reason, "A call was refused below the handlers.");
     }
@@ -62,8 +65,8 @@ fn meaning(code: Code, headers: &HeaderMap, place: Place, shape: Shape) -> Refus
     match code {
         Code::Internal if request_at_fault => MALFORMED_REQUEST,
         Code::OutOfRange | Code::ResourceExhausted if request_at_fault => MESSAGE_TOO_LARGE,
-        // An answer that outgrew the encoder's limit.
-        Code::OutOfRange | Code::ResourceExhausted => Refusal::of_code(Code::Internal),
+        // An answer that outgrew the encoder's limit: so much was asked for at once.
+        Code::OutOfRange | Code::ResourceExhausted => ANSWER_TOO_LARGE,
         Code::Unimplemented if headers.contains_key(ACCEPT_ENCODING) => COMPRESSION_UNSUPPORTED,
         Code::Unimplemented => METHOD_UNKNOWN,
         other => Refusal::of_code(other),
@@ -117,6 +120,7 @@ mod tests {
         assert_eq!(normalised(&internal, Place::Trailers).code(), Code::Internal);
         let range = Status::out_of_range("too large");
         assert_eq!(normalised(&range, Place::Headers).code(), Code::ResourceExhausted);
-        assert_eq!(normalised(&range, Place::Trailers).code(), Code::Internal);
+        let answer = normalised(&range, Place::Trailers);
+        assert_eq!(answer.get_details_error_info().unwrap().reason, "ANSWER_TOO_LARGE");
     }
 }

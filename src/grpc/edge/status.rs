@@ -77,6 +77,11 @@ pub(super) const MESSAGE_TOO_LARGE: Refusal = refusal(
     "MESSAGE_TOO_LARGE",
     "The request's message is larger than this server accepts.",
 );
+pub(super) const ANSWER_TOO_LARGE: Refusal = refusal(
+    Code::ResourceExhausted,
+    "ANSWER_TOO_LARGE",
+    "The answer would be larger than this server sends: ask for less at once.",
+);
 pub(super) const COMPRESSION_UNSUPPORTED: Refusal = refusal(
     Code::Unimplemented,
     "COMPRESSION_UNSUPPORTED",

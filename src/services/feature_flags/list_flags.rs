@@ -20,8 +20,6 @@ use crate::view::Snapshot;
 /// Which flags, in which order.
 #[derive(Debug, Clone, Default)]
 pub struct ListFlags {
-    /// Which page.
-    pub page: PageRequest,
     /// AIP-160; empty for all.
     pub filter: String,
     /// Fields; empty for the key.
@@ -30,12 +28,12 @@ pub struct ListFlags {
 
 impl ListFlags {
     /// Lists one page.
-    pub fn run(&self, snapshot: &Snapshot) -> Result<Page<Arc<Flag>>, Error> {
+    pub fn run(&self, snapshot: &Snapshot, request: &PageRequest) -> Result<Page<Arc<Flag>>, Error> {
         let order = OrderBy::parse(&self.order_by, &SCHEMA).map_err(|error| invalid_order(&error))?;
         let rows = self.rows(snapshot, |_| true)?;
         let parts = ["flags", &self.filter, &self.order_by];
         let query = Query { parts: &parts, order: &order, sorted: order_is_by_key(&order) };
-        Ok(flags_of(page(snapshot, &self.page, &query, rows)?))
+        Ok(flags_of(page(snapshot, request, &query, rows)?))
     }
 
     fn rows(&self, snapshot: &Snapshot, wanted: impl Fn(&Flag) -> bool) -> Result<Vec<Row>, Error> {
@@ -71,13 +69,14 @@ impl Registry {
         &self,
         snapshot: &Snapshot,
         list: &ListFlags,
+        request: &PageRequest,
         now: Timestamp,
     ) -> Result<Page<StaleFlag>, Error> {
         let order = OrderBy::parse("", &SCHEMA).map_err(Error::bug)?;
         let rows = list.rows(snapshot, |flag| staleness(flag, now).is_some())?;
         let parts = ["stale flags", &list.filter];
         let query = Query { parts: &parts, order: &order, sorted: true };
-        let page = flags_of(page(snapshot, &list.page, &query, rows)?);
+        let page = flags_of(page(snapshot, request, &query, rows)?);
         let keys: Vec<_> = page.items.iter().map(|flag| flag.key().as_str()).collect();
         let mut tallies = self.tallies(&keys).await?;
         let stale = |flag: Arc<Flag>| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::children::{item, new_bulk};
+use super::children::item;
 use crate::domain::bulk::{Bulk, Item, TENANTS_MAX};
 use crate::domain::error::{Error, Reason};
 use crate::domain::filter::Filter;
@@ -75,7 +75,6 @@ impl Registry {
                     .tenants
                     .values()
                     .filter(|record| transition(record.tenant.status, start.verb).is_ok())
-                    .filter(|record| start.wish.tier.as_ref() != Some(&record.tenant.profile.tier))
                     .filter(|record| start.filter.matches(&snapshot.row(record)))
                     .map(|record| item(record))
                     .collect();
@@ -88,7 +87,7 @@ impl Registry {
                     reason: start.reason.clone(),
                     actor: context.actor.clone(),
                     concurrent_max: start.concurrent_max,
-                    ..new_bulk(bulk_id, start.verb, items.len(), context.now)
+                    ..Bulk::new(bulk_id, start.verb, items.len(), context.now)
                 };
                 bulk.settle(&items, context.now);
                 let begun = Begun { bulk, items };

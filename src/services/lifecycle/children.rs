@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::bulk::{Bulk, BulkState, CONCURRENT_DEFAULT, Item, ItemState};
+use crate::domain::bulk::{Bulk, Item, ItemState};
 use crate::domain::error::{Error, Reason};
-use crate::domain::ids::{OperationId, Revision, TenantId};
+use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::{Status, transition};
 use crate::domain::operation::{Children, Request, Wish};
 use crate::store::bulks::Begun;
@@ -72,7 +72,7 @@ pub(super) fn follow(
         wish: Wish { children: Children::Ignore, ..request.details.wish.clone() },
         reason: request.reason.clone(),
         actor: request.actor.clone(),
-        ..new_bulk(OperationId::from_uuid(Uuid::now_v7()), request.verb, items.len(), now)
+        ..Bulk::new(OperationId::from_uuid(Uuid::now_v7()), request.verb, items.len(), now)
     };
     (!items.is_empty()).then_some(Begun { bulk, items })
 }
@@ -85,37 +85,5 @@ pub(super) fn item(record: &Record) -> Item {
         state: ItemState::Waiting,
         operation_id: None,
         error: String::new(),
-    }
-}
-
-/// A bulk operation of so many tenants that has not begun.
-pub(super) fn new_bulk(
-    bulk_id: OperationId,
-    verb: crate::domain::lifecycle::Verb,
-    total: usize,
-    now: Timestamp,
-) -> Bulk {
-    let total = u32::try_from(total).unwrap_or(u32::MAX);
-    Bulk {
-        bulk_id,
-        verb,
-        wish: Wish::default(),
-        filter: String::new(),
-        parent: None,
-        reason: String::new(),
-        actor: String::new(),
-        state: BulkState::Running,
-        concurrent_max: CONCURRENT_DEFAULT,
-        total,
-        waiting: total,
-        running: 0,
-        needs_operator: 0,
-        succeeded: 0,
-        failed: 0,
-        error: String::new(),
-        create_time: now,
-        update_time: now,
-        finish_time: None,
-        revision: Revision::ZERO,
     }
 }

@@ -1,12 +1,14 @@
 //! Making tenants.
 
+use std::collections::HashMap;
+
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use uuid::Uuid;
 
 use super::{Shown, check_parent, tier_not_found};
 use crate::domain::error::{Error, Reason};
-use crate::domain::ids::OperationId;
+use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::Verb;
 use crate::domain::operation::{Details, Operation, Request};
 use crate::domain::tenant::{NewTenant, Tenant};
@@ -96,20 +98,58 @@ impl Registry {
         Ok((tenant, operation))
     }
 
-    /// Makes many tenants, each on its own. One result an item, in order.
+    /// Makes many tenants, each on its own, parents before their children. One result an item, in order.
     pub async fn batch_create_tenants(
         &self,
         items: Vec<Result<(NewTenant, Command), Error>>,
     ) -> Vec<Result<Shown, Error>> {
-        stream::iter(items)
-            .map(|item| async {
-                let (new, command) = item?;
-                self.create_tenant(new, &command).await
-            })
-            .buffered(CONCURRENT_MAX)
-            .collect()
-            .await
+        let waves =
+            waves(&items.iter().map(|item| item.as_ref().ok().map(|(new, _)| new)).collect::<Vec<_>>());
+        let mut waiting: Vec<_> = items.into_iter().zip(waves).enumerate().collect();
+        waiting.sort_by_key(|(_, (_, wave))| *wave);
+        let mut results = Vec::with_capacity(waiting.len());
+        let mut rest = waiting.into_iter().peekable();
+        while let Some((_, (_, wave))) = rest.peek() {
+            let wave = *wave;
+            let together = std::iter::from_fn(|| rest.next_if(|(_, (_, of))| *of == wave));
+            let made = stream::iter(together.collect::<Vec<_>>()).map(|(place, (item, _))| async move {
+                let made = match item {
+                    Ok((new, command)) => self.create_tenant(new, &command).await,
+                    Err(error) => Err(error),
+                };
+                (place, made)
+            });
+            results.extend(made.buffer_unordered(CONCURRENT_MAX).collect::<Vec<_>>().await);
+        }
+        results.sort_unstable_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, made)| made).collect()
     }
+}
+
+/// When each item of a batch is made: behind the item that makes its parent, and behind an earlier one of the same id, so
+/// that the first of two gets it. Parents in a circle wait for nobody, and are refused.
+fn waves(items: &[Option<&NewTenant>]) -> Vec<usize> {
+    let mut maker: HashMap<&TenantId, usize> = HashMap::new();
+    for (place, new) in items.iter().enumerate() {
+        if let Some(new) = new {
+            maker.entry(&new.tenant_id).or_insert(place);
+        }
+    }
+    let parent = |place: usize| maker.get(items[place]?.profile.parent.as_ref()?).copied();
+    let above =
+        |place: usize| std::iter::successors(parent(place), |next| parent(*next)).take(items.len()).count();
+    let depth = |place: usize| Some(above(place)).filter(|depth| *depth < items.len()).unwrap_or_default();
+    let mut last: HashMap<&TenantId, usize> = HashMap::new();
+    let mut waves = Vec::with_capacity(items.len());
+    for (place, new) in items.iter().enumerate() {
+        let mut wave = depth(place);
+        if let Some(new) = new {
+            wave = last.get(&new.tenant_id).map_or(wave, |before| wave.max(before + 1));
+            last.insert(&new.tenant_id, wave);
+        }
+        waves.push(wave);
+    }
+    waves
 }
 
 /// Whose names they are is not told: the caller need not be allowed to see that tenant.
@@ -121,4 +161,39 @@ fn check_names(snapshot: &Snapshot, new: &Tenant) -> Result<(), Error> {
     Err(Error::invalid(Reason::ResourceNameTaken, violations)
         .with("resource_name", &first.name)
         .within("tenant."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::TierId;
+    use crate::domain::tenant::{ChosenNames, Profile};
+
+    fn new(tenant_id: &str, parent: &str) -> NewTenant {
+        let mut profile = Profile::minimal(tenant_id, TierId::parse("gold").unwrap());
+        profile.parent = TenantId::parse(parent).ok();
+        let tenant_id = TenantId::parse(tenant_id).unwrap();
+        NewTenant { tenant_id, profile, resource_names: ChosenNames::default() }
+    }
+
+    fn waves_of(items: &[(&str, &str)]) -> Vec<usize> {
+        let items: Vec<_> = items.iter().map(|(id, parent)| new(id, parent)).collect();
+        waves(&items.iter().map(Some).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_batch_makes_parents_before_their_children_wherever_they_stand() {
+        assert_eq!(waves_of(&[("c", "b"), ("b", "a"), ("a", "elsewhere"), ("d", "a")]), [2, 1, 0, 1]);
+    }
+
+    #[test]
+    fn of_two_items_with_one_id_the_first_is_made_first() {
+        assert_eq!(waves_of(&[("a", "p"), ("a", ""), ("p", "")]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn parents_in_a_circle_wait_for_nobody() {
+        assert_eq!(waves_of(&[("a", "b"), ("b", "a"), ("self", "self")]), [0, 0, 0]);
+        assert_eq!(waves(&[None]), [0]);
+    }
 }

@@ -12,8 +12,6 @@ use crate::view::{Record, Snapshot};
 /// Which tenants, in which order.
 #[derive(Debug, Clone, Default)]
 pub struct ListTenants {
-    /// Which page.
-    pub page: PageRequest,
     /// AIP-160; empty for all.
     pub filter: String,
     /// Fields; empty for the id.
@@ -24,7 +22,7 @@ pub struct ListTenants {
 
 impl ListTenants {
     /// Lists one page. Looks at every tenant: with very many, call it where it may take milliseconds.
-    pub fn run(&self, snapshot: &Snapshot) -> Result<Page<Arc<Record>>, Error> {
+    pub fn run(&self, snapshot: &Snapshot, request: &PageRequest) -> Result<Page<Arc<Record>>, Error> {
         let filter =
             Filter::parse(&self.filter, &SCHEMA).map_err(|error| invalid_filter("filter", &error))?;
         let order = OrderBy::parse(&self.order_by, &SCHEMA).map_err(|error| invalid_order(&error))?;
@@ -37,7 +35,7 @@ impl ListTenants {
         let sorted = matches!(order.keys(), [key] if key.field == SCHEMA.unique && !key.descending);
         let deleted = if self.show_deleted { "with deleted" } else { "" };
         let parts = ["tenants", &self.filter, &self.order_by, deleted];
-        let page = page(snapshot, &self.page, &Query { parts: &parts, order: &order, sorted }, rows)?;
+        let page = page(snapshot, request, &Query { parts: &parts, order: &order, sorted }, rows)?;
         Ok(Page {
             items: page.items.into_iter().map(|row| Arc::clone(row.record)).collect(),
             next_token: page.next_token,

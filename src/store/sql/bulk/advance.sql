@@ -1,8 +1,6 @@
 -- $8: {bulk, expected, owner or null, items}. By the replica that drives it, or (owner null) by an operator; only the
 -- items that changed.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     UPDATE bulk_operation b SET
         state = g.state, waiting = g.waiting, running = g.running, needs_operator = g.needs_operator,
         succeeded = g.succeeded, failed = g.failed, error = g.error, update_time = g.update_time, finish_time = g.finish_time,

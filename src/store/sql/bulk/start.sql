@@ -1,7 +1,5 @@
 -- $8: {bulk, items}.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     INSERT INTO bulk_operation
     SELECT b.* FROM next, jsonb_populate_record(NULL::bulk_operation, ($8::jsonb -> 'bulk') || next.revision) b
     RETURNING bulk_id

@@ -1,5 +1,5 @@
 -- $8: {flag_key, tenant_id}.
-WITH changed AS (
+changed AS (
     DELETE FROM tenant_override
     WHERE flag_key = $8::jsonb ->> 'flag_key' AND tenant_id = $8::jsonb ->> 'tenant_id'
     RETURNING flag_key

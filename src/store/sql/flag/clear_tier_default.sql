@@ -1,5 +1,5 @@
 -- $8: {flag_key, tier_id}.
-WITH changed AS (
+changed AS (
     DELETE FROM tier_default
     WHERE flag_key = $8::jsonb ->> 'flag_key' AND tier_id = $8::jsonb ->> 'tier_id'
     RETURNING flag_key

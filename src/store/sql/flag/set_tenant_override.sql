@@ -1,7 +1,5 @@
 -- $8: the override with the variants it can give. Needs the tenant, not deleted, the flag and its variants.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     INSERT INTO tenant_override
     SELECT o.* FROM next, jsonb_populate_record(NULL::tenant_override, $8::jsonb || next.revision) o
     WHERE EXISTS (SELECT 1 FROM tenant t WHERE t.tenant_id = o.tenant_id AND t.status <> 'DELETED')

@@ -1,7 +1,5 @@
 -- $8: the default with the variants it can give. Needs the tier, the flag and its variants.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     INSERT INTO tier_default
     SELECT d.* FROM next, jsonb_populate_record(NULL::tier_default, $8::jsonb || next.revision) d
     WHERE EXISTS (SELECT 1 FROM tier WHERE tier_id = d.tier_id)

@@ -2,9 +2,7 @@
 -- flags_deleted: [{key, expected}], tier_defaults_cleared: [[flag, tier]], needs: {flags, segments}, unchanged_since}.
 -- All of it or nothing: what is no longer as it was decided on keeps everything from being written. `expected` is the
 -- revision of what is replaced, null for what must not be there yet.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), flag_in AS (
+flag_in AS (
     SELECT i -> 'row' AS row, i #>> '{row,flag_key}' AS flag_key, (i ->> 'expected')::bigint AS expected
     FROM jsonb_array_elements($8::jsonb -> 'flags') i
 ), segment_in AS (

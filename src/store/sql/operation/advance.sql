@@ -2,9 +2,7 @@
 -- lease, or (lease_epoch null) by an operator; the tenant follows in the same change where the operation ended or turned
 -- back. Of a tenant's own fields only those are written that the verb is about: others may be changing them. What an
 -- operator sets going again gets a lease that has run out, for whoever sweeps next.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision, revision + 1 AS number FROM log_head
-), changed AS (
+changed AS (
     UPDATE operation o SET
         state = g.state, generation = g.generation, error = g.error, backward = g.backward,
         abort_reason = g.abort_reason, update_time = g.update_time, finish_time = g.finish_time, revision = g.revision

@@ -1,8 +1,6 @@
 -- $8: {operation, expected, lease_epoch}. The end of a purge: with the operation's last step the tenant goes, and all
 -- that only it had. Its id can be used again; the operation stays as the receipt. Not while a child still names it.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     UPDATE operation o SET
         state = g.state, error = g.error, update_time = g.update_time, finish_time = g.finish_time, revision = g.revision
     FROM next, jsonb_populate_record(NULL::operation, ($8::jsonb -> 'operation') || next.revision) g

@@ -1,7 +1,5 @@
 -- $8: {operation}. An operation that begins later: the tenant stays as it is.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     INSERT INTO operation
     SELECT o.* FROM next, jsonb_populate_record(NULL::operation, ($8::jsonb -> 'operation') || next.revision) o
     WHERE EXISTS (SELECT 1 FROM tenant t WHERE t.tenant_id = o.tenant_id AND t.uid = o.tenant_uid)

@@ -3,9 +3,7 @@
 -- scheduled one begins only if nobody cancelled or began it. Towards less access, the access row of row-level security
 -- closes with it (deny): nobody reads the new state before the database refuses. Children that follow are a bulk
 -- operation that comes into being with it.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision, revision + 1 AS number FROM log_head
-), changed AS (
+changed AS (
     UPDATE tenant t SET
         pending_status = g.pending_status, operation_id = g.operation_id, generation = g.generation,
         status = g.status, status_time = g.status_time, status_reason = g.status_reason,

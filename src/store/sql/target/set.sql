@@ -1,7 +1,5 @@
 -- $8: the control. Nothing changes where it is so already.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     INSERT INTO target_control AS c
     SELECT g.* FROM next, jsonb_populate_record(NULL::target_control, $8::jsonb || next.revision) g
     ON CONFLICT (target) DO UPDATE SET

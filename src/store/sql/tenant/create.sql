@@ -1,8 +1,6 @@
 -- $8: {tenant, operation or null, lease_owner, lease_ms}. Needs the tier, and the parent where there is one; an id and
 -- resource names that no other tenant has (migration 6).
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     INSERT INTO tenant
     SELECT t.* FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) t
     WHERE EXISTS (SELECT 1 FROM tier WHERE tier_id = t.tier)

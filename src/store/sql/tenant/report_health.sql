@@ -1,7 +1,5 @@
 -- $8: the report. The tenant must exist and not be deleted.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     INSERT INTO tenant_health
     SELECT h.* FROM next, jsonb_populate_record(NULL::tenant_health, $8::jsonb || next.revision) h
     WHERE EXISTS (SELECT 1 FROM tenant t WHERE t.tenant_id = h.tenant_id AND t.status <> 'DELETED')

@@ -1,7 +1,5 @@
 -- $8: {tenant, expected}. All that can be set; needs the tier, and a parent that exists and is not below the tenant.
-WITH RECURSIVE next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), given AS (
+given AS (
     SELECT t.* FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) t
 ), above (tenant_id) AS (
     SELECT given.parent FROM given WHERE given.parent IS NOT NULL

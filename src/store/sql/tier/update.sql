@@ -1,7 +1,5 @@
 -- $8: {tier, expected}.
-WITH next AS (
-    SELECT jsonb_build_object('revision', revision + 1) AS revision FROM log_head
-), changed AS (
+changed AS (
     UPDATE tier t SET
         display_name = g.display_name, description = g.description, rank = g.rank, limits = g.limits,
         sla_target = g.sla_target, support_level = g.support_level, cache_ttl_class = g.cache_ttl_class,
