@@ -275,9 +275,14 @@ async fn compare(world: &mut World, name: &str, question: &Question, flagd: &Val
         v1::ImportFlagsRequest { content: question.file.clone(), prune: true, ..Default::default() };
     world.replica.flags.import_flags(request).await.unwrap();
     let ours = Ours::new(world);
-    for ((flags, context), theirs) in question.asks.iter().zip(flagd["said"].as_array().unwrap()) {
-        let bulk = ours.evaluate_all(context).await;
-        let all = ours.resolve_all(context).await;
+    let theirs = flagd["said"].as_array().unwrap();
+    for (place, ((flags, context), theirs)) in question.asks.iter().zip(theirs).enumerate() {
+        // Of a thousand flags, each asked for with a context of its own, all are asked for now and then only.
+        let all = if flags.len() > 1 || place % 100 == 0 {
+            Some((ours.evaluate_all(context).await, ours.resolve_all(context).await))
+        } else {
+            None
+        };
         for flag in flags {
             let mut look = |kind: &str, theirs: &Said, said: &Said| {
                 if let Some(difference) = difference(theirs, said) {
@@ -292,7 +297,7 @@ async fn compare(world: &mut World, name: &str, question: &Question, flagd: &Val
             let theirs_any = expected(&theirs["v2"][flag]["any"]);
             let one = ours.evaluate(flag, context).await;
             look("OFREP", &theirs_any, &one);
-            if let Some(entry) = bulk.get(flag) {
+            if let Some(entry) = all.as_ref().and_then(|(bulk, _)| bulk.get(flag)) {
                 look("OFREP, among all", &one, &ofrep(entry));
             }
             for (kind, rpc) in TYPES {
@@ -305,7 +310,9 @@ async fn compare(world: &mut World, name: &str, question: &Question, flagd: &Val
             if let Some((kind, rpc)) = own {
                 let said = ours.resolve("v1", rpc, flag, context).await;
                 look(&format!("{kind}, v1"), &typed(&theirs["v1"][flag], kind, &one), &said);
-                look("ResolveAll", &expected(&theirs["v1"][flag]["any"]), &among(&all, flag));
+                if let Some((_, all)) = &all {
+                    look("ResolveAll", &expected(&theirs["v1"][flag]["any"]), &among(all, flag));
+                }
             }
         }
     }
