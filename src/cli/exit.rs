@@ -36,6 +36,11 @@ impl Failure {
         Self { code: 7, message: message.into() }
     }
 
+    /// Whether the server refused for this reason.
+    pub fn is_of(&self, reason: &str) -> bool {
+        self.message.ends_with(&format!(" [{reason}]"))
+    }
+
     /// The exit code.
     pub const fn code(&self) -> u8 {
         self.code

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::operation::show_operation;
 use super::output::{Column, Format, show, show_list, text};
 use super::tenant::get;
 use super::{Context, Failure, progress};
@@ -177,21 +178,33 @@ pub(super) async fn start(
     }
     let follow = !to.no_wait && !to.validate_only && operation["state"] != "OPERATION_STATE_SCHEDULED";
     let Some(id) = operation["operationId"].as_str().filter(|_| follow) else {
-        return show(output, &operation);
+        return show_operation(output, &operation);
     };
     let ended = progress::follow(&context.client, id, output != Format::Table).await?;
     if output == Format::Table {
-        let line = format!(
-            "{} is {} (operation {id} {})\n",
-            to.tenant_id,
-            text(&get(context, &to.tenant_id).await?["status"]),
-            text(&ended["state"]).to_lowercase()
-        );
-        super::output::print(&line)?;
+        super::output::print(&format!("{}\n", standing(&get(context, &to.tenant_id).await?, &ended)))?;
     } else {
         show(output, &ended)?;
     }
     progress::verdict(&ended)
+}
+
+/// Where a tenant is after an operation that ended, or that waits for somebody.
+fn standing(tenant: &Value, operation: &Value) -> String {
+    let (id, state) = (text(&tenant["tenantId"]), text(&operation["state"]).to_lowercase());
+    let ending = format!("(operation {} {state})", text(&operation["operationId"]));
+    let pending = text(&tenant["pendingStatus"]);
+    if tenant["operationId"] != operation["operationId"]
+        || pending.is_empty()
+        || pending.contains("UNSPECIFIED")
+    {
+        return format!("{id} is {} {ending}", text(&tenant["status"]));
+    }
+    format!(
+        "{id} is not {pending} yet: waiting for {}; it has access {} meanwhile {ending}",
+        progress::stuck(operation).join(", "),
+        text(&tenant["access"])
+    )
 }
 
 pub(super) async fn verify(context: &Context<'_>, verify: Verify) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{Column, Format, show, show_list, text};
+use super::output::{Column, Format, show, show_list, show_with_parts, text};
 use super::{Context, Failure, progress};
 
 /// Commands about changes of tenants' states.
@@ -37,7 +37,8 @@ pub enum Command {
         /// Which.
         operation_id: String,
     },
-    /// Have a target of an open operation tried again at once.
+    /// Have a target of an open operation tried again at once. What has FAILED is asked for anew: by the same verb, and
+    /// after a failed provisioning by `tenant activate`.
     Retry {
         /// Which operation.
         operation_id: String,
@@ -74,6 +75,26 @@ const COLUMNS: [Column; 7] = [
     ("ERROR", "error"),
 ];
 
+/// What is shown of each target.
+const TARGETS: [Column; 11] = [
+    ("TARGET", "target"),
+    ("TO", "desired"),
+    ("STATE", "state"),
+    ("SEEN", "observed"),
+    ("KNOWN BY", "verification"),
+    ("SEEN AT", "verifyTime"),
+    ("ATTEMPTS", "attempts"),
+    ("NEXT ATTEMPT", "nextAttemptTime"),
+    ("WAITS FOR", "hold"),
+    ("SKIPPED", "skipReason"),
+    ("ERROR", "lastError"),
+];
+
+/// Writes an operation.
+pub(super) fn show_operation(output: Format, operation: &Value) -> Result<(), Failure> {
+    show_with_parts(output, operation, "targets", &TARGETS)
+}
+
 /// Puts what a target said last into the column of an operation that goes on trying.
 fn tell_what_holds_up(response: &mut Value) {
     for operation in response["operations"].as_array_mut().into_iter().flatten() {
@@ -88,7 +109,7 @@ fn tell_what_holds_up(response: &mut Value) {
 pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
     let (client, output) = (&context.client, context.connection.output);
     match command {
-        Command::Get { operation_id } => show(
+        Command::Get { operation_id } => show_operation(
             output,
             &client.call("Lifecycle/GetOperation", json!({ "operationId": operation_id })).await?,
         ),
@@ -138,7 +159,7 @@ async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Resul
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     let id = operation["operationId"].as_str().unwrap_or_default();
     let ended = progress::follow_to_pause(&context.client, id, output != Format::Table).await?;
-    show(output, &ended)?;
+    show_operation(output, &ended)?;
     let paused = progress::paused(&ended);
     if !paused.is_empty() {
         let (state, paused) = (text(&ended["state"]), paused.join(", "));

@@ -172,10 +172,44 @@ fn details(thing: &Value) -> String {
     let mut fields: Vec<(&String, &Value)> = thing.as_object().into_iter().flatten().collect();
     fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     for (name, value) in fields {
-        let value = text(value);
-        if !value.is_empty() && !value.ends_with("UNSPECIFIED") {
+        let value = said(value);
+        if !value.is_empty() {
             table.add_row([words(name), value]);
         }
+    }
+    trimmed(&table)
+}
+
+/// A value in one cell; one that says nothing is empty.
+fn said(value: &Value) -> String {
+    let text = text(value);
+    if text == "UNSPECIFIED" || text.ends_with("_UNSPECIFIED") { String::new() } else { text }
+}
+
+/// Writes one thing that has parts: its own fields, then a row for each part. A column in which no part says anything is
+/// left out.
+pub(super) fn show_with_parts(
+    format: Format,
+    thing: &Value,
+    field: &str,
+    columns: &[Column],
+) -> Result<(), Failure> {
+    let parts = thing[field].as_array().filter(|parts| format == Format::Table && !parts.is_empty());
+    let Some(parts) = parts else { return show(format, thing) };
+    let mut whole = thing.clone();
+    if let Some(fields) = whole.as_object_mut() {
+        fields.remove(field);
+    }
+    print(&format!("{}\n\n{}\n", details(&whole), parts_table(parts, columns)))
+}
+
+fn parts_table(parts: &[Value], columns: &[Column]) -> String {
+    let is_said = |(_, field): &&Column| parts.iter().any(|part| !said(&part[*field]).is_empty());
+    let columns: Vec<&Column> = columns.iter().filter(is_said).collect();
+    let mut table = empty_table();
+    table.set_header(columns.iter().map(|(heading, _)| *heading));
+    for part in parts {
+        table.add_row(columns.iter().map(|(_, field)| said(&part[*field])));
     }
     trimmed(&table)
 }
@@ -239,7 +273,7 @@ fn text_inner(value: &Value) -> String {
         return format!("{metric} {limit} ({})", source.to_lowercase());
     }
     let fields =
-        fields.iter().map(|(name, value)| (name, text(value))).filter(|(_, value)| !value.is_empty());
+        fields.iter().map(|(name, value)| (name, said(value))).filter(|(_, value)| !value.is_empty());
     fields.map(|(name, value)| format!("{}={value}", harmless(name))).collect::<Vec<_>>().join(" ")
 }
 
@@ -309,6 +343,22 @@ mod tests {
         assert_eq!(text(&limit), "users 100 (override)");
         assert_eq!(text(&json!({"HR Operations": 1})), "HR Operations=1");
         assert_eq!(words("displayName"), "display name");
+    }
+
+    #[test]
+    fn what_says_nothing_is_left_out() {
+        let parts = [
+            json!({"target": "cache", "state": "TARGET_STATE_VERIFIED", "hold": "TARGET_HOLD_UNSPECIFIED", "lastError": ""}),
+            json!({"target": "orders", "state": "TARGET_STATE_RETRYING", "lastError": "away"}),
+        ];
+        let columns =
+            [("TARGET", "target"), ("STATE", "state"), ("WAITS FOR", "hold"), ("ERROR", "lastError")];
+        assert_eq!(
+            parts_table(&parts, &columns),
+            " TARGET  STATE     ERROR\n cache   VERIFIED\n orders  RETRYING  away"
+        );
+        assert_eq!(text(&parts[0]), "state=VERIFIED target=cache");
+        assert_eq!(details(&parts[0]), " state   VERIFIED\n target  cache");
     }
 
     const HOSTILE: &str = "a\x1b[2K\x1b[1A\rHIDDEN\nb\u{9b}\u{202e}";

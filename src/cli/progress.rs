@@ -69,9 +69,39 @@ pub(super) fn verdict(operation: &Value) -> Result<(), Failure> {
     let why = operation["error"].as_str().unwrap_or_default();
     let id = text(&operation["operationId"]);
     Err(Failure::unsuccessful(format!(
-        "operation {id} is {state}{}{why}",
-        if why.is_empty() { "" } else { ": " }
+        "operation {id} is {state}{}{why}{}",
+        if why.is_empty() { "" } else { ": " },
+        what_next(operation)
     )))
+}
+
+/// The names of the targets that an operation waits for.
+pub(super) fn stuck(operation: &Value) -> Vec<String> {
+    let steps = operation["targets"].as_array().into_iter().flatten();
+    let done = ["TARGET_STATE_VERIFIED", "TARGET_STATE_SKIPPED"];
+    let open = steps.filter(|step| !done.iter().any(|state| step["state"] == *state));
+    open.map(|step| text(&step["target"])).collect()
+}
+
+/// What whoever asked for it can do now, a line each.
+fn what_next(operation: &Value) -> String {
+    let id = text(&operation["operationId"]);
+    match (enum_name(operation["state"].as_str().unwrap_or_default()), &operation["verb"]) {
+        ("NEEDS_OPERATOR", _) => {
+            let retry = stuck(operation)
+                .into_iter()
+                .map(|target| format!("\n  when {target} is mended: tenantry operation retry {id} {target}"));
+            let rest = format!(
+                "\n  without a target: tenantry operation skip {id} TARGET --reason …\
+                 \n  to take it back: tenantry operation abort {id} --reason …"
+            );
+            retry.chain([rest]).collect()
+        }
+        ("FAILED", verb) if verb == "OPERATION_VERB_PROVISION" => {
+            format!("\n  to try it again: tenantry tenant activate {}", text(&operation["tenantId"]))
+        }
+        _ => String::new(),
+    }
 }
 
 enum Shown {

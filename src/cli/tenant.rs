@@ -1,10 +1,13 @@
 //! `tenantry tenant …`
 
+mod update;
+
 use std::io::Write as _;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use self::update::Pairs;
 use super::escape::harmless;
 use super::moves::{self, Archive, Finish, Move, Start, Tier, Verify};
 use super::output::{Column, Format, json_escaped, rows_table, show, show_list, stdout, text};
@@ -46,6 +49,9 @@ pub enum Command {
         /// The new values.
         #[command(flatten)]
         fields: Box<Fields>,
+        /// What becomes of labels and annotations.
+        #[command(flatten)]
+        pairs: Box<Pairs>,
         /// Refuse if it changed since.
         #[arg(long)]
         etag: Option<String>,
@@ -194,10 +200,10 @@ pub struct Fields {
     /// Budget a month, in the tenant's currency.
     #[arg(long)]
     monthly_budget: Option<u64>,
-    /// KEY=VALUE; may be given several times. An update replaces all labels.
+    /// KEY=VALUE; may be given several times. An update adds it to the others, in place of one with its key.
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
-    /// KEY=VALUE; may be given several times. An update replaces all annotations.
+    /// KEY=VALUE; may be given several times. An update adds it to the others, in place of one with its key.
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
     annotations: Vec<String>,
 }
@@ -304,16 +310,8 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
                 &COLUMNS,
             )
         }
-        Command::Update { tenant_id, fields, etag } => {
-            let mut tenant = fields.given()?;
-            if tenant.is_empty() {
-                return Err(Failure::usage("give at least one attribute to change"));
-            }
-            let mask = tenant.keys().map(|name| camel(name)).collect::<Vec<_>>().join(",");
-            tenant.insert("tenant_id".into(), tenant_id.into());
-            tenant.insert("etag".into(), etag.unwrap_or_default().into());
-            let request = json!({ "tenant": tenant, "updateMask": mask });
-            show(output, &context.change("TenantRegistry/UpdateTenant", request).await?)
+        Command::Update { tenant_id, fields, pairs, etag } => {
+            show(output, &update::run(context, &tenant_id, fields.given()?, &pairs, etag).await?)
         }
         Command::Suspend(to) => moves::start(context, "SuspendTenant", to, json!({})).await,
         Command::Activate(to) => moves::start(context, "ActivateTenant", to, json!({})).await,
@@ -331,18 +329,6 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         }
         Command::Watch { filter, initial, after } => watch(context, filter, initial, after).await,
     }
-}
-
-/// A field's name in an update mask's JSON form.
-fn camel(name: &str) -> String {
-    let mut parts = name.split('_');
-    let mut camel = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (first, rest) = part.split_at(part.len().min(1));
-        camel.push_str(&first.to_uppercase());
-        camel.push_str(rest);
-    }
-    camel
 }
 
 pub(super) async fn get(context: &Context<'_>, tenant_id: &str) -> Result<Value, Failure> {

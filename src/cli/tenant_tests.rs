@@ -5,6 +5,5 @@ fn only_what_is_given_is_changed() {
     let fields = Fields { owner: Some("ada".into()), labels: vec!["a=b".into()], ..Fields::default() };
     let given = fields.given().unwrap();
     assert_eq!(Value::Object(given), json!({ "owner": "ada", "labels": { "a": "b" } }));
-    assert_eq!(camel("business_unit"), "businessUnit");
     assert!(pairs_of(&["nothing".to_owned()]).is_err());
 }

@@ -158,3 +158,94 @@ async fn an_abort_ends_where_only_a_paused_target_is_left_and_tables_say_when() 
     assert!(said.contains("SCHEDULED FOR") && said.contains("REVERTING"), "{said}");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn an_operation_that_needs_somebody_says_where_the_tenant_is_and_what_to_do() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    let server = format!("http://{}", replica.server.grpc);
+    stub.set_fault(&tenant.uid, Some(Fault::Refusing));
+    let (code, said) = tenantry(&["tenant", "suspend", "finance", "--server", &server]).await;
+    assert_eq!(code, Some(7), "{said}");
+    let id = replica.get("finance").await.operation_id;
+    for line in [
+        format!(
+            "finance is not SUSPENDED yet: waiting for cache; it has access NONE meanwhile \
+             (operation {id} needs_operator)"
+        ),
+        format!("when cache is mended: tenantry operation retry {id} cache"),
+        format!("to take it back: tenantry operation abort {id} --reason"),
+    ] {
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    assert!(!said.contains("is ACTIVE"), "{said}");
+
+    let (code, said) = tenantry(&["operation", "get", &id, "--server", &server]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("UNSPECIFIED") && !said.contains("target="), "{said}");
+    let cells = |name: &str| -> Vec<String> {
+        let line = said.lines().find(|line| line.trim_start().starts_with(name));
+        line.unwrap_or_else(|| panic!("{name}: {said}")).split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(cells("TARGET")[..4], ["TARGET", "TO", "STATE", "SEEN"], "{said}");
+    assert_eq!(cells("cache")[..3], ["cache", "SUSPENDED", "FAILED"], "{said}");
+    assert_eq!(cells("postgres")[..4], ["postgres", "SUSPENDED", "VERIFIED", "SUSPENDED"], "{said}");
+
+    stub.set_fault(&tenant.uid, None);
+    let (code, said) = tenantry(&["operation", "retry", &id, "cache", "--server", &server]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (_, said) = tenantry(&["tenant", "activate", "finance", "--server", &server]).await;
+    assert!(said.contains("finance is ACTIVE (operation "), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_provisioning_that_failed_is_tried_again_by_activating_the_tenant_and_every_answer_says_so() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    // As often as it is tried; the way back is clear.
+    stub.set_fault("finance", Some(Fault::Failing(4)));
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let server = format!("http://{}", replica.server.grpc);
+    let (code, said) =
+        tenantry(&["tenant", "create", "finance", "--tier", "gold", "--server", &server]).await;
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("is FAILED") && said.contains("again: tenantry tenant activate finance"), "{said}");
+    let list = v1::ListOperationsRequest { tenant_id: "finance".into(), ..Default::default() };
+    let listed = replica.lifecycle.list_operations(list).await.unwrap().into_inner();
+    let id = &listed.operations[0].operation_id;
+    let (code, said) = tenantry(&["operation", "retry", id, "cache", "--server", &server]).await;
+    assert_eq!(code, Some(4), "{said}");
+    assert!(
+        said.contains("ActivateTenant provisions the tenant anew") && said.contains("[OPERATION_ENDED]"),
+        "{said}"
+    );
+    let (_, said) = tenantry(&["operation", "retry", "--help"]).await;
+    assert!(said.contains("`tenant activate`"), "{said}");
+    let (code, said) = tenantry(&["tenant", "activate", "finance", "--server", &server]).await;
+    assert!(code == Some(0) && said.contains("finance is ACTIVE"), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_update_changes_one_label_and_leaves_the_others() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    replica.tenant("finance").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let mut labels = async |arguments: &[&str]| {
+        let arguments = [&["tenant", "update", "finance", "--server", &server][..], arguments].concat();
+        let (code, said) = tenantry(&arguments).await;
+        assert_eq!(code, Some(0), "{said}");
+        let mut labels: Vec<_> = replica.get("finance").await.labels.into_iter().collect();
+        labels.sort();
+        labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(labels(&["--label", "team=blue", "--label", "env=prod"]).await, ["env=prod", "team=blue"]);
+    assert_eq!(labels(&["--label", "team=red"]).await, ["env=prod", "team=red"]);
+    assert_eq!(labels(&["--remove-label", "env", "--label", "a=b"]).await, ["a=b", "team=red"]);
+    assert_eq!(labels(&["--replace-labels", "--label", "c=d"]).await, ["c=d"]);
+    assert!(labels(&["--replace-labels"]).await.is_empty());
+    replica.stop().await;
+}

@@ -153,7 +153,19 @@ fn refused(refusal: Refusal, operation: &Operation, asked: &Intervene, snapshot:
         Refusal::PointOfNoReturn | Refusal::TurnedBack => Reason::PointOfNoReturn,
         Refusal::NotBegun | Refusal::TargetDone => Reason::TargetNotWaiting,
     };
-    Error::new(reason, refusal.to_string())
+    let is_retry = matches!(asked.what, Intervention::Retry(_));
+    let what = match (&refusal, operation.verb) {
+        (Refusal::Ended, verb) if is_retry && operation.state == State::Failed => {
+            let again = if verb == Verb::Provision {
+                "ActivateTenant provisions the tenant anew"
+            } else {
+                "ask for the same change anew"
+            };
+            format!("{refusal}: it has failed and every target was brought back; {again}")
+        }
+        _ => refusal.to_string(),
+    };
+    Error::new(reason, what)
         .with("operation_id", operation.operation_id)
         .with("state", operation.state.as_str())
 }
