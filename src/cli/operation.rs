@@ -134,7 +134,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         Command::Watch { operation_id } => {
             let ended = progress::follow(client, &operation_id, output != Format::Table).await?;
             if output != Format::Table {
-                show(output, &ended)?;
+                show_operation(output, &ended)?;
             }
             progress::verdict(&ended)
         }
