@@ -58,6 +58,9 @@ pub enum Command {
         /// Lock a tenant out of real systems, started for the occasion, and let it in again; needs no running server.
         #[arg(long)]
         real: bool,
+        /// Play also with tenants and flags of the story's names that the demo did not make, and change them.
+        #[arg(long, conflicts_with = "real")]
+        take_over: bool,
     },
     /// A client command against a running server.
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! `tenantry dev`: a private PostgreSQL, a tier catalogue, stub participants and the server, in one process.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use super::dev_postgres::{self, Options, PrivatePostgres};
 use super::serve::stop_signal;
 use super::server::{self, Server};
+use crate::cli;
 use crate::config::dev::SeedCatalogue;
 use crate::config::server::CorsOrigins;
 use crate::config::targets::{Remote, Target};
-use crate::config::{Config, database};
+use crate::config::{Config, database, process_environment};
 use crate::domain::error::{Code, Error};
 use crate::domain::tier::catalogue;
 use crate::participants::stub::Stub;
@@ -95,7 +97,7 @@ async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, 
         let port = config.dev.stub_port.map_or(0, |first| first + index);
         let file = data_dir.join(format!("stub-{name}.json"));
         let stub = Stub::start_kept(STUB_LATENCY, port, file).await.map_err(|error| {
-            super::Error::Failed(format!(
+            super::Error::Conflict(format!(
                 "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {}; `--dev-stub-port 0` takes free ports",
                 without_number(&error).to_lowercase()
             ))
@@ -138,6 +140,7 @@ fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Err
     let openfeature = server.openfeature;
     // As it was called, so that the line can be copied.
     let tenantry = std::env::args().next().unwrap_or_else(|| "tenantry".to_owned());
+    let there = server_flag(grpc, process_environment("TENANTRY_SERVER").as_deref());
     let mut out = anstream::stdout();
     writeln!(
         out,
@@ -148,8 +151,8 @@ fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Err
          \x20   PostgreSQL    port {port}, data in {data}\n\
          \x20   targets       {participants}\n\
          \x20 Try:\n\
-         \x20   {tenantry} demo\n\
-         \x20   {tenantry} tenant create acme --display-name \"Acme\" --tier gold\n\
+         \x20   {tenantry} demo{there}\n\
+         \x20   {tenantry} tenant create acme --display-name \"Acme\" --tier gold{there}\n\
          \x20   curl -d '{{\"tenantId\":\"acme\"}}' -H 'content-type: application/json' {http}/tenantry.v1.TenantRegistry/GetTenant\n\
          \x20   grpcurl -plaintext -d '{{\"tenant_id\":\"acme\"}}' {grpc} tenantry.v1.TenantRegistry/GetTenant\n",
         port = postgres.port(),
@@ -158,8 +161,35 @@ fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Err
     out.flush()
 }
 
+/// What client commands need to find the server; `told` is where they go without it.
+fn server_flag(grpc: SocketAddr, told: Option<&str>) -> String {
+    let here = format!("http://{grpc}");
+    let there = told.filter(|server| !server.is_empty()).unwrap_or(cli::SERVER);
+    if there.trim_end_matches('/') == here { String::new() } else { format!(" --server {here}") }
+}
+
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, super::Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| super::Error::Failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::server_flag;
+
+    #[test]
+    fn commands_say_where_the_server_is_unless_they_find_it_by_themselves() {
+        for (grpc, told, flag) in [
+            ("127.0.0.1:50051", None, ""),
+            ("127.0.0.1:50051", Some(""), ""),
+            ("127.0.0.1:50051", Some("http://127.0.0.1:50051/"), ""),
+            ("127.0.0.1:50051", Some("https://elsewhere"), " --server http://127.0.0.1:50051"),
+            ("127.0.0.1:53051", None, " --server http://127.0.0.1:53051"),
+            ("127.0.0.1:53051", Some("http://127.0.0.1:53051"), ""),
+            ("[::1]:50051", None, " --server http://[::1]:50051"),
+        ] {
+            assert_eq!(server_flag(grpc.parse().unwrap(), told), flag, "{grpc} {told:?}");
+        }
+    }
 }

@@ -19,10 +19,11 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 use self::args::{Args, Command};
-use crate::cli;
+use crate::cli::{self, class};
 use crate::config::telemetry::LogFormat;
 use crate::config::{self, Config, Flags, process_environment};
 use crate::domain;
+use crate::domain::error::Code;
 
 /// Why a command failed: one sentence for the person who typed it.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +46,35 @@ pub enum Error {
     /// The system.
     #[error("The system refused it: {0}.")]
     Io(#[from] io::Error),
+    /// Something is in the way.
+    #[error("{0}.")]
+    Conflict(String),
     /// Anything else.
     #[error("{0}.")]
     Failed(String),
+}
+
+impl Error {
+    /// The exit code of its class, as the client commands have them.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Telemetry(telemetry::Error::Filter(_) | telemetry::Error::Exporter { .. }) => {
+                class::ARGUMENTS
+            }
+            Self::Start(error) => error.exit_code(),
+            Self::Postgres(error) => error.exit_code(),
+            Self::Domain(error) => match error.reason.code() {
+                Code::InvalidArgument => class::ARGUMENTS,
+                Code::Unavailable => class::NOT_IN_TIME,
+                _ => class::INTERNAL,
+            },
+            Self::Conflict(_) => class::CONFLICT,
+            Self::Telemetry(telemetry::Error::AlreadyStarted) | Self::Io(_) | Self::Failed(_) => {
+                class::INTERNAL
+            }
+        }
+    }
 }
 
 /// Runs the program; answers its exit code.
@@ -56,7 +83,7 @@ pub fn main() -> ExitCode {
     run(args).unwrap_or_else(|error| {
         // Nothing can be done about a standard error that is gone.
         let _ = writeln!(anstream::stderr(), "tenantry: {error}");
-        ExitCode::FAILURE
+        ExitCode::from(error.exit_code())
     })
 }
 
@@ -74,8 +101,8 @@ fn run(args: Args) -> Result<ExitCode, Error> {
             config_command::run(&settings.flags, &mut anstream::stdout())??;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Demo { real: false } => Ok(cli::play_demo(&connection)),
-        Command::Demo { real: true } => on_runtime(real_demo::run(&mut anstream::stdout())),
+        Command::Demo { real: false, take_over } => Ok(cli::play_demo(&connection, take_over)),
+        Command::Demo { real: true, .. } => on_runtime(real_demo::run(&mut anstream::stdout())),
         Command::Client(command) => Ok(cli::run(command, &connection)),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where its reader has gone away (`| head`).

@@ -1,5 +1,6 @@
 //! A server that runs: listeners bound, parts started, probes told the truth, an orderly end.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tonic::service::Routes;
 use super::openfeature;
 use super::registry;
 use super::targets::WiringError;
+use crate::cli::class;
 use crate::config::Config;
 use crate::config::server::CorsOrigins;
 use crate::grpc;
@@ -22,7 +24,7 @@ use crate::grpc::{Handler, Straight};
 use crate::http::{self, Check, Readiness};
 use crate::services::Registry;
 use crate::services::feature_flags;
-use crate::services::lifecycle::WAIT_MAX;
+use crate::services::lifecycle::{self, WAIT_MAX};
 use crate::services::openfeature::OpenFeature;
 use crate::store::connect::Database;
 use crate::store::{self, migrate};
@@ -73,6 +75,8 @@ pub enum StartError {
         address: SocketAddr,
         /// Why.
         why: &'static str,
+        /// The exit code of that.
+        exit_code: u8,
     },
     /// The database does not answer.
     #[error("The database at {url} cannot be reached: {why}.")]
@@ -94,10 +98,23 @@ pub enum StartError {
     },
     /// The schema could not be brought up to date.
     #[error("The database's schema could not be brought up to date: {0}.")]
-    Migrate(String),
+    Migrate(store::Error),
     /// A part of the server could not be made.
     #[error("The server cannot be set up: {0}.")]
     SetUp(String),
+}
+
+impl StartError {
+    /// The exit code of its class.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Wiring(WiringError::Metrics(_)) | Self::SetUp(_) => class::INTERNAL,
+            Self::Wiring(_) => class::ARGUMENTS,
+            Self::Listen { exit_code, .. } => *exit_code,
+            Self::Unreachable { .. } | Self::Migrate(store::Error::Unreachable(_)) => class::NOT_IN_TIME,
+            Self::Schema { .. } | Self::Migrate(_) => class::CONFLICT,
+        }
+    }
 }
 
 /// A running server.
@@ -122,12 +139,11 @@ pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, S
     let database = Database::new(&config.database).map_err(WiringError::from)?;
     let unreachable = |error: store::Error| StartError::Unreachable {
         url: url.masked(),
-        why: error.to_string().trim_start_matches("the database cannot be reached: ").to_owned(),
+        why: why_unreached(&error.to_string()),
     };
     let mut client = database.dedicated(|_| {}).await.map_err(unreachable)?;
     if migrate_first {
-        let report =
-            migrate::migrate(&mut client).await.map_err(|error| StartError::Migrate(error.to_string()))?;
+        let report = migrate::migrate(&mut client).await.map_err(StartError::Migrate)?;
         if report.from != report.to {
             tracing::info!(from = report.from, to = report.to, "the schema was brought up to date");
         }
@@ -140,6 +156,14 @@ pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, S
     let advice =
         if found < needed { "run `tenantry migrate` first" } else { "use the newer program that made it" };
     Err(StartError::Schema { found, needed, advice })
+}
+
+fn why_unreached(error: &str) -> String {
+    let mut why = error.trim_start_matches("the database cannot be reached: ").to_owned();
+    if why.contains("UnknownIssuer") {
+        why.push_str("; name the authority of its certificate with `--database-ca-file`");
+    }
+    why
 }
 
 impl Server {
@@ -155,6 +179,7 @@ impl Server {
         feature_flags::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         crate::view::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         registry.engine.register(&prometheus).map_err(set_up)?;
+        lifecycle::register_metrics(&prometheus, &registry).map_err(set_up)?;
         let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
         for method in WAITING {
             if !methods.set_deadline(&format!("/tenantry.v1.Lifecycle/{method}"), WAITING_DEADLINE) {
@@ -300,13 +325,13 @@ pub(super) fn check_ports(config: &Config) -> Result<(), StartError> {
 
 pub(super) fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another process is listening there",
-            std::io::ErrorKind::PermissionDenied => "this user may not listen there",
-            std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
-            _ => "the system refused it",
+        let (why, exit_code) = match error.kind() {
+            ErrorKind::AddrInUse => ("somebody is listening there already", class::CONFLICT),
+            ErrorKind::PermissionDenied => ("this user may not listen there", class::NOT_ALLOWED),
+            ErrorKind::AddrNotAvailable => ("this machine does not have that address", class::ARGUMENTS),
+            _ => ("the system refused it", class::INTERNAL),
         };
-        StartError::Listen { flag, address, why }
+        StartError::Listen { flag, address, why, exit_code }
     })
 }
 

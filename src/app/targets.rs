@@ -90,14 +90,12 @@ fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participa
 
 /// Connections to an application's database, with the same patience as to the registry's.
 fn pool(settings: &targets::Postgres, deadline: Duration, ground: &Ground<'_>) -> Result<Pool, Unusable> {
-    let authorities = settings.authorities.as_deref();
     let settings = config::Database {
         url: Some(settings.url.clone()),
+        authorities: settings.authorities.clone(),
         pool_size: usize::try_from(settings.pool_size).unwrap_or(usize::MAX),
         statement_timeout: deadline,
         ..ground.config.database.clone()
     };
-    Database::trusting(&settings, authorities)
-        .map(|database| database.pool())
-        .map_err(|error| Unusable(error.to_string()))
+    Database::new(&settings).map(|database| database.pool()).map_err(|error| Unusable(error.to_string()))
 }

@@ -130,7 +130,8 @@ async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Fa
     let which = format!("tenantry operation list --filter 'bulk_id = \"{bulk_operation_id}\"'");
     let mut is_told = false;
     let mut last = Value::Null;
-    while let Some(bulk) = watch.next().await? {
+    let goes_on = format!("it goes on by itself: tenantry bulk watch {bulk_operation_id}");
+    while let Some(bulk) = watch.next().await.map_err(|failure| failure.unless_seen(&goes_on))? {
         if output == Format::Table {
             print(&format!("  {}\n", line(&bulk)))?;
             if !is_told && bulk["needsOperator"] != 0 {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
+use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -20,20 +22,63 @@ use crate::proto::DESCRIPTOR_SET;
 const ANSWER_MAX: usize = 64 << 20;
 /// Longest time to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Longest time for one call where nobody says how long all may take.
+const CALL_MAX: Duration = Duration::from_secs(30);
+/// Longest time that means anything: a year.
+const WHOLE_MAX: Duration = Duration::from_hours(24 * 365);
 
 /// A connection to a server.
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
     pool: DescriptorPool,
-    timeout: Duration,
+    patience: Patience,
+}
+
+/// How long all that is asked may take together.
+#[derive(Debug, Clone, Copy)]
+struct Patience(Option<(Duration, Instant)>);
+
+impl Patience {
+    fn new(whole: Option<Duration>) -> Self {
+        Self(whole.map(|whole| (whole, Instant::now() + whole.min(WHOLE_MAX))))
+    }
+
+    /// What is left; where there is no bound, `most`.
+    fn left(self, most: Duration) -> Duration {
+        self.0.map_or(most, |(_, until)| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for an answer; how long, where there is no bound, is for the caller to say.
+    async fn wait<T, E: Into<Failure>>(
+        self,
+        most: Option<Duration>,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        let Some(longest) = self.0.map(|_| self.left(CALL_MAX)).or(most) else {
+            return answer.await.map_err(Into::into);
+        };
+        let late = |_| match self.0 {
+            Some((whole, _)) => {
+                Failure::unreached(format!("not done in {} s, the --timeout", whole.as_secs()))
+            }
+            None => Failure::unreached(format!("the server did not answer in {} s", longest.as_secs())),
+        };
+        tokio::time::timeout(longest, answer).await.map_err(late)?.map_err(Into::into)
+    }
 }
 
 impl Client {
     /// Connects; with TLS where the URL begins with `https`. `ca_file` holds the authorities to trust in place of the
-    /// system's, in PEM.
-    pub async fn connect(server: &str, ca_file: Option<&Path>, timeout: Duration) -> Result<Self, Failure> {
+    /// system's, in PEM. What is asked of it from now on may take `timeout` together; without one, each call 30 s.
+    pub async fn connect(
+        server: &str,
+        ca_file: Option<&Path>,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Failure> {
+        let patience = Patience::new(timeout);
         let endpoint = endpoint(server, ca_file)?;
+        let endpoint = endpoint.connect_timeout(patience.left(CONNECT_MAX).min(CONNECT_MAX));
         let channel = endpoint.connect().await.map_err(|error| {
             let why = if is_encrypted(&endpoint) { format!(" ({})", cause(&error)) } else { String::new() };
             Failure::unreached(format!(
@@ -41,26 +86,35 @@ impl Client {
             ))
         })?;
         let pool = DescriptorPool::decode(DESCRIPTOR_SET).map_err(|error| Failure::internal(&error))?;
-        Ok(Self { channel, pool, timeout })
+        Ok(Self { channel, pool, patience })
     }
 
     /// Calls `Service/Method` of `tenantry.v1`, or of another package with its full name, and answers its response.
     pub async fn call(&self, method: &str, request: Value) -> Result<Value, Failure> {
         let (method, message) = self.prepare(method, request)?;
         let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        let mut grpc = self.grpc().await?;
-        let answer = grpc.unary(request, path(&method)?, Dynamic { answer: method.output() }).await?;
-        to_json(&answer.into_inner())
+        // The server is told a little more, so that it is here that the time runs out.
+        request.set_timeout(self.patience.left(CALL_MAX) + Duration::from_secs(1));
+        let path = path(&method)?;
+        let answer = async {
+            let mut grpc = self.grpc().await?;
+            let answer = grpc.unary(request, path, Dynamic { answer: method.output() }).await?;
+            Ok::<_, Failure>(answer.into_inner())
+        };
+        to_json(&self.patience.wait(Some(CALL_MAX), answer).await?)
     }
 
     /// Calls a method that answers with a stream.
     pub async fn watch(&self, method: &str, request: Value) -> Result<Watch, Failure> {
         let (method, message) = self.prepare(method, request)?;
-        let mut grpc = self.grpc().await?;
-        let codec = Dynamic { answer: method.output() };
-        let answer = grpc.server_streaming(Request::new(message), path(&method)?, codec).await?;
-        Ok(Watch { stream: answer.into_inner() })
+        let path = path(&method)?;
+        let answer = async {
+            let mut grpc = self.grpc().await?;
+            let codec = Dynamic { answer: method.output() };
+            Ok::<_, Failure>(grpc.server_streaming(Request::new(message), path, codec).await?.into_inner())
+        };
+        let stream = self.patience.wait(None, answer).await?;
+        Ok(Watch { stream, patience: self.patience })
     }
 
     async fn grpc(&self) -> Result<Grpc<Channel>, Failure> {
@@ -92,7 +146,6 @@ fn endpoint(server: &str, ca_file: Option<&Path>) -> Result<Endpoint, Failure> {
     }
     let no_url = || Failure::usage(format!("--server {server} is not a URL such as http://127.0.0.1:50051"));
     let endpoint = Endpoint::from_shared(server.to_owned()).map_err(|_| no_url())?;
-    let endpoint = endpoint.connect_timeout(CONNECT_MAX);
     match endpoint.uri().scheme_str() {
         Some("http") => return Ok(endpoint),
         Some("https") => {}
@@ -104,6 +157,12 @@ fn endpoint(server: &str, ca_file: Option<&Path>) -> Result<Endpoint, Failure> {
             let pem = std::fs::read(file).map_err(|error| {
                 Failure::usage(format!("--ca-file {} cannot be read: {error}", file.display()))
             })?;
+            if !CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
+                return Err(Failure::usage(format!(
+                    "--ca-file {} holds no certificate in PEM",
+                    file.display()
+                )));
+            }
             let trusted = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
             (trusted, format!("--ca-file {}", file.display()))
         }
@@ -129,12 +188,13 @@ fn cause(error: &dyn std::error::Error) -> String {
 /// What a streaming method tells.
 pub struct Watch {
     stream: Streaming<DynamicMessage>,
+    patience: Patience,
 }
 
 impl Watch {
     /// The next message; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Value>, Failure> {
-        self.stream.message().await?.as_ref().map(to_json).transpose()
+        self.patience.wait(None, self.stream.message()).await?.as_ref().map(to_json).transpose()
     }
 }
 

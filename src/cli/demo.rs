@@ -1,14 +1,17 @@
 //! `tenantry demo`: a company's registry from the first tenant to the statistics, every answer checked.
 //!
 //! It can be repeated: what an earlier run left is brought back to where the story begins. Only archiving cannot be
-//! taken back, so each run archives a legal department of its own.
+//! taken back, so each run archives a legal department of its own. What others made is left alone (`demo/cast.rs`).
+
+mod cast;
 
 use std::io::Write;
 
 use serde_json::{Value, json};
 
+use self::cast::{Cast, FLAGS, marked};
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::{Failure, class};
 use super::output::{rows_table, text, trimmed};
 use super::progress;
 use super::tier::catalogue;
@@ -28,7 +31,7 @@ struct Unit {
     support: &'static str,
 }
 
-fn units(legal: &str) -> [Unit; 5] {
+fn units(cast: &Cast) -> [Unit; 5] {
     let unit = |id: &str, name, tier, (users, documents, queries), sla, support| Unit {
         id: id.to_owned(),
         name,
@@ -40,22 +43,24 @@ fn units(legal: &str) -> [Unit; 5] {
         support,
     };
     [
-        unit("finance", "Finance Department", "platinum", (100, 50_000, 10_000), 0.9999, "24/7"),
-        unit(legal, "Legal Department", "platinum", (50, 10_000, 5_000), 0.9999, "24/7"),
-        unit("hr", "HR Operations", "gold", (30, 5_000, 2_000), 0.999, "business-hours"),
-        unit("ops", "Global Operations", "gold", (50, 8_000, 3_000), 0.999, "business-hours"),
-        unit("marketing", "Marketing", "silver", (20, 2_000, 500), 0.99, "email-only"),
+        unit(&cast.finance, "Finance Department", "platinum", (100, 50_000, 10_000), 0.9999, "24/7"),
+        unit(&cast.legal, "Legal Department", "platinum", (50, 10_000, 5_000), 0.9999, "24/7"),
+        unit(&cast.hr, "HR Operations", "gold", (30, 5_000, 2_000), 0.999, "business-hours"),
+        unit(&cast.ops, "Global Operations", "gold", (50, 8_000, 3_000), 0.999, "business-hours"),
+        unit(&cast.marketing, "Marketing", "silver", (20, 2_000, 500), 0.99, "email-only"),
     ]
 }
 
-/// Plays the story against a server and writes it to `out`; fails if one answer differs from what it must be.
-pub async fn run(client: &Client, out: &mut (impl Write + Send)) -> Result<(), Failure> {
-    let legal = free_legal(client).await?;
-    let mut story = Story { client, out, checks: 0, differences: Vec::new(), units: units(&legal) };
+/// Plays the story against a server and writes it to `out`; fails if one answer differs from what it must be. Tenants and
+/// flags that the demo has not made are changed only with `take_over`; else nothing is.
+pub async fn run(client: &Client, out: &mut (impl Write + Send), take_over: bool) -> Result<(), Failure> {
+    let cast = Cast::find(client, take_over).await?;
+    let units = units(&cast);
+    let mut story = Story { client, out, checks: 0, differences: Vec::new(), cast, units };
     story.tenants().await?;
     story.lists().await?;
     story.flags().await?;
-    story.lifecycle(&legal).await?;
+    story.lifecycle().await?;
     story.cascade().await?;
     story.health().await?;
     story.statistics().await?;
@@ -71,25 +76,12 @@ pub async fn run(client: &Client, out: &mut (impl Write + Send)) -> Result<(), F
     Err(Failure::unsuccessful(format!("{} of {checks} answers differ", differences.len())))
 }
 
-/// The first of `legal`, `legal-2`, … that is not archived.
-async fn free_legal(client: &Client) -> Result<String, Failure> {
-    for number in 1.. {
-        let id = if number == 1 { "legal".to_owned() } else { format!("legal-{number}") };
-        match client.call("TenantRegistry/GetTenant", json!({ "tenantId": id })).await {
-            Ok(tenant) if matches!(text(&tenant["status"]).as_str(), "ARCHIVED" | "DELETED") => {}
-            Ok(_) => return Ok(id),
-            Err(failure) if failure.code() == 3 => return Ok(id),
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok("legal".to_owned())
-}
-
 struct Story<'a, W> {
     client: &'a Client,
     out: &'a mut W,
     checks: u32,
     differences: Vec<String>,
+    cast: Cast,
     units: [Unit; 5],
 }
 
@@ -119,7 +111,7 @@ impl<W: Write + Send> Story<'_, W> {
     /// Makes what is not there, leaves what is.
     async fn ensure(&self, method: &str, request: Value) -> Result<(), Failure> {
         match self.call(method, request).await {
-            Err(failure) if failure.code() == 4 => Ok(()),
+            Err(failure) if failure.code() == class::CONFLICT => Ok(()),
             made => made.map(drop),
         }
     }
@@ -132,9 +124,10 @@ impl<W: Write + Send> Story<'_, W> {
         for index in 0..self.units.len() {
             let Unit { id, name, tier, users, documents, queries, sla, support } = &self.units[index];
             let limit = |value: &u32| json!({ "value": value.to_string() });
-            let tenant = json!({
+            let mut tenant = json!({
                 "tenantId": id,
                 "displayName": name,
+                "labels": marked(&Value::Null),
                 "businessUnit": name,
                 "tier": tier,
                 "slaTarget": sla,
@@ -144,7 +137,14 @@ impl<W: Write + Send> Story<'_, W> {
             let (id, tier) = (id.clone(), *tier);
             self.ensure("TenantRegistry/CreateTenant", json!({ "tenant": tenant })).await?;
             self.bring_back(&id).await?;
-            let mask = "displayName,businessUnit,tier,slaTarget,supportLevel,limitOverrides";
+            let there = self.tenant(&id).await?;
+            if there["tier"] != tier {
+                // One that was taken over.
+                let request = json!({ "tenantId": id, "tier": tier, "wait": WAIT });
+                self.call("Lifecycle/ChangeTier", request).await?;
+            }
+            tenant["labels"] = marked(&there);
+            let mask = "displayName,businessUnit,tier,slaTarget,supportLevel,limitOverrides,labels";
             let request = json!({ "tenant": tenant, "updateMask": mask });
             self.call("TenantRegistry/UpdateTenant", request).await?;
             let tenant = self.tenant(&id).await?;
@@ -171,7 +171,7 @@ impl<W: Write + Send> Story<'_, W> {
 
     async fn lists(&mut self) -> Result<(), Failure> {
         self.chapter("Reading and listing")?;
-        let finance = self.tenant("finance").await?;
+        let finance = self.tenant(&self.cast.finance).await?;
         self.check("finance's SLA target", &text(&finance["slaTarget"]), "0.9999")?;
         self.check("finance's support", &text(&finance["supportLevel"]), "24/7")?;
         let users =
@@ -200,16 +200,16 @@ impl<W: Write + Send> Story<'_, W> {
 
     async fn flags(&mut self) -> Result<(), Failure> {
         self.chapter("Feature flags: tenant override > tier default > global default")?;
-        for (key, default) in [
-            ("basic_search", "on"),
-            ("advanced_analytics", "off"),
-            ("api_access", "off"),
-            ("dedicated_namespace", "off"),
-            ("shared_namespace", "off"),
-            ("priority_support", "off"),
-        ] {
-            let flag = json!({ "flagKey": key, "type": "FLAG_TYPE_BOOLEAN", "defaultVariant": default });
+        for (key, default) in FLAGS {
+            let mut flag = json!({ "flagKey": key, "type": "FLAG_TYPE_BOOLEAN", "defaultVariant": default });
+            flag["labels"] = marked(&Value::Null);
             self.ensure("FeatureFlags/CreateFlag", json!({ "flag": flag })).await?;
+            let there = self.call("FeatureFlags/GetFlag", json!({ "flagKey": key })).await?;
+            let flag = json!({ "flagKey": key, "labels": marked(&there) });
+            if flag["labels"] != there["labels"] {
+                let request = json!({ "flag": flag, "updateMask": "labels" });
+                self.call("FeatureFlags/UpdateFlag", request).await?;
+            }
         }
         let tiers: [(&str, &[(&str, &str)]); 3] = [
             (
@@ -230,18 +230,20 @@ impl<W: Write + Send> Story<'_, W> {
                 self.call("FeatureFlags/SetTierDefault", request).await?;
             }
         }
+        let Cast { finance, hr, marketing, .. } = &self.cast;
+        let [finance, hr, marketing] = [finance, hr, marketing].map(Clone::clone);
         for key in ["advanced_analytics", "api_access"] {
-            let request = json!({ "flagKey": key, "tenantId": "marketing", "variant": "on", "reason": "a campaign needs it" });
+            let request = json!({ "flagKey": key, "tenantId": marketing, "variant": "on", "reason": "a campaign needs it" });
             self.call("FeatureFlags/SetTenantOverride", request).await?;
         }
         for (tenant, key, value, layer) in [
-            ("finance", "advanced_analytics", true, "TIER_DEFAULT"),
-            ("hr", "advanced_analytics", true, "TIER_DEFAULT"),
-            ("marketing", "advanced_analytics", true, "TENANT_OVERRIDE"),
-            ("finance", "dedicated_namespace", true, "TIER_DEFAULT"),
-            ("hr", "dedicated_namespace", false, "GLOBAL_DEFAULT"),
-            ("marketing", "basic_search", true, "GLOBAL_DEFAULT"),
-            ("hr", "no_such_flag", false, "UNKNOWN_FLAG"),
+            (&finance, "advanced_analytics", true, "TIER_DEFAULT"),
+            (&hr, "advanced_analytics", true, "TIER_DEFAULT"),
+            (&marketing, "advanced_analytics", true, "TENANT_OVERRIDE"),
+            (&finance, "dedicated_namespace", true, "TIER_DEFAULT"),
+            (&hr, "dedicated_namespace", false, "GLOBAL_DEFAULT"),
+            (&marketing, "basic_search", true, "GLOBAL_DEFAULT"),
+            (&hr, "no_such_flag", false, "UNKNOWN_FLAG"),
         ] {
             let request = json!({ "tenantId": tenant, "flagKey": key });
             let answer = self.call("FeatureFlags/EvaluateFlag", request).await?;
@@ -260,11 +262,14 @@ impl<W: Write + Send> Story<'_, W> {
         Ok(operation)
     }
 
-    async fn lifecycle(&mut self, legal: &str) -> Result<(), Failure> {
+    async fn lifecycle(&mut self) -> Result<(), Failure> {
         self.chapter("The lifecycle, and what it refuses")?;
-        self.go("SuspendTenant", "hr", "Budget review", "SUSPENDED").await?;
-        self.go("ActivateTenant", "hr", "Budget approved", "ACTIVE").await?;
-        let refused = self.call("Lifecycle/DeleteTenant", json!({ "tenantId": "marketing" })).await;
+        let Cast { legal, hr, marketing, .. } = &self.cast;
+        let [legal, hr, marketing] = [legal, hr, marketing].map(Clone::clone);
+        let legal = legal.as_str();
+        self.go("SuspendTenant", &hr, "Budget review", "SUSPENDED").await?;
+        self.go("ActivateTenant", &hr, "Budget approved", "ACTIVE").await?;
+        let refused = self.call("Lifecycle/DeleteTenant", json!({ "tenantId": marketing })).await;
         let got = refused.map_or_else(|failure| failure.message().to_owned(), |_| "it was done".to_owned());
         self.check(
             "DeleteTenant marketing",
@@ -282,11 +287,12 @@ impl<W: Write + Send> Story<'_, W> {
 
     async fn cascade(&mut self) -> Result<(), Failure> {
         self.chapter("Suspended and activated in every system at once")?;
+        let finance = self.cast.finance.clone();
         for (method, reason, status, desired) in [
             ("SuspendTenant", "Monthly maintenance", "SUSPENDED", "SUSPENDED"),
             ("ActivateTenant", "Maintenance complete", "ACTIVE", "ACTIVE"),
         ] {
-            let operation = self.go(method, "finance", reason, status).await?;
+            let operation = self.go(method, &finance, reason, status).await?;
             self.check("the operation", &text(&operation["state"]), "SUCCEEDED")?;
             let steps: Vec<Value> = operation["targets"].as_array().cloned().unwrap_or_default();
             if steps.len() < 5 {
@@ -311,13 +317,15 @@ impl<W: Write + Send> Story<'_, W> {
             "  −10 for each 100 ms above 500 ms, −20 for each 1 % of errors, −30 below 95 % of queries"
         )?;
         writeln!(self.out, "  succeeding, −20 above 90 % of storage: proportional, from 100 down to 0.")?;
+        let Cast { finance, hr, marketing, .. } = &self.cast;
+        let [finance, hr, marketing] = [finance, hr, marketing].map(Clone::clone);
         for (tenant, signals, wanted) in [
             // 0.5 % of errors cost 10.
-            ("finance", (350.0, 0.005, 0.98, 0.70), "90 HEALTHY"),
+            (&finance, (350.0, 0.005, 0.98, 0.70), "90 HEALTHY"),
             // 200 ms cost 20, 2 % of errors 40, the queries 30.
-            ("hr", (700.0, 0.02, 0.93, 0.85), "10 CRITICAL"),
+            (&hr, (700.0, 0.02, 0.93, 0.85), "10 CRITICAL"),
             // 700 ms cost 70, 10 % of errors 200: the score does not go below 0.
-            ("marketing", (1_200.0, 0.10, 0.80, 0.95), "0 CRITICAL"),
+            (&marketing, (1_200.0, 0.10, 0.80, 0.95), "0 CRITICAL"),
         ] {
             let (latency, errors, success, storage) = signals;
             let signals = json!({
@@ -333,7 +341,10 @@ impl<W: Write + Send> Story<'_, W> {
                 format!("{tenant} ({latency} ms, {errors} errors, {success} success, {storage} storage)");
             self.check(&what, &format!("{score} {}", text(&answer["healthLevel"])), wanted)?;
         }
-        let request = json!({ "filter": "health_score < 50 AND (tenant_id = \"hr\" OR tenant_id = \"marketing\" OR tenant_id = \"finance\")" });
+        let filter = format!(
+            "health_score < 50 AND (tenant_id = \"{hr}\" OR tenant_id = \"{marketing}\" OR tenant_id = \"{finance}\")"
+        );
+        let request = json!({ "filter": filter });
         let listed = self.call("TenantRegistry/ListTenants", request).await?;
         self.check("of these below 50", &listed["totalSize"].to_string(), "2")
     }

@@ -8,6 +8,24 @@ use tonic_types::StatusExt as _;
 
 use super::output::lines;
 
+/// The classes of failures, as exit codes.
+pub mod class {
+    /// Something that is nobody's fault here.
+    pub const INTERNAL: u8 = 1;
+    /// The arguments or settings are wrong.
+    pub const ARGUMENTS: u8 = 2;
+    /// It is not there.
+    pub const NOT_FOUND: u8 = 3;
+    /// It is in the way of something else, or in a state in which that cannot be done.
+    pub const CONFLICT: u8 = 4;
+    /// Somebody may not do that.
+    pub const NOT_ALLOWED: u8 = 5;
+    /// What is needed was not reached, or did not get done, in time.
+    pub const NOT_IN_TIME: u8 = 6;
+    /// An operation ended otherwise than asked for.
+    pub const UNSUCCESSFUL: u8 = 7;
+}
+
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
@@ -18,22 +36,36 @@ pub struct Failure {
 impl Failure {
     /// Something that is nobody's fault here.
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
-        Self { code: 1, message: error.to_string() }
+        Self { code: class::INTERNAL, message: error.to_string() }
     }
 
     /// The arguments do not fit together.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+        Self { code: class::ARGUMENTS, message: message.into() }
     }
 
-    /// The server was not reached.
+    /// Something is in the way.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self { code: class::CONFLICT, message: message.into() }
+    }
+
+    /// The server was not reached, or it is not done in time.
     pub fn unreached(message: impl Into<String>) -> Self {
-        Self { code: 6, message: message.into() }
+        Self { code: class::NOT_IN_TIME, message: message.into() }
     }
 
     /// An operation ended otherwise than asked for.
     pub fn unsuccessful(message: impl Into<String>) -> Self {
-        Self { code: 7, message: message.into() }
+        Self { code: class::UNSUCCESSFUL, message: message.into() }
+    }
+
+    /// The same; where it only was not seen to its end, with what becomes of it.
+    #[must_use]
+    pub fn unless_seen(mut self, becomes: &str) -> Self {
+        if self.code == class::NOT_IN_TIME {
+            self.message.push_str(&format!("; {becomes}"));
+        }
+        self
     }
 
     /// Whether the server refused for this reason.
@@ -54,13 +86,18 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        if let Some(lost) = lost(&status) {
+            return Self::unreached(lost);
+        }
         let code = match status.code() {
-            Code::InvalidArgument | Code::OutOfRange => 2,
-            Code::NotFound => 3,
-            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => 4,
-            Code::Unauthenticated | Code::PermissionDenied => 5,
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => 6,
-            _ => 1,
+            Code::InvalidArgument | Code::OutOfRange => class::ARGUMENTS,
+            Code::NotFound => class::NOT_FOUND,
+            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => class::CONFLICT,
+            Code::Unauthenticated | Code::PermissionDenied => class::NOT_ALLOWED,
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => {
+                class::NOT_IN_TIME
+            }
+            _ => class::INTERNAL,
         };
         let mut message = status.message().to_owned();
         if let Some(info) = status.get_details_error_info() {
@@ -68,6 +105,19 @@ impl From<Status> for Failure {
         }
         Self { code, message }
     }
+}
+
+/// What happened where the status is none of a server's: the client's library made it up.
+fn lost(status: &Status) -> Option<String> {
+    let mut cause = std::error::Error::source(status);
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    if let Some(cause) = cause {
+        return Some(format!("the connection to the server was lost ({cause})"));
+    }
+    let is_no_grpc = status.message().starts_with("grpc-status header missing");
+    is_no_grpc.then(|| "what answers there does not speak gRPC: is it a Tenantry server?".to_owned())
 }
 
 impl From<io::Error> for Failure {
@@ -105,5 +155,13 @@ mod tests {
         ] {
             assert_eq!(Failure::from(Status::new(code, "a sentence")).code(), exit, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_status_that_no_server_gave_is_a_lost_connection() {
+        let broken = io::Error::new(io::ErrorKind::ConnectionReset, "connection reset");
+        let failure = Failure::from(Status::from_error(Box::new(broken)));
+        assert_eq!(failure.code(), 6, "{failure:?}");
+        assert!(failure.message().contains("(connection reset)"), "{failure:?}");
     }
 }

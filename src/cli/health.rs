@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::number::finite;
 use super::output::show;
 use super::{Context, Failure};
 
@@ -14,16 +15,16 @@ pub enum Command {
         /// Of which tenant.
         tenant_id: String,
         /// Latency in milliseconds that 95 % of its calls stay below.
-        #[arg(long)]
+        #[arg(long, value_parser = finite)]
         latency_p95_ms: f64,
         /// Share of calls that failed, 0 to 1.
-        #[arg(long)]
+        #[arg(long, value_parser = finite)]
         error_rate: f64,
         /// Share of queries that succeeded, 0 to 1.
-        #[arg(long)]
+        #[arg(long, value_parser = finite)]
         query_success_rate: f64,
         /// Share of its storage in use, 0 to 1.
-        #[arg(long)]
+        #[arg(long, value_parser = finite)]
         storage_utilization: f64,
     },
     /// Show the last report and the score.

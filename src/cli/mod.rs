@@ -1,7 +1,8 @@
 //! The command line: a client of the public API, nothing private.
 //!
 //! Requests and answers are the API's own messages in their JSON form, found by name in the descriptors. What a script
-//! reads with `-o json` is therefore exactly what the API says.
+//! reads with `-o json` is therefore what the API says, but that numbers of 64 bits are numbers, where the API's JSON has
+//! them in quotes.
 
 mod bulk;
 mod client;
@@ -11,6 +12,7 @@ mod exit;
 mod flag;
 mod health;
 mod moves;
+mod number;
 mod operation;
 mod output;
 mod progress;
@@ -26,12 +28,15 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 pub use self::client::Client;
-pub use self::exit::Failure;
+pub use self::exit::{Failure, class};
 pub use self::output::Format;
+
+/// Where a server is looked for if nobody says where it is.
+pub const SERVER: &str = "http://127.0.0.1:50051";
 
 /// Exit codes, for `--help`.
 pub const EXIT_CODES: &str = "Exit codes: 0 done · 1 internal error · 2 invalid arguments · 3 not found · 4 conflict or \
-     illegal state · 5 not allowed · 6 server not reached in time · 7 the operation did not succeed";
+     illegal state · 5 not allowed · 6 not reached, or not done, in time · 7 the operation did not succeed";
 
 /// What every client command takes.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +47,7 @@ pub struct Connection {
         global = true,
         value_name = "URL",
         env = "TENANTRY_SERVER",
-        default_value = "http://127.0.0.1:50051"
+        default_value = SERVER
     )]
     pub server: String,
     /// Trust the authorities in this PEM file, and not the system's; for https.
@@ -51,9 +56,10 @@ pub struct Connection {
     /// What to print: a table for people, or JSON or YAML for scripts.
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
-    /// Longest time a call may take, in seconds.
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
-    pub timeout: u64,
+    /// Longest time the command may take, in seconds. Not given: 30 for each call, and as long as it takes for what is
+    /// followed to its end.
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
     /// A UUID that makes the change safe to repeat for 24 hours.
     #[arg(long, global = true, value_name = "UUID")]
     pub request_id: Option<String>,
@@ -90,9 +96,11 @@ pub enum Command {
     Stats,
 }
 
-/// Plays the demo against a server, to its exit code.
-pub fn play_demo(connection: &Connection) -> ExitCode {
-    exit::finish(with_client(connection, async |client| demo::run(&client, &mut output::stdout()).await))
+/// Plays the demo against a server, to its exit code; with `take_over` also with things that it did not make.
+pub fn play_demo(connection: &Connection, take_over: bool) -> ExitCode {
+    exit::finish(with_client(connection, async |client| {
+        demo::run(&client, &mut output::stdout(), take_over).await
+    }))
 }
 
 fn with_client(
@@ -101,7 +109,7 @@ fn with_client(
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let timeout = Duration::from_secs(connection.timeout);
+        let timeout = connection.timeout.map(Duration::from_secs);
         let client = Client::connect(&connection.server, connection.ca_file.as_deref(), timeout).await?;
         command(client).await
     })

@@ -18,7 +18,7 @@ use super::exit::Failure;
 pub enum Format {
     /// For people.
     Table,
-    /// The API's own JSON.
+    /// The API's JSON, with numbers of 64 bits as numbers and not in quotes.
     Json,
     /// The same as YAML.
     Yaml,

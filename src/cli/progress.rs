@@ -46,7 +46,9 @@ async fn follow_until(
     let mut watch = client.watch("Lifecycle/WatchOperation", json!({ "operationId": operation_id })).await?;
     let mut shown = Shown::new(quiet);
     let mut last = Value::Null;
-    while let Some(operation) = watch.next().await? {
+    let goes_on =
+        format!("operation {operation_id} goes on by itself: tenantry operation watch {operation_id}");
+    while let Some(operation) = watch.next().await.map_err(|failure| failure.unless_seen(&goes_on))? {
         shown.update(&operation)?;
         let waits = ends(&operation)
             || enum_name(operation["state"].as_str().unwrap_or_default()) == "NEEDS_OPERATOR";

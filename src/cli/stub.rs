@@ -3,6 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::number::finite;
 use super::output::{print, show_list};
 use super::{Context, Failure};
 
@@ -31,7 +32,7 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         times: u32,
         /// How many seconds later, for late.
-        #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = finite)]
         delay: f64,
     },
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use self::update::Pairs;
 use super::escape::harmless;
 use super::moves::{self, Archive, Finish, Move, Start, Tier, Verify};
+use super::number::finite;
 use super::output::{Column, Format, json_escaped, rows_table, show, show_list, stdout, text};
 use super::{Context, Failure, progress};
 
@@ -168,7 +169,7 @@ pub struct Fields {
     #[arg(long = "limit", value_name = "METRIC=LIMIT")]
     limits: Vec<String>,
     /// Availability aimed at, 0 to 1.
-    #[arg(long)]
+    #[arg(long, value_parser = finite)]
     sla_target: Option<f64>,
     /// For example 24/7.
     #[arg(long)]

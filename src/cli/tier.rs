@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::number::finite;
 use super::output::{Column, print, show, show_list};
-use super::{Context, Failure};
+use super::{Context, Failure, class};
 
 /// The catalogues that ship with the program.
 const GCC: &str = include_str!("../../catalogues/gcc.toml");
@@ -23,7 +24,14 @@ pub enum Command {
     /// List tiers.
     List,
     /// Change what is given, and nothing else.
-    Update(Box<Fields>),
+    Update {
+        /// The new values.
+        #[command(flatten)]
+        fields: Box<Fields>,
+        /// Refuse if it changed since.
+        #[arg(long)]
+        etag: Option<String>,
+    },
     /// Delete a tier that has no tenants.
     Delete {
         /// Which.
@@ -53,8 +61,8 @@ pub struct Fields {
     /// METRIC=NUMBER or METRIC=unlimited; may be given several times. An update replaces all limits.
     #[arg(long = "limit", value_name = "METRIC=LIMIT")]
     limits: Vec<String>,
-    /// Availability aimed at, 0 to 1.
-    #[arg(long)]
+    /// Availability aimed at, 0 to 1; a new tier needs it.
+    #[arg(long, value_parser = finite)]
     sla_target: Option<f64>,
     /// For example 24/7.
     #[arg(long)]
@@ -115,6 +123,9 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         Command::Create(fields) => {
             let tier_id = fields.tier_id.clone();
             let mut tier = fields.given()?;
+            if !tier.contains_key("slaTarget") {
+                return Err(Failure::usage("a tier needs --sla-target, for example 0.999"));
+            }
             if !tier.contains_key("displayName") {
                 tier.insert("displayName".into(), tier_id.as_str().into());
             }
@@ -128,7 +139,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             let response = context.client.call("Tiers/ListTiers", json!({ "pageSize": 1000 })).await?;
             show_list(output, &response, "tiers", &COLUMNS)
         }
-        Command::Update(fields) => {
+        Command::Update { fields, etag } => {
             let tier_id = fields.tier_id.clone();
             let mut tier = fields.given()?;
             if tier.is_empty() {
@@ -136,6 +147,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             }
             let mask = tier.keys().cloned().collect::<Vec<_>>().join(",");
             tier.insert("tierId".into(), tier_id.into());
+            tier.insert("etag".into(), etag.unwrap_or_default().into());
             let request = json!({ "tier": tier, "updateMask": mask });
             show(output, &context.change("Tiers/UpdateTier", request).await?)
         }
@@ -163,7 +175,7 @@ async fn import(context: &Context<'_>, which: &str) -> Result<(), Failure> {
         let id = tier["tierId"].as_str().unwrap_or_default().to_owned();
         match context.client.call("Tiers/CreateTier", json!({ "tier": tier })).await {
             Ok(_) => print(&format!("tier {id} is made\n"))?,
-            Err(failure) if failure.code() == 4 => {
+            Err(failure) if failure.code() == class::CONFLICT => {
                 print(&format!("tier {id} is there already, and stays as it is\n"))?;
             }
             Err(failure) => return Err(failure),
@@ -175,12 +187,22 @@ async fn import(context: &Context<'_>, which: &str) -> Result<(), Failure> {
 /// The tiers of a catalogue as the contract has them.
 pub(super) fn catalogue(text: &str) -> Result<Vec<Value>, Failure> {
     let broken = |why: &dyn std::fmt::Display| Failure::usage(format!("the catalogue cannot be read: {why}"));
-    let parsed: toml::Table = text.parse().map_err(|error| broken(&error))?;
+    let parsed: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+        broken(&format!("it is not valid TOML at line {line}"))
+    })?;
     let tiers =
         parsed.get("tier").and_then(toml::Value::as_array).ok_or_else(|| broken(&"it has no [[tier]]"))?;
     tiers
         .iter()
         .map(|tier| {
+            // JSON has no other numbers, and would leave such a one out.
+            let is_number =
+                |value: &toml::Value| value.is_integer() || value.as_float().is_some_and(f64::is_finite);
+            if !tier.get("sla_target").is_some_and(is_number) {
+                return Err(broken(&"each tier needs an sla_target, for example 0.999"));
+            }
             let mut tier = serde_json::to_value(tier).map_err(|error| broken(&error))?;
             let fields = tier.as_object_mut().ok_or_else(|| broken(&"a tier is a table"))?;
             if let Some(id) = fields.remove("id") {
@@ -219,6 +241,22 @@ mod tests {
             assert!(
                 tiers.iter().all(|tier| tier["limits"].as_object().is_some_and(|limits| !limits.is_empty()))
             );
+        }
+    }
+
+    #[test]
+    fn a_catalogue_says_which_availability_each_tier_aims_at() {
+        for (text, is_one) in [
+            ("[[tier]]\nid = 'a'\nsla_target = 0.99", true),
+            ("[[tier]]\nid = 'a'\nsla_target = 1", true),
+            ("[[tier]]\nid = 'a'", false),
+            ("[[tier]]\nid = 'a'\nsla_target = nan", false),
+            ("[[tier]]\nid = 'a'\nsla_target = '0.99'", false),
+            ("[[tier", false),
+        ] {
+            let read = catalogue(text);
+            assert_eq!(read.is_ok(), is_one, "{text}");
+            assert!(read.map_or_else(|failure| !failure.message().contains('\n'), |_| true), "{text}");
         }
     }
 

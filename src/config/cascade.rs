@@ -1,6 +1,7 @@
 //! The cascade engine: its lease, its patience, and the systems it drives.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{
     Error,
@@ -41,6 +42,8 @@ pub struct Cascade {
     pub verify_interval: Duration,
     /// The systems that follow a tenant's state, by name: 1 to 63 of `a-z`, `0-9` and `-`, a letter first.
     pub targets: BTreeMap<String, Target>,
+    /// Names of targets that were taken away on purpose: operations that reached them do not make them missing.
+    pub retired_targets: BTreeSet<String>,
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -121,10 +124,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Targets,
         "Systems of other kinds, as TOML: NAME={kind=\"redis\", url=\"…\"}; best in the file.",
     ),
+    setting(
+        "cascade.retired_targets",
+        "retired-targets",
+        None,
+        Kind::List,
+        "Targets that were taken away on purpose, comma-separated: operations leave them out.",
+    ),
 ];
 
 impl Cascade {
     pub(super) fn read(values: &Values) -> Result<Self, Error> {
+        let targets = targets::read(values)?;
+        let retired_targets = retired(values, &targets)?;
         Ok(Self {
             lease: values.duration("cascade.lease", Duration::from_secs(1)..=Duration::from_mins(10))?,
             apply_deadline: values
@@ -140,7 +152,21 @@ impl Cascade {
                 "cascade.verify_interval",
                 Duration::from_secs(1)..=Duration::from_hours(31 * 24),
             )?,
-            targets: targets::read(values)?,
+            targets,
+            retired_targets,
         })
     }
+}
+
+/// The names of `cascade.retired_targets`; none of them is a target.
+fn retired(values: &Values, targets: &BTreeMap<String, Target>) -> Result<BTreeSet<String>, Error> {
+    let key = "cascade.retired_targets";
+    let names: BTreeSet<String> = values.list(key).into_iter().collect();
+    for name in &names {
+        targets::check_name(name).map_err(|expected| values.invalid(key, expected, name))?;
+        if targets.contains_key(name) {
+            return Err(values.invalid(key, "free of targets that there are", name));
+        }
+    }
+    Ok(names)
 }

@@ -1,91 +1,24 @@
 //! The connection to the registry's PostgreSQL database.
 
+mod url;
+
+use std::path::Path;
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
-
+pub use self::url::{SslMode, Url};
 use super::{
     Error,
-    secret::{MASK, Secret},
     setting::{Kind, Setting, setting},
     values::Values,
 };
-
-/// A PostgreSQL URL, or the `key=value` form, that has been seen to parse. `Debug` and `Display` leave the password out.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Url(Secret<String>);
-
-impl Url {
-    /// Takes a URL; `None` when it is not one. The text never comes back in a message, as it may hold a password.
-    pub fn parse(text: &str) -> Option<Self> {
-        let config: tokio_postgres::Config = text.parse().ok()?;
-        (!config.get_hosts().is_empty()).then(|| Self(Secret::new(text.to_owned())))
-    }
-
-    /// The whole URL with its password.
-    pub fn expose(&self) -> &str {
-        self.0.expose()
-    }
-
-    /// Whether every connection is encrypted: `sslmode=require`. The default, `prefer`, takes what the server offers.
-    pub fn requires_tls(&self) -> bool {
-        let config = self.expose().parse::<tokio_postgres::Config>();
-        config.is_ok_and(|config| config.get_ssl_mode() == SslMode::Require)
-    }
-
-    /// User, hosts and database from the parsed form, so that no way of writing a password slips through.
-    pub fn masked(&self) -> String {
-        let Ok(config) = self.expose().parse::<tokio_postgres::Config>() else {
-            return MASK.to_owned();
-        };
-        let mut text = String::from("postgres://");
-        if let Some(user) = config.get_user() {
-            text.push_str(user);
-            if config.get_password().is_some() {
-                text.push(':');
-                text.push_str(MASK);
-            }
-            text.push('@');
-        }
-        let ports = config.get_ports();
-        for (index, host) in config.get_hosts().iter().enumerate() {
-            if index > 0 {
-                text.push(',');
-            }
-            match host {
-                Host::Tcp(name) => text.push_str(name),
-                Host::Unix(path) => text.push_str(&path.display().to_string()),
-            }
-            if let Some(port) = ports.get(index).or_else(|| ports.first()) {
-                text.push(':');
-                text.push_str(&port.to_string());
-            }
-        }
-        if let Some(name) = config.get_dbname() {
-            text.push('/');
-            text.push_str(name);
-        }
-        text
-    }
-}
-
-impl std::fmt::Debug for Url {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.masked())
-    }
-}
-
-impl std::fmt::Display for Url {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.masked())
-    }
-}
 
 /// How to reach PostgreSQL and how long to wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
     /// Where the database is; unset under `tenantry dev`, which runs its own. See [`Database::required_url`].
     pub url: Option<Url>,
+    /// PEM text of the authorities to trust in place of the system's.
+    pub authorities: Option<String>,
     /// Connections in the pool, 1 to 1,000. Reads never use them: they serve writes, the follower and the cascade.
     pub pool_size: usize,
     /// Longest time to open a connection, handshake included; 10 ms to 5 min.
@@ -106,7 +39,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "database-url",
         None,
         Kind::DatabaseUrl,
-        "PostgreSQL database of the registry: postgres://user:password@host/name.",
+        "PostgreSQL database of the registry: postgres://user:password@host/name?sslmode=verify-full.",
+    ),
+    setting(
+        "database.ca_file",
+        "database-ca-file",
+        None,
+        Kind::Path,
+        "PEM file with the authorities to trust in place of the system's; for sslmode require, verify-ca, verify-full.",
     ),
     setting(
         "database.pool_size",
@@ -155,8 +95,11 @@ pub(super) const SETTINGS: &[Setting] = &[
 impl Database {
     pub(super) fn read(values: &Values) -> Result<Self, Error> {
         let wait = Duration::from_millis(10)..=Duration::from_mins(5);
+        let url = values.database_url("database.url")?;
+        let authorities = authorities(values, url.as_ref())?;
         Ok(Self {
-            url: values.database_url("database.url")?,
+            url,
+            authorities,
             pool_size: values.count("database.pool_size", 1..=1_000)?,
             connect_timeout: values.duration("database.connect_timeout", wait.clone())?,
             pool_wait_timeout: values.duration("database.pool_wait_timeout", wait)?,
@@ -181,48 +124,10 @@ impl Database {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_masked_in_every_form_of_url() {
-        for text in [
-            "postgres://ada:s3cr3t@db.example/registry",
-            "postgresql://ada:s3%63r3t@db.example:5432/registry?connect_timeout=5",
-            "postgres://ada@db.example/registry?password=s3cr3t",
-            "host=db.example user=ada password='s3cr3t' dbname=registry",
-        ] {
-            let url = Url::parse(text).expect(text);
-            let shown = format!("{url} {url:?}");
-            assert!(!shown.contains("s3"), "{shown}");
-            assert!(shown.starts_with("postgres://ada:****@db.example"), "{shown}");
-            assert_eq!(url.expose(), text);
-        }
-    }
-
-    #[test]
-    fn a_url_keeps_every_host_when_masked() {
-        let url = Url::parse("postgres://ada@a:5432,b:5433/registry").unwrap();
-        assert_eq!(url.masked(), "postgres://ada@a:5432,b:5433/registry");
-    }
-
-    #[test]
-    fn only_a_url_that_says_so_requires_encryption() {
-        for (text, is_required) in [
-            ("postgres://db/registry?sslmode=require", true),
-            ("host=db sslmode=require", true),
-            ("postgres://db/registry?sslmode=prefer", false),
-            ("postgres://db/registry", false),
-        ] {
-            assert_eq!(Url::parse(text).unwrap().requires_tls(), is_required, "{text}");
-        }
-    }
-
-    #[test]
-    fn text_that_names_no_host_is_no_url() {
-        for text in ["", "mysql://ada@db/registry", "registry", "postgres://"] {
-            assert!(Url::parse(text).is_none(), "{text}");
-        }
-    }
+/// What is in the file of `database.ca_file`. `dev`, which has a database of its own, has no use for it.
+fn authorities(values: &Values, url: Option<&Url>) -> Result<Option<String>, Error> {
+    let key = "database.ca_file";
+    let (Some(path), Some(url)) = (values.optional_text(key), url) else { return Ok(None) };
+    let read = url.authorities(Path::new(&path));
+    read.map(Some).map_err(|why| values.unusable(key, why))
 }

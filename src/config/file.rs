@@ -1,4 +1,4 @@
-//! The TOML file as a layer.
+//! The TOML file as a layer, and the small files that settings name.
 
 use std::{fs, io::ErrorKind, path::Path};
 
@@ -50,6 +50,7 @@ const fn expected(kind: Kind) -> &'static str {
         Kind::Count => "a number without quotes",
         Kind::Switch => "true or false without quotes",
         Kind::Map => "a table of names and strings",
+        Kind::List => "a list of strings",
         Kind::Targets => "tables of the form `[cascade.targets.NAME]`",
         _ => "a string in quotes",
     }
@@ -59,6 +60,49 @@ fn unknown(path: &Path, key: String) -> Error {
     let hint = nearest(&key, setting::all().map(|setting| setting.key))
         .map_or_else(String::new, |known| format!("; `{known}` is the nearest one"));
     Error::UnknownKey { path: path.to_owned(), key, hint }
+}
+
+/// Largest secret that a file may hold, in bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// Largest PEM file, in bytes: a system's whole bundle has less than half of it.
+const PEM_BYTES_MAX: u64 = 1 << 20;
+
+/// Why a file that a setting names is of no use: what it must be, and what it is instead.
+pub(super) struct Unusable {
+    pub(super) expected: String,
+    pub(super) given: String,
+}
+
+/// What a file with a secret holds.
+pub(super) fn secret(path: &Path) -> Result<String, Unusable> {
+    small(path, SECRET_BYTES_MAX)
+}
+
+/// Certificates as PEM text.
+pub(super) fn certificates(path: &Path) -> Result<String, Unusable> {
+    pem(path, "CERTIFICATE")
+}
+
+/// PEM text that has a part with this label.
+pub(super) fn pem(path: &Path, label: &str) -> Result<String, Unusable> {
+    let text = small(path, PEM_BYTES_MAX)?;
+    if text.contains("-----BEGIN ") && text.contains(&format!("{label}-----")) {
+        return Ok(text);
+    }
+    let expected = format!("a PEM file with a {}", label.to_lowercase());
+    Err(Unusable { expected, given: "something else".to_owned() })
+}
+
+fn small(path: &Path, bytes_max: u64) -> Result<String, Unusable> {
+    let unusable = |why: &str| Unusable {
+        expected: "a readable file".to_owned(),
+        given: format!("`{}` ({why})", path.display().to_string().escape_debug()),
+    };
+    let about = fs::metadata(path).map_err(|_| unusable("it cannot be found"))?;
+    if !about.is_file() || about.len() > bytes_max {
+        return Err(unusable(&format!("it is no file of up to {} KiB", bytes_max >> 10)));
+    }
+    fs::read_to_string(path).map_err(|_| unusable("it cannot be read as text"))
 }
 
 /// The known key that a misspelt one most likely means.

@@ -69,7 +69,7 @@ impl<S: Sections> clap::FromArgMatches for Settings<S> {
             let Some(texts) = matches.get_many::<String>(setting.key) else { continue };
             let texts: Vec<&str> = texts.map(String::as_str).collect();
             let text = match (setting.kind, texts.last()) {
-                (Kind::Map, _) => texts.join(","),
+                (Kind::Map | Kind::List, _) => texts.join(","),
                 (Kind::Targets, _) => texts.join("\n"),
                 // The last one wins, so that a wrapper script's flags can be overridden behind them.
                 (_, Some(last)) => (*last).to_owned(),

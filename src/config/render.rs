@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     database::Url,
-    secret::MASK,
+    secret::{MASK, masked_url},
     setting::{self, Kind, Setting},
     targets,
     values::{Given, Source, Values},
@@ -53,7 +53,7 @@ fn flush_maps(text: &mut String, maps: &mut Vec<(&Setting, &Given)>) {
         let _ = writeln!(text, "\n[{}] # {}", setting.key, remark(setting, &given.source));
         for pair in given.text.split(',').map(str::trim) {
             if let Some((name, value)) = pair.split_once('=') {
-                let _ = writeln!(text, "{} = {}", name.trim(), quoted(value.trim()));
+                let _ = writeln!(text, "{} = {}", name.trim(), quoted(&masked_url(value.trim())));
             }
         }
     }
@@ -72,7 +72,7 @@ fn literal(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Count | Kind::Switch => text.to_owned(),
         Kind::DatabaseUrl => quoted(&Url::parse(text).map_or_else(|| MASK.to_owned(), |url| url.masked())),
-        _ => quoted(text),
+        _ => quoted(&masked_url(text)),
     }
 }
 

@@ -158,9 +158,16 @@ impl Server {
             0 => available_parallelism().map_or(1, NonZeroUsize::get),
             given => given,
         };
+        let grpc_listen = values.address("server.grpc_listen")?;
+        let http_listen = values.address("server.http_listen")?;
+        if grpc_listen == http_listen && grpc_listen.port() != 0 {
+            return Err(Error::Conflict(format!(
+                "`--grpc-listen` and `--http-listen` are both {grpc_listen}; each listener needs an address of its own."
+            )));
+        }
         Ok(Self {
-            grpc_listen: values.address("server.grpc_listen")?,
-            http_listen: values.address("server.http_listen")?,
+            grpc_listen,
+            http_listen,
             insecure_no_auth: values.switch("server.insecure_no_auth")?,
             cors_origins: CorsOrigins::read(values)?,
             max_connections: values.count("server.max_connections", 1..=1_000_000)?,

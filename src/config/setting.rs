@@ -20,6 +20,8 @@ pub enum Kind {
     Path,
     /// `name=value` pairs: repeated or comma-separated on the command line, a table in the file.
     Map,
+    /// Names: repeated or comma-separated on the command line, a list in the file.
+    List,
     /// A PostgreSQL URL; shown without its password.
     DatabaseUrl,
     /// Tables by name, as TOML: repeated on the command line, tables in the file; shown without its secrets.
@@ -38,6 +40,7 @@ impl Kind {
             Self::Switch => "BOOL",
             Self::Path => "PATH",
             Self::Map => "NAME=VALUE",
+            Self::List => "NAME",
             Self::DatabaseUrl => "URL",
             Self::Targets => "TOML",
         }

@@ -159,13 +159,79 @@ fn the_effective_configuration_shows_sources_and_masks_secrets() {
     let text = loaded.render();
     assert!(!text.contains("s3cr3t"), "{text}");
     assert!(
-        text.contains("url = \"postgres://ada:****@db.example:5432/registry\" # flag --database-url"),
+        text.contains(
+            "url = \"postgres://ada:****@db.example:5432/registry?sslmode=prefer\" # flag --database-url"
+        ),
         "{text}"
     );
     assert!(text.contains("threads = 3 # environment TENANTRY_THREADS"), "{text}");
     assert!(text.contains("pool_size = 8 # default"), "{text}");
     assert!(text.contains("# otlp_endpoint is not set"), "{text}");
     assert!(!format!("{:?}", loaded.config).contains("s3cr3t"));
+}
+
+#[test]
+fn the_effective_configuration_shows_no_secret_behind_a_question_mark() {
+    let given = flags(&[
+        ("cascade.participants", "cache=http://c:1/x?token=s3cr3t"),
+        ("telemetry.otlp_endpoint", "http://collector:4317?password=s3cr3t"),
+    ]);
+    let text = Config::load(&given, env(&[])).unwrap().render();
+    assert!(!text.contains("s3cr3t"), "{text}");
+    assert!(text.contains("http://c:1/x?token=****") && text.contains("?password=****"), "{text}");
+}
+
+#[test]
+fn authorities_are_for_a_database_that_has_to_show_who_it_is() {
+    let (_keep, path) = file("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
+    let path = path.to_str().unwrap();
+    let load = |url: &str, file: &str| {
+        let given = flags(&[("database.url", url), ("database.ca_file", file)]);
+        Config::load(&given, env(&[])).map(|loaded| loaded.config.database.authorities)
+    };
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let read = load(&format!("postgres://db/registry?sslmode={mode}"), path).unwrap();
+        assert!(read.unwrap().contains("CERTIFICATE"), "{mode}");
+    }
+    for url in ["postgres://db/registry", "postgres://db/registry?sslmode=disable"] {
+        let message = load(url, path).unwrap_err().to_string();
+        assert!(
+            message.starts_with("The flag `--database-ca-file` must be left out, or the URL changed"),
+            "{message}"
+        );
+        assert!(message.ends_with("which verifies nobody."), "{message}");
+    }
+    let message = load("postgres://db/registry?sslmode=verify-full", "/nowhere").unwrap_err().to_string();
+    assert!(message.ends_with("but is `/nowhere` (it cannot be found)."), "{message}");
+}
+
+#[test]
+fn retired_targets_are_a_list_of_names_that_are_no_targets() {
+    let (_keep, path) = file("[cascade]\nretired_targets = [\"cache\", \"orders\"]\n");
+    let loaded = Config::load(&Flags { file: Some(path), ..Flags::default() }, env(&[])).unwrap();
+    assert!(loaded.config.cascade.retired_targets.iter().eq(["cache", "orders"]));
+    let (_again, path) = file(&loaded.render());
+    let again = Config::load(&Flags { file: Some(path), ..Flags::default() }, env(&[])).unwrap();
+    assert_eq!(again.config, loaded.config);
+    let (_other, path) = file("[cascade]\nretired_targets = [1]\n");
+    let message = refusal(&Flags { file: Some(path), ..Flags::default() }, &[]);
+    assert!(message.contains("must be a list of strings"), "{message}");
+    let message = refusal(&flags(&[("cascade.retired_targets", "cache,postgres")]), &[]);
+    assert!(message.contains("must be free of targets that there are, but is `postgres`"), "{message}");
+}
+
+#[test]
+fn two_listeners_need_two_addresses() {
+    let load = |grpc, http| {
+        let given = flags(&[("server.grpc_listen", grpc), ("server.http_listen", http)]);
+        Config::load(&given, env(&[])).map(drop)
+    };
+    let message = load("127.0.0.1:7000", "127.0.0.1:7000").unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "`--grpc-listen` and `--http-listen` are both 127.0.0.1:7000; each listener needs an address of its own."
+    );
+    assert!(load("127.0.0.1:0", "127.0.0.1:0").is_ok(), "each takes a free port");
 }
 
 #[test]

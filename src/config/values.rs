@@ -13,6 +13,7 @@ use std::{
 use super::{
     Error,
     database::Url,
+    file::Unusable,
     setting::{self, Kind, Setting},
 };
 
@@ -79,6 +80,12 @@ impl Values {
             expected: expected.to_owned(),
             given: "something else (not shown)".to_owned(),
         }
+    }
+
+    /// The error for a file that the setting names.
+    pub(super) fn unusable(&self, key: &'static str, why: Unusable) -> Error {
+        let place = self.place(key, &format!("`{key}`"));
+        Error::Invalid { place, expected: why.expected, given: why.given }
     }
 
     /// How to call a value inside a setting, such as `cascade.targets.cache.url`, for people.
@@ -208,10 +215,15 @@ impl Values {
         Ok(pairs)
     }
 
+    /// The names of a list setting; none where it is not set.
+    pub(super) fn list(&self, key: &'static str) -> Vec<String> {
+        let text = self.optional_text(key).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
     pub(super) fn database_url(&self, key: &'static str) -> Result<Option<Url>, Error> {
         let Some(given) = self.given(key) else { return Ok(None) };
-        let expected = "a PostgreSQL URL such as `postgres://user:password@host/name`";
-        Url::parse(&given.text).map(Some).ok_or_else(|| self.invalid_unseen(key, expected))
+        Url::parse(&given.text).map(Some).ok_or_else(|| self.invalid_unseen(key, Url::FORM))
     }
 }
 
@@ -251,6 +263,10 @@ pub(super) fn text_of(kind: Kind, value: &toml::Value) -> Option<String> {
             Some(pairs.join(","))
         }
         (Kind::Targets, toml::Value::Table(table)) => Some(table.to_string()),
+        (Kind::List, toml::Value::Array(list)) => {
+            let names = list.iter().map(|name| name.as_str().filter(|name| !name.contains(',')));
+            Some(names.collect::<Option<Vec<_>>>()?.join(","))
+        }
         (Kind::Count | Kind::Bytes | Kind::Duration, toml::Value::Integer(number)) => {
             Some(number.to_string())
         }

@@ -1,16 +1,13 @@
 //! Connections: a pool for short statements, and single ones for the writer and the follower, which hold theirs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio_postgres::Client;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::Error;
+use super::{Error, tls};
 use crate::config;
 
 /// How to reach the registry's database.
@@ -28,23 +25,10 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Where there is no usable URL.
+    /// Where there is no usable URL, or no usable certificate to trust.
     pub fn new(settings: &config::Database) -> Result<Self, config::Error> {
-        Self::trusting(settings, None)
-    }
-
-    /// The same, trusting the authorities of a PEM text in place of the system's.
-    ///
-    /// # Errors
-    ///
-    /// Where there is no usable URL, or no certificate in the text.
-    pub fn trusting(settings: &config::Database, authorities: Option<&str>) -> Result<Self, config::Error> {
         let url = settings.required_url()?;
-        // The URL was parsed when the configuration was read.
-        let mut config: tokio_postgres::Config = url
-            .expose()
-            .parse()
-            .map_err(|_| config::Error::Conflict("the database URL cannot be read".to_owned()))?;
+        let mut config = url.config().clone();
         config
             .application_name("tenantry")
             .connect_timeout(settings.connect_timeout)
@@ -59,7 +43,7 @@ impl Database {
                  -c client_min_messages=error -c jit=off",
                 settings.statement_timeout.as_millis()
             ));
-        let tls = MakeRustlsConnect::new(tls(authorities)?);
+        let tls = MakeRustlsConnect::new(tls::client(url.mode(), settings.authorities.as_deref())?);
         let manager = Manager::from_config(
             config.clone(),
             tls.clone(),
@@ -119,33 +103,4 @@ impl Database {
     pub const fn statement_timeout(&self) -> Duration {
         self.statement_timeout
     }
-}
-
-/// For URLs that ask for encryption (`sslmode=prefer` or `require`): the server's certificate is always verified.
-fn tls(authorities: Option<&str>) -> Result<rustls::ClientConfig, config::Error> {
-    let roots = roots(authorities)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_or_else(
-            |_| unreachable!("the provider supports the default versions"),
-            |builder| builder.with_root_certificates(roots).with_no_client_auth(),
-        );
-    Ok(config)
-}
-
-fn roots(authorities: Option<&str>) -> Result<RootCertStore, config::Error> {
-    let mut roots = RootCertStore::empty();
-    let Some(authorities) = authorities else {
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            // One unreadable root among the system's must not keep the others from working.
-            let _ = roots.add(certificate);
-        }
-        return Ok(roots);
-    };
-    let unusable = || config::Error::Conflict("a certificate to trust cannot be read".to_owned());
-    for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
-        roots.add(certificate.map_err(|_| unusable())?).map_err(|_| unusable())?;
-    }
-    Ok(roots)
 }

@@ -17,6 +17,7 @@ pub mod reading;
 pub mod targets;
 pub mod tenants;
 pub mod tiers;
+mod tls;
 pub mod writer;
 
 pub use self::error::Error;

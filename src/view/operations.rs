@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::domain::ids::{OperationId, Revision};
+use crate::domain::ids::{OperationId, Revision, TargetName};
 use crate::domain::operation::Operation;
 
 /// Every operation that has not ended, and of those that have, the ones that ended last; older ones are in the table
@@ -16,6 +16,8 @@ pub struct Operations {
     /// Those that have ended, in the order in which they did. Not by id: whoever waits for the end of an old operation
     /// must find it here.
     ended: OrdSet<(Revision, OperationId)>,
+    /// How many of them reach each target.
+    targets: OrdMap<TargetName, usize>,
     /// How many that have ended are kept.
     kept_max: usize,
     /// The youngest of those that are in the table alone.
@@ -25,7 +27,7 @@ pub struct Operations {
 impl Operations {
     /// None yet; of those that have ended, about `kept_max` will be kept.
     pub fn new(kept_max: usize) -> Self {
-        Self { by_id: OrdMap::new(), ended: OrdSet::new(), kept_max, left_out: None }
+        Self { kept_max, ..Self::default() }
     }
 
     /// An operation, if it is at hand.
@@ -36,6 +38,11 @@ impl Operations {
     /// All that are at hand, oldest first.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &Arc<Operation>> {
         self.by_id.values()
+    }
+
+    /// The targets that those at hand reach, or reached.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetName> {
+        self.targets.keys()
     }
 
     /// The youngest operation that is in the table alone: one that is younger is here, or there is none such. `None` while
@@ -53,14 +60,41 @@ impl Operations {
     pub(super) fn take(&mut self, operation: Operation) {
         let id = operation.operation_id;
         let ended = operation.finish_time.is_some().then_some((operation.revision, id));
-        if let Some(before) = self.by_id.insert(id, Arc::new(operation)) {
+        let operation = Arc::new(operation);
+        let before = self.by_id.insert(id, Arc::clone(&operation));
+        if let Some(before) = &before {
             self.ended.remove(&(before.revision, id));
         }
+        self.count(before.as_deref(), Some(&operation));
         self.ended.extend(ended);
         while self.ended.len() > self.kept_max {
             let Some((_, oldest)) = self.ended.remove_min() else { return };
-            self.by_id.remove(&oldest);
+            let gone = self.by_id.remove(&oldest);
+            self.count(gone.as_deref(), None);
             self.leave_out(Some(oldest));
+        }
+    }
+
+    /// Counts the targets of an operation that is now `after` and was `before`.
+    fn count(&mut self, before: Option<&Operation>, after: Option<&Operation>) {
+        let reached = |operation: Option<&Operation>| {
+            let steps = operation.map_or(&[][..], |operation| &operation.steps);
+            steps.iter().map(|step| step.target.clone()).collect::<Vec<_>>()
+        };
+        let (before, after) = (reached(before), reached(after));
+        // Most changes of an operation change no target.
+        if before == after {
+            return;
+        }
+        for target in after {
+            let count = self.targets.get(&target).copied().unwrap_or_default();
+            self.targets.insert(target, count + 1);
+        }
+        for target in before {
+            match self.targets.get(&target).copied().unwrap_or_default() {
+                0 | 1 => drop(self.targets.remove(&target)),
+                count => drop(self.targets.insert(target, count - 1)),
+            }
         }
     }
 }
@@ -70,6 +104,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::domain::lifecycle::Desired;
+    use crate::domain::operation::Step;
 
     fn id(number: u64) -> OperationId {
         OperationId::from_uuid(uuid::Uuid::from_u128((0x7000_8000 << 48) + u128::from(number)))
@@ -84,6 +120,28 @@ mod tests {
             "finish_time": ended.then_some(Timestamp::UNIX_EPOCH), "revision": revision,
         });
         serde_json::from_value(json).unwrap()
+    }
+
+    fn reaching(number: u64, target: &str) -> Operation {
+        let mut reaching = operation(number, number, true);
+        reaching.steps = vec![Step::pending(TargetName::parse(target).unwrap(), Desired::Active)];
+        reaching
+    }
+
+    #[test]
+    fn the_targets_are_those_of_the_operations_at_hand() {
+        let mut operations = Operations::new(2);
+        let names = |operations: &Operations| -> Vec<String> {
+            operations.targets().map(ToString::to_string).collect()
+        };
+        operations.take(reaching(1, "cache"));
+        operations.take(reaching(2, "cache"));
+        assert_eq!(names(&operations), ["cache"]);
+        operations.take(reaching(2, "cache"));
+        operations.take(reaching(3, "orders"));
+        assert_eq!(names(&operations), ["cache", "orders"], "the second is at hand");
+        operations.take(reaching(4, "orders"));
+        assert_eq!(names(&operations), ["orders"], "the first two are gone");
     }
 
     fn ids(operations: &Operations) -> Vec<OperationId> {

@@ -14,7 +14,7 @@ use crate::participants::certificates::Certificates;
 use crate::support::{Replica, Setup, program};
 
 /// Runs the program; answers its exit code and all that it said.
-async fn tenantry(arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) async fn tenantry(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program());
     command.args(arguments).stdin(Stdio::null()).env_remove("TENANTRY_CA_FILE");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

@@ -1,12 +1,15 @@
 //! The whole tour, by the real program against a running server.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tenantry::participants::stub::Stub;
+use tenantry::proto::v1;
 
 use crate::support::programs::weed;
-use crate::support::{Replica, Setup, program};
+use crate::support::{Replica, Setup, empty_database, event_kinds, program};
 
 async fn run(replica: &Replica, arguments: &[&str]) -> (i32, String) {
     let mut command = Command::new(program());
@@ -32,6 +35,91 @@ async fn the_demo_plays_twice_and_every_answer_is_as_it_must_be() {
         assert!(text.contains("43 answers checked, all as they must be."), "turn {turn}: {text}");
     }
     replica.stop().await;
+}
+
+/// All that was ever changed, as the log has it.
+async fn changes(replica: &Replica) -> usize {
+    event_kinds(&replica.database_url).await.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_changes_nothing_while_something_of_its_names_is_somebody_elses() {
+    let mut replica = Replica::start(&Setup::default()).await;
+    replica.tenant("finance").await;
+    for arguments in [["tenant", "suspend", "finance"], ["flag", "create", "api_access"]] {
+        let (code, text) = run(&replica, &arguments).await;
+        assert_eq!(code, 0, "{text}");
+    }
+    let before = changes(&replica).await;
+    let (code, text) = run(&replica, &["demo"]).await;
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("(tenant finance, flag api_access)") && text.contains("--take-over"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(changes(&replica).await, before);
+    let finance = replica.get("finance").await;
+    assert_eq!((finance.display_name.as_str(), finance.status()), ("A tenant", v1::TenantStatus::Suspended));
+    // Told to, it takes them; from then on they are its own.
+    for arguments in [["demo", "--take-over"].as_slice(), &["demo"]] {
+        let (code, text) = run(&replica, arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {text}");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_plays_again_whichever_of_its_tenants_was_put_away() {
+    let replica = Replica::on(&empty_database().await, &Setup::default()).await;
+    for arguments in [
+        ["demo"].as_slice(),
+        &["tenant", "suspend", "hr"],
+        &["tenant", "archive", "hr"],
+        &["tenant", "suspend", "finance"],
+        &["tenant", "archive", "finance"],
+        &["tenant", "delete", "finance"],
+        &["tenant", "suspend", "ops"],
+    ] {
+        let (code, text) = run(&replica, arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {text}");
+    }
+    let (code, text) = run(&replica, &["demo"]).await;
+    assert_eq!(code, 0, "{text}");
+    for line in ["✓ hr-2: ACTIVE on gold", "✓ finance-2: ACTIVE on platinum", "✓ ops: ACTIVE on gold"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_dev_says_to_try_works_as_it_is_printed() {
+    let said = tokio::task::spawn_blocking(|| {
+        let place = tempfile::tempdir().unwrap();
+        // PostgreSQL's account must get in where tests run as root.
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut dev = Command::new(program());
+        dev.args([
+            "dev",
+            "--grpc-listen",
+            "127.0.0.1:0",
+            "--http-listen",
+            "127.0.0.1:0",
+            "--dev-stub-port",
+            "0",
+        ]);
+        for protocol in ["evaluation", "sync", "ofrep"] {
+            dev.args([format!("--openfeature-{protocol}-listen"), "off".to_owned()]);
+        }
+        dev.arg("--data-dir").arg(place.path().join("data"));
+        dev.env_remove("TENANTRY_SERVER").stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut dev = dev.spawn().unwrap();
+        let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.find(|line| line.contains(" tenant create acme ")).unwrap();
+        let output = Command::new("sh").args(["-c", &line]).env_remove("TENANTRY_SERVER").output().unwrap();
+        dev.kill().unwrap();
+        dev.wait().unwrap();
+        (output.status.success(), format!("{line}\n{output:?}"))
+    });
+    let (is_success, said) = said.await.unwrap();
+    assert!(is_success, "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

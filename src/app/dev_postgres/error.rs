@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::cli::class;
+
 /// Why the private PostgreSQL did not start or stop. Every message says what to do.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -130,6 +132,25 @@ pub enum Error {
 }
 
 impl Error {
+    /// The exit code of its class.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoBinaries { .. } => class::ARGUMENTS,
+            Self::NotInstalled { .. } | Self::ProgramMissing { .. } => class::NOT_FOUND,
+            Self::Unreachable { .. } => class::NOT_ALLOWED,
+            Self::WrongVersion { .. }
+            | Self::InUse { .. }
+            | Self::PortBusy { .. }
+            | Self::PasswordMissing { .. }
+            | Self::NotACluster { .. } => class::CONFLICT,
+            Self::NoLoopback
+            | Self::ProgramFailed { .. }
+            | Self::NotStarted { .. }
+            | Self::NotStopped { .. }
+            | Self::Io { .. } => class::INTERNAL,
+        }
+    }
+
     /// For `map_err` behind a file system call.
     pub(super) fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { act, path: path.to_owned(), reason: reason(source.kind()) }

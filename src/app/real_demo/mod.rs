@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use self::clients::{Client, Served};
 use self::systems::Systems;
 use super::Error;
+use crate::cli::class;
 use crate::proto::v1;
 use crate::proto::v1::lifecycle_client::LifecycleClient;
 use crate::proto::v1::tenant_registry_client::TenantRegistryClient;
@@ -46,7 +47,7 @@ pub async fn run(out: &mut (impl Write + Send)) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "\n{different} times a client met something else than it must.")?;
-    Ok(ExitCode::FAILURE)
+    Ok(ExitCode::from(class::UNSUCCESSFUL))
 }
 
 async fn play(systems: &Systems, out: &mut (impl Write + Send)) -> Result<u32, Error> {

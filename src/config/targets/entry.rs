@@ -1,19 +1,17 @@
 //! Reading one target's table: every key once, every complaint one sentence that names the key.
 
-use std::{fmt, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::config::{
     Error, Secret,
     database::Url,
-    file::nearest,
-    secret::MASK,
+    file::{self, Unusable, nearest},
+    secret,
     values::{Values, parse_duration},
 };
 
 /// Keys whose values are never shown, with the keys `…_file` that name a file with the value.
 pub(super) const SECRET_KEYS: &[&str] = &["password", "token", "secret_key", "api_key"];
-/// Largest secret that a file may hold, in bytes.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// A URL that was seen to have a scheme and a host. `Debug` and `Display` mask a password in it.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,15 +35,9 @@ impl Endpoint {
         ["https:", "rediss:"].iter().any(|scheme| self.expose().starts_with(scheme))
     }
 
-    /// The URL with a mask in the password's place.
+    /// The URL with masks in the places of secrets.
     pub fn masked(&self) -> String {
-        let text = self.expose();
-        let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let Some((account, host)) = authority.rsplit_once('@') else { return text.to_owned() };
-        let user = account.split(':').next().unwrap_or_default();
-        format!("{scheme}://{user}:{MASK}@{host}{path}")
+        secret::masked_url(self.expose())
     }
 }
 
@@ -230,7 +222,7 @@ impl<'a> Entry<'a> {
         let text = self.text(key)?;
         text.as_deref().and_then(Url::parse).ok_or_else(|| {
             let given = text.as_deref().map_or("missing", |_| "something else (not shown)");
-            self.wrong(key, "a PostgreSQL URL such as `postgres://user:password@host/name`", given)
+            self.wrong(key, Url::FORM, given)
         })
     }
 
@@ -247,7 +239,10 @@ impl<'a> Entry<'a> {
             }
             (Some(toml::Value::String(text)), None) => text,
             (Some(value), None) => return Err(self.wrong(key, "a text in quotes", kind_of(&value))),
-            (None, Some(path)) => self.contents(&file_key, &path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            (None, Some(path)) => {
+                let text = file::secret(&path).map_err(|why| self.unusable(&file_key, why))?;
+                text.trim_end_matches(['\r', '\n']).to_owned()
+            }
         };
         if text.is_empty() {
             return Err(self.wrong(key, "a text that is not empty", "empty"));
@@ -259,16 +254,9 @@ impl<'a> Entry<'a> {
         Ok(self.text(key)?.map(PathBuf::from))
     }
 
-    /// What a small text file holds.
-    pub(super) fn contents(&self, key: &str, path: &std::path::Path) -> Result<String, Error> {
-        let unusable = |why: &str| {
-            self.wrong(key, "a readable file", &format!("{} ({why})", quoted(&path.display().to_string())))
-        };
-        let about = fs::metadata(path).map_err(|_| unusable("it cannot be found"))?;
-        if !about.is_file() || about.len() > SECRET_BYTES_MAX {
-            return Err(unusable("it is no file of up to 64 KiB"));
-        }
-        fs::read_to_string(path).map_err(|_| unusable("it cannot be read as text"))
+    /// The error for a file that a key names.
+    pub(super) fn unusable(&self, key: &str, why: Unusable) -> Error {
+        Error::Invalid { place: self.place(key), expected: why.expected, given: why.given }
     }
 
     /// Complains of a key that this kind of target does not have; most often a misspelling.

@@ -25,6 +25,7 @@ pub use self::{
 };
 use super::{
     Error,
+    secret::masked_url,
     values::{Source, Values},
 };
 
@@ -91,7 +92,7 @@ pub(super) fn read(values: &Values) -> Result<BTreeMap<String, Target>, Error> {
     for (name, place) in values.map(PAIRS)? {
         let target = check_name(&name)
             .and_then(|()| pair(&place))
-            .map_err(|expected| values.invalid(PAIRS, expected, &format!("{name}={place}")))?;
+            .map_err(|expected| values.invalid(PAIRS, expected, &format!("{name}={}", masked_url(&place))))?;
         match targets.entry(name) {
             MapEntry::Vacant(free) => drop(free.insert(target)),
             MapEntry::Occupied(_) if values.source(PAIRS) == Some(&Source::Default) => {}
@@ -122,7 +123,7 @@ fn tables(values: &Values) -> Result<Vec<(String, toml::Table)>, Error> {
         .collect()
 }
 
-fn check_name(name: &str) -> Result<(), &'static str> {
+pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     let letters = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !letters || name.len() > 63 || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
         return Err("named with 1 to 63 of `a-z`, `0-9` and `-`, a letter first");

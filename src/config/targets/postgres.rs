@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{entry::Entry, tls};
+use super::entry::Entry;
 use crate::config::{Error, database::Url};
 
 /// How an application's database is reached.
@@ -32,7 +32,8 @@ impl Postgres {
             return Err(entry.wrong("role", "a role's name of up to 63 letters", "longer"));
         }
         let url = entry.database_url("url")?;
-        let authorities = tls::authorities(entry, url.requires_tls())?;
+        let authorities = entry.path("ca_file")?.map(|path| url.authorities(&path)).transpose();
+        let authorities = authorities.map_err(|why| entry.unusable("ca_file", why))?;
         Ok(Self {
             url,
             authorities,

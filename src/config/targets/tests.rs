@@ -146,7 +146,15 @@ fn a_wrong_value_of_any_kind_of_target_is_told_by_its_key() {
         ),
         (
             "kind = \"postgres\", url = \"http://a\"",
-            "must be a PostgreSQL URL such as `postgres://user:password@host/name`, but is something else (not shown).",
+            "must be a PostgreSQL URL such as `postgres://user:password@host/name?sslmode=verify-full`, but is something else (not shown).",
+        ),
+        (
+            "kind = \"postgres\", url = \"postgres://a/b\", ca_file = \"/ca\"",
+            "but is given for one with `sslmode=prefer`, which verifies nobody.",
+        ),
+        (
+            "kind = \"postgres\", url = \"postgres://a/b?sslmode=verify-ca\", ca_file = \"/ca\"",
+            "must be a readable file, but is `/ca` (it cannot be found).",
         ),
         (
             "kind = \"postgres\", url = \"postgres://a/b\", install = \"yes\"",
@@ -171,6 +179,7 @@ fn a_secret_can_come_from_a_file_and_is_shown_nowhere() {
         "kind = \"redis\", mode = \"cluster\", urls = [\"redis://:s3cr3t@a\", \"redis://b\"]".to_owned(),
         "kind = \"alertmanager\", url = \"http://a\", token = \"s3cr3t\"".to_owned(),
         "kind = \"postgres\", url = \"postgres://ada:s3cr3t@a/b\"".to_owned(),
+        "kind = \"remote\", url = \"http://a/b?token=s3cr3t\"".to_owned(),
     ] {
         let loaded = load(&format!("it = {{ {text} }}")).unwrap();
         let shown = format!("{}{:?}", loaded.render(), loaded.config);

@@ -1,7 +1,7 @@
 //! Whom a target trusts, and how it shows who it is.
 
 use super::entry::{Endpoint, Entry};
-use crate::config::{Error, Secret};
+use crate::config::{Error, Secret, file};
 
 const WITHOUT_TLS: &str = "left out, or the URL changed to one with TLS";
 
@@ -48,9 +48,5 @@ pub(super) fn authorities(entry: &mut Entry<'_>, is_encrypted: bool) -> Result<O
 }
 
 fn pem(entry: &Entry<'_>, key: &str, path: &std::path::Path, label: &str) -> Result<String, Error> {
-    let text = entry.contents(key, path)?;
-    if text.contains("-----BEGIN ") && text.contains(&format!("{label}-----")) {
-        return Ok(text);
-    }
-    Err(entry.wrong(key, format!("a PEM file with a {}", label.to_lowercase()), "something else"))
+    file::pem(path, label).map_err(|why| entry.unusable(key, why))
 }

@@ -77,7 +77,8 @@ pub struct Step {
 }
 
 impl Step {
-    pub(super) const fn pending(target: TargetName, desired: Desired) -> Self {
+    /// A target that is to be brought to a state and has not been tried.
+    pub(crate) const fn pending(target: TargetName, desired: Desired) -> Self {
         Self {
             target,
             desired,

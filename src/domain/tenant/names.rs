@@ -18,6 +18,9 @@ const SHARED_BUCKET: &str = "tenants";
 /// configured otherwise.
 const RECORDS: [(&str, &str); 2] = [("bucket_prefix", ".tenantry/"), ("cache_prefix", "tenantry:")];
 
+/// Schemas that every database has, or that ours has beside those of tenants: removing a tenant's would remove them.
+const SHARED_SCHEMAS: [&str; 3] = ["public", "information_schema", "tenancy"];
+
 /// Names of a tenant's resources in the target systems.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceNames {
@@ -201,6 +204,9 @@ impl ChosenNames {
         let shared = names.bucket == SHARED_BUCKET;
         refuse("bucket_prefix", shared && reaches(&self.bucket_prefix, "t/", '/'));
         refuse("cache_prefix", reaches(&self.cache_prefix, "t:", ':'));
+        if SHARED_SCHEMAS.contains(&self.database_schema.as_str()) {
+            found.push(violation("database_schema", "must not be a schema that is there for all"));
+        }
         for ((field, records), prefix) in RECORDS.iter().zip([&self.bucket_prefix, &self.cache_prefix]) {
             if prefix.starts_with(records) {
                 found.push(violation(field, "must not start where the server keeps its records"));

@@ -73,6 +73,17 @@ fn nothing_chosen_is_derived_or_reaches_what_is() {
     assert!(faults(own_bucket).is_empty(), "in a bucket of its own nothing else is derived");
 }
 
+#[test]
+fn no_tenant_has_a_schema_that_is_there_for_all() {
+    for schema in ["public", "information_schema", "tenancy", "pg_catalog", "pg_toast", "pg_mine"] {
+        let found = faults(|names| schema.clone_into(&mut names.database_schema));
+        assert_eq!(found, ["resource_names.database_schema"], "{schema}");
+    }
+    for schema in ["finance", "publication", "public_1", "tenancy_1", "pgmine"] {
+        assert!(faults(|names| schema.clone_into(&mut names.database_schema)).is_empty(), "{schema}");
+    }
+}
+
 proptest! {
     #[test]
     fn looking_at_the_neighbours_finds_whatever_looking_at_all_would(

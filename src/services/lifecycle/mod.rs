@@ -6,6 +6,7 @@ mod bulk_drive;
 mod children;
 mod due;
 mod intervene;
+mod missing;
 mod operations;
 mod start;
 mod targets;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::bulk::{StartBulk, get_bulk, list_bulks};
 pub use self::bulk_drive::BULK_VERBS;
 pub use self::intervene::{Intervene, Intervention};
+pub use self::missing::register_metrics;
 pub use self::operations::ListOperations;
 pub use self::start::{StartOperation, WAIT_MAX};
 pub use self::targets::{Hold, SetTarget, ShownTarget};
@@ -36,8 +38,8 @@ impl Reply for Operation {
     }
 }
 
-/// Starts what runs by itself beside the engine: scheduled operations and purges, the verifier, bulk operations. It ends
-/// with `stop`.
+/// Starts what runs by itself beside the engine: scheduled operations and purges, the verifier, bulk operations, the watch
+/// for targets that are missing. It ends with `stop`.
 pub fn start_background(registry: &Registry, stop: &CancellationToken) {
     let spawn = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         let stop = stop.clone();
@@ -51,6 +53,7 @@ pub fn start_background(registry: &Registry, stop: &CancellationToken) {
     spawn(Box::pin(due::run(registry.clone())));
     spawn(Box::pin(verifier::run(registry.clone())));
     spawn(Box::pin(bulk_drive::run(registry.clone())));
+    spawn(Box::pin(missing::run(registry.clone())));
 }
 
 /// A change that the registry asks of itself.

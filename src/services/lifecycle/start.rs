@@ -175,6 +175,8 @@ impl Registry {
                 (next, Some(ended))
             }
         };
+        // A target that only other replicas have counts as well: it lets the tenant in, or keeps it out.
+        operation.aim_at(&self.missing_targets_of(snapshot, &tenant));
         // Without any target it is done already. Only with the end of a purge the tenant goes: that is for the driver.
         if operation.verb != Verb::Purge {
             operation.settle(context.now);

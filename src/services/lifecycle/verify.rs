@@ -81,6 +81,8 @@ impl Registry {
                 Err(why) => unknown.push((target, why)),
             }
         }
+        let missing = plan.steps.iter().filter(|step| !self.targets.contains(&step.target));
+        unknown.extend(missing.map(|step| (step.target.clone(), "this replica does not have it".to_owned())));
         unknown
     }
 

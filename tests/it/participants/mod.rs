@@ -3,7 +3,7 @@
 mod alertmanager;
 pub(crate) mod certificates;
 mod outside;
-mod postgres;
+pub(crate) mod postgres;
 mod qdrant;
 mod redis;
 mod remote;

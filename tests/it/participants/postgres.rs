@@ -283,9 +283,13 @@ async fn each_failure_has_its_class_and_our_words() {
     );
 }
 
-/// A server that takes encrypted connections. Its account must own its key, and reach the folder.
-async fn encrypted(certificates: &Certificates) -> (PrivatePostgres, tempfile::TempDir) {
-    let (certificate, key) = (certificates.pem("server.crt"), certificates.pem("server.key"));
+/// A server that takes encrypted connections, with one of the certificates. Its account must own its key, and reach the
+/// folder.
+pub(crate) async fn encrypted(
+    certificates: &Certificates,
+    name: &str,
+) -> (PrivatePostgres, tempfile::TempDir) {
+    let [certificate, key] = ["crt", "key"].map(|end| certificates.pem(&format!("{name}.{end}")));
     blocking(move || {
         let folder = tempfile::tempdir().unwrap();
         let set = |path: &std::path::Path, mode| {
@@ -318,7 +322,7 @@ async fn encrypted(certificates: &Certificates) -> (PrivatePostgres, tempfile::T
 #[tokio::test]
 async fn a_database_with_tls_is_reached_by_those_who_trust_its_authority() {
     let certificates = Certificates::new().await;
-    let (server, _folder) = encrypted(&certificates).await;
+    let (server, _folder) = encrypted(&certificates, "server").await;
     let url = format!("{}?sslmode=require", server.url());
     let trusting = at(&url, &format!(", install = true, role = \"app_tls\", {}", certificates.trust()));
     assert_eq!(bring(&trusting, &tenant("finance"), Desired::Suspended, 1).await, Some(Desired::Suspended));

@@ -1,0 +1,143 @@
+//! How commands end: what is refused before it is asked, what takes too long, and by which class they fail.
+
+use std::time::{Duration, Instant};
+
+use tenantry::participants::stub::{Fault, Stub};
+use tokio::io::AsyncReadExt as _;
+
+use crate::command_line::tenantry;
+use crate::support::{Replica, Setup, empty_database};
+
+#[tokio::test]
+async fn what_is_no_number_changes_nothing() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let server = format!("http://{}", replica.server.grpc);
+    let at = |arguments: &[&'static str]| {
+        let arguments: Vec<String> = arguments
+            .iter()
+            .chain(&["--server"])
+            .map(|text| (*text).to_owned())
+            .chain([server.clone()])
+            .collect();
+        async move { tenantry(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await }
+    };
+    let (code, said) = at(&["tenant", "create", "acme", "--tier", "gold", "--sla-target", "0.9"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    for arguments in [
+        ["tenant", "update", "acme", "--sla-target", "nan"].as_slice(),
+        &["tenant", "update", "acme", "--sla-target", "inf"],
+        &["tier", "create", "t1", "--sla-target", "NaN"],
+        &["tier", "update", "gold", "--sla-target", "nan"],
+        &[
+            "health",
+            "report",
+            "acme",
+            "--latency-p95-ms",
+            "nan",
+            "--error-rate",
+            "0",
+            "--query-success-rate",
+            "1",
+            "--storage-utilization",
+            "0",
+        ],
+    ] {
+        let (code, said) = at(arguments).await;
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("must be a number, such as 0.999"), "{arguments:?}: {said}");
+    }
+    assert_eq!(replica.get("acme").await.sla_target, Some(0.9));
+    let (code, said) = at(&["tier", "create", "t1"]).await;
+    assert!(code == Some(2) && said.contains("a tier needs --sla-target"), "{said}");
+    let (code, said) = at(&["tier", "get", "t1"]).await;
+    assert_eq!(code, Some(3), "{said}");
+    let (code, said) = at(&["tenant", "list", "--page-size", "many"]).await;
+    assert!(code == Some(2) && said.contains("must be a whole number"), "{said}");
+
+    let (code, said) = at(&["tier", "update", "gold", "--rank", "7", "--etag", "stale"]).await;
+    assert_ne!(code, Some(0), "{said}");
+    let (code, said) = at(&["tier", "get", "gold", "-o", "json"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let tier: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_ne!(tier["rank"], 7, "{said}");
+    let etag: &'static str = tier["etag"].as_str().unwrap().to_owned().leak();
+    let (code, said) = at(&["tier", "update", "gold", "--rank", "7", "--etag", etag]).await;
+    assert_eq!(code, Some(0), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_timeout_bounds_the_whole_command_and_not_each_call_of_it() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let settings = vec![("cascade.apply_deadline", "30s".to_owned())];
+    let setup = Setup { stubs: vec![("cache", stub.clone())], settings, ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    stub.set_fault(&tenant.uid, Some(Fault::Hanging));
+    let server = format!("http://{}", replica.server.grpc);
+    let begun = Instant::now();
+    let (code, said) =
+        tenantry(&["tenant", "suspend", "finance", "--timeout", "2", "--server", &server]).await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("not done in 2 s, the --timeout; operation "), "{said}");
+    assert!(said.contains(" goes on by itself: tenantry operation watch "), "{said}");
+    let (code, said) = tenantry(&["tenant", "watch", "--timeout", "1", "--server", &server]).await;
+    assert!(code == Some(6) && said.contains("not done in 1 s"), "{code:?} {said}");
+    stub.set_fault(&tenant.uid, None);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn commands_of_the_server_end_with_the_exit_code_of_their_failures_class() {
+    let url = empty_database().await;
+    let serve = ["serve", "--insecure-no-auth", "--http-listen", "127.0.0.1:0", "--database-url"];
+    let nowhere = "postgres://nobody@127.0.0.1:1/none";
+    let with = |url, more: &[&'static str]| [&serve[..], &[url], more].concat();
+    let free = ["--grpc-listen", "127.0.0.1:0"];
+    for (arguments, wanted, words) in [
+        (with(nowhere, &["--database-pool-size", "0"]), 2, "must be a whole number"),
+        (
+            with(nowhere, &["--grpc-listen", "127.0.0.1:7", "--http-listen", "127.0.0.1:7"]),
+            2,
+            "are both 127.0.0.1:7",
+        ),
+        (with(nowhere, &free), 6, "cannot be reached"),
+        (with(&url, &free), 4, "schema version 0"),
+        (vec!["migrate"], 2, "database.url is not set"),
+        (vec!["migrate", "--database-url", nowhere], 6, "cannot be reached"),
+        (vec!["config", "--log-format", "xml"], 2, "must be one of"),
+        (vec!["dev", "--seed-catalogue", "gold"], 2, "must be one of"),
+    ] {
+        let (code, said) = tenantry(&arguments).await;
+        assert_eq!(code, Some(wanted), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    let replica = Replica::on(&url, &Setup { no_targets: true, ..Setup::default() }).await;
+    let taken = replica.server.grpc.to_string();
+    let (code, said) = tenantry(&[&serve[..], &[&url, "--grpc-listen", &taken]].concat()).await;
+    assert!(code == Some(4) && said.contains("somebody is listening there already"), "{code:?} {said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_or_speaks_something_else_is_not_reached() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 64]).await;
+        }
+    });
+    let (code, said) = tenantry(&["stats", "--server", &server]).await;
+    assert_eq!(code, Some(6), "{said}");
+}
+
+#[tokio::test]
+async fn a_ca_file_without_a_certificate_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "no certificate\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let (code, said) = tenantry(&["stats", "--server", "https://127.0.0.1:1", "--ca-file", path]).await;
+    assert!(code == Some(2) && said.contains("holds no certificate in PEM"), "{code:?} {said}");
+}
