@@ -4,10 +4,13 @@
 //! holds the generation, by which older calls are refused. The keys under the tenant's prefix, which are gone while the
 //! tenant is locked out. And, where tenants have users of their own, what those users may do: that is enforced by the
 //! server itself, so only then is a state verified by its effect.
+//!
+//! A state is seen only where all of them agree on it: the record, the keys, and the user at every node.
 
 mod keys;
 mod nodes;
 mod record;
+mod state;
 mod user;
 
 use std::future::Future;
@@ -18,7 +21,8 @@ use async_trait::async_trait;
 use self::keys::Keys;
 use self::nodes::Nodes;
 use self::record::{Held, Records};
-use self::user::{Grant, Users};
+use self::state::state_of;
+use self::user::Users;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::{Desired, Verification};
@@ -65,7 +69,7 @@ impl Redis {
             self.enact(&cluster, tenant, newest, until).await?;
             // A call that was overtaken on its way must not have the last word: whoever writes last looks again, and
             // makes what the record says.
-            match self.records.find(&cluster, tenant).await? {
+            match self.records.find(&cluster, tenant).await?.map(|record| record.held()) {
                 Some(held) if held != newest => newest = held,
                 _ if newest.generation > wanted.generation => return Err(overtaken()),
                 _ => return Ok(()),
@@ -94,7 +98,7 @@ impl Redis {
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let cluster = self.nodes.cluster().await?;
-        let Some(held) = self.records.find(&cluster, tenant).await? else {
+        let Some(record) = self.records.find(&cluster, tenant).await? else {
             // Nothing is known of it only where nothing of it is left.
             let is_empty = !self.keys.any(&cluster, &tenant.names.cache_prefix).await?;
             return Ok(if is_empty {
@@ -103,13 +107,13 @@ impl Redis {
                 Observed::policy(Desired::Active, 0)
             });
         };
-        let (mut seen, verification) = match &self.users {
-            Some(users) => {
-                (met(held.state, users.grant(&cluster, tenant, held.state).await?), Verification::Effect)
-            }
-            None => (held.state, Verification::PolicyOnly),
+        let (doors, verification) = match &self.users {
+            Some(users) => (users.doors(&cluster, tenant).await?, Verification::Effect),
+            None => (Vec::new(), Verification::PolicyOnly),
         };
-        if !lets_in(seen) && self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
+        let held = record.held();
+        let mut seen = state_of(&record, &doors);
+        if !lets_in(held.state) && self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
             tracing::warn!(tenant_id = %tenant.tenant_id, "keys of a tenant that is locked out are in the cache");
             seen = Desired::Active;
         }
@@ -136,16 +140,6 @@ impl Participant for Redis {
 
 const fn lets_in(state: Desired) -> bool {
     matches!(state, Desired::Active | Desired::ReadOnly)
-}
-
-/// The state that an ordinary client meets, whatever the record says.
-const fn met(named: Desired, grant: Grant) -> Desired {
-    match grant {
-        Grant::Write => Desired::Active,
-        Grant::Read => Desired::ReadOnly,
-        Grant::Nothing if lets_in(named) => Desired::Suspended,
-        Grant::Nothing => named,
-    }
 }
 
 fn overtaken() -> Failure {

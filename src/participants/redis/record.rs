@@ -16,6 +16,25 @@ pub(super) struct Held {
     pub(super) generation: u64,
 }
 
+/// A record as it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    /// What applications are told; `None` where it is no state of ours: they let nobody in then.
+    pub(super) told: Option<Desired>,
+    /// What we wrote. `None` in a record of a version that did not say it twice.
+    pub(super) applied: Option<Desired>,
+    /// By which change.
+    pub(super) generation: u64,
+}
+
+impl Record {
+    /// What the other parts are to follow: what we wrote, whatever somebody made of it.
+    pub(super) fn held(&self) -> Held {
+        let state = self.applied.or(self.told).unwrap_or(Desired::Suspended);
+        Held { state, generation: self.generation }
+    }
+}
+
 /// Where the records are.
 pub(super) struct Records {
     prefix: String,
@@ -57,18 +76,37 @@ impl Records {
     }
 
     /// The record; `None` where there is none.
-    pub(super) async fn find(&self, cluster: &Cluster, tenant: &TenantRef) -> Result<Option<Held>, Failure> {
+    pub(super) async fn find(
+        &self,
+        cluster: &Cluster,
+        tenant: &TenantRef,
+    ) -> Result<Option<Record>, Failure> {
         let key = self.key(tenant);
-        let command = redis::cmd("HMGET").arg(&key).arg("state").arg("generation").to_owned();
-        decode(cluster.holder(&key).await?.run(&command).await.map_err(failure)?)
+        let mut command = redis::cmd("HMGET");
+        command.arg(&key).arg("state").arg("applied").arg("generation");
+        let found: (Option<String>, Option<String>, Option<u64>) =
+            cluster.holder(&key).await?.run(&command).await.map_err(failure)?;
+        let (told, applied, Some(generation)) = found else { return Ok(None) };
+        if told.is_none() && applied.is_none() {
+            return Ok(None);
+        }
+        let applied = applied.as_deref().map(parse).transpose()?;
+        let told = match (told.as_deref().map(parse), applied) {
+            (None | Some(Err(_)), Some(_)) => None,
+            (told, _) => told.transpose()?,
+        };
+        Ok(Some(Record { told, applied, generation }))
     }
+}
+
+fn parse(name: &str) -> Result<Desired, Failure> {
+    let state = Desired::ALL.into_iter().find(|state| state.as_str() == name);
+    state.ok_or_else(|| Failure::retryable("the tenant's record is of another version"))
 }
 
 fn decode((state, generation): (Option<String>, Option<u64>)) -> Result<Option<Held>, Failure> {
     let (Some(name), Some(generation)) = (state, generation) else { return Ok(None) };
-    let state = Desired::ALL.into_iter().find(|state| state.as_str() == name);
-    let state = state.ok_or_else(|| Failure::retryable("the tenant's record is of another version"))?;
-    Ok(Some(Held { state, generation }))
+    Ok(Some(Held { state: parse(&name)?, generation }))
 }
 
 /// Tells whoever keeps copies of their own that the tenant's state was set. A cluster passes it on by itself.

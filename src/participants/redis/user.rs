@@ -8,6 +8,7 @@ use redis::{RedisError, Value};
 use super::super::{Failure, TenantRef};
 use super::keys::pattern;
 use super::nodes::{Cluster, Node, failure};
+use super::state::Door;
 use crate::domain::lifecycle::Desired;
 
 /// What the user may read with: nothing that looks at other tenants' keys or at the server itself.
@@ -17,17 +18,6 @@ const WRITE: &[&str] = &["+@write", "+eval", "+evalsha"];
 /// What lies in those categories and is not bounded by key patterns.
 const NEVER: &[&str] =
     &["-@dangerous", "-@admin", "-scan", "-randomkey", "-dbsize", "-keys", "-pubsub", "-function", "-script"];
-
-/// What the user can do with a key of its tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Grant {
-    /// Nothing, or it cannot log in, or it does not exist.
-    Nothing,
-    /// Read.
-    Read,
-    /// Read and write.
-    Write,
-}
 
 /// The users of all tenants.
 pub(super) struct Users {
@@ -76,22 +66,14 @@ impl Users {
         Ok(())
     }
 
-    /// What a client gets that chooses its node. While the tenant is to be locked out, one open door counts; while it
-    /// is to be let in, one closed door does.
-    pub(super) async fn grant(
-        &self,
-        cluster: &Cluster,
-        tenant: &TenantRef,
-        named: Desired,
-    ) -> Result<Grant, Failure> {
+    /// What the user gets at each node: a client chooses its own.
+    pub(super) async fn doors(&self, cluster: &Cluster, tenant: &TenantRef) -> Result<Vec<Door>, Failure> {
         let name = self.name(tenant);
-        let mut grants = Vec::new();
+        let mut doors = Vec::new();
         for node in cluster.all() {
-            grants.push(grant(node, &name, &tenant.names.cache_prefix).await.map_err(failure)?);
+            doors.push(door(node, &name, &tenant.names.cache_prefix).await.map_err(failure)?);
         }
-        let grants = grants.into_iter();
-        let seen = if super::lets_in(named) { grants.min() } else { grants.max() };
-        Ok(seen.unwrap_or(Grant::Nothing))
+        Ok(doors)
     }
 }
 
@@ -121,25 +103,25 @@ async fn keep(node: &Node) -> Result<(), Failure> {
 }
 
 /// Asks the server itself what it would let the user do.
-async fn grant(node: &Node, name: &str, prefix: &str) -> Result<Grant, RedisError> {
+async fn door(node: &Node, name: &str, prefix: &str) -> Result<Door, RedisError> {
     let about: Value = node.run(redis::cmd("ACL").arg("GETUSER").arg(name)).await?;
     if !is_on(&about) {
-        return Ok(Grant::Nothing);
+        return Ok(Door::Shut);
     }
     let key = format!("{prefix}probe");
-    let mut grant = Grant::Nothing;
-    for (next, command) in [(Grant::Read, ["GET", &key, ""]), (Grant::Write, ["SET", &key, "probe"])] {
-        let mut ask = redis::cmd("ACL");
-        ask.arg("DRYRUN").arg(name);
-        for word in command.into_iter().filter(|word| !word.is_empty()) {
-            ask.arg(word);
-        }
-        // A refusal is a text that says why.
-        if node.run::<String>(&ask).await? == "OK" {
-            grant = next;
-        }
-    }
-    Ok(grant)
+    let reads = passes(node, name, &["GET", &key]).await?;
+    Ok(match (reads, passes(node, name, &["SET", &key, "probe"]).await?) {
+        (true, true) => Door::Writes,
+        (true, false) => Door::Reads,
+        (false, _) => Door::Ajar,
+    })
+}
+
+/// Whether the server would let the user do something. A refusal is a text that says why.
+async fn passes(node: &Node, name: &str, command: &[&str]) -> Result<bool, RedisError> {
+    let mut ask = redis::cmd("ACL");
+    ask.arg("DRYRUN").arg(name).arg(command);
+    node.run::<String>(&ask).await.map(|said| said == "OK")
 }
 
 /// Whether the user exists and can log in: `flags` is the list behind its name, in either form of the protocol.

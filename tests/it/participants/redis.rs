@@ -184,6 +184,91 @@ async fn what_somebody_changed_by_hand_is_seen() {
     assert_eq!(target.observe(&finance).await.unwrap().state, None, "the cache lost its records");
 }
 
+/// What people do by hand to the user of a tenant.
+const BY_HAND: [&[&str]; 5] = [
+    &["on", "~*", "+@all"],
+    &["on", "~*", "+@read"],
+    &["on", "nocommands"],
+    &["on", "~*", "+set", "-get"],
+    &["off"],
+];
+
+async fn set_user(admin: &mut MultiplexedConnection, tenant: &TenantRef, rules: &[&str]) {
+    redis::cmd("ACL").arg("SETUSER").arg(user(tenant)).arg(rules).exec_async(admin).await.unwrap();
+}
+
+#[tokio::test]
+async fn whatever_part_somebody_changes_by_hand_it_is_no_longer_the_state_that_was_wanted() {
+    let server = server().await;
+    let mut admin = connect(&server.url()).await.unwrap();
+    let finance = tenant("finance");
+    let record = format!("tenantry:tenant:{}", finance.uid);
+    let plain = format!("kind = \"redis\", url = \"{}\"", server.url());
+    let (target, without_users) = (with_users(&server.url()), self::target(&plain));
+    let words = Desired::ALL.map(Desired::as_str).into_iter().chain(["active", ""]);
+    for (wanted, generation) in
+        [Desired::Active, Desired::ReadOnly, Desired::Suspended, Desired::Archived].into_iter().zip(1..)
+    {
+        let seen = async || target.observe(&finance).await.unwrap().state;
+        bring(&target, &finance, wanted, generation).await;
+        if matches!(wanted, Desired::Active | Desired::ReadOnly) {
+            // A tenant that is let in has keys; they are no reason to take a closed door for an open one.
+            admin.set::<_, _, ()>(key(&finance, "a"), "x").await.unwrap();
+        }
+        for told in words.clone().filter(|told| *told != wanted.as_str()) {
+            admin.hset::<_, _, _, ()>(&record, "state", told).await.unwrap();
+            assert_ne!(seen().await, Some(wanted), "the record says {told:?}");
+            let policy = without_users.observe(&finance).await.unwrap();
+            assert_ne!(policy.state, Some(wanted), "the record says {told:?}, and there are no users");
+            for rules in BY_HAND {
+                set_user(&mut admin, &finance, rules).await;
+                assert_ne!(seen().await, Some(wanted), "the record says {told:?}, the user has {rules:?}");
+            }
+            assert_eq!(bring(&target, &finance, wanted, generation).await, Some(wanted), "mended");
+        }
+        let harmless = match wanted {
+            Desired::Active => "+@all",
+            Desired::ReadOnly => "+@read",
+            _ => "off",
+        };
+        for rules in BY_HAND {
+            set_user(&mut admin, &finance, &["resetkeys", "nocommands"]).await;
+            set_user(&mut admin, &finance, rules).await;
+            let is_wanted = seen().await == Some(wanted);
+            assert_eq!(is_wanted, rules.contains(&harmless), "{wanted}: the user has {rules:?}");
+            assert_eq!(bring(&target, &finance, wanted, generation).await, Some(wanted), "mended");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_door_that_is_open_at_one_node_is_seen_whatever_the_record_says() {
+    let cluster = Arc::new(blocking(|| Cluster::start().expect("a cluster starts")).await);
+    let urls = cluster.urls();
+    let target =
+        target(&format!("kind = \"redis\", mode = \"cluster\", urls = [\"{}\"], users = \"acl\"", urls[0]));
+    let finance = tenant("finance");
+    bring(&target, &finance, Desired::Suspended, 1).await;
+    for open in &urls[..3] {
+        let mut node = connect(open).await.unwrap();
+        set_user(&mut node, &finance, &["on", ">pass", "~*", "+@all"]).await;
+        assert!(client(open, &finance).await.is_ok(), "it logs in at {open}");
+        assert_ne!(target.observe(&finance).await.unwrap().state, Some(Desired::Suspended), "{open}");
+        for told in ["ACTIVE", "READ_ONLY", "ARCHIVED"] {
+            for url in &urls[..3] {
+                // Whichever node has the record takes it.
+                let mut any = connect(url).await.unwrap();
+                let record = format!("tenantry:tenant:{}", finance.uid);
+                let _: RedisResult<()> = any.hset(record, "state", told).await;
+            }
+            let seen = target.observe(&finance).await.unwrap().state;
+            assert_ne!(seen, Some(Desired::Suspended), "{open}, and the record says {told}");
+        }
+        assert_eq!(bring(&target, &finance, Desired::Suspended, 1).await, Some(Desired::Suspended), "mended");
+        assert!(client(open, &finance).await.is_err(), "it no longer logs in at {open}");
+    }
+}
+
 #[tokio::test]
 async fn a_cluster_and_its_replica_follow_as_one() {
     let cluster = Arc::new(blocking(|| Cluster::start().expect("a cluster starts")).await);
