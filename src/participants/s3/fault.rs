@@ -58,6 +58,12 @@ impl Fault {
         matches!(self, Self::Refused { status: 401 | 403, .. })
     }
 
+    /// Whether the credential is one that the server does not know: it is refused for another reason than ours.
+    pub(super) fn is_stranger(&self) -> bool {
+        let strange = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"];
+        matches!(self, Self::Refused { code, .. } if strange.contains(&code.as_str()))
+    }
+
     /// Whether the server knows no such call.
     pub(super) fn is_unknown_call(&self) -> bool {
         matches!(self, Self::Refused { status, code } if *status == 501 || code == "NotImplemented")

@@ -7,10 +7,13 @@
 //! | state | in the object store |
 //! |---|---|
 //! | Active | no denial |
-//! | ReadOnly | changes are denied to the tenant's principals |
+//! | `ReadOnly` | changes are denied to the tenant's principals |
 //! | Suspended | everything is denied to the tenant's principals in the bucket |
 //! | Archived | as Suspended, and tagged |
-//! | Deleted | objects, versions, delete markers and unfinished uploads gone, then the denial, the record, the own bucket |
+//! | Deleted | objects, versions, delete markers, unfinished uploads gone; denial and record stay. Or: no own bucket |
+//!
+//! A purge does not revoke a key. Until the operator has done that, and takes the record and the principal in our statement
+//! away by hand, it stays refused; a new tenant of the same principal, which is brought to Active, takes it out too.
 
 mod bucket;
 mod client;
@@ -37,7 +40,7 @@ use self::credentials::CredentialsFile;
 use self::desk::{Desk, Edit};
 use self::lock::Lock;
 use self::place::Place;
-use self::policy::Denial;
+use self::policy::{Denial, Policy};
 use self::probe::{Access, Prober};
 use self::purge::Bounds;
 use self::record::Record;
@@ -116,11 +119,37 @@ impl S3 {
             purge::purge(&self.client, &place, bounds).await?;
         }
         if place.own_bucket {
-            // Its policy goes with it.
+            // Its policy goes with it, and what a key opens.
             bucket::remove(&self.client, &place.bucket).await?;
             return record::remove(&self.client, &place).await;
         }
-        self.desk.submit(Edit { place, denial: None, generation, record: None }).await
+        // Its data is gone, its keys are not: they stay refused, or they would fill the prefix anew.
+        let record =
+            Some(Record { tenant_id: tenant.tenant_id.to_string(), state: Desired::Deleted, generation });
+        self.desk.submit(Edit { place, denial: Some(Denial::Everything), generation, record }).await
+    }
+
+    /// What is found of a tenant whose data was removed: that nothing is there, and that nothing can come.
+    async fn purged(
+        &self,
+        tenant: &TenantRef,
+        place: &Place,
+        standing: Standing,
+        generation: u64,
+    ) -> Result<Observed, Failure> {
+        let seen = self.prober.lets_in_the_purged(&tenant.tenant_id, place).await?;
+        let is_let_in = seen == Some(true) || !standing.is_written_for(Some(Desired::Deleted));
+        let state = if is_let_in {
+            Desired::Active
+        } else if purge::is_empty(&self.client, place).await? {
+            Desired::Deleted
+        } else {
+            Desired::Suspended
+        };
+        Ok(match seen {
+            Some(_) => Observed::effect(state, generation),
+            None => Observed::policy(state, generation),
+        })
     }
 
     async fn record(&self, place: &Place) -> Result<Option<Record>, Failure> {
@@ -158,15 +187,17 @@ impl Participant for S3 {
             return Ok(Observed::UNKNOWN_TENANT);
         }
         let policy = desk::read_policy(&self.client, &place.bucket).await?;
-        let known = record.is_some() || policy.names(&place.principals);
-        if !known && purge::is_empty(&self.client, &place).await? {
+        let standing = Standing::of(&policy, &place);
+        if record.is_none() && !standing.is_named && purge::is_empty(&self.client, &place).await? {
             return Ok(Observed::UNKNOWN_TENANT);
         }
-        let stored = policy.denial(&place.principals);
+        let generation = record.as_ref().map_or(0, |record| record.generation);
+        if record.as_ref().is_some_and(|record| record.state == Desired::Deleted) {
+            return self.purged(tenant, &place, standing, generation).await;
+        }
         let seen = self.prober.access(&tenant.tenant_id, &place).await?;
         let named = self.named(&place, record.as_ref()).await?;
-        let state = state_of(stored, seen, named)?;
-        let generation = record.map_or(0, |record| record.generation);
+        let state = state_of(standing, seen, named)?;
         Ok(match seen {
             Some(_) => Observed::effect(state, generation),
             None => Observed::policy(state, generation),
@@ -182,26 +213,70 @@ const fn denial(state: Desired) -> Option<Denial> {
     }
 }
 
-/// The state that an ordinary client would find the tenant in. Where a client was tried, what it got decides; that it
-/// was refused counts only while something of ours refuses it, because a lost right comes back when somebody mends it.
-fn state_of(
-    stored: Option<Denial>,
-    seen: Option<Access>,
-    named: Option<Desired>,
-) -> Result<Desired, Failure> {
-    let from_policy = match stored {
+/// What stands in the bucket's policy of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    /// What is denied to all of its principals, by a statement as we write it.
+    denial: Option<Denial>,
+    /// Whether one of its principals is named in a statement of ours, whole or not.
+    is_named: bool,
+    /// Whether our statements stand just as we write them.
+    is_intact: bool,
+}
+
+impl Standing {
+    fn of(policy: &Policy, place: &Place) -> Self {
+        Self {
+            denial: policy.denial(&place.principals),
+            is_named: policy.names(&place.principals),
+            is_intact: policy.is_intact(),
+        }
+    }
+
+    /// Whether this is what we wrote for the state. Without a record, nobody knows what that was.
+    fn is_written_for(self, named: Option<Desired>) -> bool {
+        let is_ours = self.is_intact || !self.is_named;
+        // Whoever is let in has no principal that is denied.
+        let says = |state| denial(state) == self.denial && self.is_named == self.denial.is_some();
+        is_ours && named.is_none_or(says)
+    }
+}
+
+const fn left_by(denial: Option<Denial>) -> Access {
+    match denial {
         None => Access::Full,
         Some(Denial::Writes) => Access::ReadOnly,
         Some(Denial::Everything) => Access::None,
-    };
-    match seen.unwrap_or(from_policy) {
-        access if access < from_policy => Err(Failure::retryable(
+    }
+}
+
+/// The state that an ordinary client would find the tenant in. Where a client was tried, what it got decides; that it
+/// was refused counts only while something of ours refuses it, because a lost right comes back when somebody mends it.
+/// Where the policy does not say what we wrote, it is never the state that we wrote, whatever a client gets today.
+fn state_of(standing: Standing, seen: Option<Access>, named: Option<Desired>) -> Result<Desired, Failure> {
+    let promised = left_by(standing.denial);
+    let got = seen.unwrap_or(promised);
+    if !standing.is_written_for(named) {
+        let wanted = named.map(|state| left_by(denial(state)));
+        let differs = [got, promised].into_iter().find(|access| Some(*access) != wanted);
+        return Ok(met(differs.unwrap_or(Access::None), None));
+    }
+    // A statement that was altered may deny to anybody.
+    if got < promised && standing.is_intact {
+        return Err(Failure::retryable(
             "the tenant's credential is refused what nothing of ours denies: its own rights are missing",
-        )),
-        Access::Full => Ok(Desired::Active),
-        Access::ReadOnly => Ok(Desired::ReadOnly),
+        ));
+    }
+    Ok(met(got, named))
+}
+
+/// The state of a client that gets so much.
+fn met(access: Access, named: Option<Desired>) -> Desired {
+    match access {
+        Access::Full => Desired::Active,
+        Access::ReadOnly => Desired::ReadOnly,
         // Nothing passes: which kind of nothing, only the record can say.
-        Access::None => Ok(named.filter(|state| *state == Desired::Archived).unwrap_or(Desired::Suspended)),
+        Access::None => named.filter(|state| *state == Desired::Archived).unwrap_or(Desired::Suspended),
     }
 }
 
@@ -209,32 +284,67 @@ fn state_of(
 mod tests {
     use super::*;
 
+    const ALL: Option<Denial> = Some(Denial::Everything);
+    const WRITES: Option<Denial> = Some(Denial::Writes);
+    const KEPT: [Desired; 4] = [Desired::Active, Desired::ReadOnly, Desired::Suspended, Desired::Archived];
+    const SEEN: [Option<Access>; 4] = [None, Some(Access::None), Some(Access::ReadOnly), Some(Access::Full)];
+
+    const fn whole(denial: Option<Denial>) -> Standing {
+        Standing { denial, is_named: denial.is_some(), is_intact: true }
+    }
+
     #[test]
     fn what_a_client_got_decides_over_what_is_stored() {
         for (stored, seen, named, state) in [
             (None, None, Some(Desired::Active), Desired::Active),
             (None, Some(Access::Full), None, Desired::Active),
             // A policy without effect.
-            (Some(Denial::Everything), Some(Access::Full), Some(Desired::Suspended), Desired::Active),
-            (Some(Denial::Everything), Some(Access::ReadOnly), Some(Desired::Archived), Desired::ReadOnly),
-            (Some(Denial::Everything), Some(Access::None), Some(Desired::Archived), Desired::Archived),
-            (Some(Denial::Everything), None, Some(Desired::Suspended), Desired::Suspended),
+            (ALL, Some(Access::Full), Some(Desired::Suspended), Desired::Active),
+            (ALL, Some(Access::ReadOnly), Some(Desired::Archived), Desired::ReadOnly),
+            (ALL, Some(Access::None), Some(Desired::Archived), Desired::Archived),
+            (ALL, None, Some(Desired::Suspended), Desired::Suspended),
             // Half-way: the denial is there, the record not yet.
-            (Some(Denial::Everything), None, Some(Desired::Active), Desired::Suspended),
-            (Some(Denial::Writes), Some(Access::ReadOnly), Some(Desired::ReadOnly), Desired::ReadOnly),
+            (ALL, None, Some(Desired::Active), Desired::Suspended),
+            (WRITES, Some(Access::ReadOnly), Some(Desired::ReadOnly), Desired::ReadOnly),
             // Somebody took the denial away by hand.
             (None, None, Some(Desired::Suspended), Desired::Active),
         ] {
-            assert_eq!(state_of(stored, seen, named), Ok(state), "{stored:?} {seen:?} {named:?}");
+            assert_eq!(state_of(whole(stored), seen, named), Ok(state), "{stored:?} {seen:?} {named:?}");
         }
     }
 
     #[test]
     fn a_refusal_that_is_not_ours_proves_nothing() {
-        for (stored, seen) in
-            [(None, Access::None), (None, Access::ReadOnly), (Some(Denial::Writes), Access::None)]
-        {
-            assert!(state_of(stored, Some(seen), Some(Desired::Suspended)).is_err(), "{stored:?} {seen:?}");
+        for (stored, seen, named) in [
+            (None, Access::None, Some(Desired::Active)),
+            (None, Access::ReadOnly, None),
+            (WRITES, Access::None, Some(Desired::ReadOnly)),
+        ] {
+            let seen = state_of(whole(stored), Some(seen), named);
+            assert!(seen.is_err(), "{stored:?} {named:?}: {seen:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_as_we_wrote_it_is_never_the_state_that_we_wrote() {
+        let altered = Standing { denial: None, is_named: true, is_intact: false };
+        // One of two principals is denied.
+        let half = Standing { is_intact: true, ..altered };
+        for wanted in KEPT {
+            let others = [None, WRITES, ALL].into_iter().filter(|stored| *stored != denial(wanted));
+            for standing in others.map(whole).chain([altered, half]) {
+                for seen in SEEN {
+                    let state = state_of(standing, seen, Some(wanted));
+                    assert!(
+                        state.as_ref().is_ok_and(|state| *state != wanted),
+                        "{standing:?} {seen:?}: {state:?}"
+                    );
+                }
+            }
+        }
+        // A statement that somebody made to deny everybody names nobody.
+        let everybody = Standing { is_named: false, ..altered };
+        let seen = state_of(everybody, Some(Access::None), Some(Desired::Active));
+        assert_eq!(seen, Ok(Desired::Suspended));
     }
 }

@@ -97,6 +97,11 @@ impl Policy {
         })
     }
 
+    /// Whether our statements stand just as we write them.
+    pub(super) const fn is_intact(&self) -> bool {
+        self.intact
+    }
+
     /// Whether one of the principals is named in a statement of ours, whole or not.
     pub(super) fn names(&self, principals: &[String]) -> bool {
         principals.iter().any(|principal| self.denied.iter().any(|denied| denied.contains(principal)))

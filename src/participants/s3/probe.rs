@@ -52,15 +52,38 @@ impl Prober {
         let kept = keep(&self.ours, &place.bucket, &place.probe_key()).await;
         kept.map_err(|fault| fault.failing("the object by which access is tried cannot be kept"))?;
         let client = self.acting_as(credentials);
-        if reads(&client, &place.bucket, &place.probe_key()).await? {
-            let access = if writes(&client, place).await? { Access::Full } else { Access::ReadOnly };
-            return Ok(Some(access));
+        if passed(read(&client, &place.bucket, &place.probe_key()).await)? {
+            let writes = passed(write(&client, place).await)?;
+            return Ok(Some(if writes { Access::Full } else { Access::ReadOnly }));
         }
-        if lists(&client, place).await? || writes(&client, place).await? {
+        if passed(list(&client, place).await)? || passed(write(&client, place).await)? {
             // Half a refusal is none.
             return Ok(Some(Access::Full));
         }
         Ok(Some(Access::None))
+    }
+
+    /// Whether the credential of a tenant that was purged is let in anywhere; `None` where we have no credential of it.
+    /// Nothing is kept at its place to be read, and one that the object store no longer knows opens nothing.
+    pub(super) async fn lets_in_the_purged(
+        &self,
+        tenant: &TenantId,
+        place: &Place,
+    ) -> Result<Option<bool>, Failure> {
+        let Some(credentials) = self.credentials_of(tenant.as_str()).await? else { return Ok(None) };
+        let client = self.acting_as(credentials);
+        let tries = [
+            list(&client, place).await,
+            write(&client, place).await,
+            read(&client, &place.bucket, &place.probe_key()).await,
+        ];
+        for outcome in tries {
+            let is_strange = outcome.as_ref().is_err_and(Fault::is_stranger);
+            if !is_strange && passed(outcome)? {
+                return Ok(Some(true));
+            }
+        }
+        Ok(Some(false))
     }
 
     /// Whether somebody who is not denied gets in, where such a neighbour is configured. A permanent failure says that
@@ -71,7 +94,7 @@ impl Prober {
             return Err(Failure::retryable(format!("the probe credentials have no profile {NEIGHBOUR}")));
         };
         let passes = match keep(&self.ours, bucket, key).await {
-            Ok(()) => reads(&self.acting_as(credentials), bucket, key).await?,
+            Ok(()) => passed(read(&self.acting_as(credentials), bucket, key).await)?,
             Err(fault) if fault.is_denied() => false,
             Err(fault) => return Err(fault.failing("the neighbour's object cannot be kept")),
         };
@@ -112,19 +135,19 @@ async fn keep(ours: &Client, bucket: &str, key: &str) -> Result<(), Fault> {
     }
 }
 
-async fn reads(client: &Client, bucket: &str, key: &str) -> Result<bool, Failure> {
-    passed(client.get_object().bucket(bucket).key(key).send().await.map(drop).map_err(Fault::from))
+async fn read(client: &Client, bucket: &str, key: &str) -> Result<(), Fault> {
+    client.get_object().bucket(bucket).key(key).send().await.map(drop).map_err(Fault::from)
 }
 
-async fn lists(client: &Client, place: &Place) -> Result<bool, Failure> {
+async fn list(client: &Client, place: &Place) -> Result<(), Fault> {
     let list = client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix).max_keys(1);
-    passed(list.send().await.map(drop).map_err(Fault::from))
+    list.send().await.map(drop).map_err(Fault::from)
 }
 
-async fn writes(client: &Client, place: &Place) -> Result<bool, Failure> {
+async fn write(client: &Client, place: &Place) -> Result<(), Fault> {
     let part = client.upload_part().bucket(&place.bucket).key(place.probe_key()).upload_id(NO_UPLOAD);
     let part = part.part_number(1).body(ByteStream::from_static(b"probe"));
-    passed(part.send().await.map(drop).map_err(Fault::from))
+    part.send().await.map(drop).map_err(Fault::from)
 }
 
 /// Whether it got past the guard: what is not there is told only to those who may see it.
@@ -132,15 +155,10 @@ fn passed(outcome: Result<(), Fault>) -> Result<bool, Failure> {
     match outcome {
         Ok(()) => Ok(true),
         Err(fault) if fault.is_missing() => Ok(true),
-        Err(Fault::Refused { code, .. }) if is_stranger(&code) => Err(Failure::retryable(
+        Err(fault) if fault.is_stranger() => Err(Failure::retryable(
             "the object store does not know the credential with which access is tried",
         )),
         Err(fault) if fault.is_denied() => Ok(false),
         Err(fault) => Err(fault.failing("access cannot be tried")),
     }
-}
-
-/// A credential that is unknown is refused for another reason than ours.
-fn is_stranger(code: &str) -> bool {
-    matches!(code, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken")
 }

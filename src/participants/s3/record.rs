@@ -1,8 +1,8 @@
 //! What the object store remembers of a tenant for us: its state by name and the generation applied last.
 //!
 //! An object beside the tenants' data, tagged with the state, that tells Suspended from Archived and an old change from
-//! a new one. It is written under the lock of the tenant's bucket only, after the bucket's policy, and goes with the
-//! tenant's data: what was answered is in it.
+//! a new one. It is written under the lock of the tenant's bucket only, after the bucket's policy: what was answered is in
+//! it. In a shared bucket it outlives the tenant's data: it says that the tenant was purged, and refuses what comes late.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;

@@ -3,7 +3,7 @@
 //! A bucket may have thousands of records, and whoever holds its lock has little time. So they are read before, and
 //! under the lock only those whose content has changed since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_s3::Client;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -66,10 +66,14 @@ impl Roster {
     /// last word.
     pub(super) fn said(&self, templates: &[String]) -> Vec<Said> {
         let records = self.records.iter().filter_map(|(key, (_, record))| Some((key, record.as_ref()?)));
+        let mut heard = BTreeSet::new();
         records
-            .map(|(key, record)| Said {
-                principals: place::principals_of(templates, &record.tenant_id, key),
-                denial: denial(record.state),
+            .rev()
+            .map(|(key, record)| {
+                let mut principals = place::principals_of(templates, &record.tenant_id, key);
+                // One that was purged stays denied, unless it is another tenant's by now.
+                principals.retain(|principal| heard.insert(principal.clone()));
+                Said { principals, denial: denial(record.state) }
             })
             .collect()
     }
@@ -91,5 +95,29 @@ async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<S
         if from.is_none() || page.is_truncated() != Some(true) {
             return Ok(listed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::lifecycle::Desired;
+
+    #[test]
+    fn an_id_that_lives_again_is_not_denied_by_the_record_of_the_one_before() {
+        let record = |uid: &str, tenant_id: &str, state| {
+            let record = Record { tenant_id: tenant_id.to_owned(), state, generation: 1 };
+            (format!("{RECORDS}{uid}"), (None, Some(record)))
+        };
+        let records = [
+            record("01", "acme", Desired::Deleted),
+            record("02", "gone", Desired::Deleted),
+            record("03", "acme", Desired::Active),
+        ];
+        let said = Roster { records: BTreeMap::from(records) }.said(&["user/{tenant_id}".to_owned()]);
+        let of = |name: &str| -> Vec<Option<Denial>> {
+            said.iter().filter(|said| said.principals == [name]).map(|said| said.denial).collect()
+        };
+        assert_eq!((of("user/acme"), of("user/gone")), (vec![None], vec![Some(Denial::Everything)]));
     }
 }

@@ -1,5 +1,6 @@
 //! The bucket's policy: what stands there beside ours, how much it holds, who tampers with it.
 
+use serde_json::Value;
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{FailureKind, Observed, Participant as _};
 
@@ -8,6 +9,7 @@ use super::store::{Store, bring};
 
 on_each_server!(
     a_denial_that_somebody_takes_away_is_seen_and_put_back,
+    a_statement_that_somebody_narrowed_is_drift_whatever_a_client_gets,
     a_policy_that_is_full_says_the_way_out_and_keeps_what_it_has,
     the_sites_own_statements_stay_as_they_were,
 );
@@ -32,6 +34,43 @@ async fn a_denial_that_somebody_takes_away_is_seen_and_put_back(store: &'static 
     ours.put_bucket_policy().bucket(&bucket.name).policy(policy.to_string()).send().await.unwrap();
     assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Active, 1)));
     bring(&target, &tenant, Desired::Archived, 1).await;
+}
+
+/// What somebody makes of a statement by hand.
+type ByHand = fn(&mut Value);
+
+async fn a_statement_that_somebody_narrowed_is_drift_whatever_a_client_gets(store: &'static Store) {
+    let bucket = store.bucket("narrowed").await;
+    let (target, tenant, other) = (bucket.target(""), bucket.tenant("acme"), bucket.tenant("acme2"));
+    bring(&target, &other, Desired::Active, 1).await;
+    let narrow = async |change: ByHand| {
+        let mut policy = bucket.policy().await.unwrap();
+        for statement in policy["Statement"].as_array_mut().unwrap() {
+            if statement["Effect"] == "Deny" {
+                change(statement);
+            }
+        }
+        let put = store.ours().put_bucket_policy().bucket(&bucket.name).policy(policy.to_string());
+        put.send().await.unwrap();
+    };
+    let changes: [(&str, ByHand); 3] = [
+        ("puts alone are denied", |statement| statement["Action"] = "s3:PutObject".into()),
+        // All that is tried is denied, and more is not.
+        ("deletion is forgotten", |statement| {
+            statement["Action"] = serde_json::json!(["s3:Get*", "s3:PutObject", "s3:ListBucket"]);
+        }),
+        ("nothing is denied", |statement| statement["Action"] = "s3:GetObjectAcl".into()),
+    ];
+    for (generation, wanted) in [(1, Desired::Suspended), (2, Desired::Archived), (3, Desired::ReadOnly)] {
+        for (what, change) in changes {
+            bring(&target, &tenant, wanted, generation).await;
+            narrow(change).await;
+            let seen = target.observe(&tenant).await.unwrap_or_else(|failure| panic!("{what}: {failure}"));
+            assert_ne!(seen.state, Some(wanted), "{what}");
+            assert_eq!(target.observe(&other).await, Ok(Observed::effect(Desired::Active, 1)), "{what}");
+        }
+        bring(&target, &tenant, wanted, generation).await;
+    }
 }
 
 async fn a_policy_that_is_full_says_the_way_out_and_keeps_what_it_has(store: &'static Store) {

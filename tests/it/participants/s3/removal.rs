@@ -12,6 +12,7 @@ on_each_server!(
     objects_versions_markers_and_unfinished_uploads_go_and_the_neighbours_stay,
     a_large_prefix_is_removed_in_parts,
     a_removal_denies_before_it_removes,
+    a_purge_never_lets_the_tenants_key_in_again,
     an_object_that_is_locked_needs_a_person,
 );
 
@@ -112,19 +113,50 @@ async fn objects_versions_markers_and_unfinished_uploads_go_and_the_neighbours_s
     bring(&target, &tenant, Desired::Archived, 2).await;
     for generation in [3, 3, 4] {
         remove(&target, &tenant, generation).await;
-        assert_eq!(target.observe(&tenant).await, Ok(Observed::UNKNOWN_TENANT));
+        assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Deleted, generation)));
     }
     assert_eq!(versions(&bucket, "t/acme/").await, 0);
     assert_eq!(versions(&bucket, "t/acme2/").await, theirs);
     let left = uploads(&bucket).await;
     assert!(left.len() == 2 && left.iter().all(|key| key.starts_with("t/acme2/")), "{left:?}");
-    assert_eq!(bucket.denied().await, 0);
+    assert_eq!(bucket.denied().await, 1, "whoever was purged stays out");
     assert_eq!(target.observe(&neighbour).await, Ok(Observed::effect(Desired::Active, 1)));
-    assert_eq!(
-        versions(&bucket, &format!(".tenantry/{}", tenant.uid.simple())).await,
-        0,
-        "no record is kept"
-    );
+}
+
+async fn a_purge_never_lets_the_tenants_key_in_again(store: &'static Store) {
+    let bucket = store.bucket("purged-for-good").await;
+    let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
+    bring(&target, &tenant, Desired::Active, 1).await;
+    let own = store.of("acme");
+    put(&own, &bucket.name, "t/acme/a", "x").await.expect("it is let in");
+    for generation in [2, 2, 3] {
+        remove(&target, &tenant, generation).await;
+        assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Deleted, generation)));
+        assert!(put(&own, &bucket.name, "t/acme/a", "x").await.is_err(), "the key puts");
+        let list = own.list_objects_v2().bucket(&bucket.name).prefix("t/acme/").send().await;
+        assert!(list.is_err(), "the key lists");
+        let get = own.get_object().bucket(&bucket.name).key("t/acme/.tenantry-probe").send().await;
+        assert!(get.is_err(), "the key gets");
+    }
+    assert_eq!(versions(&bucket, "t/acme/").await, 0, "looking leaves nothing");
+    let late = target.apply(&tenant, Desired::Active, 1).await.unwrap_err();
+    assert_eq!(late.message, "a newer change was applied already");
+
+    // What comes afterwards, whoever it is from, is no emptiness.
+    put(&store.ours(), &bucket.name, "t/acme/late", "x").await.unwrap();
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Suspended, 3)));
+    remove(&target, &tenant, 3).await;
+    // And the denial that somebody takes away is missed.
+    let site = bucket.site_policy().to_string();
+    store.ours().put_bucket_policy().bucket(&bucket.name).policy(site).send().await.unwrap();
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Active, 3)));
+    remove(&target, &tenant, 3).await;
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Deleted, 3)));
+
+    // The id lives again, with the same principal: it is the new tenant's.
+    let again = bucket.tenant("acme");
+    bring(&target, &again, Desired::Active, 1).await;
+    put(&own, &bucket.name, "t/acme/b", "x").await.expect("the new tenant is let in");
 }
 
 async fn a_large_prefix_is_removed_in_parts(store: &'static Store) {
@@ -145,7 +177,7 @@ async fn a_large_prefix_is_removed_in_parts(store: &'static Store) {
     // It is what it was until all is gone: shut, and not yet empty.
     assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Suspended, 2)));
     target.apply(&tenant, Desired::Deleted, 2).await.unwrap();
-    assert_eq!(target.observe(&tenant).await, Ok(Observed::UNKNOWN_TENANT));
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Deleted, 2)));
 }
 
 async fn a_removal_denies_before_it_removes(store: &'static Store) {
@@ -166,7 +198,7 @@ async fn a_removal_denies_before_it_removes(store: &'static Store) {
     }
     target.apply(&tenant, Desired::Deleted, 2).await.unwrap();
     assert!(writing.await.unwrap() >= 4, "it wrote until it was refused");
-    assert_eq!(target.observe(&tenant).await, Ok(Observed::UNKNOWN_TENANT));
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Deleted, 2)));
 }
 
 async fn an_object_that_is_locked_needs_a_person(store: &'static Store) {
