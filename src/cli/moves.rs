@@ -228,5 +228,10 @@ pub(super) async fn verify(context: &Context<'_>, verify: Verify) -> Result<(), 
     if drifted > 0 {
         return Err(Failure::unsuccessful(format!("{drifted} targets drifted")));
     }
+    let unknown = answer["targets"].as_array().into_iter().flatten();
+    let unknown = unknown.filter(|target| target["result"] != "CHECK_RESULT_AS_DESIRED").count();
+    if unknown > 0 {
+        return Err(Failure::unreached(format!("{unknown} targets could not be asked")));
+    }
     Ok(())
 }

@@ -83,6 +83,30 @@ async fn a_completion_script_may_lose_its_reader() {
 }
 
 #[tokio::test]
+async fn a_look_at_a_target_that_cannot_be_asked_is_no_success() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    replica.tenant("finance").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let ask =
+        async |arguments: &[&str]| tenantry(&[arguments, &["--server", server.as_str()]].concat()).await;
+    let looks = [&["tenant", "verify", "finance"][..], &["tenant", "verify", "finance", "--validate-only"]];
+    for look in looks {
+        let (code, said) = ask(look).await;
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let (code, said) = ask(&["target", "pause", "cache", "--reason", "upgrade"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    for look in looks {
+        let (code, said) = ask(look).await;
+        assert_eq!(code, Some(6), "{said}");
+        assert!(said.contains("1 targets could not be asked"), "{said}");
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_bulk_operation_says_when_nobody_can_take_it_and_when_it_waits_for_somebody() {
     let stub = Stub::start(Duration::ZERO).await.unwrap();
     let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
