@@ -16,6 +16,8 @@ pub struct Postgres {
     pub role: String,
     /// Whether to make the `tenancy` schema where there is none.
     pub install: bool,
+    /// Whether to end transactions of the role that began before a tenant was locked out, whomever they are busy with.
+    pub ends_transactions: bool,
     /// Rows removed in one statement, 1 to 100,000.
     pub batch: u32,
     /// Connections to it, 1 to 100.
@@ -39,6 +41,7 @@ impl Postgres {
             authorities,
             role,
             install: entry.switch("install", false)?,
+            ends_transactions: entry.switch("end_transactions", false)?,
             batch: entry.count("batch", 1_000, 1..=100_000)?,
             pool_size: entry.count("pool_size", 4, 1..=100)?,
             deadline: entry.deadline()?,

@@ -1,9 +1,11 @@
 //! Row-level security in an application's database: an access row that the policies of every table ask.
 //!
 //! Reading back means being an ordinary client: become the application's role, claim the tenant, and see what the
-//! policies let through. What it needs in the database is `sql/install/schema.sql`.
+//! policies let through. That client is a new one; what those see that came before the change is in `old`. What it needs in
+//! the database is `sql/install/schema.sql`.
 
 mod client;
+mod old;
 mod purge;
 
 use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@ pub struct Postgres {
     pool: Pool,
     role: String,
     install: bool,
+    ends_transactions: bool,
     batch: u32,
     deadline: Duration,
     ready: OnceCell<()>,
@@ -35,6 +38,7 @@ impl Postgres {
             pool,
             role: settings.role.clone(),
             install: settings.install,
+            ends_transactions: settings.ends_transactions,
             batch: settings.batch,
             deadline,
             ready: OnceCell::new(),
@@ -68,6 +72,10 @@ impl Postgres {
         let transaction = client.transaction().await.map_err(failure)?;
         access::grant(&transaction, tenant, desired, generation).await?;
         transaction.commit().await.map_err(failure)?;
+        if desired != Desired::Active {
+            let patience = old::Patience { role: &self.role, ends: self.ends_transactions, until };
+            old::wait(&client, tenant, patience).await?;
+        }
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
         }
