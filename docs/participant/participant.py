@@ -4,7 +4,10 @@
         proto/tenantry/participant/v1/participant.proto
     python docs/participant/participant.py 127.0.0.1:7001
 
-Needs grpcio and protobuf. Tell Tenantry of it: --participants documents=http://127.0.0.1:7001.
+Needs grpcio and protobuf. Tell Tenantry of it: --participants documents=http://127.0.0.1:7001. With a certificate, a key
+and the authority of those who may call, it speaks mutual TLS:
+
+    python docs/participant/participant.py 127.0.0.1:7001 server.crt server.key authority.crt
 """
 
 import sys
@@ -16,6 +19,8 @@ from tenantry.participant.v1 import participant_pb2 as pb
 from tenantry.participant.v1 import participant_pb2_grpc as rpc
 
 LETS_READ = (pb.STATE_ACTIVE, pb.STATE_READ_ONLY)
+STATES = (pb.STATE_ACTIVE, pb.STATE_READ_ONLY, pb.STATE_SUSPENDED, pb.STATE_ARCHIVED, pb.STATE_DELETED)
+NEVER_SEEN = (pb.STATE_UNSPECIFIED, 0)
 
 
 class Documents(rpc.ParticipantServicer):
@@ -23,7 +28,7 @@ class Documents(rpc.ParticipantServicer):
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._tenants = {}  # uid: (state, generation)
+        self._tenants = {}  # uid: (state, generation); stays when the tenant is deleted
         self._documents = {}  # uid: list of texts
 
     def read(self, uid):
@@ -40,42 +45,64 @@ class Documents(rpc.ParticipantServicer):
             self._documents.setdefault(uid, []).append(text)
 
     def _state(self, uid):
-        return self._tenants.get(uid, (pb.STATE_UNSPECIFIED, 0))[0]
+        return self._tenants.get(uid, NEVER_SEEN)[0]
 
     def Apply(self, request, context):  # noqa: N802
-        """A generation older than one applied is refused for good; the same one again changes nothing; and when this
-        answers, it is done."""
-        uid = request.tenant.uid
-        if not uid:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tenant.uid must be set")
-        if request.desired == pb.STATE_UNSPECIFIED:
+        """Rule 1: a generation older than one applied is refused for good, the same one again changes nothing, and when
+        this answers, it is done."""
+        uid, wanted = uid_of(request, context), (request.desired, request.generation)
+        # The wire lets any number through.
+        if request.desired not in STATES:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "desired must be a state")
+        if request.generation < 1:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "generation must be 1 or more")
         with self._lock:
-            state, generation = self._tenants.get(uid, (pb.STATE_UNSPECIFIED, 0))
+            state, generation = self._tenants.get(uid, NEVER_SEEN)
             if generation > request.generation:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "a newer change was applied already")
+            if generation == request.generation and state != request.desired:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this generation is of another state")
+            if state == pb.STATE_DELETED and request.desired != pb.STATE_DELETED:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the tenant's data is gone for good")
             if request.desired == pb.STATE_DELETED:
-                # Forgetting the tenant altogether is the best proof: Observe answers that it was never heard of.
                 self._documents.pop(uid, None)
-                self._tenants.pop(uid, None)
-            else:
-                self._tenants[uid] = (request.desired, request.generation)
+            # Of a deleted tenant too: it is by this that a late call for it is refused.
+            self._tenants[uid] = wanted
             return pb.ApplyResponse(changed=state != request.desired)
 
     def Observe(self, request, context):  # noqa: N802
-        """Answer what a client of yours would now get, not what you remember of the last Apply."""
-        uid = request.tenant.uid
-        if not uid:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tenant.uid must be set")
+        """Rule 2: answer what a client of yours would now get, not what you remember of the last Apply."""
+        uid = uid_of(request, context)
         with self._lock:
-            state, generation = self._tenants.get(uid, (pb.STATE_UNSPECIFIED, 0))
+            state, generation = self._tenants.get(uid, NEVER_SEEN)
+            if state == pb.STATE_DELETED and uid in self._documents:
+                state = pb.STATE_ARCHIVED
             return pb.ObserveResponse(state=state, generation=generation)
 
 
-def serve(address):
+def uid_of(request, context):
+    """Rule 4: an id can be used again after its tenant was purged, a uid never."""
+    if not request.tenant.uid:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tenant.uid must be set")
+    return request.tenant.uid
+
+
+def credentials(certificate, key, authority):
+    """Shows the certificate, and lets in who shows one of the authority."""
+
+    def pem(path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    return grpc.ssl_server_credentials(
+        [(pem(key), pem(certificate))], root_certificates=pem(authority), require_client_auth=True
+    )
+
+
+def serve(address, *tls):
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     rpc.add_ParticipantServicer_to_server(Documents(), server)
-    port = server.add_insecure_port(address)
+    port = server.add_secure_port(address, credentials(*tls)) if tls else server.add_insecure_port(address)
     if not port:
         sys.exit(f"{address} cannot be used")
     server.start()
@@ -84,4 +111,6 @@ def serve(address):
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7001")
+    if len(sys.argv) not in (1, 2, 5):
+        sys.exit("usage: participant.py [ADDRESS [CERTIFICATE KEY AUTHORITY]]")
+    serve(*(sys.argv[1:] or ["127.0.0.1:7001"]))

@@ -1,17 +1,24 @@
-//! A service that joins the cascade: copy it, and put your own store in the place of the two maps.
+//! A service that joins the cascade: copy it with `Cargo.toml`, `build.rs` and `proto/` (README.md says how), and put your
+//! own store in the place of the two maps.
 //!
-//! Run it with `cargo run --example participant -- 127.0.0.1:7001`, and tell Tenantry of it:
-//! `--participants documents=http://127.0.0.1:7001`. In a project of your own the messages come from
-//! `proto/tenantry/participant/v1/participant.proto` by `tonic-prost-build`.
+//! Run it with `cargo run -- 127.0.0.1:7001`, and tell Tenantry of it: `--participants documents=http://127.0.0.1:7001`.
+//! With a certificate, a key and the authority of those who may call, it speaks mutual TLS:
+//! `cargo run -- 127.0.0.1:7001 server.crt server.key authority.crt`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tenantry::proto::participant::participant_server::{Participant, ParticipantServer};
-use tenantry::proto::participant::{
-    ApplyRequest, ApplyResponse, ObserveRequest, ObserveResponse, State, TenantRef,
-};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
+
+use self::pb::participant_server::{Participant, ParticipantServer};
+use self::pb::{ApplyRequest, ApplyResponse, ObserveRequest, ObserveResponse, State, TenantRef};
+
+/// What `build.rs` makes of the contract.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod pb {
+    tonic::include_proto!("tenantry.participant.v1");
+}
 
 /// A tenant as this service knows it. Keep it in the same transaction as your data.
 #[derive(Clone, Copy)]
@@ -65,27 +72,37 @@ impl Inside {
 
 #[tonic::async_trait]
 impl Participant for Documents {
-    /// Rule 1: a generation older than one applied is refused for good. Rule 2: the same one again changes nothing.
-    /// Rule 3: when this answers, it is done.
+    /// Rule 1: a generation older than one applied is refused for good, the same one again changes nothing, and when this
+    /// answers, it is done.
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let ApplyRequest { tenant, desired, generation } = request.into_inner();
         let uid = uid(tenant)?;
         let state = State::try_from(desired).ok().filter(|state| *state != State::Unspecified);
         let state = state.ok_or_else(|| Status::invalid_argument("desired must be a state"))?;
+        if generation < 1 {
+            return Err(Status::invalid_argument("generation must be 1 or more"));
+        }
         let mut inside = self.inside();
         let held = inside.tenants.get(&uid).copied();
         if held.is_some_and(|held| held.generation > generation) {
             return Err(Status::failed_precondition("a newer change was applied already"));
         }
+        if held.is_some_and(|held| held.generation == generation && held.state != state) {
+            return Err(Status::failed_precondition("this generation is of another state"));
+        }
+        if held.is_some_and(|held| held.state == State::Deleted) && state != State::Deleted {
+            return Err(Status::failed_precondition("the tenant's data is gone for good"));
+        }
         if state == State::Deleted {
             inside.documents.remove(&uid);
         }
+        // Of a deleted tenant too: it is by this that a late call for it is refused.
         inside.tenants.insert(uid, Held { state, generation });
         let changed = held.is_none_or(|held| held.state != state);
         Ok(Response::new(ApplyResponse { changed }))
     }
 
-    /// Rule 4: answer what a client of yours would now get, not what you remember of the last Apply.
+    /// Rule 2: answer what a client of yours would now get, not what you remember of the last Apply.
     async fn observe(&self, request: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
         let uid = uid(request.into_inner().tenant)?;
         let reads = self.read(&uid).is_ok();
@@ -100,16 +117,34 @@ impl Participant for Documents {
     }
 }
 
-/// Names can be used again after a tenant was purged; a uid never is.
+/// Rule 4: an id can be used again after its tenant was purged, a uid never.
 fn uid(tenant: Option<TenantRef>) -> Result<String, Status> {
     let uid = tenant.map(|tenant| tenant.uid).filter(|uid| !uid.is_empty());
     uid.ok_or_else(|| Status::invalid_argument("tenant.uid must be set"))
 }
 
+/// Shows the certificate, and lets in who shows one of the authority. All three are PEM.
+pub fn mutual(certificate: Vec<u8>, key: Vec<u8>, authority: Vec<u8>) -> ServerTlsConfig {
+    ServerTlsConfig::new()
+        .identity(Identity::from_pem(certificate, key))
+        .client_ca_root(Certificate::from_pem(authority))
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".to_owned()).parse()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut server = Server::builder();
+    let address = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => "127.0.0.1:7001",
+        [address] => address,
+        [address, certificate, key, authority] => {
+            let [certificate, key, authority] = [certificate, key, authority].map(std::fs::read);
+            server = server.tls_config(mutual(certificate?, key?, authority?))?;
+            address
+        }
+        _ => return Err("usage: participant [ADDRESS [CERTIFICATE KEY AUTHORITY]]".into()),
+    };
     let service = ParticipantServer::new(Documents::default());
-    tonic::transport::Server::builder().add_service(service).serve(address).await?;
+    server.add_service(service).serve(address.parse()?).await?;
     Ok(())
 }

@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
-use tenantry::proto::participant::participant_server::ParticipantServer;
+use tenantry::proto::participant::participant_client::ParticipantClient;
+use tenantry::proto::participant::{ApplyRequest, State, TenantRef};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::Code;
+use tonic::transport::{Server, ServerTlsConfig};
 
 use super::certificates::Certificates;
 use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told};
@@ -15,6 +17,8 @@ use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant,
 #[path = "../../../docs/participant/participant.rs"]
 #[allow(dead_code, unreachable_pub)] // It is a program of its own, with a `main` for those who run it.
 mod reference;
+
+use self::reference::pb::participant_server::ParticipantServer;
 
 /// Serves the reference participant; answers its port.
 async fn serve(tls: Option<ServerTlsConfig>) -> (reference::Documents, u16) {
@@ -56,15 +60,43 @@ async fn the_reference_participant_keeps_the_contract_and_locks_the_tenant_out()
     holds_its_generation(&target, &acme, Desired::Active, 5).await;
     bring(&target, &acme, Desired::Deleted, 6).await;
     assert!(documents.read(&uid).is_err());
+    holds_its_generation(&target, &acme, Desired::Deleted, 6).await;
+    keeps_its_own_rules(port).await;
+}
+
+/// What the contract says beyond what the cascade ever asks: who copies a reference, copies this.
+async fn keeps_its_own_rules(port: u16) {
+    let mut client = ParticipantClient::connect(format!("http://127.0.0.1:{port}")).await.unwrap();
+    let known = tenant("rules").uid.to_string();
+    let known = known.as_str();
+    let refused = Some(Code::FailedPrecondition);
+    let (active, deleted) = (State::Active as i32, State::Deleted as i32);
+    for (what, uid, desired, generation, expected) in [
+        ("nobody", "", active, 1, Some(Code::InvalidArgument)),
+        ("no state", known, State::Unspecified as i32, 1, Some(Code::InvalidArgument)),
+        ("a state that there is not", known, 99, 1, Some(Code::InvalidArgument)),
+        ("no generation", known, active, 0, Some(Code::InvalidArgument)),
+        ("a first change", known, active, 1, None),
+        ("the same again", known, active, 1, None),
+        ("its generation with another state", known, State::Suspended as i32, 1, refused),
+        ("the removal", known, deleted, 3, None),
+        ("the removal again", known, deleted, 3, None),
+        ("what comes late", known, active, 1, refused),
+        ("its generation with another state", known, active, 3, refused),
+        ("what comes after the end", known, active, 4, refused),
+    ] {
+        let tenant = Some(TenantRef { uid: uid.to_owned(), ..TenantRef::default() });
+        let answer = client.apply(ApplyRequest { tenant, desired, generation }).await;
+        assert_eq!(answer.err().map(|status| status.code()), expected, "{what}");
+    }
 }
 
 #[tokio::test]
 async fn a_service_with_mutual_tls_knows_us_and_we_know_it() {
     let certificates = Certificates::new().await;
-    let identity = Identity::from_pem(certificates.pem("server.crt"), certificates.pem("server.key"));
-    let authority = Certificate::from_pem(certificates.pem("authority.crt"));
-    let tls = ServerTlsConfig::new().identity(identity).client_ca_root(authority);
-    let (_documents, port) = serve(Some(tls)).await;
+    let [certificate, key, authority] =
+        ["server.crt", "server.key", "authority.crt"].map(|file| certificates.pem(file));
+    let (_documents, port) = serve(Some(reference::mutual(certificate, key, authority))).await;
     let at = |host: &str, more: &str| {
         target(&format!("kind = \"remote\", url = \"https://{host}:{port}\", {more}"))
     };
@@ -103,7 +135,8 @@ struct PythonParticipant {
 }
 
 impl PythonParticipant {
-    async fn start() -> Self {
+    async fn start(tls: &[std::path::PathBuf]) -> Self {
+        let tls = tls.to_vec();
         let python = crate::support::programs::python("clients-venv", "tests/clients/requirements.txt").await;
         blocking(move || {
             let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -122,6 +155,7 @@ impl PythonParticipant {
                 .arg(&python)
                 .arg(root.join("docs/participant/participant.py"))
                 .arg("127.0.0.1:0")
+                .args(tls)
                 .env("PYTHONPATH", generated.path())
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .stdout(Stdio::piped())
@@ -144,8 +178,8 @@ impl Drop for PythonParticipant {
 }
 
 #[tokio::test]
-async fn the_python_reference_keeps_the_contract_and_forgets_what_is_deleted() {
-    let python = PythonParticipant::start().await;
+async fn the_python_reference_keeps_the_contract_and_its_generation_for_good() {
+    let python = PythonParticipant::start(&[]).await;
     let target = target(&format!("kind = \"remote\", url = \"http://127.0.0.1:{}\"", python.port));
     let acme = tenant("acme");
     for (generation, state) in
@@ -154,5 +188,40 @@ async fn the_python_reference_keeps_the_contract_and_forgets_what_is_deleted() {
         assert_eq!(bring(&target, &acme, state, generation).await, Some(state));
     }
     holds_its_generation(&target, &acme, Desired::Archived, 4).await;
-    assert_eq!(bring(&target, &acme, Desired::Deleted, 5).await, None, "it never heard of the tenant");
+    assert_eq!(bring(&target, &acme, Desired::Deleted, 5).await, Some(Desired::Deleted));
+    holds_its_generation(&target, &acme, Desired::Deleted, 5).await;
+    keeps_its_own_rules(python.port).await;
+}
+
+#[tokio::test]
+async fn the_python_reference_speaks_mutual_tls() {
+    let certificates = Certificates::new().await;
+    let files = ["server.crt", "server.key", "authority.crt"].map(|file| certificates.path(file));
+    let python = PythonParticipant::start(&files).await;
+    let at = |who: String| {
+        target(&format!("kind = \"remote\", url = \"https://127.0.0.1:{}\", {who}", python.port))
+    };
+    let known = at(certificates.settings("client"));
+    assert_eq!(bring(&known, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+    for stranger in [certificates.settings("impostor"), certificates.trust()] {
+        let (kind, words) = told(at(stranger).apply(&tenant("acme"), Desired::Suspended, 1).await);
+        assert_eq!((kind, words.as_str()), (FailureKind::Unknown, "cannot be reached"));
+    }
+}
+
+#[test]
+fn the_copied_manifest_names_the_versions_that_are_tested_here() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let [ours, copied] = ["Cargo.toml", "docs/participant/Cargo.toml"]
+        .map(|file| std::fs::read_to_string(root.join(file)).unwrap().parse::<toml::Table>().unwrap());
+    let version = |dependency: &toml::Value| match dependency {
+        toml::Value::Table(table) => table["version"].clone(),
+        version => version.clone(),
+    };
+    for kind in ["dependencies", "build-dependencies"] {
+        for (name, dependency) in copied[kind].as_table().unwrap() {
+            assert_eq!(version(dependency), version(&ours[kind][name]), "{name}");
+        }
+    }
+    assert_eq!(copied["package"]["edition"], ours["package"]["edition"]);
 }
