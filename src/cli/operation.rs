@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{Column, Format, show, show_list, show_with_parts, text};
+use super::output::{Column, Format, show_list, show_with_parts, text};
 use super::{Context, Failure, progress};
 
 /// Commands about changes of tenants' states.

@@ -141,6 +141,7 @@ impl Error {
             Self::WrongVersion { .. }
             | Self::InUse { .. }
             | Self::PortBusy { .. }
+            | Self::Foreign { .. }
             | Self::PasswordMissing { .. }
             | Self::NotACluster { .. } => class::CONFLICT,
             Self::NoLoopback
