@@ -91,7 +91,7 @@ fn a_busy_port_is_one_sentence_and_nothing_is_made() {
         let refused = dev_with(&data_dir, flag, &address).output().unwrap();
         assert!(!refused.status.success());
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        let sentence = format!("`{flag} {address}` cannot be used: another process is listening there.");
+        let sentence = format!("`{flag} {address}` cannot be used: somebody is listening there already.");
         assert!(said.contains(&sentence), "{said}");
         assert!(!data_dir.exists());
     }
