@@ -14,11 +14,13 @@ use crate::config::database::SslMode;
 /// How to encrypt; `authorities` is PEM text to trust in place of the system's certificates.
 pub(super) fn client(mode: SslMode, authorities: Option<&str>) -> Result<ClientConfig, config::Error> {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
     let verifier: Arc<dyn ServerCertVerifier> = match mode {
-        SslMode::Disable | SslMode::Prefer => Arc::new(Anybody(provider.signature_verification_algorithms)),
+        SslMode::Disable | SslMode::Prefer => Arc::new(Lenient { taken: Taken::Anybody, algorithms }),
         SslMode::VerifyCa => {
             let copies = authorities.map(certificates).transpose()?.unwrap_or_default();
-            Arc::new(AnyName { trusted: trusted(&provider, authorities)?, copies })
+            let taken = Taken::AnyName { trusted: trusted(&provider, authorities)?, copies };
+            Arc::new(Lenient { taken, algorithms })
         }
         SslMode::Require | SslMode::VerifyFull => trusted(&provider, authorities)?,
     };
@@ -63,54 +65,23 @@ fn unusable() -> config::Error {
     config::Error::Conflict("a certificate to trust cannot be read".to_owned())
 }
 
-/// Whoever answers: what is sent is encrypted, and that is all that was promised.
+/// Who is taken although the certificate does not prove the name.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, certificate, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
+enum Taken {
+    /// Whoever answers: what is sent is encrypted, and that is all that was promised.
+    Anybody,
+    /// Whoever has a certificate by a trusted authority, under whatever name; or one that we have a copy of, though it be
+    /// no server's by its own words, as those that sign themselves often are.
+    AnyName { trusted: Arc<WebPkiServerVerifier>, copies: Vec<CertificateDer<'static>> },
 }
 
-/// Whoever has a certificate by a trusted authority, under whatever name; or one that we have a copy of, though it be no
-/// server's by its own words, as those that sign themselves often are.
 #[derive(Debug)]
-struct AnyName {
-    trusted: Arc<WebPkiServerVerifier>,
-    copies: Vec<CertificateDer<'static>>,
+struct Lenient {
+    taken: Taken,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -119,11 +90,14 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.copies.contains(certificate) {
+        let Taken::AnyName { trusted, copies } = &self.taken else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        if copies.contains(certificate) {
             return Ok(ServerCertVerified::assertion());
         }
         // The name is the last that is looked at.
-        match self.trusted.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+        match trusted.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -137,7 +111,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.trusted.verify_tls12_signature(message, certificate, signed)
+        crypto::verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -146,10 +120,10 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.trusted.verify_tls13_signature(message, certificate, signed)
+        crypto::verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trusted.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

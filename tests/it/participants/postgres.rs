@@ -369,7 +369,7 @@ async fn each_failure_has_its_class_and_our_words() {
             "the database has no schema `tenancy`; set `install = true` to make it",
         ),
         // It would see no row to remove, and call that empty.
-        (at(&weak, ""), FailureKind::Permanent, lacking),
+        (at(&weak, &format!(", role = \"{}\"", application.role)), FailureKind::Permanent, lacking),
     ] {
         assert_eq!(told(target.apply(&acme, Desired::Deleted, 1).await), (kind, words.to_owned()));
     }
