@@ -247,3 +247,17 @@ async fn an_end_that_has_passed_is_refused_on_its_field_and_one_that_was_there_m
     apply(&mut replica, past).await;
     replica.stop().await;
 }
+
+/// Whoever extended an override by its end alone deleted it, and was told that all was well.
+#[tokio::test]
+async fn an_end_without_a_value_does_not_remove_an_override() {
+    let mut replica = with_flag().await;
+    replica.flags.set_tenant_override(super::set_tenant("on")).await.unwrap();
+    let mut extension = super::set_tenant("");
+    extension.reason = "extended".into();
+    extension.expire_time = Some(seconds_from_now(DAY));
+    let refused = replica.flags.set_tenant_override(extension).await.unwrap_err();
+    assert_eq!(fields(&refused), ["variant"]);
+    assert_eq!(super::seen(&mut replica).await, (v1::FlagLayer::TenantOverride, "on".into()));
+    replica.stop().await;
+}

@@ -128,6 +128,13 @@ pub(in crate::grpc) fn decode_set_tenant_override(
     let expire_time = message
         .expire_time
         .and_then(|time| decode_timestamp(time).map_err(|why| faults.add("expire_time", why)).ok());
+    // Without either, the override is removed: nobody who means that names an end.
+    if choice.is_none() && expire_time.is_some() {
+        faults.add(
+            "variant",
+            "or a rollout is needed where an end is given; without either the override is removed",
+        );
+    }
     let reason = message.reason;
     faults.check(flag.zip(tenant).map(|(flag, tenant)| SetTenantOverride {
         flag,
