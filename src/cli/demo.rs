@@ -182,13 +182,12 @@ impl<W: Write + Send> Story<'_, W> {
         for (what, filter) in
             [("active", "status = ACTIVE"), ("platinum", "tier = \"platinum\" AND status = ACTIVE")]
         {
-            let request = json!({ "filter": filter, "orderBy": "tenant_id", "pageSize": 1000 });
+            // Others may have tenants here too, and more than fit a page.
+            let five = ids.iter().map(|id| format!("tenant_id = \"{id}\"")).collect::<Vec<_>>().join(" OR ");
+            let filter = format!("{filter} AND ({five})");
+            let request = json!({ "filter": filter, "orderBy": "tenant_id" });
             let listed = self.call("TenantRegistry/ListTenants", request).await?;
-            let none = Vec::new();
-            let rows = listed["tenants"].as_array().unwrap_or(&none);
-            // Others may have tenants here too.
-            let ours: Vec<Value> =
-                rows.iter().filter(|tenant| ids.contains(&text(&tenant["tenantId"]))).cloned().collect();
+            let ours = listed["tenants"].as_array().cloned().unwrap_or_default();
             let columns =
                 [("ID", "tenantId"), ("NAME", "displayName"), ("TIER", "tier"), ("HEALTH", "healthScore")];
             writeln!(self.out, "{}", trimmed(&rows_table(&ours, &columns)))?;

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::flag::{
-    Choice, CompiledFlags, Flag, FlagState, FlagType, LayerExplanation, Settings, TenantOverride, TierDefault,
+    Choice, CompiledFlags, Flag, FlagState, FlagType, LayerExplanation, Settings, TenantOverride,
+    TierDefault, Window,
 };
 use crate::domain::ids::FlagKey;
 
@@ -162,6 +163,25 @@ fn a_tenant_that_is_not_active_gets_the_safe_variant_or_else_the_default() {
     }
 }
 
+/// It had more than an active one: its safe default stood above the switch and the schedule.
+#[test]
+fn what_is_off_for_everybody_is_off_for_a_tenant_that_is_not_active() {
+    let mut tenant = Tenant::new("marketing", "silver");
+    tenant.2 = Access::ReadOnly;
+    let on = |key: &str| with(key, |flag| flag.default_variant = Some(variant("on")));
+    let killed = with("plain", |flag| {
+        (flag.kill_switch, flag.default_variant) = (Some(key("stop")), Some(variant("on")));
+    });
+    let flags = seed().with_flag(Arc::new(on("stop"))).with_flag(Arc::new(killed));
+    assert_eq!(answer(&flags, &tenant, "plain"), (Some(false), Reason::Default, Layer::KillSwitch));
+    let later = Window { start_time: Some("2100-01-01T00:00:00Z".parse().unwrap()), end_time: None };
+    let closed = with("plain", |flag| {
+        (flag.schedule, flag.default_variant) = (vec![later], Some(variant("on")));
+    });
+    let flags = seed().with_flag(Arc::new(closed));
+    assert_eq!(answer(&flags, &tenant, "plain"), (Some(false), Reason::Default, Layer::Schedule));
+}
+
 #[test]
 fn a_disabled_or_archived_flag_has_no_value_whatever_the_layers_say() {
     let tenant = Tenant::new("marketing", "silver");
@@ -192,7 +212,7 @@ fn a_flag_whose_kill_switch_cannot_speak_is_off() {
         let flags = with_switch(change);
         assert_eq!(answer(&flags, &tenant, "guarded"), (Some(false), Reason::Default, Layer::KillSwitch));
         let layers = flags.explain(&tenant.at(NOW), "guarded");
-        assert!(layers[2].detail.contains("neither true nor false"), "{}", layers[2].detail);
+        assert!(layers[1].detail.contains("neither true nor false"), "{}", layers[1].detail);
     }
 }
 
@@ -268,10 +288,10 @@ fn an_explanation_names_every_layer_and_who_decided() {
         shown,
         [
             ("DISABLED", false, "", "The flag is enabled."),
-            ("SAFE_DEFAULT", false, "", "Tenant marketing is active."),
             ("KILL_SWITCH", false, "", "The flag has no kill switch."),
             ("EXPIRED", false, "", "The flag does not expire."),
             ("SCHEDULE", false, "", "The flag has no schedule."),
+            ("SAFE_DEFAULT", false, "", "Tenant marketing is active."),
             ("PREREQUISITE", false, "", "The flag needs no other flag."),
             ("CONFLICT", false, "", "No other flag excludes this one."),
             ("TENANT_OVERRIDE", true, "on", "Tenant marketing has an override."),

@@ -61,14 +61,14 @@ pub enum Layer {
     UnknownFlag,
     /// The flag is disabled or archived.
     Disabled,
-    /// The tenant is not active.
-    SafeDefault,
     /// The flag's kill switch is true, or cannot say that it is false.
     KillSwitch,
     /// The flag has expired.
     Expired,
     /// It is not the time for it.
     Schedule,
+    /// The tenant is not active.
+    SafeDefault,
     /// Another flag does not have the variant that this one needs.
     Prerequisite,
     /// Another flag of a group is on.
@@ -87,10 +87,10 @@ impl Layer {
     /// The layers of a flag that exists.
     pub(super) const OF_FLAG: [Self; 11] = [
         Self::Disabled,
-        Self::SafeDefault,
         Self::KillSwitch,
         Self::Expired,
         Self::Schedule,
+        Self::SafeDefault,
         Self::Prerequisite,
         Self::Conflict,
         Self::TenantOverride,

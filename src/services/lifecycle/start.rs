@@ -261,15 +261,8 @@ pub(super) fn details(
             if !snapshot.tiers.contains_key(to) {
                 return Err(tier_not_found(to));
             }
-            let from = tenant.profile.tier.clone();
-            if from == *to {
-                return Err(Error::new(
-                    Reason::IllegalTransition,
-                    format!("the tenant is on tier \"{to}\" already"),
-                )
-                .with("tier", to));
-            }
-            details.tier = Some(TierChange { from, to: to.clone() });
+            // To the tier that it is on already: targets take over limits that were changed since.
+            details.tier = Some(TierChange { from: tenant.profile.tier.clone(), to: to.clone() });
         }
         _ => {}
     }

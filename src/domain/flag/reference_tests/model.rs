@@ -88,9 +88,6 @@ impl Look<'_> {
         if flag.state != FlagState::Enabled {
             return Said::plain(Layer::Disabled, None);
         }
-        if self.caller.tenant.as_ref().is_some_and(|tenant| tenant.access != Access::Full) {
-            return Said::plain(Layer::SafeDefault, self.known(flag.safe_answer()));
-        }
         // Only a switch that says it is off lets a flag live.
         if let Some(switch) = &flag.kill_switch
             && self.other(switch) != Some(variant("off"))
@@ -102,6 +99,9 @@ impl Look<'_> {
         }
         if !flag.schedule.is_empty() && !flag.schedule.iter().any(|window| window.contains(now)) {
             return Said::plain(Layer::Schedule, off());
+        }
+        if self.caller.tenant.as_ref().is_some_and(|tenant| tenant.access != Access::Full) {
+            return Said::plain(Layer::SafeDefault, self.known(flag.safe_answer()));
         }
         let met = |needed: &Prerequisite| {
             self.other(&needed.flag_key).is_some_and(|it| needed.variants.contains(&it))
