@@ -205,7 +205,9 @@ async fn the_python_reference_speaks_mutual_tls() {
     assert_eq!(bring(&known, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
     for stranger in [certificates.settings("impostor"), certificates.trust()] {
         let (kind, words) = told(at(stranger).apply(&tenant("acme"), Desired::Suspended, 1).await);
-        assert_eq!((kind, words.as_str()), (FailureKind::Unknown, "cannot be reached"));
+        // A client learns late that its certificate was not taken: on a busy machine its time is over first.
+        assert_eq!(kind, FailureKind::Unknown);
+        assert!(["cannot be reached", "did not answer in time"].contains(&words.as_str()), "{words}");
     }
 }
 
