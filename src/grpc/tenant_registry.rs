@@ -113,21 +113,15 @@ impl TenantRegistry for Handler {
             let error = Error::field("requests", format!("must have 1 to {BATCH_MAX} entries"));
             return Err(status(&error));
         }
-        let items = message
-            .requests
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| {
-                decode_create(&metadata, item).map_err(|error| error.within(&format!("requests[{index}].")))
-            })
-            .collect();
+        let items = message.requests.into_iter().map(|item| decode_create(&metadata, item)).collect();
         let results = self.registry.batch_create_tenants(items).await;
         let results = results
             .into_iter()
-            .map(|result| {
+            .enumerate()
+            .map(|(index, result)| {
                 let outcome = match result {
                     Ok(shown) => Outcome::Tenant(tenant::encode(&shown)),
-                    Err(error) => Outcome::Error(rpc_status(&error)),
+                    Err(error) => Outcome::Error(rpc_status(&error.within(&format!("requests[{index}].")))),
                 };
                 Item { outcome: Some(outcome) }
             })

@@ -170,6 +170,33 @@ async fn a_batch_answers_for_each_item() {
 }
 
 #[tokio::test]
+async fn a_fault_of_an_item_is_named_from_the_batch_whoever_found_it() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let named = |id: &str, tier: &str| {
+        let names = v1::ResourceNames { vector_namespace: "shared".into(), ..Default::default() };
+        let tenant = v1::Tenant { resource_names: Some(names), tier: tier.into(), ..new_tenant(id) };
+        v1::CreateTenantRequest { tenant: Some(tenant), ..Default::default() }
+    };
+    replica.tenants.create_tenant(named("first", "gold")).await.unwrap();
+    // One is found while it is decoded, the other by the registry.
+    let requests = vec![named("second", "Not An Id"), named("third", "gold")];
+    let answer =
+        replica.tenants.batch_create_tenants(v1::BatchCreateTenantsRequest { requests }).await.unwrap();
+    let messages: Vec<_> = answer
+        .into_inner()
+        .results
+        .into_iter()
+        .map(|result| match result.outcome.unwrap() {
+            v1::batch_create_tenants_response::result::Outcome::Tenant(tenant) => tenant.tenant_id,
+            v1::batch_create_tenants_response::result::Outcome::Error(error) => error.message,
+        })
+        .collect();
+    assert!(messages[0].starts_with("requests[0].tenant.tier: "), "{messages:?}");
+    assert!(messages[1].starts_with("requests[1].tenant.resource_names.vector_namespace: "), "{messages:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_batch_holds_parents_and_children_in_any_order() {
     let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
     let item = |id: &str, parent: &str| v1::CreateTenantRequest {
@@ -190,6 +217,36 @@ async fn a_batch_holds_parents_and_children_in_any_order() {
         })
         .collect();
     assert_eq!(made, ["leaf", "branch", "root", &(Code::NotFound as i32).to_string()]);
+    replica.stop().await;
+}
+
+/// One commit a level took longer than a call may take on a busy machine.
+#[tokio::test]
+async fn a_batch_whose_parents_form_a_chain_is_made_at_once_or_refused_from_the_fault_on() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let item = |level: usize| {
+        let parent = if level == 0 { String::new() } else { format!("level-{}", level - 1) };
+        // The levels below it have a parent that is not made.
+        let tier = if level == 700 { "none" } else { "gold" };
+        let tenant = v1::Tenant { parent, tier: tier.into(), ..new_tenant(&format!("level-{level}")) };
+        v1::CreateTenantRequest { tenant: Some(tenant), ..Default::default() }
+    };
+    let batch = |validate_only: bool| {
+        let requests =
+            (0..1_000).rev().map(|level| v1::CreateTenantRequest { validate_only, ..item(level) }).collect();
+        v1::BatchCreateTenantsRequest { requests }
+    };
+    for validate_only in [true, false] {
+        let answer = replica.tenants.batch_create_tenants(batch(validate_only)).await.unwrap().into_inner();
+        for (level, result) in answer.results.into_iter().rev().enumerate() {
+            let code = match result.outcome.unwrap() {
+                v1::batch_create_tenants_response::result::Outcome::Tenant(_) => Code::Ok,
+                v1::batch_create_tenants_response::result::Outcome::Error(error) => Code::from(error.code),
+            };
+            let wanted = if level < 700 { Code::Ok } else { Code::NotFound };
+            assert_eq!(code, wanted, "level {level}, validate_only {validate_only}");
+        }
+    }
     replica.stop().await;
 }
 

@@ -1,12 +1,15 @@
 //! Making tenants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use tokio::task::unconstrained;
 use uuid::Uuid;
 
 use super::{Shown, check_parent, tier_not_found};
+use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::Verb;
@@ -36,10 +39,25 @@ impl Registry {
     /// Makes a tenant. With target systems it starts as PROVISIONING, and an operation makes it ACTIVE; without any it
     /// is ACTIVE at once.
     pub async fn create_tenant(&self, new: NewTenant, command: &Command) -> Result<Shown, Error> {
+        self.create(&new, command, Class::First, false).await
+    }
+
+    async fn create(
+        &self,
+        new: &NewTenant,
+        command: &Command,
+        class: Class,
+        parent_is_coming: bool,
+    ) -> Result<Shown, Error> {
+        let parent_is_coming = AtomicBool::new(parent_is_coming);
         let ids = Ids { uid: Uuid::now_v7(), operation_id: OperationId::from_uuid(Uuid::now_v7()) };
         let shown = self
             .change(command, |snapshot, context| {
-                let (tenant, operation) = self.decide_create(snapshot, &new, ids, context)?;
+                // Believed once: if the change is decided again, it did not come.
+                if !parent_is_coming.swap(false, Ordering::Relaxed) {
+                    check_parent(snapshot, new.profile.parent.as_ref(), &new.tenant_id)?;
+                }
+                let (tenant, operation) = self.decide_create(snapshot, new, ids, context)?;
                 let shown =
                     Shown { tier: snapshot.tiers.get(&tenant.profile.tier).cloned(), tenant, health: None };
                 let change =
@@ -50,7 +68,7 @@ impl Registry {
         if let Some(operation_id) = shown.tenant.operation_id
             && !command.validate_only
         {
-            self.engine.started(operation_id);
+            self.engine.started(operation_id, class);
         }
         Ok(shown)
     }
@@ -72,7 +90,6 @@ impl Registry {
         if !snapshot.tiers.contains_key(&new.profile.tier) {
             return Err(tier_not_found(&new.profile.tier));
         }
-        check_parent(snapshot, new.profile.parent.as_ref(), &new.tenant_id)?;
         let mut tenant = Tenant::provisioning(
             new.tenant_id.clone(),
             uid,
@@ -99,57 +116,100 @@ impl Registry {
     }
 
     /// Makes many tenants, each on its own, parents before their children. One result an item, in order.
+    ///
+    /// The writer makes changes in the order in which they are asked for, so a child need not wait until its parent is
+    /// seen: its statement finds the parent, made a moment before in the same transaction. Where that does not come true,
+    /// or nothing is made, it is looked at again once it is known what became of the parent.
     pub async fn batch_create_tenants(
         &self,
         items: Vec<Result<(NewTenant, Command), Error>>,
     ) -> Vec<Result<Shown, Error>> {
-        let waves =
-            waves(&items.iter().map(|item| item.as_ref().ok().map(|(new, _)| new)).collect::<Vec<_>>());
-        let mut waiting: Vec<_> = items.into_iter().zip(waves).enumerate().collect();
-        waiting.sort_by_key(|(_, (_, wave))| *wave);
-        let mut results = Vec::with_capacity(waiting.len());
-        let mut rest = waiting.into_iter().peekable();
-        while let Some((_, (_, wave))) = rest.peek() {
-            let wave = *wave;
-            let together = std::iter::from_fn(|| rest.next_if(|(_, (_, of))| *of == wave));
-            let made = stream::iter(together.collect::<Vec<_>>()).map(|(place, (item, _))| async move {
-                let made = match item {
-                    Ok((new, command)) => self.create_tenant(new, &command).await,
-                    Err(error) => Err(error),
-                };
-                (place, made)
-            });
-            results.extend(made.buffer_unordered(CONCURRENT_MAX).collect::<Vec<_>>().await);
+        let batch =
+            Batch::of(&items.iter().map(|item| item.as_ref().ok().map(|(new, _)| new)).collect::<Vec<_>>());
+        let (mut results, mut good) = (BTreeMap::new(), BTreeMap::new());
+        for (place, item) in items.into_iter().enumerate() {
+            match item {
+                Ok(item) => drop(good.insert(place, item)),
+                Err(error) => drop(results.insert(place, Err(error))),
+            }
         }
-        results.sort_unstable_by_key(|(place, _)| *place);
-        results.into_iter().map(|(_, made)| made).collect()
+        let asked: Vec<_> = batch.order.iter().filter_map(|place| Some((*place, good.get(place)?))).collect();
+        let mut making = Vec::with_capacity(asked.len());
+        for (place, (new, command)) in asked.iter().copied() {
+            let made = self.create(new, command, Class::Second, batch.makers.contains_key(&place));
+            // Asked for in the order in which they are polled first: none may be put off for the sake of other tasks.
+            making.push(unconstrained(async move { (place, made.await) }));
+        }
+        let making = stream::iter(making).buffer_unordered(CONCURRENT_MAX);
+        results.extend(making.collect::<Vec<_>>().await);
+        for (place, (new, command)) in asked {
+            let Some(maker) = batch.makers.get(&place) else { continue };
+            let parent_made = results.get(maker).is_some_and(Result::is_ok);
+            let again = match results.get(&place) {
+                Some(Ok(_)) => command.validate_only && !parent_made,
+                Some(Err(error)) => error.reason == Reason::ParentNotFound && parent_made,
+                None => false,
+            };
+            if again {
+                results.insert(place, self.create(new, command, Class::Second, false).await);
+            }
+        }
+        results.into_values().collect()
     }
+}
+
+/// In which order the items of a batch are made.
+struct Batch {
+    /// Their places, parents before children.
+    order: Vec<usize>,
+    /// Of each item whose parent is made by an earlier one: which.
+    makers: HashMap<usize, usize>,
+}
+
+impl Batch {
+    fn of(items: &[Option<&NewTenant>]) -> Self {
+        let turns = turns(items);
+        let mut order: Vec<_> = (0..items.len()).collect();
+        order.sort_by_key(|place| turns[*place]);
+        let all = makers(items);
+        let maker = |place: usize| {
+            let maker = *all.get(items[place]?.profile.parent.as_ref()?)?;
+            (turns[maker] < turns[place]).then_some((place, maker))
+        };
+        Self { makers: (0..items.len()).filter_map(maker).collect(), order }
+    }
+}
+
+/// The item that makes each tenant: the first of those with its id.
+fn makers<'a>(items: &[Option<&'a NewTenant>]) -> HashMap<&'a TenantId, usize> {
+    let mut makers = HashMap::new();
+    for (place, new) in items.iter().enumerate() {
+        if let Some(new) = new {
+            makers.entry(&new.tenant_id).or_insert(place);
+        }
+    }
+    makers
 }
 
 /// When each item of a batch is made: behind the item that makes its parent, and behind an earlier one of the same id, so
 /// that the first of two gets it. Parents in a circle wait for nobody, and are refused.
-fn waves(items: &[Option<&NewTenant>]) -> Vec<usize> {
-    let mut maker: HashMap<&TenantId, usize> = HashMap::new();
-    for (place, new) in items.iter().enumerate() {
-        if let Some(new) = new {
-            maker.entry(&new.tenant_id).or_insert(place);
-        }
-    }
-    let parent = |place: usize| maker.get(items[place]?.profile.parent.as_ref()?).copied();
+fn turns(items: &[Option<&NewTenant>]) -> Vec<usize> {
+    let makers = makers(items);
+    let parent = |place: usize| makers.get(items[place]?.profile.parent.as_ref()?).copied();
     let above =
         |place: usize| std::iter::successors(parent(place), |next| parent(*next)).take(items.len()).count();
     let depth = |place: usize| Some(above(place)).filter(|depth| *depth < items.len()).unwrap_or_default();
     let mut last: HashMap<&TenantId, usize> = HashMap::new();
-    let mut waves = Vec::with_capacity(items.len());
+    let mut turns = Vec::with_capacity(items.len());
     for (place, new) in items.iter().enumerate() {
-        let mut wave = depth(place);
+        let mut turn = depth(place);
         if let Some(new) = new {
-            wave = last.get(&new.tenant_id).map_or(wave, |before| wave.max(before + 1));
-            last.insert(&new.tenant_id, wave);
+            turn = last.get(&new.tenant_id).map_or(turn, |before| turn.max(before + 1));
+            last.insert(&new.tenant_id, turn);
         }
-        waves.push(wave);
+        turns.push(turn);
     }
-    waves
+    turns
 }
 
 /// Whose names they are is not told: the caller need not be allowed to see that tenant.
@@ -176,24 +236,24 @@ mod tests {
         NewTenant { tenant_id, profile, resource_names: ChosenNames::default() }
     }
 
-    fn waves_of(items: &[(&str, &str)]) -> Vec<usize> {
+    fn turns_of(items: &[(&str, &str)]) -> Vec<usize> {
         let items: Vec<_> = items.iter().map(|(id, parent)| new(id, parent)).collect();
-        waves(&items.iter().map(Some).collect::<Vec<_>>())
+        turns(&items.iter().map(Some).collect::<Vec<_>>())
     }
 
     #[test]
     fn a_batch_makes_parents_before_their_children_wherever_they_stand() {
-        assert_eq!(waves_of(&[("c", "b"), ("b", "a"), ("a", "elsewhere"), ("d", "a")]), [2, 1, 0, 1]);
+        assert_eq!(turns_of(&[("c", "b"), ("b", "a"), ("a", "elsewhere"), ("d", "a")]), [2, 1, 0, 1]);
     }
 
     #[test]
     fn of_two_items_with_one_id_the_first_is_made_first() {
-        assert_eq!(waves_of(&[("a", "p"), ("a", ""), ("p", "")]), [1, 2, 0]);
+        assert_eq!(turns_of(&[("a", "p"), ("a", ""), ("p", "")]), [1, 2, 0]);
     }
 
     #[test]
     fn parents_in_a_circle_wait_for_nobody() {
-        assert_eq!(waves_of(&[("a", "b"), ("b", "a"), ("self", "self")]), [0, 0, 0]);
-        assert_eq!(waves(&[None]), [0]);
+        assert_eq!(turns_of(&[("a", "b"), ("b", "a"), ("self", "self")]), [0, 0, 0]);
+        assert_eq!(turns(&[None]), [0]);
     }
 }
