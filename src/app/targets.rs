@@ -71,10 +71,19 @@ struct Ground<'a> {
     database: &'a Database,
 }
 
+impl Ground<'_> {
+    /// Connections to the registry's database that are one target's own.
+    fn separate_pool(&self, connections: usize) -> Result<Pool, Unusable> {
+        self.database.separate_pool(connections).map_err(|error| Unusable(error.to_string()))
+    }
+}
+
 fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participant>, Unusable> {
     let deadline = target.deadline().unwrap_or(ground.config.cascade.apply_deadline);
     Ok(match target {
-        Target::Registry => Arc::new(Registry::new(ground.database.pool())),
+        Target::Registry => {
+            Arc::new(Registry::new(ground.separate_pool(ground.config.database.target_pool_size)?))
+        }
         Target::Postgres(settings) => {
             Arc::new(Postgres::new(pool(settings, deadline, ground)?, settings, deadline))
         }
@@ -83,7 +92,8 @@ fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participa
         Target::Remote(settings) => Arc::new(Remote::new(settings, deadline)?),
         Target::Qdrant(settings) => Arc::new(Qdrant::new(settings, deadline)?),
         Target::S3(settings) => {
-            Arc::new(S3::new((**settings).clone(), deadline, Some(ground.database.pool())))
+            let pool = ground.separate_pool(S3::EDITS_MAX)?;
+            Arc::new(S3::new((**settings).clone(), deadline, Some(pool)))
         }
     })
 }
@@ -97,5 +107,5 @@ fn pool(settings: &targets::Postgres, deadline: Duration, ground: &Ground<'_>) -
         statement_timeout: deadline,
         ..ground.config.database.clone()
     };
-    Database::new(&settings).map(|database| database.pool()).map_err(|error| Unusable(error.to_string()))
+    Database::new(&settings).map(Database::into_pool).map_err(|error| Unusable(error.to_string()))
 }

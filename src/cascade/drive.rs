@@ -1,5 +1,6 @@
 //! Driving one operation to its end.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -27,12 +28,13 @@ use crate::view::{Record, Snapshot};
 const SEEN_MAX: Duration = Duration::from_secs(5);
 /// The pause after a write that found no database.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
-/// Results that arrive this close to each other are written as one change. Shorter than any commit, so it costs less
-/// than a second write.
-const GATHER: Duration = Duration::from_millis(1);
+/// Results that arrive this close to each other are written as one change: at least for 1 ms, shorter than any commit, so
+/// that it costs less than a second write; and where a write took longer, because many are being written, for as long as
+/// that took. What ends the operation is written at once.
+const GATHER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(250);
 
 /// Drives an operation in a task of its own, unless this replica does so already.
-pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
+pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64, class: Class) {
     let changed = Arc::new(Notify::new());
     {
         let mut driven = inner.driven();
@@ -47,7 +49,8 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64) {
     let task = {
         let inner = Arc::clone(&inner);
         async move {
-            let driver = Driver { inner: &inner, operation_id, epoch, changed, rounds: AtomicU32::new(0) };
+            let driver =
+                Driver { inner: &inner, operation_id, epoch, class, changed, rounds: AtomicU32::new(0) };
             tokio::select! {
                 () = driver.run() => {}
                 () = inner.stop.cancelled() => {}
@@ -65,6 +68,8 @@ struct Driver<'a> {
     inner: &'a Arc<Inner>,
     operation_id: OperationId,
     epoch: i64,
+    /// Of the first attempts; all others are second-class.
+    class: Class,
     /// The operation was changed, by this driver or an operator; or a target was paused or is used again.
     changed: Arc<Notify>,
     /// How often targets were looked at again because what was seen of them was old.
@@ -83,6 +88,7 @@ impl Driver<'_> {
         let Some(mut operation) = self.first_sight().await else { return };
         tracing::Span::current().record("tenant_id", operation.tenant_id.as_str());
         let mut running = Running::default();
+        let mut gather = *GATHER.start();
         while operation.state.is_driven() && self.holds_lease() {
             if operation.steps.iter().all(|step| step.state.is_done()) {
                 // An operator had the last target skipped.
@@ -103,11 +109,13 @@ impl Driver<'_> {
                 }
                 continue;
             };
-            let results = running.gather(first).await;
+            let results = running.gather(first, gather).await;
+            let began = Instant::now();
             match self.write(operation, &results).await {
                 Some(next) => operation = next,
                 None => return,
             }
+            gather = began.elapsed().clamp(*GATHER.start(), *GATHER.end());
             running.give_up_what_is_past(&operation);
         }
         tracing::info!(state = operation.state.as_str(), "the operation is no longer driven");
@@ -159,7 +167,7 @@ impl Driver<'_> {
             tenant: tenant_ref(operation, record, snapshot),
             desired: step.desired,
             generation,
-            class: if first { Class::First } else { Class::Second },
+            class: if first { self.class } else { Class::Second },
             only_look: step.was_verified(),
         });
         let span = tracing::info_span!("attempt", target = %target, generation);
@@ -219,7 +227,7 @@ impl Driver<'_> {
                 idempotency: Idempotency { request_id, digest: [0; 32] },
             };
             let change = self.change(&operation, &next, &context)?;
-            match self.inner.writer.submit(change).await {
+            match self.inner.writer.submit_in_background(change).await {
                 Ok(Submitted::Done(Written::Applied(revision))) => {
                     next.revision = revision;
                     return Some(next);
@@ -299,9 +307,10 @@ impl Running {
             .collect()
     }
 
-    async fn gather(&mut self, first: Attempt) -> Vec<Attempt> {
+    /// The result and those that arrive within `time` of it; no longer than until nothing runs.
+    async fn gather(&mut self, first: Attempt, time: Duration) -> Vec<Attempt> {
         let mut results = vec![first];
-        let until = Instant::now() + GATHER;
+        let until = Instant::now() + time;
         while let Ok(Some(result)) = tokio::time::timeout_at(until, self.attempts.join_next()).await {
             results.extend(result);
         }

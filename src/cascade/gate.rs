@@ -1,6 +1,6 @@
 //! The way into one target system: how many attempts run there at once, and whether any should.
 //!
-//! Second-class attempts (retries, bulk operations, the verifier) share half of the places: tenants whose attempts
+//! Second-class attempts (retries, batches and bulk operations, the verifier) share half of the places: tenants whose attempts
 //! hang, or a thousand tenants suspended at once, never keep out one that is asked for by itself.
 //!
 //! The circuit belongs to the target, not to a tenant. It opens when attempts of several tenants have failed in a row,
@@ -38,10 +38,10 @@ pub struct Limits {
 
 /// Who goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
     /// A first attempt that somebody waits for.
     First,
-    /// Retries, bulk operations, the verifier.
+    /// Retries, batches and bulk operations, the verifier.
     Second,
 }
 

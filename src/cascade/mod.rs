@@ -28,7 +28,7 @@ use uuid::Uuid;
 pub use self::attempt::Look;
 pub(crate) use self::drive::tenant_ref;
 use self::gate::Gate;
-pub use self::gate::{CircuitState, Limits};
+pub use self::gate::{CircuitState, Class, Limits};
 use self::metrics::Counts;
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::operation::Patience;
@@ -138,7 +138,9 @@ impl Engine {
         let targets = participants
             .into_iter()
             .map(|(name, participant)| {
-                let gate = Gate::new(settings.limits);
+                let most = participant.concurrent_max().unwrap_or(usize::MAX);
+                let concurrent_max = settings.limits.concurrent_max.min(most);
+                let gate = Gate::new(Limits { concurrent_max, ..settings.limits });
                 (name, Target { participant, gate, last_error: Mutex::default() })
             })
             .collect();
@@ -175,8 +177,8 @@ impl Engine {
     }
 
     /// Drives an operation that this replica has just opened: its lease is held already.
-    pub fn started(&self, operation_id: OperationId) {
-        drive::spawn(&self.inner, operation_id, 1);
+    pub fn started(&self, operation_id: OperationId, class: Class) {
+        drive::spawn(&self.inner, operation_id, 1, class);
     }
 
     /// Takes up operations whose lease has run out, now rather than at the next sweep.

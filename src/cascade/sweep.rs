@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::Class;
 use super::{Inner, drive};
 use crate::domain::ids::OperationId;
 use crate::store::{Error, log, operations};
@@ -51,7 +52,7 @@ async fn sweep(inner: &Arc<Inner>) -> Result<(), Error> {
         let operation = inner.view.snapshot().ok().and_then(|now| now.operations.get(&operation_id).cloned());
         let tenant_id = operation.as_ref().map(|operation| operation.tenant_id.as_str());
         tracing::info!(%operation_id, tenant_id, epoch = lease.epoch, "took an operation over");
-        drive::spawn(inner, lease.operation_id, lease.epoch);
+        drive::spawn(inner, lease.operation_id, lease.epoch, Class::First);
     }
     Ok(())
 }

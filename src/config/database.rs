@@ -19,8 +19,11 @@ pub struct Database {
     pub url: Option<Url>,
     /// PEM text of the authorities to trust in place of the system's.
     pub authorities: Option<String>,
-    /// Connections in the pool, 1 to 1,000. Reads never use them: they serve writes, the follower and the cascade.
+    /// Connections in the pool, 1 to 1,000. Reads never use them: they serve the look for repeated requests, leases and
+    /// what the view does not hold. The writer and the follower have one more each.
     pub pool_size: usize,
+    /// Connections of the target in the registry's own database, 1 to 1,000; and so as many of its attempts at once.
+    pub target_pool_size: usize,
     /// Longest time to open a connection, handshake included; 10 ms to 5 min.
     pub connect_timeout: Duration,
     /// Longest time to wait for a free pooled connection; 10 ms to 5 min.
@@ -54,6 +57,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("8"),
         Kind::Count,
         "Connections in the pool of each process.",
+    ),
+    setting(
+        "database.target_pool_size",
+        "database-target-pool-size",
+        Some("8"),
+        Kind::Count,
+        "Connections of the target `postgres` in the registry's own database, apart from the pool.",
     ),
     setting(
         "database.connect_timeout",
@@ -101,6 +111,7 @@ impl Database {
             url,
             authorities,
             pool_size: values.count("database.pool_size", 1..=1_000)?,
+            target_pool_size: values.count("database.target_pool_size", 1..=1_000)?,
             connect_timeout: values.duration("database.connect_timeout", wait.clone())?,
             pool_wait_timeout: values.duration("database.pool_wait_timeout", wait)?,
             statement_timeout: values.duration(

@@ -149,6 +149,27 @@ impl Tenant {
         }
     }
 
+    /// Takes over what a step of an operation writes of its tenant, the same fields as store/sql/operation/advance.sql.
+    pub fn take_state_of(&mut self, written: &Self, verb: Verb) {
+        let Self { pending_status, operation_id, generation, status, status_time, .. } = written;
+        (self.pending_status, self.operation_id, self.generation) =
+            (*pending_status, *operation_id, *generation);
+        (self.status, self.status_time) = (*status, *status_time);
+        self.status_reason.clone_from(&written.status_reason);
+        self.delete_time = written.delete_time;
+        self.purge_time.clone_from(&written.purge_time);
+        self.retain_time.clone_from(&written.retain_time);
+        if verb == Verb::ChangeTier {
+            self.profile.tier = written.profile.tier.clone();
+        }
+        if matches!(verb, Verb::FinishMigration { .. }) {
+            self.profile.region.clone_from(&written.profile.region);
+        }
+        self.placement.clone_from(&written.placement);
+        self.update_time = written.update_time;
+        self.revision = written.revision;
+    }
+
     /// Shares what other tenants have as well, so that a million of them fit into memory.
     pub fn share(&mut self, texts: &mut Texts) {
         self.profile.share(texts);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
-use tokio_postgres::Transaction;
+use tokio_postgres::GenericClient;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::{Failure, TenantRef};
 use crate::domain::lifecycle::Desired;
@@ -25,22 +26,20 @@ pub(super) async fn in_time<T>(
     ended.unwrap_or_else(|_| Err(Failure::unknown("the database did not answer in time")))
 }
 
-/// Writes the row, unless a newer one is there.
+/// Writes the row, unless a newer one is there. Both statements are sent before either is answered.
 pub(super) async fn grant(
-    transaction: &Transaction<'_>,
+    client: &impl GenericClient,
     tenant: &TenantRef,
     desired: Desired,
     generation: u64,
 ) -> Result<(), Failure> {
-    let id = tenant.tenant_id.as_str();
-    transaction
-        .execute(
-            include_str!("sql/access/grant.sql"),
-            &[&id, &tenant.uid, &desired.as_str(), &stored(generation)],
-        )
-        .await
-        .map_err(failure)?;
-    match find(transaction, tenant).await? {
+    let (id, generation_held) = (tenant.tenant_id.as_str(), stored(generation));
+    let state = desired.as_str();
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] =
+        [(&id, Type::TEXT), (&tenant.uid, Type::UUID), (&state, Type::TEXT), (&generation_held, Type::INT8)];
+    let write = client.query_typed(include_str!("sql/access/grant.sql"), &parameters);
+    let (_, found) = tokio::try_join!(biased; async { write.await.map_err(failure) }, find(client, tenant))?;
+    match found {
         Some((_, applied)) if applied == generation => Ok(()),
         _ => Err(Failure::permanent("a newer change was applied already")),
     }
@@ -48,11 +47,12 @@ pub(super) async fn grant(
 
 /// The row's state and generation; `None` where there is none for this tenant.
 pub(super) async fn find(
-    transaction: &Transaction<'_>,
+    client: &impl GenericClient,
     tenant: &TenantRef,
 ) -> Result<Option<(Desired, u64)>, Failure> {
-    let row = transaction
-        .query_opt(include_str!("sql/access/find.sql"), &[&tenant.tenant_id.as_str(), &tenant.uid])
+    let id = tenant.tenant_id.as_str();
+    let row = client
+        .query_typed_opt(include_str!("sql/access/find.sql"), &[(&id, Type::TEXT), (&tenant.uid, Type::UUID)])
         .await
         .map_err(failure)?;
     let Some(row) = row else { return Ok(None) };
@@ -63,9 +63,9 @@ pub(super) async fn find(
 }
 
 /// Claims the tenant for the rest of the transaction, as its sessions do.
-pub(super) async fn become_tenant(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<(), Failure> {
-    transaction
-        .query_one(include_str!("sql/access/become.sql"), &[&tenant.tenant_id.as_str()])
+pub(super) async fn become_tenant(client: &impl GenericClient, tenant: &TenantRef) -> Result<(), Failure> {
+    client
+        .query_typed_one(include_str!("sql/access/become.sql"), &[(&tenant.tenant_id.as_str(), Type::TEXT)])
         .await
         .map(drop)
         .map_err(failure)

@@ -146,4 +146,9 @@ pub trait Participant: Send + Sync {
 
     /// Says which state the tenant is really in: what an ordinary client of the system would now get.
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure>;
+
+    /// How many calls it can serve at once, where that is known: further ones wait, and have no deadline while they do.
+    fn concurrent_max(&self) -> Option<usize> {
+        None
+    }
 }

@@ -3,9 +3,10 @@
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
-use tokio_postgres::Transaction;
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::access::{self, failure};
+use super::access::{self, failure, stored};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::domain::lifecycle::Desired;
 
@@ -24,26 +25,43 @@ impl Registry {
 #[async_trait]
 impl Participant for Registry {
     async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
-        let mut client = access::connection(&self.pool).await?;
-        let transaction = client.transaction().await.map_err(failure)?;
-        access::grant(&transaction, tenant, desired, generation).await?;
+        let client = access::connection(&self.pool).await?;
+        let id = tenant.tenant_id.as_str();
         // The row by which access is proved; its removal is what deletion means here.
         let rows = match desired {
             Desired::Deleted => include_str!("sql/access/purge.sql"),
             _ => include_str!("sql/access/welcome.sql"),
         };
-        transaction.execute(rows, &[&tenant.tenant_id.as_str()]).await.map_err(failure)?;
-        transaction.commit().await.map_err(failure)
+        let generation_held = stored(generation);
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&id, Type::TEXT), (&tenant.uid, Type::UUID), (&generation_held, Type::INT8)];
+        // In one round trip: polled in this order, each is sent before the one before it is answered.
+        tokio::try_join!(
+            biased;
+            ask(client.batch_execute("BEGIN")),
+            access::grant(&**client, tenant, desired, generation),
+            ask(client.query_typed(rows, &parameters)),
+            ask(client.batch_execute("COMMIT")),
+        )?;
+        Ok(())
     }
 
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
-        let mut client = access::connection(&self.pool).await?;
-        let transaction = client.transaction().await.map_err(failure)?;
-        let Some((named, generation)) = access::find(&transaction, tenant).await? else {
-            return Ok(Observed::UNKNOWN_TENANT);
-        };
-        let (reads, writes) = probe(&transaction, tenant).await?;
-        transaction.rollback().await.map_err(failure)?;
+        let client = access::connection(&self.pool).await?;
+        // As an ordinary client, and without conditions, so that only policies decide. In one round trip, as above.
+        let ((), found, (), (), visible, written, ()) = tokio::try_join!(
+            biased;
+            ask(client.batch_execute("BEGIN")),
+            access::find(&**client, tenant),
+            ask(client.batch_execute(include_str!("sql/access/as_client.sql"))),
+            access::become_tenant(&**client, tenant),
+            ask(client.query_typed_one(include_str!("sql/access/probe_read.sql"), &[])),
+            ask(client.simple_query(include_str!("sql/access/probe_write.sql"))),
+            ask(client.batch_execute("ROLLBACK")),
+        )?;
+        let Some((named, generation)) = found else { return Ok(Observed::UNKNOWN_TENANT) };
+        let reads = visible.get::<_, i64>(0) > 0;
+        let writes = written.iter().any(|said| matches!(said, SimpleQueryMessage::CommandComplete(1..)));
         let state = match (reads, writes) {
             (true, true) => Desired::Active,
             (true, false) => Desired::ReadOnly,
@@ -56,15 +74,12 @@ impl Participant for Registry {
         };
         Ok(Observed::effect(state, generation))
     }
+
+    fn concurrent_max(&self) -> Option<usize> {
+        Some(self.pool.status().max_size)
+    }
 }
 
-/// Whether an ordinary client can read and write. Without conditions, so that only policies decide.
-async fn probe(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<(bool, bool), Failure> {
-    transaction.batch_execute(include_str!("sql/access/as_client.sql")).await.map_err(failure)?;
-    access::become_tenant(transaction, tenant).await?;
-    let visible: i64 =
-        transaction.query_one(include_str!("sql/access/probe_read.sql"), &[]).await.map_err(failure)?.get(0);
-    let written =
-        transaction.execute(include_str!("sql/access/probe_write.sql"), &[]).await.map_err(failure)?;
-    Ok((visible > 0, written > 0))
+async fn ask<T>(statement: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
+    statement.await.map_err(failure)
 }

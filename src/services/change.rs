@@ -59,14 +59,13 @@ impl Reply for () {
 
 impl Registry {
     /// Decides and makes a change. `decide` may be called several times, each time on a newer snapshot.
+    ///
+    /// A request that was answered before is found by the change's own statement, or looked up where nothing is made.
     pub(super) async fn change<T: Reply>(
         &self,
         command: &Command,
         decide: impl Fn(&Snapshot, &Context) -> Result<Decision<T>, Error> + Send,
     ) -> Result<T, Error> {
-        if let Some(answer) = self.answered(command).await? {
-            return Ok(answer);
-        }
         let request_id = command.request_id.unwrap_or_else(|| RequestId::from_uuid(Uuid::now_v7()));
         let idempotency = Idempotency { request_id, digest: command.digest };
         let mut snapshot = self.view.snapshot()?;

@@ -3,21 +3,34 @@
 use uuid::Uuid;
 
 use crate::domain::ids::Revision;
+use crate::domain::lifecycle::Verb;
 use crate::domain::operation::Operation;
 use crate::domain::tenant::{Health, Tenant};
 
 /// Every row that a change leaves in the tables that the view holds, exactly as they would be read back.
 ///
 /// A change says so only where it knows: where its statement replaces whole rows, or is conditional on the revision of
-/// all that it does not replace. Everything else is read back, which is always right and takes longer.
+/// all that it does not replace, or says which fields it replaces. Everything else is read back, which is always right and takes longer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rows {
     /// The tenant, made or changed.
     pub tenant: Option<Tenant>,
     /// Its health report.
     pub health: Option<Health>,
-    /// The operation that was opened.
+    /// The operation, opened or gone on.
     pub operation: Option<Operation>,
+    /// What a step of the operation did to its tenant.
+    pub followed: Option<Followed>,
+}
+
+/// A tenant that followed its operation: of its row only those fields are written that the verb is about, and others may
+/// have been changed since it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Followed {
+    /// With the fields as they were written.
+    pub tenant: Tenant,
+    /// Which fields.
+    pub verb: Verb,
 }
 
 impl Rows {
@@ -32,6 +45,9 @@ impl Rows {
         }
         if let Some(operation) = &mut self.operation {
             operation.revision = revision;
+        }
+        if let Some(followed) = &mut self.followed {
+            followed.tenant.revision = revision;
         }
         self
     }

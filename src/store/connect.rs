@@ -1,4 +1,5 @@
-//! Connections: a pool for short statements, and single ones for the writer and the follower, which hold theirs.
+//! Connections: a pool for short statements, single ones for the writer and the follower, which hold theirs, and pools of
+//! their own for targets that are in the same database: a thousand tenants being provisioned must not keep out a caller.
 
 use std::time::Duration;
 
@@ -16,8 +17,7 @@ pub struct Database {
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
     pool: Pool,
-    connect_timeout: Duration,
-    statement_timeout: Duration,
+    settings: config::Database,
 }
 
 impl Database {
@@ -44,31 +44,8 @@ impl Database {
                 settings.statement_timeout.as_millis()
             ));
         let tls = MakeRustlsConnect::new(tls::client(url.mode(), settings.authorities.as_deref())?);
-        let manager = Manager::from_config(
-            config.clone(),
-            tls.clone(),
-            // A transaction left open by whoever had the connection before must not reach the next one. Begun first, so that
-            // the database does not warn, each time, that there is none.
-            ManagerConfig { recycling_method: RecyclingMethod::Custom("BEGIN; ROLLBACK".to_owned()) },
-        );
-        let pool = Pool::builder(manager)
-            .max_size(settings.pool_size)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(settings.pool_wait_timeout))
-            .create_timeout(Some(settings.connect_timeout))
-            .recycle_timeout(Some(settings.pool_wait_timeout))
-            .pre_recycle(Hook::sync_fn(|client, _| {
-                if client.is_closed() { Err(HookError::message("closed")) } else { Ok(()) }
-            }))
-            .build()
-            .map_err(|error| config::Error::Conflict(format!("the pool cannot be built: {error}")))?;
-        Ok(Self {
-            config,
-            tls,
-            pool,
-            connect_timeout: settings.connect_timeout,
-            statement_timeout: settings.statement_timeout,
-        })
+        let pool = pool(&config, &tls, settings)?;
+        Ok(Self { config, tls, pool, settings: settings.clone() })
     }
 
     /// A pooled connection, for one short statement or transaction.
@@ -76,17 +53,24 @@ impl Database {
         Ok(self.pool.get().await?)
     }
 
-    /// The pool itself, for a target system in the same database.
-    pub fn pool(&self) -> Pool {
-        self.pool.clone()
+    /// So many connections apart from the pool, for a target system that is in this database.
+    pub fn separate_pool(&self, connections: usize) -> Result<Pool, config::Error> {
+        let settings = config::Database { pool_size: connections, ..self.settings.clone() };
+        pool(&self.config, &self.tls, &settings)
+    }
+
+    /// The pool alone, for a target system that is a database of its own.
+    pub fn into_pool(self) -> Pool {
+        self.pool
     }
 
     /// A connection of one's own. `on_notice` is called with the payload of every notification that arrives on it.
     pub async fn dedicated(&self, on_notice: impl Fn(&str) + Send + 'static) -> Result<Client, Error> {
         let connect = self.config.connect(self.tls.clone());
-        let (client, mut connection) = tokio::time::timeout(self.connect_timeout, connect)
-            .await
-            .map_err(|_| Error::Unreachable("no connection in time".to_owned()))??;
+        let (client, mut connection) =
+            tokio::time::timeout(self.settings.connect_timeout, connect)
+                .await
+                .map_err(|_| Error::Unreachable("no connection in time".to_owned()))??;
         tokio::spawn(async move {
             while let Some(Ok(message)) =
                 std::future::poll_fn(|context| connection.poll_message(context)).await
@@ -101,6 +85,31 @@ impl Database {
 
     /// Longest time one statement may take.
     pub const fn statement_timeout(&self) -> Duration {
-        self.statement_timeout
+        self.settings.statement_timeout
     }
+}
+
+fn pool(
+    config: &tokio_postgres::Config,
+    tls: &MakeRustlsConnect,
+    settings: &config::Database,
+) -> Result<Pool, config::Error> {
+    let manager = Manager::from_config(
+        config.clone(),
+        tls.clone(),
+        // A transaction left open by whoever had the connection before must not reach the next one. Begun first, so that
+        // the database does not warn, each time, that there is none.
+        ManagerConfig { recycling_method: RecyclingMethod::Custom("BEGIN; ROLLBACK".to_owned()) },
+    );
+    Pool::builder(manager)
+        .max_size(settings.pool_size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(settings.pool_wait_timeout))
+        .create_timeout(Some(settings.connect_timeout))
+        .recycle_timeout(Some(settings.pool_wait_timeout))
+        .pre_recycle(Hook::sync_fn(|client, _| {
+            if client.is_closed() { Err(HookError::message("closed")) } else { Ok(()) }
+        }))
+        .build()
+        .map_err(|error| config::Error::Conflict(format!("the pool cannot be built: {error}")))
 }

@@ -8,6 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::bulks::Begun;
+use super::committed::{Followed, Rows};
 use super::log::{Change, Context};
 use super::reading::{Found, Range, Table, rows_as, rows_with};
 use super::{Error, change_sql};
@@ -76,7 +77,12 @@ pub fn operation_start(start: &Start<'_>, lease: Lease, context: &Context) -> Ch
             superseded: start.superseded.map(|operation| Box::new(operation.clone())),
         }
     };
-    Change::new(change_sql!("operation/start.sql"), row, event, context, start.operation)
+    let change = Change::new(change_sql!("operation/start.sql"), row, event, context, start.operation);
+    if start.scheduled || start.superseded.is_some() || start.children.is_some() {
+        return change;
+    }
+    let (tenant, operation) = (Some(start.tenant.clone()), Some(start.operation.clone()));
+    change.leaving(Rows { tenant, operation, ..Rows::default() })
 }
 
 /// Takes an operation up that begins later. Conflict where the tenant is gone.
@@ -101,12 +107,14 @@ pub fn operation_advance(
         "lease_epoch": lease_epoch,
         "tenant": tenant,
     });
+    let followed = tenant.map(|tenant| Followed { tenant: tenant.clone(), verb: operation.verb });
+    let rows = Rows { operation: Some(operation.clone()), followed, ..Rows::default() };
     let operation = Box::new(operation.clone());
     let event = match operation.state {
         State::NeedsOperator => Event::OperationNeedsOperator { operation },
         _ => Event::OperationAdvanced { operation },
     };
-    Change::new(change_sql!("operation/advance.sql"), row, event, context, &())
+    Change::new(change_sql!("operation/advance.sql"), row, event, context, &()).leaving(rows)
 }
 
 /// Writes what an operator decided of an operation, whoever drives it. Conflict where it changed.

@@ -43,7 +43,7 @@ pub fn tenant_create(
         tenant: Box::new(tenant.clone()),
         operation: operation.map(|operation| Box::new(operation.clone())),
     };
-    let rows = Rows { tenant: Some(tenant.clone()), operation: operation.cloned(), health: None };
+    let rows = Rows { tenant: Some(tenant.clone()), operation: operation.cloned(), ..Rows::default() };
     Change::new(change_sql!("tenant/create.sql"), row, event, context, reply).leaving(rows)
 }
 

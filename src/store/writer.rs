@@ -5,14 +5,18 @@
 //! ```
 //!
 //! The head is locked first, so every change sees the final state of all before it and two replicas cannot deadlock.
-//! While one transaction is in flight the next one gathers; there is no timer.
+//! While one transaction is in flight the next one gathers; there is no timer. Callers go first: what the engine writes
+//! of a thousand tenants that are being provisioned waits behind them, and has a few places of every transaction so that
+//! it is never kept out.
 //!
 //! * A change that finds its condition unmet changes nothing and answers [`Outcome::Conflict`].
+//! * A change whose request was answered before changes nothing (log/open.sql), and is answered the same.
 //! * A change that fails rolls the transaction back; then every change goes alone, so that it hurts only itself.
-//! * When the connection breaks, nobody knows whether the commit happened. A new connection locks the head, which
-//!   waits for the former transaction's end, and looks every change up by its request id before it is made again.
+//! * When the connection breaks, nobody knows whether the commit happened, and every change is made again under its
+//!   request id. The lock of the head waits for the former transaction's end; where that begins only later, it is what
+//!   finds its requests answered.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -32,10 +36,15 @@ use super::log::{self, Change, Kept, Outcome};
 /// Most changes in one transaction. More gain nothing (measured: 128 a transaction give 25–39 k rows/s) and make the
 /// first of them wait.
 const BATCH_MAX: usize = 128;
-/// Changes that may wait; more callers wait to be let in.
+/// Places of a transaction that callers leave to the background: an eighth.
+const BACKGROUND_MIN: usize = 16;
+/// Changes that may wait, of callers and of the background each; more wait to be let in.
 const QUEUE_MAX: usize = 1_024;
-/// How long a change may wait for a database that cannot be reached. The caller hears within 2 s.
-const PATIENCE: Duration = Duration::from_millis(1_800);
+/// How long a caller's change may wait for a database that cannot be reached. The caller hears within 2 s.
+const CALLER_PATIENCE: Duration = Duration::from_millis(1_800);
+/// How long a change of the background may wait: nobody would rather have an error, and what is written again costs
+/// those who wait behind it.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -57,38 +66,86 @@ struct Job {
 /// A handle to the writer task. It ends when the last handle is dropped, after what it has been given is done.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    jobs: mpsc::Sender<Job>,
+    callers: mpsc::Sender<Job>,
+    background: mpsc::Sender<Job>,
 }
 
 impl Writer {
     /// Starts the task. `tell` hears of every commit before those who wait for it do: what it does delays them.
     pub fn start(database: Database, tell: impl Fn(Committed) + Send + 'static) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let task = Task { database, queue, tell: Box::new(tell), session: None };
-        tokio::spawn(task.run());
-        Self { jobs }
+        let (callers, asked) = mpsc::channel(QUEUE_MAX);
+        let (background, engine) = mpsc::channel(QUEUE_MAX);
+        let queues = Queues { callers: asked, background: engine };
+        let task = Task { database, tell: Box::new(tell), session: None };
+        tokio::spawn(task.run(queues));
+        Self { callers, background }
     }
 
-    /// Makes a change.
+    /// Makes a change that a caller waits for.
     ///
     /// # Errors
     ///
     /// `Unreachable` within 2 s where there is no database: the change may or may not have been made, and the same
     /// request id finds out.
     pub async fn submit(&self, change: Change) -> Result<Submitted, Error> {
-        let gone = || Error::Unreachable("the writer has stopped".to_owned());
-        let (answer, result) = oneshot::channel();
-        let deadline = Instant::now() + PATIENCE;
-        let job = Job { change, deadline, answer };
-        match tokio::time::timeout(PATIENCE, self.jobs.send(job)).await {
-            Ok(sent) => sent.map_err(|_| gone())?,
-            Err(_) => return Err(Error::Unreachable("too many changes are waiting".to_owned())),
-        }
-        // The task may be held up in an earlier transaction for longer than this caller waits.
-        match tokio::time::timeout_at(deadline, result).await {
-            Ok(answered) => answered.map_err(|_| gone())?,
-            Err(_) => Err(Error::Unreachable("no answer in time".to_owned())),
-        }
+        submit(&self.callers, change, CALLER_PATIENCE).await
+    }
+
+    /// Makes a change of the server's own accord: behind those of callers, and with more patience.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit), within 30 s.
+    pub async fn submit_in_background(&self, change: Change) -> Result<Submitted, Error> {
+        submit(&self.background, change, BACKGROUND_PATIENCE).await
+    }
+}
+
+async fn submit(queue: &mpsc::Sender<Job>, change: Change, patience: Duration) -> Result<Submitted, Error> {
+    let late = || Error::Unreachable("no answer in time".to_owned());
+    let (answer, result) = oneshot::channel();
+    let deadline = Instant::now() + patience;
+    let job = Job { change, deadline, answer };
+    match tokio::time::timeout_at(deadline, queue.send(job)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(Error::Unreachable("the writer has stopped".to_owned())),
+        Err(_) => return Err(Error::Unreachable("too many changes are waiting".to_owned())),
+    }
+    // The task may be held up in an earlier transaction for longer than this caller waits; it drops what is too late.
+    match tokio::time::timeout_at(deadline, result).await {
+        Ok(answered) => answered.map_err(|_| late())?,
+        Err(_) => Err(late()),
+    }
+}
+
+/// What waits to be written.
+struct Queues {
+    callers: mpsc::Receiver<Job>,
+    background: mpsc::Receiver<Job>,
+}
+
+impl Queues {
+    /// What goes into the next transaction, callers first; waits for the first. Empty once all handles are gone.
+    async fn gather(&mut self) -> Vec<Job> {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let first = tokio::select! {
+            biased;
+            job = self.callers.recv() => job,
+            job = self.background.recv() => job,
+        };
+        batch.extend(first);
+        top_up(&mut batch, &mut self.callers, BATCH_MAX - BACKGROUND_MIN);
+        top_up(&mut batch, &mut self.background, BATCH_MAX);
+        top_up(&mut batch, &mut self.callers, BATCH_MAX);
+        batch
+    }
+}
+
+fn top_up(batch: &mut Vec<Job>, queue: &mut mpsc::Receiver<Job>, until: usize) {
+    while batch.len() < until
+        && let Ok(job) = queue.try_recv()
+    {
+        batch.push(job);
     }
 }
 
@@ -102,15 +159,14 @@ struct Session {
 
 struct Task {
     database: Database,
-    queue: mpsc::Receiver<Job>,
     tell: Box<dyn Fn(Committed) + Send>,
     session: Option<Session>,
 }
 
 /// How a transaction ended.
 enum End {
-    /// Committed to this log; one outcome a change.
-    Committed(Log, Vec<Outcome>),
+    /// Committed to this log; one answer a change.
+    Committed(Log, Vec<Result<Submitted, Error>>),
     /// Rolled back, for one of its changes.
     RolledBack(Error),
     /// Nobody knows.
@@ -118,28 +174,25 @@ enum End {
 }
 
 impl Task {
-    async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        while self.queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    async fn run(mut self, mut queues: Queues) {
+        loop {
+            let batch = queues.gather().await;
+            if batch.is_empty() {
+                return;
+            }
             // Whoever gave up before its turn is not served: it was told that nothing is known.
             let now = Instant::now();
-            let mut jobs: VecDeque<Job> = batch.drain(..).filter(|job| !job.answer.is_closed()).collect();
-            jobs.retain(|job| job.deadline > now);
-            self.write(jobs).await;
+            let waited_for = |job: &Job| !job.answer.is_closed() && job.deadline > now;
+            let jobs: Vec<Job> = batch.into_iter().filter(waited_for).collect();
+            if !jobs.is_empty() {
+                self.write(jobs).await;
+            }
         }
     }
 
-    async fn write(&mut self, jobs: VecDeque<Job>) {
-        if jobs.is_empty() {
-            return;
-        }
-        let repeated = repeats_itself(&jobs);
-        match if repeated {
-            End::RolledBack(Error::Unreachable(String::new()))
-        } else {
-            self.transaction(&jobs).await
-        } {
-            End::Committed(log, outcomes) => self.answer(log, jobs, outcomes),
+    async fn write(&mut self, jobs: Vec<Job>) {
+        match self.transaction(&jobs).await {
+            End::Committed(log, answers) => self.answer(log, jobs, answers),
             // One of them is at fault; alone, each hurts only itself.
             End::RolledBack(_) | End::Unknown(_) => {
                 for job in jobs {
@@ -151,76 +204,54 @@ impl Task {
 
     /// Makes one change for certain, or tells why not.
     async fn write_alone(&mut self, job: Job) {
-        if job.answer.is_closed() {
-            return;
-        }
-        let mut jobs = VecDeque::from([job]);
-        let result = loop {
-            let request_id = jobs[0].change.idempotency.request_id;
-            let found = self.find(request_id).await;
-            let error = match found {
-                Ok(Some(kept)) => break Ok(Submitted::Repeated(kept)),
-                Ok(None) => match self.transaction(&jobs).await {
-                    End::Committed(log, outcomes) => return self.answer(log, jobs, outcomes),
-                    End::RolledBack(error @ Error::Refused(_)) if !is_repetition(&error) => break Err(error),
-                    End::RolledBack(error) | End::Unknown(error) => error,
-                },
-                Err(error) => error,
+        let jobs = [job];
+        let error = loop {
+            let [job] = &jobs;
+            if job.answer.is_closed() {
+                return;
+            }
+            let error = match self.transaction(&jobs).await {
+                End::Committed(log, answers) => return self.answer(log, jobs.into(), answers),
+                End::RolledBack(error) | End::Unknown(error) => error,
             };
-            if Instant::now() + RECONNECT_PAUSE >= jobs[0].deadline {
-                break Err(error);
+            if matches!(error, Error::Refused(_)) || Instant::now() + RECONNECT_PAUSE >= job.deadline {
+                break error;
             }
             tracing::warn!(error = %error, "a change is tried again");
             tokio::time::sleep(RECONNECT_PAUSE).await;
         };
-        if let Ok(Submitted::Repeated(Kept { revision, .. })) = &result {
-            // What it left, and when, is not known here.
-            (self.tell)(Committed { log: None, first: *revision, changes: vec![None] });
-        }
-        if let Some(job) = jobs.pop_front() {
-            // A caller that has gone away has no use for the answer; the request id keeps it.
-            let _ = job.answer.send(result);
-        }
+        let [job] = jobs;
+        // A caller that has gone away has no use for it.
+        let _ = job.answer.send(Err(error));
     }
 
-    fn answer(&self, log: Log, mut jobs: VecDeque<Job>, outcomes: Vec<Outcome>) {
+    fn answer(&self, log: Log, mut jobs: Vec<Job>, answers: Vec<Result<Submitted, Error>>) {
         let mut first = None;
-        let mut changes = Vec::with_capacity(outcomes.len());
-        for (job, outcome) in jobs.iter_mut().zip(&outcomes) {
-            let Outcome::Applied(revision) = outcome else { continue };
-            first.get_or_insert(*revision);
-            changes.push(job.change.leaves.take().map(|rows| rows.at(*revision)));
+        let mut changes = Vec::with_capacity(answers.len());
+        for (job, answer) in jobs.iter_mut().zip(&answers) {
+            match answer {
+                Ok(Submitted::Done(Outcome::Applied(revision))) => {
+                    first.get_or_insert(*revision);
+                    changes.push(job.change.leaves.take().map(|rows| rows.at(*revision)));
+                }
+                Ok(Submitted::Repeated(Kept { revision, .. })) => {
+                    // What it left, and when, is not known here.
+                    (self.tell)(Committed { log: None, first: *revision, changes: vec![None] });
+                }
+                Ok(Submitted::Done(Outcome::Conflict)) | Err(_) => {}
+            }
         }
         if let Some(first) = first {
             (self.tell)(Committed { log: Some(log), first, changes });
         }
-        for (job, outcome) in jobs.into_iter().zip(outcomes) {
-            let _ = job.answer.send(Ok(Submitted::Done(outcome)));
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            // A caller that has gone away has no use for the answer; the request id keeps it.
+            let _ = job.answer.send(answer);
         }
-    }
-
-    /// Looks a request up, behind the lock: a transaction of a former connection that is still committing has ended
-    /// before this answers.
-    async fn find(&mut self, request_id: crate::domain::ids::RequestId) -> Result<Option<Kept>, Error> {
-        let limit = self.database.statement_timeout();
-        let found = tokio::time::timeout(limit, async {
-            let session = self.session().await?;
-            session.client.batch_execute("BEGIN").await?;
-            session.client.query_one(&session.lock, &[]).await?;
-            let found = log::find_request(&session.client, request_id).await;
-            session.client.batch_execute("COMMIT").await?;
-            found
-        })
-        .await
-        .unwrap_or_else(|_| Err(Error::Unreachable("no answer in time".to_owned())));
-        if found.is_err() {
-            self.session = None;
-        }
-        found
     }
 
     /// Runs one transaction. A session that is not known to be idle afterwards is given up.
-    async fn transaction(&mut self, jobs: &VecDeque<Job>) -> End {
+    async fn transaction(&mut self, jobs: &[Job]) -> End {
         let limit = self.database.statement_timeout();
         let work = async {
             match self.session().await {
@@ -259,7 +290,7 @@ impl Session {
         Ok(Self { client, lock, advance, prepared: HashMap::new() })
     }
 
-    async fn transaction(&mut self, jobs: &VecDeque<Job>) -> End {
+    async fn transaction(&mut self, jobs: &[Job]) -> End {
         for job in jobs {
             let sql = job.change.sql;
             if !self.prepared.contains_key(sql) {
@@ -305,12 +336,26 @@ impl Session {
         }
         failed = failed.or(advanced.answer().await.err());
         match (committed.answer().await, locked, failed) {
-            (Ok(()), Some(log), None) => End::Committed(log, outcomes),
+            (Ok(()), Some(log), None) => End::Committed(log, self.tell_repeated(jobs, outcomes).await),
             // PostgreSQL answers COMMIT of a failed transaction with a rollback, and not with an error.
             (Ok(()), _, Some(error)) => End::RolledBack(error.into()),
             (Ok(()), None, None) => End::Unknown(Error::Unreachable("the head was not locked".to_owned())),
             (Err(error), ..) => End::Unknown(error.into()),
         }
+    }
+
+    /// Tells the requests that were answered before from those that are in conflict: neither changed anything.
+    async fn tell_repeated(&self, jobs: &[Job], outcomes: Vec<Outcome>) -> Vec<Result<Submitted, Error>> {
+        let mut answers = Vec::with_capacity(outcomes.len());
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            answers.push(match outcome {
+                Outcome::Applied(_) => Ok(Submitted::Done(outcome)),
+                Outcome::Conflict => log::find_request(&self.client, job.change.idempotency.request_id)
+                    .await
+                    .map(|kept| kept.map_or(Submitted::Done(outcome), Submitted::Repeated)),
+            });
+        }
+        answers
     }
 }
 
@@ -390,22 +435,5 @@ fn rolled_back_or_unknown(error: tokio_postgres::Error) -> End {
     match Error::from(error) {
         refused @ Error::Refused(_) => End::RolledBack(refused),
         other => End::Unknown(other),
-    }
-}
-
-/// Two changes of one request can meet in one batch, when a client repeats it at once.
-fn repeats_itself(jobs: &VecDeque<Job>) -> bool {
-    let mut ids: Vec<_> = jobs.iter().map(|job| job.change.idempotency.request_id).collect();
-    ids.sort_unstable();
-    ids.windows(2).any(|pair| pair[0] == pair[1])
-}
-
-/// Whether the database refused a change because its request was answered in the meantime.
-fn is_repetition(error: &Error) -> bool {
-    match error {
-        Error::Refused(error) => {
-            error.as_db_error().is_some_and(|error| error.constraint() == Some("request_pkey"))
-        }
-        _ => false,
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::target::TargetControl;
 use crate::domain::tenant::{Claim, Health, NameKind, Tenant};
 use crate::domain::text::quote;
 use crate::domain::tier::Tier;
-use crate::store::committed::Rows;
+use crate::store::committed::{Followed, Rows};
 use crate::store::reading::Unreadable;
 
 /// Most rows that an error names.
@@ -154,7 +154,7 @@ impl Snapshot {
     pub(super) fn with(mut self, changes: Vec<Option<Rows>>, texts: &mut Texts) -> Option<(Self, Delta)> {
         let mut delta = Delta { revision: self.revision, ..Delta::default() };
         for rows in changes {
-            let Rows { tenant, health, operation } = rows?;
+            let Rows { tenant, health, operation, followed } = rows?;
             if let Some(mut tenant) = tenant {
                 tenant.share(texts);
                 delta.tenants.push(tenant.tenant_id.clone());
@@ -167,6 +167,14 @@ impl Snapshot {
             if let Some(operation) = operation {
                 delta.operations.push(operation.operation_id);
                 self.take_operation(operation);
+            }
+            if let Some(Followed { tenant: written, verb }) = followed {
+                let record = self.tenants.get(&written.tenant_id);
+                let mut tenant = record.filter(|record| record.tenant.uid == written.uid)?.tenant.clone();
+                tenant.take_state_of(&written, verb);
+                tenant.share(texts);
+                delta.tenants.push(tenant.tenant_id.clone());
+                Self::insert_tenant(&mut self.tenants, &mut self.claims, tenant);
             }
         }
         Some((self, delta))

@@ -70,7 +70,7 @@ impl Postgres {
         let until = Instant::now() + self.deadline.mul_f64(0.8);
         let mut client = self.connection().await?;
         let transaction = client.transaction().await.map_err(failure)?;
-        access::grant(&transaction, tenant, desired, generation).await?;
+        access::grant(&*transaction, tenant, desired, generation).await?;
         transaction.commit().await.map_err(failure)?;
         if desired != Desired::Active {
             let patience = old::Patience { role: &self.role, ends: self.ends_transactions, until };
@@ -85,7 +85,7 @@ impl Postgres {
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let mut client = self.connection().await?;
         let transaction = client.transaction().await.map_err(failure)?;
-        let Some((named, generation)) = access::find(&transaction, tenant).await? else {
+        let Some((named, generation)) = access::find(&*transaction, tenant).await? else {
             // Nothing is known of it only where nothing of it is left; without the row nobody is let in.
             let is_empty = purge::leftover(&transaction, tenant).await?.is_none();
             return Ok(if is_empty {
@@ -132,6 +132,10 @@ impl Participant for Postgres {
 
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         access::in_time(self.deadline, self.look(tenant)).await
+    }
+
+    fn concurrent_max(&self) -> Option<usize> {
+        Some(self.pool.status().max_size)
     }
 }
 

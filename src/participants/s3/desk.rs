@@ -30,8 +30,8 @@ use super::stamp::Stamp;
 
 /// Edits in one round. Bounds the time of a round: each has a record to read and to write.
 const ROUND_MAX: usize = 64;
-/// Buckets edited at once. Each holds one of the registry's connections, and the pool has others to serve.
-const BUCKETS_MAX: usize = 4;
+/// Buckets edited at once. Each holds a connection to the registry's database.
+pub(super) const BUCKETS_MAX: usize = 4;
 /// How often a policy is written that somebody who knows nothing of our lock has overwritten at the same moment.
 const WRITES_MAX: u32 = 3;
 /// How often a round that is in doubt is made again before those who wait are told so. The next round makes it again.

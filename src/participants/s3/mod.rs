@@ -62,6 +62,9 @@ pub struct S3 {
 }
 
 impl S3 {
+    /// Buckets whose policies are edited at once. Each edit holds a connection of the pool.
+    pub const EDITS_MAX: usize = desk::BUCKETS_MAX;
+
     /// A target; one call to the store may take `deadline`. Replicas that edit the same buckets take turns by `pool`, the
     /// registry's database; without one, this process must be the only one.
     pub fn new(settings: Settings, deadline: Duration, pool: Option<Pool>) -> Self {

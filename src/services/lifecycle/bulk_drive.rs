@@ -234,7 +234,7 @@ async fn write(registry: &Registry, bulk: &Bulk, items: &[Item], changed: &[Item
     let context =
         Context { actor: bulk.actor.clone(), now, idempotency: Idempotency { request_id, digest: [0; 32] } };
     let change = bulk_advance(&next, bulk.revision, Some(registry.lease.owner), changed, &context);
-    match registry.writer.submit(change).await? {
+    match registry.writer.submit_in_background(change).await? {
         Submitted::Done(Outcome::Applied(revision)) => {
             registry.view.at_least(revision, Duration::from_secs(5)).await.map(drop)
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::background_command;
 use super::operations::operation_at_hand;
 use super::start::details;
+use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::Verb;
@@ -68,7 +69,7 @@ impl Registry {
             .change(&command, |snapshot, context| self.decide_begin(snapshot, operation_id, context))
             .await?;
         if begun.state.is_driven() {
-            self.engine.started(operation_id);
+            self.engine.started(operation_id, Class::First);
         }
         self.bulk_news.notify_one();
         Ok(())

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::children;
 use super::operations::operation_at_hand;
+use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::{Toward, Verb, can_undelete, desired_by, toward, transition};
@@ -89,7 +90,7 @@ impl Registry {
             return Ok(operation);
         }
         if operation.operation_id == operation_id && operation.state.is_driven() {
-            self.engine.started(operation_id);
+            self.engine.started(operation_id, Class::First);
         }
         if operation.details.children_bulk.is_some() {
             self.bulk_news.notify_one();

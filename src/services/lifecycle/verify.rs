@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::cascade::Look;
+use crate::cascade::{Class, Look};
 use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName, TenantId};
@@ -183,7 +183,7 @@ impl Registry {
         let operation = self.change(command, decide).await?;
         self.engine.count_drifts(drifts.iter().map(|drift| &drift.target));
         if operation.state == State::Running {
-            self.engine.started(operation.operation_id);
+            self.engine.started(operation.operation_id, Class::First);
         }
         Ok(operation)
     }

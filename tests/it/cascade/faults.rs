@@ -173,7 +173,8 @@ async fn every_verb_ends_in_a_true_state_whatever_any_target_does() {
         // A fault that passes must pass within the attempts there are, also while this machine does other things.
         ("cascade.apply_deadline", "2s".to_owned()),
     ];
-    let replica = Replica::start(&Setup { stubs: stubs.clone(), settings, ..Setup::default() }).await;
+    let setup = Setup { stubs: stubs.clone(), settings, ..Setup::default() };
+    let replica = Replica::start(&setup).await;
     // So many at once that a machine that does other things as well answers in time.
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(48));
     let mut plays = tokio::task::JoinSet::new();
@@ -199,6 +200,7 @@ async fn every_verb_ends_in_a_true_state_whatever_any_target_does() {
     while let Some(played) = plays.join_next().await {
         played.unwrap();
     }
+    replica.holds_what_the_tables_say(&setup).await;
     replica.stop().await;
 }
 

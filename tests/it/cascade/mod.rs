@@ -4,6 +4,7 @@ mod circuit;
 mod clocks;
 mod faults;
 mod leases;
+mod precedence;
 mod processes;
 mod restarts;
 mod soak;

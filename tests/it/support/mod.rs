@@ -185,6 +185,25 @@ impl Replica {
         panic!("the operation of {tenant_id} does not end: {:?}", self.get(tenant_id).await);
     }
 
+    /// Whether what its view took in by itself is what another server reads from the tables.
+    pub(crate) async fn holds_what_the_tables_say(&self, setup: &Setup) {
+        let fresh = Self::on(&self.database_url, setup).await;
+        let wanted = fresh.server.registry.view.snapshot().unwrap();
+        let taken =
+            self.server.registry.view.at_least(wanted.revision, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(taken.revision, wanted.revision, "nothing changes meanwhile");
+        assert_eq!(taken.tenants.len(), wanted.tenants.len());
+        // As text: 0 and -0 are equal, and yet two answers.
+        for (id, record) in &wanted.tenants {
+            assert_eq!(format!("{:?}", taken.tenants[id]), format!("{record:?}"));
+        }
+        for operation in wanted.operations.values() {
+            let own = taken.operations.get(&operation.operation_id);
+            assert_eq!(format!("{own:?}"), format!("{:?}", Some(operation)));
+        }
+        fresh.stop().await;
+    }
+
     /// Stops the server in order.
     pub(crate) async fn stop(self) {
         drop((self.channel, self.tenants, self.tiers, self.flags, self.lifecycle, self.health));

@@ -24,7 +24,7 @@ flag_in AS (
     SELECT i ->> 0 AS flag_key, i ->> 1 AS tier_id
     FROM jsonb_array_elements($8::jsonb -> 'tier_defaults_cleared') i
 ), stands AS (
-    SELECT 1
+    SELECT 1 FROM next
     WHERE NOT EXISTS (SELECT 1 FROM flag_in i LEFT JOIN flag f USING (flag_key) WHERE f.revision IS DISTINCT FROM i.expected)
       AND NOT EXISTS (SELECT 1 FROM file_in i LEFT JOIN flag_file f USING (file_name)
                       WHERE f.revision IS DISTINCT FROM i.expected)
