@@ -352,11 +352,12 @@ fn a_verifier_that_finds_drift_beside_an_open_operation_has_it_taken_up() {
     let names = targets();
     let drift = Drift { target: names[1].clone(), observed: Some(Desired::Active) };
     let mut waiting = waits_for_cache();
-    assert!(waiting.take_up(std::slice::from_ref(&drift), false, now(20)), "it is to bring it there anyway");
+    let taken = waiting.take_up(std::slice::from_ref(&drift), false, now(20));
+    assert_eq!(taken, names[1..2], "it is to bring it there anyway");
     assert_eq!((waiting.generation, waiting.steps[1].state), (3, TargetState::Pending));
-    assert!(!waiting.take_up(std::slice::from_ref(&drift), false, now(21)), "it is at it");
+    assert!(waiting.take_up(std::slice::from_ref(&drift), false, now(21)).is_empty(), "it is at it");
     let mut stuck = stuck_suspension();
-    assert!(stuck.take_up(std::slice::from_ref(&drift), true, now(20)));
+    assert_eq!(stuck.take_up(std::slice::from_ref(&drift), true, now(20)), names[1..2]);
     assert_eq!((stuck.state, stuck.due(now(20)).count()), (State::Running, 1));
     tried(&mut stuck, &names[1], 3, seen(Desired::Suspended), now(21));
     stuck.settle(now(21));
@@ -371,11 +372,11 @@ fn a_verifier_that_finds_drift_beside_an_open_operation_has_it_taken_up() {
     };
     let mut reported = report();
     assert_eq!(reported.left_alone(&names, now(2)), names[1..]);
-    assert!(reported.take_up(std::slice::from_ref(&drift), false, now(2)));
+    assert_eq!(reported.take_up(std::slice::from_ref(&drift), false, now(2)), names[1..2]);
     assert_eq!((reported.state, reported.steps[1].state), (State::NeedsOperator, TargetState::NeedsOperator));
     assert_eq!(reported.error, "drift was found in cache, postgres");
     let mut repaired = report();
-    assert!(repaired.take_up(&[drift], true, now(2)));
+    assert_eq!(repaired.take_up(&[drift], true, now(2)), names[1..2]);
     assert_eq!((repaired.state, repaired.steps[1].state), (State::Running, TargetState::Pending));
     assert_eq!(repaired.steps[0].state, TargetState::NeedsOperator, "that was only reported");
 }

@@ -63,13 +63,13 @@ impl Operation {
 
     /// Takes up what a verifier found while the operation is open: what drifted after it was verified goes back to work,
     /// under a new generation, since a target does nothing for one that it has applied. A repair takes up other targets
-    /// too; where it only reports (`acts` is false), they wait for an operator. Answers whether there was anything.
-    pub fn take_up(&mut self, drifts: &[Drift], acts: bool, now: Timestamp) -> bool {
+    /// too; where it only reports (`acts` is false), they wait for an operator. Answers which it takes up.
+    pub fn take_up(&mut self, drifts: &[Drift], acts: bool, now: Timestamp) -> Vec<TargetName> {
+        let mut taken = Vec::new();
         if !self.state.is_open() {
-            return false;
+            return taken;
         }
         let acts = acts || self.verb != Verb::Repair;
-        let mut any = false;
         for drift in drifts {
             let Some(step) = self.step_for(&drift.target) else { continue };
             step.start_over(step.desired);
@@ -78,10 +78,10 @@ impl Operation {
             if !acts {
                 step.state = TargetState::NeedsOperator;
             }
-            any = true;
+            taken.push(drift.target.clone());
         }
-        if !any {
-            return false;
+        if taken.is_empty() {
+            return taken;
         }
         if self.verb == Verb::Repair {
             self.tell_found();
@@ -91,7 +91,7 @@ impl Operation {
             self.drive_on(now);
         }
         self.update_time = now;
-        true
+        taken
     }
 
     /// The step that takes up a drift of a target: one that was done, or in a repair a new one.

@@ -11,12 +11,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::background_command;
-use super::verify::{Check, can_drift};
+use super::verify::{can_drift, drifts};
 use crate::domain::error::{Error, Reason};
-use crate::domain::ids::TenantId;
-use crate::services::Registry;
+use crate::domain::ids::{TargetName, TenantId};
+use crate::domain::operation::Drift;
+use crate::services::{Registry, now};
 use crate::store::background::{work_claim, work_progress};
-use crate::view::Record;
+use crate::view::{Record, Snapshot};
 
 /// The work's name.
 const WORK: &str = "verify";
@@ -27,7 +28,7 @@ const CONCURRENT_MAX: usize = 32;
 /// How often the round's progress is written down.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before a drifted target is looked at again: what is only on its way is no drift.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How far a round got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,32 +113,59 @@ fn next(registry: &Registry, after: Option<&TenantId>) -> Option<Arc<Record>> {
     snapshot.tenants.range::<_, TenantId>(behind).next().map(|(_, record)| Arc::clone(record))
 }
 
+/// Looks at a tenant, and has what drifted taken up: by the operation that is open, or by a new one.
 async fn verify(registry: &Registry, record: &Record) {
-    if record.tenant.operation_id.is_some() {
-        registry.look_beside_operation(record).await;
-        return;
-    }
-    if !can_drift(record.tenant.status) {
-        return;
-    }
     let Ok(snapshot) = registry.view.snapshot() else { return };
-    let mut checks = registry.check(&snapshot, record).await;
-    if checks.iter().any(Check::drifted) {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        checks = registry.check(&snapshot, record).await;
-    }
-    registry.engine.count_verified();
-    let drifted: Vec<&str> =
-        checks.iter().filter(|check| check.drifted()).map(|check| check.target.as_str()).collect();
-    if drifted.is_empty() {
+    let open = record.tenant.operation_id.map(|id| snapshot.operations.get(&id));
+    let wanted = match open {
+        Some(Some(open)) => open.left_alone(&registry.targets, now()),
+        None if can_drift(record.tenant.status) => registry.targets.to_vec(),
+        _ => return,
+    };
+    if wanted.is_empty() {
         return;
     }
-    tracing::warn!(tenant_id = %record.tenant.tenant_id, targets = drifted.join(","), "drift was found");
-    let policy = registry.settings.drift;
-    match registry.open_repair(record, &checks, policy, &background_command()).await {
-        Ok(_) => {}
-        // Whoever moved it brings every target to its state.
+    let drifts = confirmed_drifts(registry, &snapshot, record, &wanted).await;
+    if drifts.is_empty() {
+        return;
+    }
+    let taken_up = if let Some(open) = open.flatten() {
+        registry.take_up(open, &drifts).await
+    } else {
+        let (policy, command) = (registry.settings.drift, background_command());
+        registry.open_repair(record, &drifts, policy, &command).await.map(drop)
+    };
+    match taken_up {
+        Ok(()) => {}
+        // Whoever moved it brings every target to its state; if not, the next round finds it.
         Err(error) if error.reason == Reason::ConcurrentChange => {}
         Err(error) => tracing::warn!(error = %error, "drift could not be taken up"),
     }
+}
+
+/// What drifted at the targets that are `wanted`, and still did a moment later.
+async fn confirmed_drifts(
+    registry: &Registry,
+    snapshot: &Snapshot,
+    record: &Record,
+    wanted: &[TargetName],
+) -> Vec<Drift> {
+    let look =
+        async || drifts(&registry.check_some(snapshot, record, |target| wanted.contains(target)).await);
+    let mut found = look().await;
+    if !found.is_empty() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        found = look().await;
+    }
+    registry.engine.count_verified();
+    if !found.is_empty() {
+        let targets: Vec<&str> = found.iter().map(|drift| drift.target.as_str()).collect();
+        tracing::warn!(
+            tenant_id = %record.tenant.tenant_id,
+            operation_id = record.tenant.operation_id.map(tracing::field::display),
+            targets = targets.join(","),
+            "drift was found"
+        );
+    }
+    found
 }

@@ -59,7 +59,7 @@ impl Check {
     }
 
     /// What was found, where it drifted.
-    pub fn drift(&self) -> Option<Drift> {
+    fn drift(&self) -> Option<Drift> {
         let observed = *self.found.as_ref().ok().filter(|_| self.drifted())?;
         Some(Drift { target: self.target.clone(), observed })
     }
@@ -108,11 +108,12 @@ impl Registry {
         }
         transition(record.tenant.status, Verb::Repair)?;
         let checks = self.check(&snapshot, &record).await;
-        if !checks.iter().any(Check::drifted) {
+        let drifts = drifts(&checks);
+        if drifts.is_empty() {
             return Ok(Verified { checks, operation: None });
         }
         let policy = asked.policy.unwrap_or(self.settings.drift);
-        let operation = self.open_repair(&record, &checks, policy, command).await?;
+        let operation = self.open_repair(&record, &drifts, policy, command).await?;
         let operation = self.wait_for_end(operation, asked.wait).await;
         Ok(Verified { checks, operation: Some(operation) })
     }
@@ -149,11 +150,10 @@ impl Registry {
     pub(super) async fn open_repair(
         &self,
         seen: &Record,
-        checks: &[Check],
+        drifts: &[Drift],
         policy: Policy,
         command: &Command,
     ) -> Result<Operation, Error> {
-        let drifts: Vec<Drift> = checks.iter().filter_map(Check::drift).collect();
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
         let decide = |snapshot: &Snapshot, context: &Context| {
             let record = get_tenant(snapshot, &seen.tenant.tenant_id)?;
@@ -173,9 +173,9 @@ impl Registry {
                 bulk_id: None,
             };
             let mut decided = self.decide(snapshot, record, request, context)?;
-            decided.operation.found(&drifts);
+            decided.operation.found(drifts);
             if policy == Policy::Report {
-                decided.operation.report_only(&drifts, context.now);
+                decided.operation.report_only(drifts, context.now);
             }
             let change = self.opening(record, &decided, false, context);
             Ok(Decision::Make(Box::new(change), decided.operation))
@@ -187,6 +187,11 @@ impl Registry {
         }
         Ok(operation)
     }
+}
+
+/// What drifted.
+pub(super) fn drifts(checks: &[Check]) -> Vec<Drift> {
+    checks.iter().filter_map(Check::drift).collect()
 }
 
 /// Whether anything was asked of the targets since.

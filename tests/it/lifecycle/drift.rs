@@ -7,6 +7,7 @@ use tenantry::participants::stub::{Fault, Held, Stub};
 use tenantry::proto::v1;
 
 use super::{TEN_SECONDS, suspend};
+use crate::participants::until;
 use crate::support::{Replica, Setup, metrics, reason};
 
 /// A server with a stub target, and the suspended tenant `finance`.
@@ -130,9 +131,7 @@ async fn the_background_verifier_finds_and_repairs_drift_round_after_round() {
     }
     let text = metrics(&replica).await;
     assert!(text.contains(r#"tenantry_drift_found_total{target="cache"} 2"#), "{text}");
-    let request = v1::ListOperationsRequest { filter: "verb = REPAIR".into(), ..Default::default() };
-    let repairs = replica.lifecycle.list_operations(request).await.unwrap().into_inner();
-    assert_eq!(repairs.total_size, 2);
+    assert_eq!(repairs(&mut replica).await.len(), 2);
     replica.stop().await;
 }
 
@@ -213,6 +212,12 @@ async fn an_operation_that_waited_is_listed_as_stuck_and_looks_again_before_it_s
     replica.stop().await;
 }
 
+/// The repairs so far, newest first.
+async fn repairs(replica: &mut Replica) -> Vec<v1::Operation> {
+    let request = v1::ListOperationsRequest { filter: "verb = REPAIR".into(), ..Default::default() };
+    replica.lifecycle.list_operations(request).await.unwrap().into_inner().operations
+}
+
 fn verifying(policy: &str) -> Vec<(&'static str, String)> {
     vec![
         ("cascade.verify_rate", "1000".to_owned()),
@@ -289,5 +294,40 @@ async fn drift_that_waits_for_an_operator_hides_no_other_drift() {
         assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Suspended, "{target}: {report:?}");
     }
     assert_eq!(report.state(), v1::OperationState::Succeeded, "{report:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn drift_is_counted_where_an_operation_has_it_and_not_where_that_ended_meanwhile() {
+    let stubs = vec![
+        ("cache", Stub::start(Duration::ZERO).await.unwrap()),
+        ("vector-db", Stub::start(Duration::ZERO).await.unwrap()),
+    ];
+    let vectors = stubs[1].1.clone();
+    let setup = Setup { stubs: stubs.clone(), settings: verifying("report"), ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap();
+    open_by_hand(&stubs[0].1, &tenant.uid);
+    until("cache is reported", async || !replica.get("finance").await.operation_id.is_empty()).await;
+    let reported = replica.get("finance").await.operation_id;
+    // The verifier looks twice beside the operation, and the operation ends in between.
+    open_by_hand(&vectors, &tenant.uid);
+    let before = vectors.calls();
+    until("it looks", async || vectors.calls() > before).await;
+    let abort = v1::AbortOperationRequest { operation_id: reported, ..Default::default() };
+    replica.lifecycle.abort_operation(abort).await.unwrap();
+    until("both are reported", async || {
+        repairs(&mut replica).await.first().is_some_and(|it| it.targets.len() == 2)
+    })
+    .await;
+    // On a busy machine the first one may have taken it up before it ended.
+    let has_it = |it: &&v1::Operation| it.targets.iter().any(|step| step.target == "vector-db");
+    let having = repairs(&mut replica).await.iter().filter(has_it).count();
+    let counted = format!("tenantry_drift_found_total{{target=\"vector-db\"}} {having}\n");
+    until("it is counted", async || metrics(&replica).await.contains(&counted)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let text = metrics(&replica).await;
+    assert!(text.contains(&counted), "{counted}{text}");
     replica.stop().await;
 }
