@@ -11,6 +11,8 @@ use super::compile::{Compiled, MATCHES, REFERENCE, fail, shown};
 use super::datum::Datum;
 use super::error::{Error, ErrorKind};
 use super::fractional::weight_of;
+use super::node::Each;
+use super::operator::Op;
 
 /// Finds a part of a condition that can only fail.
 ///
@@ -91,18 +93,29 @@ type Suits = fn(&Value) -> bool;
 
 /// What an operator has to be given at a place, and how to tell; nothing where it makes something of any literal.
 fn wanted(name: &str, place: usize) -> Option<(&'static str, Suits)> {
-    let found: (&'static str, Suits) = match (name, place) {
-        ("starts_with" | "ends_with", 0 | 1) | ("lower" | "upper" | MATCHES, 0) => {
-            ("a text", Value::is_string)
+    const TEXT: (&str, Suits) = ("a text", Value::is_string);
+    const LIST: (&str, Suits) = ("a list", Value::is_array);
+    let Some(op) = Op::parse(name) else {
+        return match name {
+            MATCHES => Some(TEXT),
+            "reduce" => Some(LIST),
+            _ => Each::parse(name).map(|_| LIST),
         }
-        ("sem_ver", 0 | 2) => ("a version", |value| value.is_string() || value.is_number()),
-        ("in", 1) => ("a text or a list", |value| value.is_string() || value.is_array()),
-        ("contains_all" | "contains_any" | "contains_none", 0 | 1)
-        | ("map" | "filter" | "all" | "none" | "some" | "reduce", 0) => ("a list", Value::is_array),
-        ("+" | "-" | "*" | "/" | "%" | "min" | "max" | "abs", _) | ("substr", 1 | 2) => {
-            ("a number", |value| value.is_number() || value.is_string())
-        }
-        ("==" | "!=" | "===" | "!==", 0 | 1) | ("<" | "<=" | ">" | ">=", _) | ("substr", 0) => {
+        .filter(|_| place == 0);
+    };
+    let found: (&'static str, Suits) = match (op, place) {
+        (Op::StartsWith | Op::EndsWith, 0 | 1) | (Op::Lower | Op::Upper, 0) => TEXT,
+        (Op::SemVer, 0 | 2) => ("a version", |value| value.is_string() || value.is_number()),
+        (Op::In, 1) => ("a text or a list", |value| value.is_string() || value.is_array()),
+        (Op::ContainsAll | Op::ContainsAny | Op::ContainsNone, 0 | 1) => LIST,
+        (
+            Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Modulo | Op::Min | Op::Max | Op::Abs,
+            _,
+        )
+        | (Op::Substr, 1 | 2) => ("a number", |value| value.is_number() || value.is_string()),
+        (Op::Equal | Op::NotEqual | Op::StrictlyEqual | Op::StrictlyNotEqual, 0 | 1)
+        | (Op::Less | Op::AtMost | Op::Greater | Op::AtLeast, _)
+        | (Op::Substr, 0) => {
             ("a text, a number or a boolean", |value| !value.is_array() && !value.is_object())
         }
         _ => return None,
@@ -235,30 +248,9 @@ fn shares(args: &[Value], is_variant: &dyn Fn(&str) -> bool) -> Compiled<()> {
 
 /// Whether an operator gives true or false, or nothing.
 fn is_test(name: &str) -> bool {
-    let tests = [
-        "==",
-        "!=",
-        "===",
-        "!==",
-        "<",
-        "<=",
-        ">",
-        ">=",
-        "!",
-        "!!",
-        "in",
-        "all",
-        "none",
-        "some",
-        "contains_all",
-        "contains_any",
-        "contains_none",
-        "starts_with",
-        "ends_with",
-        "sem_ver",
-        MATCHES,
-    ];
-    tests.contains(&name)
+    name == MATCHES
+        || Op::parse(name).is_some_and(Op::is_test)
+        || Each::parse(name).is_some_and(Each::is_test)
 }
 
 /// A literal for people, short.
@@ -372,40 +364,8 @@ mod tests {
 
     #[test]
     fn an_operator_with_a_literal_that_is_refused_says_the_same_to_everybody() {
-        let operators = [
-            "starts_with",
-            "ends_with",
-            "lower",
-            "upper",
-            "sem_ver",
-            "in",
-            "contains_all",
-            "contains_any",
-            "contains_none",
-            "map",
-            "filter",
-            "all",
-            "none",
-            "some",
-            "+",
-            "-",
-            "*",
-            "/",
-            "%",
-            "min",
-            "max",
-            "abs",
-            "substr",
-            "==",
-            "!=",
-            "===",
-            "!==",
-            "<",
-            "<=",
-            ">",
-            ">=",
-            "fractional",
-        ];
+        let operators = Op::ALL.into_iter().map(|(name, _)| name);
+        let operators = operators.chain(Each::ALL.into_iter().map(|(name, _)| name)).chain(["fractional"]);
         let literals = [
             json!(null),
             json!(true),
@@ -416,8 +376,7 @@ mod tests {
             json!(["on", 0]),
         ];
         let mut refused = 0;
-        for (name, literal) in
-            operators.iter().flat_map(|name| literals.iter().map(move |literal| (name, literal)))
+        for (name, literal) in operators.flat_map(|name| literals.iter().map(move |literal| (name, literal)))
         {
             let var = json!({"var": "a"});
             for args in [
@@ -428,7 +387,7 @@ mod tests {
                 json!([literal, "=", var]),
                 json!([var, "=", literal]),
             ] {
-                let source = json!({ *name: args });
+                let source = json!({ name: args });
                 // Other numbers of arguments are refused as such.
                 let is_rule = Rule::compile(&source, &Segments::new(), HashVersion::V2).is_ok();
                 if is_rule && check_condition(&source, HashVersion::V2).is_err() {

@@ -197,18 +197,14 @@ impl<'v> Compiler<'v> {
             "if" | "?:" => self.conditional(args, depth),
             "and" => Ok(Node::And(self.operands(args, depth)?)),
             "or" => Ok(Node::Or(self.operands(args, depth)?)),
-            "map" => self.each(Each::Map, args, depth),
-            "filter" => self.each(Each::Filter, args, depth),
-            "all" => self.each(Each::All, args, depth),
-            "none" => self.each(Each::None, args, depth),
-            "some" => self.each(Each::Some, args, depth),
             "reduce" => self.reduce(args, depth),
             "fractional" => self.fractional(args, depth),
             MATCHES => self.matches(args, depth),
-            _ => match Op::parse(name) {
-                Some(op) => self.call(op, args, depth),
-                None if self.mode == Mode::Foreign => Ok(Node::Unknown),
-                None => fail(ErrorKind::Operator, format!("there is no operator {}", quote(name))),
+            _ => match (Op::parse(name), Each::parse(name)) {
+                (Some(op), _) => self.call(op, args, depth),
+                (None, Some(each)) => self.each(each, args, depth),
+                (None, None) if self.mode == Mode::Foreign => Ok(Node::Unknown),
+                (None, None) => fail(ErrorKind::Operator, format!("there is no operator {}", quote(name))),
             },
         }?;
         Ok(fold(node))

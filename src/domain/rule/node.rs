@@ -143,6 +143,26 @@ pub(super) enum Each {
     Some,
 }
 
+impl Each {
+    /// Every one by its name.
+    pub(super) const ALL: [(&str, Self); 5] = [
+        ("map", Self::Map),
+        ("filter", Self::Filter),
+        ("all", Self::All),
+        ("none", Self::None),
+        ("some", Self::Some),
+    ];
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, each)| each)
+    }
+
+    /// Whether it gives true or false.
+    pub(super) const fn is_test(self) -> bool {
+        matches!(self, Self::All | Self::None | Self::Some)
+    }
+}
+
 /// Variants by weight.
 #[derive(Debug, Clone)]
 pub(super) struct Fractional {

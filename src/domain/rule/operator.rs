@@ -46,43 +46,45 @@ pub(super) enum Op {
 const ANY: usize = usize::MAX;
 
 impl Op {
+    /// Every operator by its name.
+    pub(super) const ALL: [(&str, Self); 33] = [
+        ("==", Self::Equal),
+        ("!=", Self::NotEqual),
+        ("===", Self::StrictlyEqual),
+        ("!==", Self::StrictlyNotEqual),
+        ("<", Self::Less),
+        ("<=", Self::AtMost),
+        (">", Self::Greater),
+        (">=", Self::AtLeast),
+        ("!", Self::Not),
+        ("!!", Self::Truthy),
+        ("in", Self::In),
+        ("missing", Self::Missing),
+        ("missing_some", Self::MissingSome),
+        ("merge", Self::Merge),
+        ("cat", Self::Cat),
+        ("substr", Self::Substr),
+        ("+", Self::Add),
+        ("-", Self::Subtract),
+        ("*", Self::Multiply),
+        ("/", Self::Divide),
+        ("%", Self::Modulo),
+        ("max", Self::Max),
+        ("min", Self::Min),
+        ("abs", Self::Abs),
+        ("contains_all", Self::ContainsAll),
+        ("contains_any", Self::ContainsAny),
+        ("contains_none", Self::ContainsNone),
+        ("starts_with", Self::StartsWith),
+        ("ends_with", Self::EndsWith),
+        ("lower", Self::Lower),
+        ("upper", Self::Upper),
+        ("sem_ver", Self::SemVer),
+        ("log", Self::Log),
+    ];
+
     pub(super) fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "==" => Self::Equal,
-            "!=" => Self::NotEqual,
-            "===" => Self::StrictlyEqual,
-            "!==" => Self::StrictlyNotEqual,
-            "<" => Self::Less,
-            "<=" => Self::AtMost,
-            ">" => Self::Greater,
-            ">=" => Self::AtLeast,
-            "!" => Self::Not,
-            "!!" => Self::Truthy,
-            "in" => Self::In,
-            "missing" => Self::Missing,
-            "missing_some" => Self::MissingSome,
-            "merge" => Self::Merge,
-            "cat" => Self::Cat,
-            "substr" => Self::Substr,
-            "+" => Self::Add,
-            "-" => Self::Subtract,
-            "*" => Self::Multiply,
-            "/" => Self::Divide,
-            "%" => Self::Modulo,
-            "max" => Self::Max,
-            "min" => Self::Min,
-            "abs" => Self::Abs,
-            "contains_all" => Self::ContainsAll,
-            "contains_any" => Self::ContainsAny,
-            "contains_none" => Self::ContainsNone,
-            "starts_with" => Self::StartsWith,
-            "ends_with" => Self::EndsWith,
-            "lower" => Self::Lower,
-            "upper" => Self::Upper,
-            "sem_ver" => Self::SemVer,
-            "log" => Self::Log,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, op)| op)
     }
 
     /// How many arguments make sense. flagd takes other numbers too and mostly answers null.
@@ -106,6 +108,30 @@ impl Op {
             Self::Subtract | Self::Divide | Self::Max | Self::Min => 1..=ANY,
             Self::Missing | Self::Merge | Self::Cat | Self::Add | Self::Multiply => 0..=ANY,
         }
+    }
+
+    /// Whether it gives true or false, or nothing.
+    pub(super) const fn is_test(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::NotEqual
+                | Self::StrictlyEqual
+                | Self::StrictlyNotEqual
+                | Self::Less
+                | Self::AtMost
+                | Self::Greater
+                | Self::AtLeast
+                | Self::Not
+                | Self::Truthy
+                | Self::In
+                | Self::ContainsAll
+                | Self::ContainsAny
+                | Self::ContainsNone
+                | Self::StartsWith
+                | Self::EndsWith
+                | Self::SemVer
+        )
     }
 
     /// Whether it looks at attributes of its own accord, and so cannot be evaluated in advance.
