@@ -28,8 +28,8 @@ changed AS (
 ), never_begun AS (
     UPDATE operation o SET
         state = 'CANCELLED', error = 'the tenant was purged', update_time = now(), finish_time = now(),
-        revision = (SELECT (next.revision ->> 'revision')::bigint FROM next)
-    FROM changed WHERE o.tenant_uid = changed.tenant_uid AND o.state = 'SCHEDULED'
+        revision = next.number
+    FROM changed, next WHERE o.tenant_uid = changed.tenant_uid AND o.state = 'SCHEDULED'
 ), released AS (
     DELETE FROM operation_lease l USING changed WHERE l.operation_id = changed.operation_id
 )
