@@ -44,10 +44,8 @@ pub(super) struct Edit {
     pub place: Place,
     /// What is denied from now on.
     pub denial: Option<Denial>,
-    /// By which change; one that was overtaken is refused.
-    pub generation: u64,
-    /// What is remembered afterwards; `None` forgets the tenant.
-    pub record: Option<Record>,
+    /// What is remembered afterwards, and of which change: one that was overtaken is refused.
+    pub record: Record,
 }
 
 type Outcome = Result<(), Failure>;
@@ -320,7 +318,7 @@ impl Shared {
         let record = record::read(&self.client, &edit.place).await;
         let record = record.map_err(|fault| fault.failing("the tenant's record cannot be read"))?;
         match record {
-            Some(record) if record.generation > edit.generation => {
+            Some(record) if record.generation > edit.record.generation => {
                 Err(Failure::permanent("a newer change was applied already"))
             }
             _ => Ok(()),
@@ -328,12 +326,12 @@ impl Shared {
     }
 
     async fn remember(&self, round: &Round<'_>, edit: &Edit) -> Outcome {
-        let Some(record) = &edit.record else { return record::remove(&self.client, &edit.place).await };
-        if record::read(&self.client, &edit.place).await.is_ok_and(|known| known.as_ref() == Some(record)) {
+        let Edit { place, record, .. } = edit;
+        if record::read(&self.client, place).await.is_ok_and(|known| known.as_ref() == Some(record)) {
             return Ok(());
         }
         let stamp = self.stamp(round)?;
-        let written = record::write(&self.client, &edit.place, record, &stamp).await;
+        let written = record::write(&self.client, place, record, &stamp).await;
         written.map_err(|fault| round.not_written(&fault, "the tenant's record cannot be written"))
     }
 

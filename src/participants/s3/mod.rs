@@ -96,8 +96,8 @@ impl S3 {
             bucket::make(&self.client, &place.record_bucket, region).await?;
             bucket::make(&self.client, &place.bucket, region).await?;
         }
-        let record = Some(Record { tenant_id: tenant.tenant_id.to_string(), state, generation });
-        let edit = Edit { place: place.clone(), denial: denial(state), generation, record };
+        let record = Record { tenant_id: tenant.tenant_id.to_string(), state, generation };
+        let edit = Edit { place: place.clone(), denial: denial(state), record };
         self.desk.submit(edit).await?;
         if place.own_bucket {
             // Only now: an old change was refused above.
@@ -116,9 +116,9 @@ impl S3 {
             let known = self.record(&place).await?;
             // Until all is gone, it is what it was.
             let state = known.map_or(Desired::Suspended, |record| record.state).max(Desired::Suspended);
-            let record = Some(Record { tenant_id: tenant.tenant_id.to_string(), state, generation });
+            let record = Record { tenant_id: tenant.tenant_id.to_string(), state, generation };
             let denial = Some(Denial::Everything);
-            self.desk.submit(Edit { place: place.clone(), denial, generation, record }).await?;
+            self.desk.submit(Edit { place: place.clone(), denial, record }).await?;
             purge::purge(&self.client, &place, bounds).await?;
         }
         if place.own_bucket {
@@ -127,9 +127,8 @@ impl S3 {
             return record::remove(&self.client, &place).await;
         }
         // Its data is gone, its keys are not: they stay refused, or they would fill the prefix anew.
-        let record =
-            Some(Record { tenant_id: tenant.tenant_id.to_string(), state: Desired::Deleted, generation });
-        self.desk.submit(Edit { place, denial: Some(Denial::Everything), generation, record }).await
+        let record = Record { tenant_id: tenant.tenant_id.to_string(), state: Desired::Deleted, generation };
+        self.desk.submit(Edit { place, denial: Some(Denial::Everything), record }).await
     }
 
     /// What is found of a tenant whose data was removed: that nothing is there, and that nothing can come.
