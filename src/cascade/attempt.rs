@@ -66,7 +66,7 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
 fn report(inner: &Inner, system: &Target, pass: Pass<'_>, task: &Task, ended: &Result<Observed, Failure>) {
     // Whoever refuses, or got on, is there.
     let answered = ended.as_ref().map_or_else(
-        |failure| matches!(failure.kind, FailureKind::Permanent | FailureKind::Unfinished),
+        |failure| !matches!(failure.kind, FailureKind::Retryable | FailureKind::Unknown),
         |_| true,
     );
     pass.ended(task.tenant.uid, answered);
@@ -75,6 +75,7 @@ fn report(inner: &Inner, system: &Target, pass: Pass<'_>, task: &Task, ended: &R
         Err(failure) => match failure.kind {
             FailureKind::Permanent => "refused",
             FailureKind::Unfinished => "unfinished",
+            FailureKind::Waiting => "waiting",
             FailureKind::Retryable | FailureKind::Unknown => "failed",
         },
     };
@@ -120,9 +121,10 @@ fn failed(failure: &Failure, trial: bool) -> Outcome {
     match failure.kind {
         FailureKind::Permanent => Outcome::Permanent(message),
         // That the target is down was known before: whoever looks whether it is back pays no attempt for it.
-        FailureKind::Retryable | FailureKind::Unknown if trial => Outcome::Unfinished(message),
+        FailureKind::Retryable | FailureKind::Unknown if trial => Outcome::Waiting(message),
         FailureKind::Retryable | FailureKind::Unknown => Outcome::Retryable(message),
         FailureKind::Unfinished => Outcome::Unfinished(message),
+        FailureKind::Waiting => Outcome::Waiting(message),
     }
 }
 

@@ -355,6 +355,7 @@ fn log_result(attempt: &Attempt) {
         Outcome::Unfinished(progress) => {
             tracing::info!(target_system = target, progress, "has more to do");
         }
+        Outcome::Waiting(why) => tracing::info!(target_system = target, why, "waits"),
         Outcome::Retryable(error) => {
             tracing::warn!(target_system = target, error, "failed, will be tried again");
         }

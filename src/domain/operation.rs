@@ -249,8 +249,10 @@ pub enum Outcome {
     Observed(Desired, Verification),
     /// It had been seen in the desired state, and is in another one by now; `None` where it does not know the tenant.
     Drifted(Option<Desired>),
-    /// It got on, within a bounded batch, and has more to do: no failure, and no attempt that counts.
+    /// It got on, within a bounded batch, and has more to do: no failure, and none before it counts any more.
     Unfinished(String),
+    /// It did not get on, and for a reason that was known or is nobody's fault: no attempt that counts.
+    Waiting(String),
     /// It could not be told, or not done this time.
     Retryable(String),
     /// It refused for good.

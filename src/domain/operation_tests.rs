@@ -87,6 +87,17 @@ fn long_work_in_parts_does_not_use_up_the_patience() {
 }
 
 #[test]
+fn what_waits_for_somebody_else_does_not_use_up_the_patience_either() {
+    let mut operation = started(Status::Active, Verb::Suspend);
+    let target = &targets()[0];
+    for second in 0..10 {
+        tried(&mut operation, target, 2, Outcome::Waiting("a transaction".into()), now(second));
+        operation.settle(now(second));
+        assert_eq!((operation.steps[0].state, operation.steps[0].attempts), (TargetState::Retrying, 1));
+    }
+}
+
+#[test]
 fn a_target_that_lies_is_not_verified() {
     let mut operation = started(Status::Active, Verb::Suspend);
     all_observed(&mut operation, Desired::Active);
@@ -403,6 +414,25 @@ fn an_operation_in_which_nothing_gets_on_is_stuck_whatever_holds_it() {
     };
     assert!(failing.is_stuck(now(6)), "several failures in a row say so sooner");
     assert!(stuck_suspension().is_stuck(now(1)));
+}
+
+#[test]
+fn long_work_is_stuck_only_while_no_part_of_it_gets_done() {
+    let mut operation = waits_for_cache();
+    let target = &targets()[0];
+    let part = || Outcome::Unfinished("1,000 rows were removed, and there are more".into());
+    for second in (5..3_600).step_by(5) {
+        tried(&mut operation, target, 2, part(), now(second));
+        assert!(!operation.is_stuck(now(second + 9)), "after {second} s");
+    }
+    assert!(operation.is_stuck(now(3_606)), "10 s after the last part");
+    tried(&mut operation, target, 2, Outcome::Waiting("a transaction is open".into()), now(3_607));
+    assert!(operation.is_stuck(now(3_607)), "nothing got done");
+    tried(&mut operation, target, 2, part(), now(3_608));
+    assert!(!operation.is_stuck(now(3_608)));
+    tried(&mut operation, target, 2, Outcome::Retryable("no".into()), now(3_609));
+    tried(&mut operation, target, 2, part(), now(3_610));
+    assert_eq!(operation.steps[0].attempts, 0, "failures in a row count, and it got on since");
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub enum FailureKind {
     Unknown,
     /// A bounded part of a long work is done, and the next call goes on from there.
     Unfinished,
+    /// All that it can do is done, and the rest hangs on somebody else, who has all the time there is.
+    Waiting,
 }
 
 /// Why a system did not do what it was asked.
@@ -129,6 +131,11 @@ impl Failure {
     /// Happened in part; the message says how far.
     pub fn unfinished(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Unfinished, message: message.into() }
+    }
+
+    /// Hangs on somebody else; the message says on whom.
+    pub fn waiting(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Waiting, message: message.into() }
     }
 }
 

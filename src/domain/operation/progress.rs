@@ -7,8 +7,18 @@ use super::{Attempt, ERROR_MAX, Operation, Outcome, Patience, READING_AGE_MAX, S
 use crate::domain::ids::OperationId;
 use crate::domain::lifecycle::{Toward, desired, toward};
 
-/// The pause before a target goes on with what it could not finish in one attempt.
-const UNFINISHED_PAUSE: SignedDuration = SignedDuration::from_millis(100);
+/// The pause before a target goes on with what it could not finish in one attempt, or asks again whether it can.
+const GO_ON_PAUSE: SignedDuration = SignedDuration::from_millis(100);
+
+impl Step {
+    /// Is tried again at once, so many attempts counted.
+    fn go_on(&mut self, attempts: u32, why: String, now: Timestamp) {
+        self.state = TargetState::Retrying;
+        self.attempts = attempts;
+        self.last_error = why;
+        self.next_attempt_time = now.checked_add(GO_ON_PAUSE).ok();
+    }
+}
 
 impl Operation {
     /// Steps that the engine should try at `now`. A time further away than the longest pause was written by a replica
@@ -48,14 +58,8 @@ impl Operation {
         let Some(step) = self.steps.iter_mut().find(tried) else { return };
         self.update_time = now;
         step.next_attempt_time = None;
-        if let Outcome::Unfinished(progress) = outcome {
-            // It got somewhere: what is large takes many goes, and none of them failed.
-            step.state = TargetState::Retrying;
-            step.last_error = progress;
-            step.next_attempt_time = now.checked_add(UNFINISHED_PAUSE).ok();
-            return;
-        }
-        step.attempts = step.attempts.saturating_add(1);
+        let before = step.attempts;
+        step.attempts = before.saturating_add(1);
         let error = match outcome {
             Outcome::Observed(observed, verification) => {
                 step.observed = Some(observed);
@@ -73,7 +77,11 @@ impl Operation {
                 step.last_error = error;
                 return;
             }
-            Outcome::Retryable(error) | Outcome::Unfinished(error) => error,
+            // It got somewhere: what is large takes many goes, and what failed before is made up for.
+            Outcome::Unfinished(progress) => return step.go_on(0, progress, now),
+            // That it was tried at all tells it from one that got somewhere.
+            Outcome::Waiting(why) => return step.go_on(before.max(1), why, now),
+            Outcome::Retryable(error) => error,
             Outcome::Drifted(observed) => {
                 step.start_over(step.desired);
                 step.observed = observed;

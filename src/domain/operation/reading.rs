@@ -10,7 +10,7 @@ use crate::domain::lifecycle::{Verb, desired_by};
 
 /// An operation ends on no reading that is older; each is taken again first.
 pub const READING_AGE_MAX: SignedDuration = SignedDuration::from_secs(10);
-/// An operation in which no target was brought to its state for so long is stuck, whatever the reason.
+/// An operation in which no target was brought to its state, or nearer to it, for so long is stuck, whatever the reason.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(10);
 /// From how many failed attempts in a row on an operation counts as stuck: about 6 s of trying.
 const STUCK_ATTEMPTS: u32 = 6;
@@ -29,6 +29,13 @@ impl Step {
     /// to change only if it is not.
     pub const fn was_verified(&self) -> bool {
         self.verify_time.is_some()
+    }
+
+    /// When it last got on: was seen in the desired state, or did a part of a long work, after which it goes on at once and
+    /// no attempt counts.
+    fn got_on(&self) -> Option<Timestamp> {
+        let part_done = self.state == TargetState::Retrying && self.attempts == 0;
+        self.verify_time.max(self.next_attempt_time.filter(|_| part_done))
     }
 
     /// Whether it has failed more than once in a row, and so mostly pauses between attempts.
@@ -118,13 +125,13 @@ impl Operation {
     }
 
     /// Whether somebody should look: automatic retries have stopped, a target has failed several times in a row, or for
-    /// a while no target was brought to its state, whatever holds it up.
+    /// a while no target was brought to its state or nearer to it, whatever holds it up.
     pub fn is_stuck(&self, now: Timestamp) -> bool {
         if self.state == State::NeedsOperator {
             return true;
         }
         let fails = |step: &Step| step.state == TargetState::Retrying && step.attempts >= STUCK_ATTEMPTS;
-        let got_on = self.steps.iter().filter_map(|step| step.verify_time).max();
+        let got_on = self.steps.iter().filter_map(Step::got_on).max();
         let since = [Some(self.create_time), self.schedule_time, got_on].into_iter().flatten().max();
         self.state.is_driven()
             && (self.steps.iter().any(fails)

@@ -60,7 +60,7 @@ pub struct Step {
     pub state: TargetState,
     /// What it was last seen in.
     pub observed: Option<Desired>,
-    /// How often it was tried.
+    /// How often it was tried since it last got on.
     pub attempts: u32,
     /// What went wrong last, for people.
     pub last_error: String,

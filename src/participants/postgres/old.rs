@@ -55,7 +55,7 @@ pub(super) async fn wait(client: &Object, tenant: &TenantRef, patience: Patience
             end(client, &old).await?;
         }
         if now >= patience.until {
-            return Err(Failure::unfinished(still(&old)));
+            return Err(Failure::waiting(still(&old)));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
         let found = find(client, tenant, patience.role).await?;

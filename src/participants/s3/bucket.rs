@@ -45,7 +45,7 @@ pub(super) async fn make(client: &Client, bucket: &str, place: Option<&str>) -> 
 pub(super) async fn remove(client: &Client, bucket: &str) -> Result<(), Failure> {
     match client.delete_bucket().bucket(bucket).send().await.map_err(Fault::from) {
         Err(Fault::Refused { code, .. }) if code == "BucketNotEmpty" => {
-            Err(Failure::unfinished("the bucket was filled again while it was emptied"))
+            Err(Failure::waiting("the bucket was filled again while it was emptied"))
         }
         Err(fault) if !fault.is_missing() => Err(fault.failing("the bucket cannot be removed")),
         _ => Ok(()),

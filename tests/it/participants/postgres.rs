@@ -3,15 +3,18 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tenantry::app::dev_postgres::{Options, PrivatePostgres};
 use tenantry::domain::lifecycle::{Desired, Verification};
 use tenantry::participants::{FailureKind, Participant, TenantRef};
+use tenantry::proto::v1;
 use tokio_postgres::{Client, IsolationLevel, NoTls, Transaction};
 
 use super::certificates::Certificates;
-use super::{blocking, bring, closed, holds_its_generation, target, tenant, told};
-use crate::support::empty_database;
+use super::{blocking, bring, closed, holds_its_generation, target, tenant, told, until};
+use crate::lifecycle::schedule::{PURGE_NOW, delete};
+use crate::support::{Replica, Setup, empty_database, sql};
 
 const TABLES: &str = "
     CREATE TABLE folder (tenant_id text NOT NULL, folder_id bigint, above bigint, PRIMARY KEY (tenant_id, folder_id),
@@ -203,6 +206,45 @@ async fn a_purge_that_runs_out_of_time_says_how_far_it_went_and_goes_on_from_the
 }
 
 #[tokio::test]
+async fn a_large_purge_is_not_listed_as_stuck_while_it_gets_on() {
+    let application = Application::new("").await;
+    let (url, role) = (&application.url, &application.role);
+    let target = format!(
+        "orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\", batch = 1, deadline = \"1s\" }}"
+    );
+    let setup = Setup { settings: vec![("cascade.targets", target)], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    replica.tenant("finance").await;
+    application.fill(&tenant("finance"), 2_000).await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_sleep(0.05); RETURN OLD; END';
+        CREATE TRIGGER slow BEFORE DELETE ON document FOR EACH ROW EXECUTE FUNCTION slow()";
+    application.admin.batch_execute(slow).await.unwrap();
+    delete(&mut replica, "finance").await;
+    sql(&replica.database_url, PURGE_NOW).await;
+    // Longer than an operation may go without getting on.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let mut listed = async |filter: &str| {
+        let request = v1::ListOperationsRequest { filter: filter.to_owned(), ..Default::default() };
+        replica.lifecycle.list_operations(request).await.unwrap().into_inner().operations
+    };
+    let mut stuck = 0;
+    for _ in 0..10 {
+        stuck += listed("verb = PURGE AND stuck = true").await.len();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let purge = listed("verb = PURGE").await.remove(0);
+    assert_eq!(purge.state(), v1::OperationState::Running, "{purge:?}");
+    assert!(purge.targets[0].last_error.contains("rows were removed, and there are more"), "{purge:?}");
+    // On a busy machine one part may have been cut off.
+    assert!(stuck < 5, "{stuck} of 10 looks: {purge:?}");
+    application.admin.batch_execute("DROP TRIGGER slow ON document").await.unwrap();
+    until("it ends", async || listed("verb = PURGE AND open = true").await.is_empty()).await;
+    assert_eq!(application.count(&tenant("finance")).await, 0);
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn what_somebody_changed_by_hand_is_seen() {
     let application = Application::new("").await;
     let acme = tenant("acme");
@@ -292,14 +334,14 @@ async fn a_transaction_that_began_before_a_suspension_is_waited_for_and_said() {
     assert_eq!(changes(&modern).await, 1);
     for state in [Desired::ReadOnly, Desired::Deleted] {
         let (kind, words) = told(target.apply(&acme, state, 2).await);
-        assert_eq!(kind, FailureKind::Unfinished, "{state}: {words}");
+        assert_eq!(kind, FailureKind::Waiting, "{state}: {words}");
         assert!(
             words.starts_with("1 transactions that began before the change may still see"),
             "{state}: {words}"
         );
     }
     let (kind, words) = told(target.apply(&acme, Desired::Suspended, 3).await);
-    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Unfinished, 1), "{words}");
+    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
     assert_eq!((documents(&old).await, changes(&modern).await), (50, 0), "what was said is so");
     let mut fresh = application.client().await;
     assert_eq!(tries(&mut fresh, &acme).await, (0, false), "whoever begins now is refused");
