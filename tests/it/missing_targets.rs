@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::stub::Stub;
 use tenantry::proto::v1;
 
+use crate::command_line::tenantry;
+use crate::participants::until;
 use crate::support::{Replica, Setup, metrics};
 
 const WAIT: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 20, nanos: 0 });
@@ -51,8 +54,6 @@ async fn a_tenant_is_not_called_suspended_while_a_target_of_other_replicas_lets_
     assert_eq!(stuck.targets[1].state(), v1::TargetState::Verified);
     let tenant = lacking.get("finance").await;
     assert_eq!((tenant.status(), tenant.access()), (v1::TenantStatus::Active, v1::TenantAccess::None));
-    // A tenant that was never there is none of its business.
-    lacking.tenant("hr").await;
     lacking.stop().await;
 
     // Where it is there again, it goes on.
@@ -75,6 +76,89 @@ async fn a_tenant_is_not_called_suspended_while_a_target_of_other_replicas_lets_
     let active = without.lifecycle.activate_tenant(request).await.unwrap().into_inner();
     assert_eq!((active.state(), targets(&active)), (v1::OperationState::Succeeded, vec!["postgres"]));
     without.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenant_is_not_called_active_while_a_target_of_other_replicas_has_nothing_of_it() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let all = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut whole = Replica::start(&all).await;
+    whole.tenant("finance").await;
+    let url = whole.database_url.clone();
+    whole.stop().await;
+
+    let hurried = || vec![("cascade.max_attempts", "1".to_owned())];
+    let mut lacking = Replica::on(&url, &Setup { settings: hurried(), ..Setup::default() }).await;
+    let made = lacking.create("hr").await.unwrap();
+    let making = operation(&mut lacking, &made.operation_id).await;
+    assert_eq!(targets(&making), ["cache", "postgres"]);
+    let needs_operator = v1::OperationState::NeedsOperator;
+    until("it needs an operator", async || {
+        operation(&mut lacking, &made.operation_id).await.state() == needs_operator
+    })
+    .await;
+    assert_eq!(lacking.get("hr").await.status(), v1::TenantStatus::Provisioning);
+    lacking.stop().await;
+
+    let mut whole = Replica::on(&url, &all).await;
+    let request = v1::RetryTargetRequest {
+        operation_id: made.operation_id,
+        target: "cache".into(),
+        wait: WAIT,
+        ..Default::default()
+    };
+    let done = whole.lifecycle.retry_target(request).await.unwrap().into_inner();
+    assert_eq!(done.state(), v1::OperationState::Succeeded, "{done:?}");
+    assert_eq!(whole.get("hr").await.status(), v1::TenantStatus::Active);
+    assert_eq!(stub.held(&made.uid).unwrap().state, Desired::Active);
+    whole.stop().await;
+
+    // Taken away on purpose, nothing is made there.
+    let retired = [hurried(), vec![("cascade.retired_targets", "cache".to_owned())]].concat();
+    let mut without = Replica::on(&url, &Setup { settings: retired, ..Setup::default() }).await;
+    assert_eq!(without.tenant("legal").await.status(), v1::TenantStatus::Active);
+    without.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_of_other_replicas_cannot_be_verified_here_and_nobody_is_told_that_all_is_well() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let all = Setup { stubs: vec![("cache", stub)], ..Setup::default() };
+    let mut whole = Replica::start(&all).await;
+    whole.tenant("finance").await;
+    let url = whole.database_url.clone();
+    let verify = |validate_only| v1::VerifyTenantRequest {
+        tenant_id: "finance".into(),
+        validate_only,
+        ..Default::default()
+    };
+    let (code, said) = verify_by_command(&whole).await;
+    assert_eq!(code, Some(0), "{said}");
+
+    let mut lacking = Replica::on(&url, &Setup::default()).await;
+    for validate_only in [false, true] {
+        let found = lacking.lifecycle.verify_tenant(verify(validate_only)).await.unwrap().into_inner();
+        let seen: Vec<_> = found.targets.iter().map(|it| (it.target.as_str(), it.result())).collect();
+        let expected = [("cache", v1::CheckResult::Unknown), ("postgres", v1::CheckResult::AsDesired)];
+        assert_eq!(seen, expected);
+        assert_eq!(found.targets[0].error, "this replica does not have it");
+        assert_eq!(found.targets[0].desired(), v1::DesiredState::Active);
+        assert_eq!(found.operation, None);
+    }
+    let (code, said) = verify_by_command(&lacking).await;
+    assert!(code == Some(6) && said.contains("this replica does not have it"), "{code:?} {said}");
+    lacking.stop().await;
+    whole.stop().await;
+}
+
+async fn verify_by_command(replica: &Replica) -> (Option<i32>, String) {
+    let server = format!("http://{}", replica.server.grpc);
+    tenantry(&["tenant", "verify", "finance", "--server", &server]).await
+}
+
+async fn operation(replica: &mut Replica, operation_id: &str) -> v1::Operation {
+    let request = v1::GetOperationRequest { operation_id: operation_id.into() };
+    replica.lifecycle.get_operation(request).await.unwrap().into_inner()
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use crate::domain::tenant::Tenant;
 use crate::services::Registry;
 use crate::view::Snapshot;
 
+/// Why a target that is missing cannot be looked at.
+pub(super) const NOT_HERE: &str = "this replica does not have it";
 /// How soon after one look another is worth it.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::missing::NOT_HERE;
 use crate::cascade::{Class, Look};
 use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
@@ -82,7 +83,7 @@ impl Registry {
             }
         }
         let missing = plan.steps.iter().filter(|step| !self.targets.contains(&step.target));
-        unknown.extend(missing.map(|step| (step.target.clone(), "this replica does not have it".to_owned())));
+        unknown.extend(missing.map(|step| (step.target.clone(), NOT_HERE.to_owned())));
         unknown
     }
 
@@ -102,7 +103,9 @@ impl Registry {
         if let Some(open) = record.tenant.operation_id {
             return Err(Error::new(
                 Reason::OperationInProgress,
-                format!("operation {open} of this tenant is open; wait for its end"),
+                format!(
+                    "operation {open} of this tenant is open: only look (validate_only), or wait for its end"
+                ),
             )
             .with("operation_id", open));
         }
@@ -124,7 +127,8 @@ impl Registry {
         self.check_some(snapshot, record, |_| true).await
     }
 
-    /// As [`check`](Self::check), of those targets alone that are `wanted`.
+    /// As [`check`](Self::check), of those targets alone that are `wanted`. One that the tenant is in and this replica does
+    /// not have cannot be told.
     pub(super) async fn check_some(
         &self,
         snapshot: &Snapshot,
@@ -143,7 +147,12 @@ impl Registry {
             target: look.target,
             found: look.found.map(|seen| seen.state),
         };
-        self.engine.look_at_some(&tenant, wanted).await.into_iter().map(check).collect()
+        let missing = self.missing_targets_of(snapshot, &record.tenant).into_iter().filter(&wanted);
+        let missing = missing.map(|target| Look { target, found: Err(NOT_HERE.to_owned()) });
+        let mut looks = self.engine.look_at_some(&tenant, &wanted).await;
+        looks.extend(missing);
+        looks.sort_by(|a, b| a.target.cmp(&b.target));
+        looks.into_iter().map(check).collect()
     }
 
     /// Opens the operation that repairs or reports what drifted of a tenant that is still as it was looked at.

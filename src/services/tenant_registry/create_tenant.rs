@@ -109,6 +109,8 @@ impl Registry {
         };
         let mut operation =
             Operation::start(&tenant, request, &self.targets, tenant.generation, context.now)?;
+        // Whoever is ACTIVE is so everywhere: a target that only other replicas have counts as well.
+        operation.aim_at(&self.missing_targets(snapshot));
         operation.settle(context.now);
         tenant.follow(&operation, context.now);
         let operation = operation.state.is_open().then_some(operation);
