@@ -98,17 +98,21 @@ fn encode_step(step: &Step, holds: &[(TargetName, Hold)]) -> v1::TargetStep {
 
 /// Encodes what a look at one target found.
 pub(in crate::grpc) fn encode_check(check: &Check) -> v1::TargetCheck {
-    let (observed, result, error) = match &check.found {
-        Ok(seen) if check.drifted() => (*seen, v1::CheckResult::Drifted, String::new()),
-        Ok(seen) => (*seen, v1::CheckResult::AsDesired, String::new()),
-        Err(why) => (None, v1::CheckResult::Unknown, why.clone()),
+    let seen = check.found.as_ref().ok();
+    let result = match seen {
+        Some(_) if check.drifted() => v1::CheckResult::Drifted,
+        Some(_) => v1::CheckResult::AsDesired,
+        None => v1::CheckResult::Unknown,
     };
+    let generation = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     v1::TargetCheck {
         target: check.target.to_string(),
         desired: encode_desired(check.desired).into(),
-        observed: observed.map_or(0, |desired| encode_desired(desired).into()),
+        observed: seen.and_then(|seen| seen.state).map_or(0, |state| encode_desired(state).into()),
         result: result.into(),
-        error,
+        error: check.found.as_ref().err().cloned().unwrap_or_default(),
+        desired_generation: generation(check.generation),
+        applied_generation: seen.map_or(0, |seen| generation(seen.generation)),
     }
 }
 

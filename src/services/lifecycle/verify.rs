@@ -13,7 +13,7 @@ use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName, TenantId};
 use crate::domain::lifecycle::{Desired, Status, Verb, desired, transition};
 use crate::domain::operation::{Details, Drift, Operation, Request, State};
-use crate::participants::TenantRef;
+use crate::participants::{Observed, TenantRef};
 use crate::services::change::Decision;
 use crate::services::tenant_registry::get_tenant;
 use crate::services::{Command, Registry};
@@ -47,22 +47,24 @@ pub struct Check {
     pub target: TargetName,
     /// The state it should be in.
     pub desired: Desired,
-    /// The state it is in, `None` where it does not know the tenant; or why it could not be asked.
-    pub found: Result<Option<Desired>, String>,
+    /// The generation of that.
+    pub generation: u64,
+    /// What it was seen in, or why it could not be asked.
+    pub found: Result<Observed, String>,
 }
 
 impl Check {
     /// Whether it is in another state than it should be in.
     pub fn drifted(&self) -> bool {
         // What has never heard of a tenant has nothing of it.
-        let gone = |seen: &Option<Desired>| seen.is_none() && self.desired == Desired::Deleted;
-        self.found.as_ref().is_ok_and(|seen| *seen != Some(self.desired) && !gone(seen))
+        let gone = |state: Option<Desired>| state.is_none() && self.desired == Desired::Deleted;
+        self.found.as_ref().is_ok_and(|seen| seen.state != Some(self.desired) && !gone(seen.state))
     }
 
     /// What was found, where it drifted.
     fn drift(&self) -> Option<Drift> {
-        let observed = *self.found.as_ref().ok().filter(|_| self.drifted())?;
-        Some(Drift { target: self.target.clone(), observed })
+        let seen = self.found.as_ref().ok().filter(|_| self.drifted())?;
+        Some(Drift { target: self.target.clone(), observed: seen.state })
     }
 }
 
@@ -144,8 +146,9 @@ impl Registry {
         );
         let check = |look: Look| Check {
             desired: step(&look.target).map_or(settled, |step| step.desired),
+            generation: open.map_or(record.tenant.generation, |operation| operation.generation),
             target: look.target,
-            found: look.found.map(|seen| seen.state),
+            found: look.found,
         };
         let missing = self.missing_targets_of(snapshot, &record.tenant).into_iter().filter(&wanted);
         let missing = missing.map(|target| Look { target, found: Err(NOT_HERE.to_owned()) });

@@ -331,3 +331,41 @@ async fn drift_is_counted_where_an_operation_has_it_and_not_where_that_ended_mea
     assert!(text.contains(&counted), "{counted}{text}");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn a_target_that_holds_the_limits_of_the_tier_before_shows_an_older_generation() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    let change = |wait| v1::ChangeTierRequest {
+        tenant_id: "finance".into(),
+        tier: "platinum".into(),
+        wait,
+        ..Default::default()
+    };
+    let look = || v1::VerifyTenantRequest { validate_only: true, ..verify() };
+    let generations = |seen: &v1::VerifyTenantResponse| {
+        let of = |check: &v1::TargetCheck| (check.desired_generation, check.applied_generation);
+        assert!(seen.targets.iter().all(|check| check.result() == v1::CheckResult::AsDesired), "{seen:?}");
+        seen.targets.iter().map(of).collect::<Vec<_>>()
+    };
+    stub.set_fault(&tenant.uid, Some(Fault::Failing(1_000)));
+    let changing = replica.lifecycle.change_tier(change(None)).await.unwrap().into_inner();
+    let skip = v1::SkipTargetRequest {
+        operation_id: changing.operation_id,
+        target: "cache".into(),
+        reason: "an upgrade".into(),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    let skipped = replica.lifecycle.skip_target(skip).await.unwrap().into_inner();
+    assert_eq!(skipped.state(), v1::OperationState::Succeeded, "{skipped:?}");
+    let seen = replica.lifecycle.verify_tenant(look()).await.unwrap().into_inner();
+    assert_eq!(generations(&seen), [(2, 1), (2, 2)]);
+    stub.set_fault(&tenant.uid, None);
+    replica.lifecycle.change_tier(change(TEN_SECONDS)).await.unwrap();
+    let seen = replica.lifecycle.verify_tenant(look()).await.unwrap().into_inner();
+    assert_eq!(generations(&seen), [(3, 3), (3, 3)]);
+    replica.stop().await;
+}
