@@ -1,7 +1,7 @@
 //! `tenantry dev`: a private PostgreSQL, a tier catalogue, stub participants and the server, in one process.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub async fn dev(mut config: Config) -> Result<ExitCode, super::Error> {
         config.server.cors_origins = CorsOrigins::Listed { loopback: true, origins: Vec::new() };
     }
     server::check_ports(&config)?;
+    check_own_ports(&config)?;
     let data_dir = dev_postgres::data_dir(&config.dev);
     let options = Options { port: config.dev.postgres_port, ..Options::kept_in(data_dir) };
     let postgres = Arc::new(blocking(move || PrivatePostgres::start(&options)).await??);
@@ -72,7 +73,7 @@ async fn keep_alive(postgres: Arc<PrivatePostgres>) {
 }
 
 async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode, super::Error> {
-    config.database.url = database::Url::parse(&postgres.url());
+    config.database.url = database::Url::parse(&postgres.url()).ok();
     let stubs = start_stubs(config, postgres.data_dir()).await?;
     let database = server::prepare(config, true).await?;
     let server = Server::start(config, database).await?;
@@ -86,22 +87,40 @@ async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says whether the ports of the private PostgreSQL and of the stubs can be had, before anything is made. Where there is a
+/// data directory, a server that a killed predecessor left may hold the former: the start ends it.
+fn check_own_ports(config: &Config) -> Result<(), super::Error> {
+    if let Some(port) = config.dev.postgres_port.filter(|_| !config.dev.data_dir.exists()) {
+        dev_postgres::check_port(port)?;
+    }
+    for (name, port) in stubs_to_start(config) {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| no_stub(name, port, &error))?;
+    }
+    Ok(())
+}
+
+/// The systems that the configuration does not already have, each with its stub's port.
+fn stubs_to_start(config: &Config) -> Vec<(&'static str, u16)> {
+    let port = |index| config.dev.stub_port.map_or(0, |first| first + index);
+    let stubs = (0..).zip(STUBS).map(|(index, name)| (name, port(index)));
+    stubs.filter(|(name, _)| !config.cascade.targets.contains_key(*name)).collect()
+}
+
+fn no_stub(name: &str, port: u16, error: &std::io::Error) -> super::Error {
+    super::Error::Conflict(format!(
+        "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {}; `--dev-stub-port 0` takes free ports",
+        without_number(error).to_lowercase()
+    ))
+}
+
 /// Starts a stub for each system that the configuration does not already have. They keep their state beside the
 /// database, which remembers what it asked of them.
 async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, super::Error> {
     let mut stubs = Vec::new();
-    for (index, name) in (0..).zip(STUBS) {
-        if config.cascade.targets.contains_key(name) {
-            continue;
-        }
-        let port = config.dev.stub_port.map_or(0, |first| first + index);
+    for (name, port) in stubs_to_start(config) {
         let file = data_dir.join(format!("stub-{name}.json"));
-        let stub = Stub::start_kept(STUB_LATENCY, port, file).await.map_err(|error| {
-            super::Error::Conflict(format!(
-                "The stub participant `{name}` cannot start on 127.0.0.1:{port}: {}; `--dev-stub-port 0` takes free ports",
-                without_number(&error).to_lowercase()
-            ))
-        })?;
+        let started = Stub::start_kept(STUB_LATENCY, port, file).await;
+        let stub = started.map_err(|error| no_stub(name, port, &error))?;
         let place = Remote::at(&stub.endpoint()).map(Target::Remote);
         config.cascade.targets.extend(place.map(|target| (name.to_owned(), target)));
         stubs.push(stub);

@@ -233,10 +233,15 @@ fn make_and_lock(data_dir: &Path) -> Result<File, Error> {
     Err(Error::InUse { data_dir: data_dir.to_owned() })
 }
 
+/// Says whether a loopback port can be had.
+pub fn check_port(port: u16) -> Result<(), Error> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop).map_err(|_| Error::PortBusy { port })
+}
+
 /// Starts the server on the port that was asked for, or on a free one.
 fn start_server(options: &Options, cluster: &Cluster<'_>) -> Result<(Server, u16), Error> {
     if let Some(port) = options.port {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|_| Error::PortBusy { port })?;
+        check_port(port)?;
         return Ok((Server::start(cluster, &options.all_settings(port))?, port));
     }
     let mut tries = 1;

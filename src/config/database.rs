@@ -1,5 +1,6 @@
 //! The connection to the registry's PostgreSQL database.
 
+mod parameters;
 mod url;
 
 use std::path::Path;

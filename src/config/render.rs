@@ -71,7 +71,7 @@ fn remark(setting: &Setting, source: &Source) -> String {
 fn literal(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Count | Kind::Switch => text.to_owned(),
-        Kind::DatabaseUrl => quoted(&Url::parse(text).map_or_else(|| MASK.to_owned(), |url| url.masked())),
+        Kind::DatabaseUrl => quoted(&Url::parse(text).map_or_else(|_| MASK.to_owned(), |url| url.masked())),
         _ => quoted(&masked_url(text)),
     }
 }

@@ -82,7 +82,7 @@ impl Values {
         }
     }
 
-    /// The error for a file that the setting names.
+    /// The error for a value that must not be shown, or for a file that it names: what it has to be, and what it is.
     pub(super) fn unusable(&self, key: &'static str, why: Unusable) -> Error {
         let place = self.place(key, &format!("`{key}`"));
         Error::Invalid { place, expected: why.expected, given: why.given }
@@ -223,7 +223,8 @@ impl Values {
 
     pub(super) fn database_url(&self, key: &'static str) -> Result<Option<Url>, Error> {
         let Some(given) = self.given(key) else { return Ok(None) };
-        Url::parse(&given.text).map(Some).ok_or_else(|| self.invalid_unseen(key, Url::FORM))
+        let unusable = |given| self.unusable(key, Unusable { expected: Url::FORM.to_owned(), given });
+        Url::parse(&given.text).map(Some).map_err(unusable)
     }
 }
 

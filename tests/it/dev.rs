@@ -98,6 +98,38 @@ fn a_busy_port_is_one_sentence_and_nothing_is_made() {
 }
 
 #[test]
+fn a_busy_port_of_a_stub_or_of_postgres_is_found_before_anything_is_made() {
+    let folder = place();
+    let data_dir = folder.path().join("data");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let stub =
+        format!("The stub participant `cache` cannot start on 127.0.0.1:{port}: address already in use");
+    let postgres = format!("Port {port} on 127.0.0.1 is in use.");
+    for (flag, sentence) in [("--dev-stub-port", stub), ("--dev-postgres-port", postgres)] {
+        let refused = dev(&data_dir).args([flag, &port]).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(4), "{said}");
+        assert!(said.contains(&sentence), "{said}");
+        assert!(!data_dir.exists());
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_a_wrong_argument() {
+    let folder = place();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    for data_dir in [file.clone(), file.join("below"), file.join("far/below")] {
+        let refused = dev(&data_dir).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains("Cannot create `"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "x");
+}
+
+#[test]
 fn a_mistyped_variable_is_told() {
     let folder = place();
     let (child, ..) = started(dev(&folder.path().join("data")).env("TENANTRY_GRPC_LISTENER", "127.0.0.1:1"));

@@ -128,6 +128,8 @@ pub enum Error {
         path: PathBuf,
         /// Why, in our words.
         reason: &'static str,
+        /// The exit code of that.
+        exit_code: u8,
     },
 }
 
@@ -147,26 +149,29 @@ impl Error {
             Self::NoLoopback
             | Self::ProgramFailed { .. }
             | Self::NotStarted { .. }
-            | Self::NotStopped { .. }
-            | Self::Io { .. } => class::INTERNAL,
+            | Self::NotStopped { .. } => class::INTERNAL,
+            Self::Io { exit_code, .. } => *exit_code,
         }
     }
 
     /// For `map_err` behind a file system call.
     pub(super) fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { act, path: path.to_owned(), reason: reason(source.kind()) }
+        move |source| {
+            let (reason, exit_code) = reason(source.kind());
+            Self::Io { act, path: path.to_owned(), reason, exit_code }
+        }
     }
 }
 
-fn reason(kind: io::ErrorKind) -> &'static str {
+fn reason(kind: io::ErrorKind) -> (&'static str, u8) {
     match kind {
-        io::ErrorKind::NotFound => "it does not exist",
-        io::ErrorKind::PermissionDenied => "permission denied",
-        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full",
-        io::ErrorKind::NotADirectory => "a part of the path is a file",
-        io::ErrorKind::AlreadyExists => "something else is there",
-        io::ErrorKind::InvalidData => "its content is damaged",
-        _ => "the system refused",
+        io::ErrorKind::NotFound => ("it does not exist", class::INTERNAL),
+        io::ErrorKind::PermissionDenied => ("permission denied", class::NOT_ALLOWED),
+        io::ErrorKind::ReadOnlyFilesystem => ("the file system is read-only", class::NOT_ALLOWED),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ("the disk is full", class::INTERNAL),
+        io::ErrorKind::NotADirectory => ("a part of the path is a file", class::ARGUMENTS),
+        io::ErrorKind::AlreadyExists => ("something else is there", class::ARGUMENTS),
+        io::ErrorKind::InvalidData => ("its content is damaged", class::INTERNAL),
+        _ => ("the system refused", class::INTERNAL),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tokio_postgres::config::{Host, SslMode as Known};
 
+use super::parameters;
 use crate::config::file::{self, Unusable};
 use crate::config::secret::MASK;
 
@@ -24,6 +25,9 @@ pub enum SslMode {
 }
 
 impl SslMode {
+    /// Every mode.
+    const ALL: [Self; 5] = [Self::Disable, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
+
     /// The word in a URL.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,8 +57,15 @@ impl Url {
     pub(in crate::config) const FORM: &str =
         "a PostgreSQL URL such as `postgres://user:password@host/name?sslmode=verify-full`";
 
-    /// Takes a URL; `None` when it is not one. The text never comes back in a message, as it may hold a password.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Takes a URL, or says what it is instead. The text never comes back in a message, as it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match parameters::fault(text, &SslMode::ALL.map(SslMode::as_str)) {
+            Some(fault) => Err(fault),
+            None => Self::read(text).ok_or_else(|| "something else (not shown)".to_owned()),
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
         let (config, mode) = match text.parse::<tokio_postgres::Config>() {
             Ok(config) => {
                 let mode = match config.get_ssl_mode() {
@@ -178,7 +189,7 @@ mod tests {
     fn a_url_keeps_every_host_when_masked() {
         let url = Url::parse("postgres://ada@a:5432,b:5433/registry").unwrap();
         assert_eq!(url.masked(), "postgres://ada@a:5432,b:5433/registry?sslmode=prefer");
-        assert_eq!(Url::parse(&url.masked()), Some(url));
+        assert_eq!(Url::parse(&url.masked()), Ok(url));
     }
 
     #[test]
@@ -198,7 +209,7 @@ mod tests {
             assert!(url.masked().ends_with(&format!("?sslmode={}", mode.as_str())), "{url}");
         }
         for text in ["postgres://db/r?sslmode=allow", "postgres://db/r?sslmode=verify", "verify-full"] {
-            assert!(Url::parse(text).is_none(), "{text}");
+            assert!(Url::parse(text).is_err(), "{text}");
         }
     }
 
@@ -216,7 +227,7 @@ mod tests {
     #[test]
     fn text_that_names_no_host_is_no_url() {
         for text in ["", "mysql://ada@db/registry", "registry", "postgres://"] {
-            assert!(Url::parse(text).is_none(), "{text}");
+            assert!(Url::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -220,10 +220,8 @@ impl<'a> Entry<'a> {
 
     pub(super) fn database_url(&mut self, key: &str) -> Result<Url, Error> {
         let text = self.text(key)?;
-        text.as_deref().and_then(Url::parse).ok_or_else(|| {
-            let given = text.as_deref().map_or("missing", |_| "something else (not shown)");
-            self.wrong(key, Url::FORM, given)
-        })
+        let url = text.as_deref().map_or_else(|| Err("missing".to_owned()), Url::parse);
+        url.map_err(|given| self.wrong(key, Url::FORM, &given))
     }
 
     /// A secret under its key, or in the file that `…_file` names.

@@ -36,5 +36,5 @@ fn masked_url(text: &str) -> String {
     if let Some(endpoint) = Endpoint::parse(text, &["http", "https", "redis", "rediss"]) {
         return endpoint.masked();
     }
-    Url::parse(text).map_or_else(|| MASK.to_owned(), |url| url.masked())
+    Url::parse(text).map_or_else(|_| MASK.to_owned(), |url| url.masked())
 }
