@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::output::{Column, Format, enum_name, print, show, show_list, text};
+use super::contract::enum_name;
+use super::output::{Column, Format, print, show, show_list, text};
 use super::{Context, Failure};
 
 /// Commands about verbs on many tenants.

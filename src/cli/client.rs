@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -15,8 +15,8 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status, Streaming};
 
+use super::contract;
 use super::exit::Failure;
-use crate::proto::DESCRIPTOR_SET;
 
 /// Largest answer that is read, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
@@ -24,6 +24,8 @@ const ANSWER_MAX: usize = 64 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Longest time for one call where nobody says how long all may take.
 const CALL_MAX: Duration = Duration::from_secs(30);
+/// How many things are asked for at once where all are wanted: the most that there are.
+const PAGE_SIZE: u32 = 1_000;
 /// Longest time that means anything: a year.
 const WHOLE_MAX: Duration = Duration::from_hours(24 * 365);
 
@@ -31,7 +33,6 @@ const WHOLE_MAX: Duration = Duration::from_hours(24 * 365);
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
-    pool: DescriptorPool,
     patience: Patience,
 }
 
@@ -85,13 +86,12 @@ impl Client {
                 "no server answers at {server}{why}; start one with `tenantry dev`, or name another with --server"
             ))
         })?;
-        let pool = DescriptorPool::decode(DESCRIPTOR_SET).map_err(|error| Failure::internal(&error))?;
-        Ok(Self { channel, pool, patience })
+        Ok(Self { channel, patience })
     }
 
     /// Calls `Service/Method` of `tenantry.v1`, or of another package with its full name, and answers its response.
     pub async fn call(&self, method: &str, request: Value) -> Result<Value, Failure> {
-        let (method, message) = self.prepare(method, request)?;
+        let (method, message) = Self::prepare(method, request)?;
         let mut request = Request::new(message);
         // The server is told a little more, so that it is here that the time runs out.
         request.set_timeout(self.patience.left(CALL_MAX) + Duration::from_secs(1));
@@ -104,9 +104,24 @@ impl Client {
         to_json(&self.patience.wait(Some(CALL_MAX), answer).await?)
     }
 
+    /// Calls a method that lists until all pages are there, and answers them as one; `field` has the things.
+    pub(super) async fn list(&self, method: &str, mut request: Value, field: &str) -> Result<Value, Failure> {
+        request["pageSize"] = PAGE_SIZE.into();
+        let mut whole = self.call(method, request.clone()).await?;
+        while let Some(token) = whole["nextPageToken"].as_str().filter(|token| !token.is_empty()) {
+            request["pageToken"] = token.into();
+            let mut page = self.call(method, request.clone()).await?;
+            if let (Some(all), Some(more)) = (whole[field].as_array_mut(), page[field].as_array_mut()) {
+                all.append(more);
+            }
+            whole["nextPageToken"] = page["nextPageToken"].take();
+        }
+        Ok(whole)
+    }
+
     /// Calls a method that answers with a stream.
     pub async fn watch(&self, method: &str, request: Value) -> Result<Watch, Failure> {
-        let (method, message) = self.prepare(method, request)?;
+        let (method, message) = Self::prepare(method, request)?;
         let path = path(&method)?;
         let answer = async {
             let mut grpc = self.grpc().await?;
@@ -123,12 +138,11 @@ impl Client {
         Ok(grpc)
     }
 
-    fn prepare(&self, name: &str, request: Value) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
+    fn prepare(name: &str, request: Value) -> Result<(MethodDescriptor, DynamicMessage), Failure> {
         let (service, method) = name.split_once('/').unwrap_or((name, ""));
         let full_name =
             if service.contains('.') { service.to_owned() } else { format!("tenantry.v1.{service}") };
-        let method = self
-            .pool
+        let method = contract::pool()
             .get_service_by_name(&full_name)
             .and_then(|service| service.methods().find(|candidate| candidate.name() == method))
             .ok_or_else(|| Failure::internal(&format!("there is no method {name}")))?;

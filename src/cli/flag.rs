@@ -1,22 +1,27 @@
 //! `tenantry flag …`
 
 mod apply;
+mod delete;
+mod document;
 mod file;
+mod read;
 mod repeated;
 mod rollout;
+mod segment;
 mod set;
 mod value;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::output::{Column, print, show, show_list};
+use self::read::show_flag;
 use super::{Context, Failure};
 
 /// Commands about feature flags.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Make a flag. A boolean one has the variants on and off, and is off unless said otherwise.
+    /// Make a flag. A boolean one has the variants on and off, and is off unless said otherwise. What has no option here
+    /// (rules, schedule, prerequisites, conflicts, labels, metadata, …) is said in a file: `flag apply`.
     Create {
         /// Its key.
         flag_key: String,
@@ -104,11 +109,12 @@ pub enum Command {
     Apply(apply::Apply),
     /// Bring a flag set to what a file of another system says, all at once, after showing what changes.
     Import(file::Import),
-    /// Write a flag set as a file of another system.
+    /// Write flags and segments as a file that `apply` takes, or a flag set as a file of another system.
     Export(file::Export),
-    /// List segments.
-    Segments,
-    /// Change what is given, and nothing else.
+    /// Make, read, change and delete segments: conditions that rules of many flags share.
+    #[command(subcommand)]
+    Segment(segment::Command),
+    /// Change what is given, and nothing else. What has no option here is said in a file: `flag export` and `flag apply`.
     Update {
         /// Which.
         flag_key: String,
@@ -140,14 +146,8 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Delete a flag with its defaults and overrides.
-    Delete {
-        /// Which.
-        flag_key: String,
-        /// Even if flags that hang on it would break.
-        #[arg(long)]
-        force: bool,
-    },
+    /// Delete a flag with its tier defaults and overrides, after showing them.
+    Delete(delete::Delete),
     /// Set what a tier sees: a variant or a share of several; without either, take it back.
     SetTier(value::SetTier),
     /// Set what a tenant sees: a variant or a share of several; without either, take it back.
@@ -225,42 +225,6 @@ pub enum Type {
     Object,
 }
 
-const COLUMNS: [Column; 7] = [
-    ("KEY", "flagKey"),
-    ("TYPE", "type"),
-    ("KIND", "kind"),
-    ("STATE", "state"),
-    ("DEFAULT", "defaultVariant"),
-    ("TIERS", "tierDefaults"),
-    ("EXPIRES", "expireTime"),
-];
-const STALE: [Column; 7] = [
-    ("FLAG", "flagKey"),
-    ("WHY", "staleness"),
-    ("OWNER", "owner"),
-    ("MADE", "createTime"),
-    ("EXPIRES", "expireTime"),
-    ("LAST EVALUATED", "lastEvaluatedTime"),
-    ("TIMES", "evaluations"),
-];
-const DEPENDENTS: [Column; 3] = [("FLAG", "flagKey"), ("NEEDS", "needs"), ("AS", "variants")];
-const SEGMENTS: [Column; 4] =
-    [("SEGMENT", "segmentName"), ("DESCRIPTION", "description"), ("LOGIC", "logic"), ("USED BY", "usedBy")];
-const EVALUATED: [Column; 5] = [
-    ("FLAG", "flagKey"),
-    ("VALUE", "value"),
-    ("VARIANT", "variant"),
-    ("REASON", "reason"),
-    ("DECIDED BY", "layer"),
-];
-const OVERRIDES: [Column; 5] = [
-    ("FLAG", "flagKey"),
-    ("TENANT", "tenantId"),
-    ("VARIANT", "variant"),
-    ("EXPIRES", "expireTime"),
-    ("REASON", "reason"),
-];
-
 /// `NAME=JSON` pairs; what is no JSON is text.
 fn variants(pairs: &[String]) -> Result<Value, Failure> {
     let mut variants = Map::new();
@@ -277,15 +241,6 @@ fn upper(prefix: &str, word: &str) -> Value {
     format!("{prefix}{}", word.to_uppercase()).into()
 }
 
-/// JSON of a context that was given.
-fn context_of(text: Option<String>) -> Result<Value, Failure> {
-    let Some(text) = text else { return Ok(json!({})) };
-    serde_json::from_str(&text).map_err(|error| {
-        let place = format!("it cannot be read at line {}, column {}", error.line(), error.column());
-        Failure::usage(format!("--context must be JSON, for example {{\"region\": \"eu-1\"}}; {place}"))
-    })
-}
-
 /// The fields that were given.
 fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
@@ -295,10 +250,10 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
     let output = context.connection.output;
     match command {
         create @ Command::Create { .. } => {
-            show(output, &context.change("FeatureFlags/CreateFlag", creation(create)?).await?)
+            show_flag(output, &context.change("FeatureFlags/CreateFlag", creation(create)?).await?)
         }
         update @ Command::Update { .. } => {
-            show(output, &context.change("FeatureFlags/UpdateFlag", update_of(update)?).await?)
+            show_flag(output, &context.change("FeatureFlags/UpdateFlag", update_of(update)?).await?)
         }
         Command::Rollout { flag_key, shares, later, bucket_by, dry_run } => {
             let mut flag = json!({ "flagKey": flag_key });
@@ -306,23 +261,20 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
                 flag["defaultRollout"] = rollout::rollout(&shares, &later, bucket_by.as_deref())?;
             }
             let request = json!({ "flag": flag, "updateMask": "defaultRollout", "validateOnly": dry_run });
-            show(output, &context.change("FeatureFlags/UpdateFlag", request).await?)
+            show_flag(output, &context.change("FeatureFlags/UpdateFlag", request).await?)
         }
         Command::Archive { flag_key, force } => {
             let request = json!({ "flagKey": flag_key, "force": force });
-            show(output, &context.change("FeatureFlags/ArchiveFlag", request).await?)
+            show_flag(output, &context.change("FeatureFlags/ArchiveFlag", request).await?)
         }
-        Command::Delete { flag_key, force } => {
-            let request = json!({ "flagKey": flag_key, "force": force });
-            context.change("FeatureFlags/DeleteFlag", request).await?;
-            print(&format!("flag {flag_key} is deleted\n"))
-        }
+        Command::Delete(delete) => delete::run(delete, context).await,
+        Command::Segment(command) => segment::run(command, context).await,
         Command::SetTier(set) => value::set_tier(set, context).await,
         Command::SetTenant(set) => value::set_tenant(set, context).await,
         Command::Import(import) => file::import(import, context).await,
         Command::Export(export) => file::export(export, context).await,
         Command::Apply(apply) => apply::run(apply, context).await,
-        reading => read(reading, context).await,
+        reading => read::run(reading, context).await,
     }
 }
 
@@ -392,58 +344,4 @@ fn update_of(command: Command) -> Result<Value, Failure> {
     Ok(json!({
         "flag": flag, "updateMask": mask, "force": force, "validateOnly": dry_run, "reason": reason,
     }))
-}
-
-async fn read(command: Command, context: &Context<'_>) -> Result<(), Failure> {
-    let (client, output) = (&context.client, context.connection.output);
-    match command {
-        Command::Get { flag_key } => {
-            show(output, &client.call("FeatureFlags/GetFlag", json!({ "flagKey": flag_key })).await?)
-        }
-        Command::Overrides { flag, tenant } => {
-            let request = json!({
-                "flagKey": flag.unwrap_or_default(),
-                "tenantId": tenant.unwrap_or_default(),
-                "pageSize": 1000,
-            });
-            let response = client.call("FeatureFlags/ListTenantOverrides", request).await?;
-            show_list(output, &response, "overrides", &OVERRIDES)
-        }
-        Command::Evaluate { tenant_id, flag_keys, context } => {
-            let context = context_of(context)?;
-            let request = json!({ "tenantId": tenant_id, "flagKeys": flag_keys, "context": context });
-            show_list(output, &client.call("FeatureFlags/EvaluateFlags", request).await?, "flags", &EVALUATED)
-        }
-        Command::Explain { tenant_id, flag_key, context } => {
-            let context = context_of(context)?;
-            let request = json!({ "tenantId": tenant_id, "flagKey": flag_key, "context": context });
-            let columns =
-                [("LAYER", "layer"), ("DECIDES", "decided"), ("VARIANT", "variant"), ("WHY", "detail")];
-            show_list(output, &client.call("FeatureFlags/ExplainFlag", request).await?, "layers", &columns)
-        }
-        Command::Stale => {
-            let request = json!({ "pageSize": 1000 });
-            let response = client.call("FeatureFlags/ListStaleFlags", request).await?;
-            show_list(output, &response, "flags", &STALE)
-        }
-        Command::Dependents { flag_key } => {
-            let request = json!({ "flagKey": flag_key, "pageSize": 1000 });
-            let response = client.call("FeatureFlags/ListDependents", request).await?;
-            show_list(output, &response, "dependents", &DEPENDENTS)
-        }
-        Command::Segments => {
-            let response = client.call("FeatureFlags/ListSegments", json!({ "pageSize": 1000 })).await?;
-            show_list(output, &response, "segments", &SEGMENTS)
-        }
-        Command::List { filter, order_by, page_token } => {
-            let request = json!({
-                "pageSize": 1000,
-                "filter": filter.unwrap_or_default(),
-                "orderBy": order_by.unwrap_or_default(),
-                "pageToken": page_token.unwrap_or_default(),
-            });
-            show_list(output, &client.call("FeatureFlags/ListFlags", request).await?, "flags", &COLUMNS)
-        }
-        _ => Err(Failure::internal(&"a command that is not known")),
-    }
 }

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod client;
+mod contract;
 pub mod demo;
 mod escape;
 mod exit;
@@ -15,6 +16,7 @@ mod moves;
 mod number;
 mod operation;
 mod output;
+mod phrases;
 mod progress;
 mod stub;
 mod target;
@@ -29,7 +31,7 @@ use clap::{Args, Subcommand};
 
 pub use self::client::Client;
 pub use self::exit::{Failure, class};
-pub use self::output::Format;
+pub use self::output::{Format, warn};
 
 /// Where a server is looked for if nobody says where it is.
 pub const SERVER: &str = "http://127.0.0.1:50051";

@@ -8,10 +8,13 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
 use serde_json::Value;
 
+use super::contract::enum_name;
 use super::escape::{harmless, misleads};
 use super::exit::Failure;
+use super::phrases::phrase;
 
 /// The form of what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,7 +36,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Tells people of something that does not stop a command.
-pub(super) fn warn(text: &str) {
+pub fn warn(text: &str) {
     // Nothing can be done about a standard error that is gone.
     let _ = writeln!(anstream::stderr(), "warning: {}", harmless(text));
 }
@@ -59,6 +62,12 @@ pub(super) fn show(format: Format, thing: &Value) -> Result<(), Failure> {
     }
 }
 
+/// Writes what is for other programs however it is read: as YAML, or as JSON where that is asked for.
+pub(super) fn show_data(format: Format, data: &Value) -> Result<(), Failure> {
+    let format = if format == Format::Table { Format::Yaml } else { format };
+    structured(format, data)?.map_or(Ok(()), |text| print_data(&text))
+}
+
 /// Writes a list of things, each a row; `field` is where the response has them.
 pub(super) fn show_list(
     format: Format,
@@ -66,12 +75,22 @@ pub(super) fn show_list(
     field: &str,
     columns: &[Column],
 ) -> Result<(), Failure> {
+    show_rows(format, response, field, columns, Value::clone)
+}
+
+/// The same, where a row is made of a thing.
+pub(super) fn show_rows(
+    format: Format,
+    response: &Value,
+    field: &str,
+    columns: &[Column],
+    row: impl Fn(&Value) -> Value,
+) -> Result<(), Failure> {
     if let Some(text) = structured(format, response)? {
         return print_data(&text);
     }
-    let none = Vec::new();
-    let rows = response[field].as_array().unwrap_or(&none);
-    let mut text = format!("{}\n", trimmed(&rows_table(rows, columns)));
+    let rows: Vec<Value> = response[field].as_array().into_iter().flatten().map(row).collect();
+    let mut text = format!("{}\n", trimmed(&rows_table(&rows, columns)));
     let token = response["nextPageToken"].as_str().unwrap_or_default();
     if !token.is_empty() {
         let total = response["totalSize"].as_u64().filter(|total| *total > rows.len() as u64);
@@ -92,36 +111,53 @@ fn structured(format: Format, value: &Value) -> Result<Option<String>, Failure> 
     })
 }
 
-/// YAML without a character that a terminal would obey: what has one is written as JSON writes it, which YAML reads as
-/// the same text. What a file or a pipe gets is as good as before, so it is the same for all.
+/// YAML without a character that a terminal would obey, and without a bare word that readers of YAML 1.1 take for
+/// something else than text: such texts are written as JSON writes them, which every YAML reads as the same text. What a
+/// file or a pipe gets is as good as before, so it is the same for all.
 fn yaml(value: &Value) -> Result<String, Failure> {
     let written = |value: &Value| serde_norway::to_string(value).map_err(|error| Failure::internal(&error));
     let plain = written(value)?;
-    let is_harmless = |text: &str| !text.chars().any(|c| c != '\n' && misleads(c));
-    if is_harmless(&plain) {
-        return Ok(plain);
-    }
     // Words that stand for such texts until all is laid out, and occur nowhere else.
     let mut stem = "text".to_owned();
     while plain.contains(&stem) {
         stem.push('x');
     }
-    let mut harmful = Vec::new();
-    let marked = marked(value, &stem, &mut harmful);
-    // The last first, so that none is the beginning of another.
+    let mut quoted = Vec::new();
+    let marked = marked(value, &stem, &mut quoted);
+    if quoted.is_empty() {
+        return Ok(plain);
+    }
     let laid_out = written(&marked)?;
-    Ok(harmful.iter().rev().fold(laid_out, |text, (mark, json)| text.replace(mark, json)))
+    let mut parts = laid_out.split(&stem);
+    let mut yaml = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let place: Option<usize> = part[..part.len() - rest.len()].parse().ok();
+        yaml.push_str(place.and_then(|place| quoted.get(place)).map_or("", String::as_str));
+        yaml.push_str(rest);
+    }
+    Ok(yaml)
 }
 
-/// The same with a mark in the place of every text that misleads; `harmful` gets what each stands for.
-fn marked(value: &Value, stem: &str, harmful: &mut Vec<(String, String)>) -> Value {
+/// Whether a text has to be in quotes: a bare one would control a terminal, or be a truth value, a number, a time or a
+/// merge of maps to some reader.
+fn needs_quotes(text: &str) -> bool {
+    let truths = ["y", "n", "yes", "no", "on", "off"];
+    text.chars().any(|c| c != '\n' && misleads(c))
+        || truths.iter().any(|word| text.eq_ignore_ascii_case(word))
+        || matches!(text, "=" | "<<")
+        || !text.contains('\n') && text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+}
+
+/// The same with a mark in the place of every text that needs quotes; `quoted` gets what each stands for.
+fn marked(value: &Value, stem: &str, quoted: &mut Vec<String>) -> Value {
     match value {
-        Value::String(text) => mark(text, stem, harmful).into(),
-        Value::Array(items) => items.iter().map(|item| marked(item, stem, harmful)).collect(),
+        Value::String(text) => mark(text, stem, quoted).into(),
+        Value::Array(items) => items.iter().map(|item| marked(item, stem, quoted)).collect(),
         Value::Object(map) => {
             let field = |(name, field): (&String, &Value)| {
-                let name = mark(name, stem, harmful);
-                (name, marked(field, stem, harmful))
+                let name = mark(name, stem, quoted);
+                (name, marked(field, stem, quoted))
             };
             Value::Object(map.iter().map(field).collect())
         }
@@ -129,13 +165,12 @@ fn marked(value: &Value, stem: &str, harmful: &mut Vec<(String, String)>) -> Val
     }
 }
 
-fn mark(text: &str, stem: &str, harmful: &mut Vec<(String, String)>) -> String {
-    if !text.chars().any(|c| c != '\n' && misleads(c)) {
+fn mark(text: &str, stem: &str, quoted: &mut Vec<String>) -> String {
+    if !needs_quotes(text) {
         return text.to_owned();
     }
-    let mark = format!("{stem}{}", harmful.len());
-    harmful.push((mark.clone(), json_escaped(&Value::from(text).to_string())));
-    mark
+    quoted.push(json_escaped(&Value::from(text).to_string()));
+    format!("{stem}{}", quoted.len() - 1)
 }
 
 /// The same JSON without a character that a terminal would obey. They are only in strings, but for the line feeds
@@ -163,8 +198,8 @@ pub(super) fn rows_table(rows: &[Value], columns: &[Column]) -> Table {
 }
 
 /// What people look for first.
-const FIRST: [&str; 8] =
-    ["tenantId", "tierId", "flagKey", "operationId", "displayName", "status", "state", "tier"];
+const FIRST: [&str; 9] =
+    ["tenantId", "tierId", "flagKey", "segmentName", "operationId", "displayName", "status", "state", "tier"];
 
 /// One thing as names and values; what is not set is left out.
 fn details(thing: &Value) -> String {
@@ -246,9 +281,12 @@ fn words(name: &str) -> String {
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => harmless(enum_name(text)),
+        Value::String(text) => to_the_second(text).unwrap_or_else(|| harmless(enum_name(text))),
         Value::Array(items) => {
-            let separator = if items.iter().any(Value::is_object) { "\n" } else { ", " };
+            // Names stand side by side; things and sentences have a line each.
+            let is_long =
+                |item: &Value| item.is_object() || item.as_str().is_some_and(|text| text.contains(' '));
+            let separator = if items.iter().any(is_long) { "\n" } else { ", " };
             items.iter().map(text_inner).collect::<Vec<_>>().join(separator)
         }
         Value::Object(_) => text_inner(value),
@@ -256,56 +294,20 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
+/// A moment without the parts of a second, which nobody reads.
+fn to_the_second(text: &str) -> Option<String> {
+    let (seconds, _) = text.strip_suffix('Z')?.split_once('.')?;
+    text.parse::<Timestamp>().is_ok().then(|| format!("{seconds}Z"))
+}
+
 fn text_inner(value: &Value) -> String {
     let Some(fields) = value.as_object() else { return text(value) };
-    let field = |name: &str| fields.get(name).map(text);
-    if let (Some(units), Some(currency)) = (field("units"), field("currencyCode")) {
-        return format!("{units} {currency}");
-    }
-    // A limit, and one in force.
-    if let Some(limit) = field("value").filter(|_| fields.len() == 1) {
-        return limit;
-    }
-    if fields.len() == 1 && fields.contains_key("unlimited") {
-        return "unlimited".to_owned();
-    }
-    if let (Some(metric), Some(limit), Some(source)) = (field("metric"), field("limit"), field("source")) {
-        return format!("{metric} {limit} ({})", source.to_lowercase());
+    if let Some(phrase) = phrase(fields) {
+        return phrase;
     }
     let fields =
         fields.iter().map(|(name, value)| (name, said(value))).filter(|(_, value)| !value.is_empty());
     fields.map(|(name, value)| format!("{}={value}", harmless(name))).collect::<Vec<_>>().join(" ")
-}
-
-const ENUMS: [&str; 23] = [
-    "FLAG_STATE_",
-    "FLAG_KIND_",
-    "FLAG_TYPE_",
-    "STALENESS_",
-    "CACHE_TTL_CLASS_",
-    "TENANT_STATUS_",
-    "TENANT_ACCESS_",
-    "ISOLATION_MODEL_",
-    "DATA_CLASSIFICATION_",
-    "HEALTH_LEVEL_",
-    "LIMIT_SOURCE_",
-    "OPERATION_VERB_",
-    "OPERATION_STATE_",
-    "TARGET_STATE_",
-    "DESIRED_STATE_",
-    "BULK_OPERATION_STATE_",
-    "CIRCUIT_STATE_",
-    "CHECK_RESULT_",
-    "TARGET_HOLD_",
-    "PLANNED_CHANGE_",
-    "VERIFICATION_",
-    "FLAG_LAYER_",
-    "CHANGE_TYPE_",
-];
-
-/// The last part of an enum's value.
-pub(super) fn enum_name(text: &str) -> &str {
-    ENUMS.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text)
 }
 
 /// A writer of text for people, for what is printed as it happens.
@@ -339,6 +341,8 @@ mod tests {
         assert_eq!(text(&json!(["GDPR", "SOX"])), "GDPR, SOX");
         assert_eq!(text(&json!({"currencyCode": "USD", "units": 1000})), "1000 USD");
         assert_eq!(text(&json!(null)), "");
+        assert_eq!(text(&json!("2027-02-23T23:18:48.452131Z")), "2027-02-23T23:18:48Z");
+        assert_eq!(text(&json!("1.5Z")), "1.5Z");
         let limit = json!({"metric": "users", "limit": {"value": 100}, "source": "LIMIT_SOURCE_OVERRIDE"});
         assert_eq!(text(&limit), "users 100 (override)");
         assert_eq!(text(&json!({"HR Operations": 1})), "HR Operations=1");
@@ -389,7 +393,7 @@ mod tests {
 
     #[test]
     fn yaml_with_a_text_that_misleads_reads_as_the_same_data() {
-        let harmless = json!({ "text0x0": "text0x1", "lines": "a\nb\n", "n": [1, 2.5, true, null, {}] });
+        let harmless = json!({ "text0x0": "text0x1", "lines": "a\nb\n", "m": [1, 2.5, true, null, {}] });
         let yaml = structured(Format::Yaml, &harmless).unwrap().unwrap();
         assert_eq!(yaml, serde_norway::to_string(&harmless).unwrap());
         let many: Vec<Value> = (0..12).map(|n| json!(format!("{n}\u{202e}x"))).collect();
@@ -403,6 +407,18 @@ mod tests {
             assert!(!yaml.chars().any(|c| c != '\n' && misleads(c)), "{yaml:?}");
             assert_eq!(serde_norway::from_str::<Value>(&yaml).unwrap(), thing, "{yaml}");
         }
+    }
+
+    #[test]
+    fn yaml_is_the_same_text_to_readers_of_the_version_before() {
+        let words = ["on", "No", "y", "1:30", "2026-12-01T00:00:00Z", "1_000", "+1", ".5", "=", "<<", "0o17"];
+        let thing = json!({ "off": words, "text0": "10 % of all", "kept": "one" });
+        let yaml = structured(Format::Yaml, &thing).unwrap().unwrap();
+        for word in words.iter().chain(&["off", "10 % of all"]) {
+            assert!(yaml.contains(&format!("\"{word}\"")), "{word}: {yaml}");
+        }
+        assert!(yaml.contains("kept: one\n"), "{yaml}");
+        assert_eq!(serde_norway::from_str::<Value>(&yaml).unwrap(), thing, "{yaml}");
     }
 
     #[test]

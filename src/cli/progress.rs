@@ -7,9 +7,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::contract::enum_name;
 use super::escape::harmless;
 use super::exit::Failure;
-use super::output::{enum_name, print, text};
+use super::output::{print, text};
 
 /// Watches an operation to its end and shows each target's way; answers the operation as it ended. With `quiet`
 /// nothing is shown: a script reads the end.

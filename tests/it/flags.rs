@@ -1,6 +1,8 @@
 //! `FeatureFlags`, `Tiers` and `TenantHealth`, as their callers see them.
 
 mod apply;
+mod command_line;
+mod documents;
 mod files;
 mod life;
 mod relations;

@@ -1,15 +1,17 @@
 //! `tenantry flag apply`: shows what would change, asks, and makes it so.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
 
+use super::delete::Going;
 use super::set;
 use crate::cli::escape::harmless;
-use crate::cli::output::{print, show};
-use crate::cli::{Context, Failure, Format};
+use crate::cli::output::{print, show, text as said};
+use crate::cli::{Client, Context, Failure, Format};
 
 /// Longest value that is shown of a field, in characters.
 const SHOWN_MAX: usize = 160;
@@ -63,11 +65,11 @@ pub(super) async fn show_then_change(
     let planned = context.client.call(method, tried).await?;
     let nothing = planned["differences"].as_array().is_none_or(Vec::is_empty);
     if format == Format::Table {
-        print(&described(&planned))?;
+        print(&described(&planned, &going_with(&planned, &context.client).await?))?;
     } else if nothing || manner.dry_run {
         show(format, &planned)?;
     }
-    if nothing || manner.dry_run || !confirmed(manner.yes)? {
+    if nothing || manner.dry_run || !confirmed(manner.yes, "Apply this?")? {
         return Ok(());
     }
     let applied = context.change(method, request).await?;
@@ -77,22 +79,37 @@ pub(super) async fn show_then_change(
     show(format, &applied)
 }
 
+/// What goes with each flag that would be deleted, by its key.
+async fn going_with(planned: &Value, client: &Client) -> Result<BTreeMap<String, String>, Failure> {
+    let mut going = BTreeMap::new();
+    for difference in planned["differences"].as_array().into_iter().flatten().filter(|it| is_deleted_flag(it))
+    {
+        let key = difference["name"].as_str().unwrap_or_default();
+        going.insert(key.to_owned(), Going::of(client, key).await?.described());
+    }
+    Ok(going)
+}
+
+fn is_deleted_flag(difference: &Value) -> bool {
+    difference["resource"] == "flag" && difference["action"] == "ACTION_DELETE"
+}
+
 /// Asks, where somebody can answer.
-fn confirmed(yes: bool) -> Result<bool, Failure> {
+pub(super) fn confirmed(yes: bool, question: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage("nothing was changed: give --yes to apply this without being asked"));
+        return Err(Failure::usage("nothing was changed: give --yes to do this without being asked"));
     }
-    print("Apply this? [y/N] ")?;
+    print(&format!("{question} [y/N] "))?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y") || answer.trim().eq_ignore_ascii_case("yes"))
 }
 
 /// What would change, for people.
-fn described(planned: &Value) -> String {
+fn described(planned: &Value, going: &BTreeMap<String, String>) -> String {
     let none = Vec::new();
     let differences = planned["differences"].as_array().unwrap_or(&none);
     let mut text = String::new();
@@ -110,7 +127,11 @@ fn described(planned: &Value) -> String {
             _ => '~',
         };
         let word = |field: &str| harmless(difference[field].as_str().unwrap_or_default());
-        text.push_str(&format!("{sign} {} {}\n", word("resource").replace('_', " "), word("name")));
+        text.push_str(&format!("{sign} {}\n", named(&word("resource"), &word("name"))));
+        if is_deleted_flag(difference) {
+            let key = difference["name"].as_str().unwrap_or_default();
+            text.push_str(going.get(key).map_or("", String::as_str));
+        }
         let (before, after) = (parsed(&difference["before"]), parsed(&difference["after"]));
         for field in difference["fields"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
             match (part(&before, field), part(&after, field)) {
@@ -122,15 +143,17 @@ fn described(planned: &Value) -> String {
             }
         }
     }
-    let impact = &planned["impact"];
-    let count = |field: &str| impact[field].as_i64().unwrap_or_default();
-    text.push_str(&format!(
-        "{} of {} tenants would see something else; {} other flags hang on what changes\n",
-        count("tenantsAffected"),
-        count("tenantsExamined"),
-        count("dependentsTotal"),
-    ));
+    text.push_str(&format!("{}\n", said(&planned["impact"])));
     text
+}
+
+/// A thing by its kind and its name; a file that names no flag set has none.
+fn named(resource: &str, name: &str) -> String {
+    match (resource, name) {
+        ("file", "") => "file of the default flag set".to_owned(),
+        ("file", set) => format!("file of the flag set {set}"),
+        (resource, name) => format!("{} {name}", resource.replace('_', " ")),
+    }
 }
 
 /// The part that a field names; of what has only one part, the whole. None where the server does not tell it.
@@ -166,7 +189,7 @@ mod tests {
             "warnings": ["key\r\x1b[2K"],
             "differences": [{"resource": "flag", "name": "a\n+ flag b\x1b[1A\u{202e}", "action": "ACTION_CREATE"}],
         });
-        let text = described(&planned);
+        let text = described(&planned, &BTreeMap::new());
         let lines: Vec<_> = text.lines().take(2).collect();
         assert_eq!(lines, [r"warning: key\r\u{1b}[2K", r"+ flag a\n+ flag b\u{1b}[1A\u{202e}"]);
     }
@@ -179,7 +202,7 @@ mod tests {
             {"resource": "tier_default", "name": "price gold", "action": "ACTION_UPDATE", "fields": ["choice"],
              "before": "\"on\"", "after": "\"off\""},
         ]});
-        let text = described(&planned);
+        let text = described(&planned, &BTreeMap::new());
         let lines: Vec<_> = text.lines().take(5).collect();
         let expected = [
             "~ flag price",
@@ -202,7 +225,7 @@ mod tests {
             ],
             "impact": {"tenantsAffected": 1, "tenantsExamined": 3, "dependentsTotal": 0},
         });
-        let text = described(&planned);
+        let text = described(&planned, &BTreeMap::new());
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines,
@@ -214,6 +237,6 @@ mod tests {
                 "1 of 3 tenants would see something else; 0 other flags hang on what changes",
             ]
         );
-        assert_eq!(described(&json!({"differences": []})), "nothing to change\n");
+        assert_eq!(described(&json!({"differences": []}), &BTreeMap::new()), "nothing to change\n");
     }
 }

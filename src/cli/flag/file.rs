@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::apply::{Manner, show_then_change};
-use super::repeated;
+use super::{document, repeated, set};
 use crate::cli::output::{json_escaped, print_data, warn};
 use crate::cli::{Context, Failure};
 
@@ -41,15 +41,24 @@ pub struct Import {
 /// What `export` takes.
 #[derive(Debug, Clone, Args)]
 pub struct Export {
-    /// Which flag set; the default one where not given.
-    #[arg(long, value_name = "NAME", default_value = "")]
-    flag_set: String,
-    /// As this tenant sees it; where not given, as callers without a tenant do.
+    /// Which flag set; where not given, all of them in our own format, and else the default one.
+    #[arg(long, value_name = "NAME")]
+    flag_set: Option<String>,
+    /// As this tenant sees it; where not given, as callers without a tenant do. Not in our own format.
     #[arg(long)]
     tenant: Option<String>,
     /// What to write.
     #[arg(long, value_enum)]
-    format: FileFormat,
+    format: ExportFormat,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// flagd's flag definitions.
+    Flagd,
+    /// What `flag apply` takes, in YAML, or in JSON with `-o json`: every flag made here, and all segments.
+    Tenantry,
 }
 
 pub(super) async fn import(import: Import, context: &Context<'_>) -> Result<(), Failure> {
@@ -59,9 +68,15 @@ pub(super) async fn import(import: Import, context: &Context<'_>) -> Result<(), 
 }
 
 pub(super) async fn export(export: Export, context: &Context<'_>) -> Result<(), Failure> {
+    if export.format == ExportFormat::Tenantry {
+        if export.tenant.is_some() {
+            return Err(Failure::usage("--tenant needs --format flagd: what is applied is for all tenants"));
+        }
+        return document::export(export.flag_set.as_deref(), context).await;
+    }
     let request = json!({
-        "flagSet": export.flag_set,
-        "format": export.format.name(),
+        "flagSet": export.flag_set.unwrap_or_default(),
+        "format": FileFormat::Flagd.name(),
         "tenantId": export.tenant.unwrap_or_default(),
     });
     let exported = context.client.call("FeatureFlags/ExportFlags", request).await?;
@@ -71,8 +86,7 @@ pub(super) async fn export(export: Export, context: &Context<'_>) -> Result<(), 
 
 /// The file as JSON text. JSON is sent as it stands, so that nothing of it is rounded.
 fn read(file: &Path) -> Result<String, Failure> {
-    let unusable =
-        |why: &dyn std::fmt::Display| Failure::usage(format!("{} cannot be used: {why}", file.display()));
+    let unusable = |why: &dyn std::fmt::Display| set::unreadable(file, why);
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().lock().read_to_string(&mut text).map_err(|error| unusable(&error))?;

@@ -8,13 +8,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, EnumDescriptor};
+use prost_reflect::EnumDescriptor;
 use serde_json::{Map, Value, json};
 
 use super::repeated;
-use crate::cli::Failure;
 use crate::cli::escape::harmless;
-use crate::proto::DESCRIPTOR_SET;
+use crate::cli::{Failure, contract};
 
 /// Fields that hold an enum's value, which enum, and what stands before each value in the contract.
 const ENUMS: [(&str, &str, &str); 5] = [
@@ -62,7 +61,10 @@ fn files(place: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-fn unreadable(place: &Path, why: &dyn std::fmt::Display) -> Failure {
+pub(super) fn unreadable(place: &Path, why: &dyn std::fmt::Display) -> Failure {
+    let why = why.to_string();
+    // What the system says ends with a number of its own.
+    let why = why.split(" (os error").next().unwrap_or_default();
     Failure::usage(format!("{} cannot be used: {why}", place.display()))
 }
 
@@ -134,7 +136,7 @@ fn listed(entries: Value, key: &str) -> Result<Vec<Value>, String> {
 }
 
 /// Everything as the contract has it.
-fn written_out(value: Value) -> Result<Value, String> {
+pub(super) fn written_out(value: Value) -> Result<Value, String> {
     match value {
         Value::Array(items) => items.into_iter().map(written_out).collect(),
         Value::Object(map) => {
@@ -174,9 +176,8 @@ fn written_out_field(field: &str, value: Value) -> Result<Value, String> {
 /// The values of an enum of the contract, in its order.
 fn enum_values(name: &str) -> &'static [String] {
     static VALUES: LazyLock<HashMap<&str, Vec<String>>> = LazyLock::new(|| {
-        let pool = DescriptorPool::decode(DESCRIPTOR_SET).unwrap_or_default();
         let values = ENUMS.map(|(_, name, _)| {
-            let known = pool.get_enum_by_name(&format!("tenantry.v1.{name}"));
+            let known = contract::pool().get_enum_by_name(&format!("tenantry.v1.{name}"));
             (name, known.iter().flat_map(EnumDescriptor::values).map(|it| it.name().to_owned()).collect())
         });
         HashMap::from(values)

@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::rollout::rollout;
-use crate::cli::output::show;
-use crate::cli::{Context, Failure};
+use crate::cli::output::{print, show, text};
+use crate::cli::{Context, Failure, Format};
 
 /// A share of several variants, now and later.
 #[derive(Debug, Clone, Args)]
@@ -75,7 +75,8 @@ fn give(request: &mut Value, variant: Option<String>, shares: &Shares) -> Result
 pub(super) async fn set_tier(set: SetTier, context: &Context<'_>) -> Result<(), Failure> {
     let mut request = json!({ "flagKey": set.flag_key, "tierId": set.tier_id, "validateOnly": set.dry_run });
     give(&mut request, set.variant, &set.shares)?;
-    show(context.connection.output, &context.change("FeatureFlags/SetTierDefault", request).await?)
+    let whose = format!("tier {}", set.tier_id);
+    show_value(&context.change("FeatureFlags/SetTierDefault", request).await?, &whose, set.dry_run, context)
 }
 
 pub(super) async fn set_tenant(set: SetTenant, context: &Context<'_>) -> Result<(), Failure> {
@@ -89,5 +90,21 @@ pub(super) async fn set_tenant(set: SetTenant, context: &Context<'_>) -> Result<
     if let Some(expires) = set.expires {
         request["expireTime"] = expires.into();
     }
-    show(context.connection.output, &context.change("FeatureFlags/SetTenantOverride", request).await?)
+    let whose = format!("tenant {}", set.tenant_id);
+    show_value(
+        &context.change("FeatureFlags/SetTenantOverride", request).await?,
+        &whose,
+        set.dry_run,
+        context,
+    )
+}
+
+/// Shows what was set; what was taken back leaves nothing to show.
+fn show_value(value: &Value, whose: &str, dry_run: bool, context: &Context<'_>) -> Result<(), Failure> {
+    let format = context.connection.output;
+    let is_cleared = value["variant"] == "" && value["rollout"].is_null();
+    if is_cleared && !dry_run && format == Format::Table {
+        return print(&format!("{whose} has nothing of its own of flag {} now\n", text(&value["flagKey"])));
+    }
+    show(format, value)
 }
