@@ -98,12 +98,19 @@ fn run(args: Args) -> Result<ExitCode, Error> {
             with_config(&settings.flags, |config| async move { serve::migrate(&config).await })
         }
         Command::Config(settings) => {
+            tell_of_mistyped_variables();
             config_command::run(&settings.flags, &mut anstream::stdout())??;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Demo { real: false, take_over } => Ok(cli::play_demo(&connection, take_over)),
+        Command::Demo { real: false, take_over } => {
+            tell_of_mistyped_variables();
+            Ok(cli::play_demo(&connection, take_over))
+        }
         Command::Demo { real: true, .. } => on_runtime(real_demo::run(&mut anstream::stdout())),
-        Command::Client(command) => Ok(cli::run(command, &connection)),
+        Command::Client(command) => {
+            tell_of_mistyped_variables();
+            Ok(cli::run(command, &connection))
+        }
         Command::Completions { shell } => {
             // Into memory first: the generator panics where its reader has gone away (`| head`).
             let mut script = Vec::new();
@@ -122,16 +129,29 @@ where
     let config = Config::load(flags, process_environment)?.config;
     on_runtime(async {
         let telemetry = telemetry::start(&telemetry_options(&config.telemetry))?;
-        for name in config::unknown_variables(config::process_variables()) {
-            tracing::warn!(
-                "the environment variable {} is no setting: `tenantry config` lists them all",
-                name.escape_debug()
-            );
+        for sentence in mistyped_variables() {
+            tracing::warn!("{sentence}");
         }
         let ended = command(config).await;
         telemetry.flush().await;
         ended
     })
+}
+
+/// What people are told of variables that look like settings and are none.
+fn mistyped_variables() -> impl Iterator<Item = String> {
+    config::unknown_variables(config::process_variables()).into_iter().map(|name| {
+        let name = name.escape_debug();
+        format!(
+            "the environment variable {name} is no setting: `tenantry config` lists those of servers, and commands \
+             read TENANTRY_SERVER and TENANTRY_CA_FILE"
+        )
+    })
+}
+
+/// Tells the user of a client command, which keeps no log.
+fn tell_of_mistyped_variables() {
+    mistyped_variables().for_each(|sentence| cli::warn(&sentence));
 }
 
 fn on_runtime(work: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {

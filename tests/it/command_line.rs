@@ -66,6 +66,21 @@ async fn a_server_without_a_scheme_is_refused_with_what_to_write() {
 }
 
 #[tokio::test]
+async fn a_mistyped_variable_is_told_to_whoever_types_a_client_command() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    for arguments in [&["stub", "show", &stub.endpoint()][..], &["config"]] {
+        let mut command = Command::new(program());
+        command.args(arguments).stdin(Stdio::null()).env("TENANTRY_SERVR", "http://127.0.0.1:1");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let sentence =
+            "warning: the environment variable TENANTRY_SERVR is no setting: `tenantry config` lists";
+        assert!(output.status.success() && said.contains(sentence), "{arguments:?}: {said}");
+        assert!(said.contains("TENANTRY_SERVER and TENANTRY_CA_FILE"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_completion_script_may_lose_its_reader() {
     let ended = tokio::task::spawn_blocking(|| {
         let mut command = Command::new(program());
