@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::choice::{BUCKET_BY, Choice, Split, TenantOverride};
+use super::choice::{Choice, Split, TenantOverride};
 use super::compile::{CompiledFlags, Entry};
 use super::compiled::{Compiled, Given, Named, Ready, ReadySplit};
 use super::evaluate::{Evaluation, Memo, Query};
@@ -11,7 +11,7 @@ use super::value::Value;
 use super::words::{ErrorCode, Layer};
 use crate::domain::ids::{FlagKey, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Input, Path, Selection};
+use crate::domain::rule::{Input, Selection};
 
 /// All that one flag's answer follows from.
 pub(super) struct Case<'a, 'q> {
@@ -272,31 +272,12 @@ impl<'a> Case<'a, '_> {
     }
 
     fn share(&self, split: &'a Split) -> Option<&'a VariantName> {
-        let is_of_tenants = split.bucket_by == BUCKET_BY;
-        self.bucket(is_of_tenants, &Path::parse(&split.bucket_by), |key| {
-            split.rollout.select(key, self.query.now)
-        })
+        split.rollout.select(self.query.key_of(split).as_deref(), self.query.now)
     }
 
     fn ready_share(&self, split: &'a ReadySplit) -> Option<&'a Named> {
-        self.bucket(split.is_of_tenants, &split.bucket_by, |key| split.shares.select(key, self.query.now))
-    }
-
-    /// What is selected for the key that a rollout goes by.
-    fn bucket<T>(
-        &self,
-        is_of_tenants: bool,
-        bucket_by: &Path,
-        select: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        if is_of_tenants && let Some(tenant) = self.query.tenant {
-            return select(tenant.tenant_id.as_str());
-        }
-        match self.query.context.value(bucket_by)? {
-            serde_json::Value::String(key) => select(key),
-            serde_json::Value::Number(number) => select(&number.to_string()),
-            _ => None,
-        }
+        let key = self.query.key(split.is_of_tenants, &split.bucket_by);
+        split.shares.select(key.as_deref(), self.query.now)
     }
 
     fn answer_of(&self, key: &FlagKey) -> Option<&Evaluation<'a>> {

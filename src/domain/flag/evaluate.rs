@@ -2,16 +2,19 @@
 //!
 //! The explanation walks the same list with the same function, so it cannot contradict the answer.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde_json::Value as Json;
 
 use super::ask::{Answer, Case, Say, Verdict};
+use super::choice::{BUCKET_BY, Split};
 use super::value::Value;
 use super::words::{ErrorCode, Layer, Reason};
 use crate::domain::ids::{Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::Context;
+use crate::domain::rule::{Context, Path};
 
 static FALSE: Value = Value::Boolean(false);
 
@@ -35,6 +38,26 @@ pub struct Query<'a> {
     pub context: &'a Context,
     /// When.
     pub now: Timestamp,
+}
+
+impl<'a> Query<'a> {
+    /// The key that a share goes by: the tenant's id, or the value of an attribute.
+    pub(super) fn key_of(&self, split: &Split) -> Option<Cow<'a, str>> {
+        self.key(split.bucket_by == BUCKET_BY, &Path::parse(&split.bucket_by))
+    }
+
+    /// The same, of a path that was taken apart before. A text that is not empty and a number other than 0 are keys,
+    /// nothing else: what is false to a rule is none to the in-process providers that get the share as one.
+    pub(super) fn key(&self, is_of_tenants: bool, bucket_by: &Path) -> Option<Cow<'a, str>> {
+        if is_of_tenants && let Some(tenant) = self.tenant {
+            return Some(tenant.tenant_id.as_str().into());
+        }
+        match self.context.value(bucket_by)? {
+            Json::String(key) if !key.is_empty() => Some(key.as_str().into()),
+            Json::Number(number) if number.as_f64() != Some(0.0) => Some(number.to_string().into()),
+            _ => None,
+        }
+    }
 }
 
 /// What one tenant sees of one flag. Borrows from the snapshot; nothing is allocated.

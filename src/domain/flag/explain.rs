@@ -130,7 +130,9 @@ impl Detail<'_> {
             Pass::NoRule => f.write_str("The flag has no targeting rules."),
             Pass::NoRuleMatches => f.write_str("None of the flag's rules applies."),
             Pass::NoTierDefault => write!(f, "Tier {tier} has no default."),
-            Pass::NoShare => f.write_str("The rollout's attribute is not in the context."),
+            Pass::NoShare => {
+                f.write_str("The rollout's attribute is missing, empty, or neither text nor number.")
+            }
             Pass::VariantGone => f.write_str("The variant named here is not one of the flag's any more."),
         }
     }

@@ -203,9 +203,11 @@ impl<'a, 'q> Resolver<'a, 'q> {
             })
     }
 
+    /// Whether no attribute of a client's decides about a share: what everybody gets hangs on none.
     fn knows_share(&self, split: &Split) -> bool {
         self.known.contains(&split.bucket_by.as_str())
             || (split.bucket_by == BUCKET_BY && self.query.tenant.is_some())
+            || split.rollout.select(None, self.query.now).is_some()
     }
 
     /// One layer: the parts it adds, and the variant at the end if nothing after it can matter.
@@ -314,8 +316,8 @@ impl<'a, 'q> Resolver<'a, 'q> {
         let given = match choice {
             Choice::Variant(variant) => json!(variant.as_str()),
             Choice::Rollout(split) if self.knows_share(split) => {
-                let key = self.bucket(split);
-                let variant = key.and_then(|key| split.rollout.select(&key, self.query.now));
+                let key = self.query.key_of(split);
+                let variant = split.rollout.select(key.as_deref(), self.query.now);
                 variant.map_or(Json::Null, |variant| json!(variant.as_str()))
             }
             Choice::Rollout(split) => share(split, self.query.now),
@@ -324,19 +326,6 @@ impl<'a, 'q> Resolver<'a, 'q> {
             Json::Bool(true) => given,
             Json::Bool(false) => Json::Null,
             condition => json!({"if": [condition, given, null]}),
-        }
-    }
-
-    fn bucket(&self, split: &Split) -> Option<String> {
-        if split.bucket_by == BUCKET_BY
-            && let Some(tenant) = self.query.tenant
-        {
-            return Some(tenant.tenant_id.to_string());
-        }
-        match self.query.context.get(&split.bucket_by)? {
-            Json::String(key) => Some(key.clone()),
-            Json::Number(number) => Some(number.to_string()),
-            _ => None,
         }
     }
 }

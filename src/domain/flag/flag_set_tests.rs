@@ -120,28 +120,42 @@ fn a_prerequisite_that_hangs_on_the_client_becomes_a_part_of_the_rule() {
     assert_eq!(seen(&build(vec![base, flag], vec![]), "needs"), ("off".to_owned(), None));
 }
 
+/// A flag of which a share is on.
+fn shared(on: u32, bucket_by: &str) -> CompiledFlags {
+    let weight = |name: &str, weight| Weight { variant: variant(name), weight };
+    let weights = vec![weight("on", on), weight("off", 100 - on)];
+    let rollout = Rollout { seed: "s".to_owned(), weights, steps: Vec::new() };
+    let mut flag = settings("shared");
+    flag.default_rollout = Some(Split { rollout, bucket_by: bucket_by.to_owned() });
+    build(vec![flag], vec![])
+}
+
 #[test]
 fn a_share_of_users_is_left_to_the_provider_and_a_share_of_tenants_is_not() {
-    let weight = |name: &str, weight| Weight { variant: variant(name), weight };
-    let split = |bucket_by: &str| Split {
-        rollout: Rollout {
-            seed: "s".to_owned(),
-            weights: vec![weight("on", 100), weight("off", 0)],
-            steps: Vec::new(),
-        },
-        bucket_by: bucket_by.to_owned(),
-    };
-    let mut flag = settings("shared");
-    flag.default_rollout = Some(split("tenantId"));
-    assert_eq!(seen(&build(vec![flag.clone()], vec![]), "shared"), ("on".to_owned(), None));
-    flag.default_rollout = Some(split("userId"));
-    let (default, rule) = seen(&build(vec![flag], vec![]), "shared");
+    assert_eq!(seen(&shared(99, "tenantId"), "shared"), ("on".to_owned(), None));
+    assert_eq!(seen(&shared(100, "userId"), "shared"), ("on".to_owned(), None), "that is no share any more");
+    let (default, rule) = seen(&shared(99, "userId"), "shared");
     let text = rule.unwrap().to_string();
     assert_eq!(default, "off");
     assert!(
         text.contains("fractional") && text.contains("userId") && !text.contains("targetingKey"),
         "{text}"
     );
+}
+
+#[test]
+fn a_provider_takes_the_same_for_a_key_as_the_registry() {
+    let flags = shared(50, "userId");
+    let (default, targeting) = seen(&flags, "shared");
+    let ids = ["", "ada", "bob", "0"].map(|text| json!(text)).into_iter().chain((0..9).map(|id| json!(id)));
+    for id in ids.chain([Json::Null]) {
+        let attributes = [("userId".to_owned(), id.clone())].into_iter().collect();
+        let context = Context::new(attributes).unwrap();
+        let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
+        let provider = provided("shared", (&default, targeting.as_ref()), &query);
+        let registry = flags.evaluate(&query, "shared").variant.map(ToString::to_string);
+        assert_eq!(Some(provider), registry, "{id}");
+    }
 }
 
 /// Rules of all kinds: of the client's attributes, of the tenant's, and of both.

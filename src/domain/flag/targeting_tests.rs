@@ -161,10 +161,26 @@ fn a_rollout_shares_out_tenants_and_each_keeps_its_share() {
 }
 
 #[test]
-fn a_rollout_by_an_attribute_that_is_not_there_leaves_it_to_the_default() {
-    let flags = alone(flag(|it| it.default_rollout = Some(split(100, "targetingKey"))));
-    assert_eq!(seen(&flags, "a", &json!({})), off_by_default());
-    assert_eq!(seen(&flags, "a", &json!({"targetingKey": "someone"})).0.as_deref(), Some("on"));
+fn a_rollout_by_an_attribute_that_is_no_key_leaves_it_to_the_default() {
+    let flags = alone(flag(|it| it.default_rollout = Some(split(99, "seat"))));
+    for none in [json!({}), json!({"seat": null}), json!({"seat": ""}), json!({"seat": 0})] {
+        assert_eq!(seen(&flags, "a", &none), off_by_default(), "{none}");
+    }
+    for none in [json!(true), json!(["a"]), json!({"a": 1})] {
+        assert_eq!(seen(&flags, "a", &json!({ "seat": none })), off_by_default(), "{none}");
+    }
+    for key in [json!("someone"), json!(7)] {
+        assert_eq!(seen(&flags, "a", &json!({ "seat": key })).0.as_deref(), Some("on"), "{key}");
+    }
+}
+
+#[test]
+fn a_rollout_that_has_come_to_all_needs_no_key() {
+    let flags = alone(flag(|it| it.default_rollout = Some(split(100, "seat"))));
+    assert_eq!(seen(&flags, "a", &json!({})).0.as_deref(), Some("on"));
+    let nobody = Query { tenant: None, context: &Context::default(), now: NOW };
+    let of_tenants = alone(flag(|it| it.default_rollout = Some(split(100, "tenantId"))));
+    assert_eq!(of_tenants.evaluate(&nobody, "search").variant, Some(&variant("on")));
 }
 
 #[test]

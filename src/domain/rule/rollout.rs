@@ -93,11 +93,11 @@ impl Rollout {
     }
 
     /// The key's variant: murmur3 over seed and key, as `fractional` of hash version 2 does it. None where no weight
-    /// is above 0.
-    pub fn select(&self, key: &str, now: Timestamp) -> Option<&VariantName> {
+    /// is above 0, and without a key where more than one is.
+    pub fn select(&self, key: Option<&str>, now: Timestamp) -> Option<&VariantName> {
         let weights = self.weights_at(now);
-        let hash = Murmur3::default().with(self.seed.as_bytes()).with(key.as_bytes()).finish();
-        let index = HashVersion::V2.share(hash, weights.iter().map(|share| share.weight))?;
+        let seed = Murmur3::default().with(self.seed.as_bytes());
+        let index = chosen(seed, key, weights.iter().map(|share| share.weight))?;
         weights.get(index).map(|share| &share.variant)
     }
 
@@ -160,13 +160,22 @@ impl<T> Prepared<T> {
     }
 
     /// What the key gets: the same as [`Rollout::select`] says.
-    pub fn select(&self, key: &str, now: Timestamp) -> Option<&T> {
+    pub fn select(&self, key: Option<&str>, now: Timestamp) -> Option<&T> {
         let step = self.steps.iter().rev().find(|(start_time, _)| *start_time <= now);
         let shares = step.map_or(&self.weights, |(_, shares)| shares);
-        let hash = self.seed.with(key.as_bytes()).finish();
-        let index = HashVersion::V2.share(hash, shares.iter().map(|(weight, _)| *weight))?;
+        let index = chosen(self.seed, key, shares.iter().map(|(weight, _)| *weight))?;
         shares.get(index).map(|(_, given)| given)
     }
+}
+
+/// The place of the weight that a key falls into. What goes to one variant as a whole needs no key.
+fn chosen(seed: Murmur3, key: Option<&str>, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
+    if let Some(key) = key {
+        return HashVersion::V2.share(seed.with(key.as_bytes()).finish(), weights);
+    }
+    let mut shares = weights.enumerate().filter(|(_, weight)| *weight > 0);
+    let (index, _) = shares.next()?;
+    shares.next().is_none().then_some(index)
 }
 
 fn check_weights(weights: &[Weight], field: &str, found: &mut Vec<Violation>) {
@@ -217,7 +226,7 @@ mod tests {
 
     fn share_of_on(rollout: &Rollout, second: i64) -> usize {
         let keys = (0..10_000).map(|key| format!("tenant-{key}"));
-        keys.filter(|key| rollout.select(key, at(second)).unwrap().as_str() == "on").count()
+        keys.filter(|key| rollout.select(Some(key), at(second)).unwrap().as_str() == "on").count()
     }
 
     #[test]
@@ -238,9 +247,17 @@ mod tests {
         let a = progressive();
         let b = Rollout { seed: "other".to_owned(), ..a.clone() };
         let keys: Vec<String> = (0..1_000).map(|key| format!("tenant-{key}")).collect();
-        let both = |rollout: &Rollout, key: &String| rollout.select(key, at(250)).unwrap().as_str() == "on";
+        let both =
+            |rollout: &Rollout, key: &String| rollout.select(Some(key), at(250)).unwrap().as_str() == "on";
         let same = keys.iter().filter(|key| both(&a, key) && both(&b, key)).count();
         assert!((150..350).contains(&same), "a quarter is expected, {same} of 1,000 were there");
+    }
+
+    #[test]
+    fn without_a_key_there_is_no_share_but_what_everybody_gets() {
+        let rollout = progressive();
+        let given = |second| rollout.select(None, at(second)).map(VariantName::as_str);
+        assert_eq!([99, 100, 299, 300].map(given), [Some("off"), None, None, Some("on")]);
     }
 
     #[test]
@@ -275,14 +292,16 @@ mod tests {
         fn made_ready_it_selects_the_same(key in "[a-z0-9-]{1,40}", seed in "[a-z]{0,9}", second in 0_i64..400) {
             let rollout = Rollout { seed, ..progressive() };
             let prepared = Prepared::new(&rollout, VariantName::clone);
-            prop_assert_eq!(prepared.select(&key, at(second)), rollout.select(&key, at(second)));
+            for key in [Some(key.as_str()), None] {
+                prop_assert_eq!(prepared.select(key, at(second)), rollout.select(key, at(second)));
+            }
         }
 
         #[test]
         fn a_growing_first_share_never_gives_a_key_away(key in "[a-z0-9-]{1,40}", from in 0_u32..=100, to in 0_u32..=100) {
             let (from, to) = (from.min(to), from.max(to));
             let rollout = |on| Rollout { seed: "s".to_owned(), weights: weights(&[("on", on), ("off", 100 - on)]), steps: vec![] };
-            let is_on = |on| rollout(on).select(&key, at(0)).unwrap().as_str() == "on";
+            let is_on = |on| rollout(on).select(Some(&key), at(0)).unwrap().as_str() == "on";
             prop_assert!(!is_on(from) || is_on(to));
         }
 
@@ -293,7 +312,7 @@ mod tests {
             let attributes = json!({"targetingKey": key}).as_object().unwrap().clone();
             let context = Context::new(attributes).unwrap();
             let input = Input { flag_key: "any", now: at(second), context: &context };
-            let expected = rollout.select(&key, at(second)).unwrap();
+            let expected = rollout.select(Some(&key), at(second)).unwrap();
             prop_assert_eq!(rule.select(&input), Selection::Variant(expected.as_str().into()));
         }
     }

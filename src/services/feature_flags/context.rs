@@ -11,20 +11,24 @@ use crate::view::Record;
 const TARGETING_KEY: &str = "targetingKey";
 
 impl Registry {
-    /// Lays the tenant's attributes over the caller's, and the configured ones over both. Where the caller names
-    /// nobody, the answer is for the tenant as a whole.
+    /// Lays the tenant's attributes over the caller's, and the configured ones over both. Some clients send an empty
+    /// targeting key where others send none: they get the same.
     ///
     /// # Errors
     ///
-    /// Where the caller's are too many, too large or nested too deeply.
+    /// Where the caller's are too many, too large or nested too deeply, or its targeting key is no text.
     pub fn evaluation_context(
         &self,
         record: Option<&Record>,
         mut attributes: Map<String, Value>,
     ) -> Result<Context, Error> {
+        match attributes.get(TARGETING_KEY) {
+            None => {}
+            Some(Value::String(key)) if !key.is_empty() => {}
+            Some(Value::String(_) | Value::Null) => drop(attributes.remove(TARGETING_KEY)),
+            Some(_) => return Err(Error::field(format!("context.{TARGETING_KEY}"), "must be a string")),
+        }
         if let Some(record) = record {
-            let tenant = || record.tenant.tenant_id.as_str().into();
-            attributes.entry(TARGETING_KEY).or_insert_with(tenant);
             attributes.extend(record.tenant.attributes());
         }
         let context = Context::new(attributes).map_err(refused)?;

@@ -9,6 +9,7 @@ mod gate;
 mod ofrep;
 mod pages;
 mod streams;
+mod targeting_key;
 mod tenants;
 mod wire;
 mod world;

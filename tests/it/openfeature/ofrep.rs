@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use super::world::World;
 
-const ONE: &str = "/ofrep/v1/evaluate/flags/";
-const ALL: &str = "/ofrep/v1/evaluate/flags";
+pub(super) const ONE: &str = "/ofrep/v1/evaluate/flags/";
+pub(super) const ALL: &str = "/ofrep/v1/evaluate/flags";
 
 pub(super) async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Response<Incoming> {
     let stream = TcpStream::connect(address).await.unwrap();
@@ -33,7 +33,7 @@ fn request(address: SocketAddr, path: &str, body: &str) -> http::request::Builde
         .header(header::CONTENT_TYPE, "application/json")
 }
 
-async fn post(
+pub(super) async fn post(
     world: &World,
     path: &str,
     body: &str,

@@ -15,12 +15,12 @@ use tonic::{Code, Request};
 use super::world::{World, proto};
 use crate::support::reason;
 
-async fn channel(world: &World, kind: &str) -> Channel {
+pub(super) async fn channel(world: &World, kind: &str) -> Channel {
     let endpoint = format!("http://{}", world.address(kind));
     Channel::from_shared(endpoint).unwrap().connect().await.unwrap()
 }
 
-fn context(json: &Value) -> prost_types::Struct {
+pub(super) fn context(json: &Value) -> prost_types::Struct {
     match proto(json).kind {
         Some(prost_types::value::Kind::StructValue(fields)) => fields,
         _ => panic!("a context is an object"),

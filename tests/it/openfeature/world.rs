@@ -96,7 +96,7 @@ impl World {
         self.create(flag).await;
     }
 
-    async fn create(&mut self, flag: v1::Flag) {
+    pub(crate) async fn create(&mut self, flag: v1::Flag) {
         let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
         self.replica.flags.create_flag(request).await.unwrap();
     }

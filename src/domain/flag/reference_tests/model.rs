@@ -198,17 +198,22 @@ impl Look<'_> {
 
     fn share(&self, split: &Split) -> Option<VariantName> {
         let key = match &self.caller.tenant {
-            Some(tenant) if split.bucket_by == "tenantId" => tenant.id.to_string(),
+            Some(tenant) if split.bucket_by == "tenantId" => Some(tenant.id.to_string()),
             _ => match self.at(&split.bucket_by) {
-                Json::String(text) => text,
-                Json::Number(number) => number.to_string(),
-                _ => return None,
+                found if !is_true(&found) => None,
+                Json::String(text) => Some(text),
+                Json::Number(number) => Some(number.to_string()),
+                _ => None,
             },
         };
         let begun = split.rollout.steps.iter().filter(|step| step.start_time <= self.now);
         let weights =
             begun.max_by_key(|step| step.start_time).map_or(&split.rollout.weights, |it| &it.weights);
         let pairs: Vec<_> = weights.iter().map(|Weight { variant, weight }| (variant, *weight)).collect();
+        let Some(key) = key else {
+            let given: Vec<_> = pairs.iter().filter(|(_, weight)| *weight > 0).collect();
+            return if let [(only, _)] = given.as_slice() { Some((*only).clone()) } else { None };
+        };
         drawn(&format!("{}{key}", split.rollout.seed), &pairs).map(|it| (*it).clone())
     }
 
