@@ -244,6 +244,12 @@ impl Settings {
         self.kill_switch.iter().chain(self.prerequisites.iter().map(|needed| &needed.flag_key))
     }
 
+    /// Whether another flag is the same in all that a flagd file says, or that could make it answer otherwise than its
+    /// file.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        FlagField::ALL.iter().filter(|field| field.is_of_file()).all(|field| self.same(*field, other))
+    }
+
     /// The flag as first stored.
     pub fn into_flag(self, revision: Revision, now: Timestamp) -> Flag {
         Flag { settings: self, origin: None, version: 1, revision, create_time: now, update_time: now }
@@ -290,8 +296,7 @@ impl Flag {
     #[must_use]
     pub fn with_settings(&self, settings: Settings, now: Timestamp) -> Self {
         let origin = self.origin.clone().map(|origin| {
-            let changes = |field: &&FlagField| field.is_of_file() && !settings.same(**field, &self.settings);
-            let is_changed = origin.is_changed || FlagField::ALL.iter().any(|field| changes(&field));
+            let is_changed = origin.is_changed || !settings.says_the_same(&self.settings);
             Origin { is_changed, ..origin }
         });
         Self {

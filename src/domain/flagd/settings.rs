@@ -17,7 +17,7 @@ const RULE: &str = "targeting";
 const DEFINITION_MAX: usize = 1 << 20;
 
 /// The flag that an entry of a file defines. What a file cannot say is as in `base`, a flag of that key that is there
-/// already, as long as it does not decide; `flag_set` is the file's.
+/// already; `flag_set` is the file's. A default share goes: the file's default variant stands for the same.
 ///
 /// An unreadable one has no variants and a rule that cannot be evaluated, so that it answers `PARSE_ERROR`, as a broken
 /// rule does.
@@ -64,15 +64,11 @@ pub fn settings(
         return Err(found);
     }
     let (flag_type, variants) = variants(flag.variants);
-    let mut settings = Settings::new(flag_key, flag_type);
-    if let Some(base) = base {
-        settings.description.clone_from(&base.description);
-        settings.owner.clone_from(&base.owner);
-        settings.labels.clone_from(&base.labels);
-        settings.kind = base.kind;
-        settings.priority = base.priority;
-        settings.safe_variant = base.safe_variant.clone().filter(|safe| variants.contains_key(safe));
-        settings.expire_time = base.expire_time;
+    let mut settings = base.cloned().unwrap_or_else(|| Settings::new(flag_key, flag_type));
+    settings.flag_type = flag_type;
+    settings.default_rollout = None;
+    for other in [&mut settings.safe_variant, &mut settings.off_variant, &mut settings.expired_variant] {
+        *other = other.take().filter(|variant| variants.contains_key(variant));
     }
     settings.variants = variants;
     settings.default_variant = flag.default_variant.and_then(|text| VariantName::known(&text).ok());

@@ -9,7 +9,7 @@ use crate::domain::error::Error;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::flag::impact::Impact;
 use crate::domain::flag::{
-    Choice, Flag, FlagField, NewSegment, Segment, SegmentField, Settings, TierDefault,
+    Choice, Flag, FlagField, Kind, NewSegment, Segment, SegmentField, Settings, TierDefault,
 };
 use crate::domain::ids::{FlagKey, Revision, TierId};
 use crate::services::change::{Decision, Reply};
@@ -25,6 +25,8 @@ pub struct FlagSpec {
     /// Its settings.
     pub settings: Settings,
     /// What its tiers get.
+    /// Whether the set itself says the default variant, so that it is not one that was filled in.
+    pub says_default: bool,
     pub tier_defaults: BTreeMap<TierId, Choice>,
 }
 
@@ -194,10 +196,19 @@ impl Plan {
     fn plan_flag(&mut self, snapshot: &Snapshot, spec: &FlagSpec, context: &Context) {
         let mut wanted = spec.settings.clone();
         let current = snapshot.flags.flag(wanted.key.as_str());
-        // A set that does not say when a flag expires leaves that to whoever extended it.
-        match current {
-            Some(old) if wanted.expire_time.is_none() => wanted.expire_time = old.settings.expire_time,
-            _ => wanted.fill_expire_time(context.now),
+        match current.map(|old| &old.settings) {
+            None => wanted.fill_expire_time(context.now),
+            // A set that does not say when a flag expires leaves that to whoever extended it, and one that names no kill
+            // switch to whoever gave the flag one: in an emergency nobody edits files.
+            Some(old) => {
+                wanted.expire_time = wanted.expire_time.or(old.expire_time);
+                wanted.kill_switch = wanted.kill_switch.or_else(|| old.kill_switch.clone());
+                // Likewise how a switch stands.
+                let stands = old.default_variant.clone().filter(|name| wanted.variants.contains_key(name));
+                if wanted.kind == Kind::KillSwitch && !spec.says_default && stands.is_some() {
+                    wanted.default_variant = stands;
+                }
+            }
         }
         let row = match current {
             None => wanted.into_flag(Revision::ZERO, context.now),

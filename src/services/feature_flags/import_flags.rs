@@ -155,7 +155,8 @@ impl Plan {
         context: &Context,
     ) -> Result<(), Error> {
         let current = snapshot.flags.flag(key).map(|flag| &**flag);
-        let origin = Origin { file: file.to_owned(), source: entry.text.as_str().into(), is_changed: false };
+        let mut origin =
+            Origin { file: file.to_owned(), source: entry.text.as_str().into(), is_changed: false };
         let flag_set = entry.own_set().unwrap_or_else(|| file.to_owned());
         if current
             .is_some_and(|old| old.origin.as_ref() == Some(&origin) && old.settings.flag_set == flag_set)
@@ -165,9 +166,15 @@ impl Plan {
         if let Some(old) = current.filter(|old| !is_of(old, file) && !is_of(old, &flag_set)) {
             return Err(of_another(old, key));
         }
-        let base = current.map(|old| &old.settings);
-        let mut settings = flagd::settings(key, entry, file, base)
-            .map_err(|violations| Error::invalid(Reason::InvalidField, violations).within("content."))?;
+        let read = |base| {
+            flagd::settings(key, entry, file, base)
+                .map_err(|violations| Error::invalid(Reason::InvalidField, violations).within("content."))
+        };
+        let mut settings = read(current.map(|old| &old.settings))?;
+        if current.is_some() {
+            // What stays of it, such as a kill switch, can make it another flag than the file's.
+            origin.is_changed = !settings.says_the_same(&read(None)?);
+        }
         let row = match current {
             None => {
                 settings.fill_expire_time(context.now);

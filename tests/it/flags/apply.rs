@@ -121,6 +121,38 @@ async fn a_set_cannot_change_the_type_of_a_flag() {
     replica.stop().await;
 }
 
+/// A pipeline that applied its files brought back what had been turned off through the API in an emergency.
+#[tokio::test]
+async fn a_set_that_names_no_kill_switch_leaves_the_one_that_a_flag_has() {
+    let mut replica = with_flag().await;
+    let switch = |key: &str| v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..boolean(key) };
+    let wanted = v1::Flag { default_variant: "on".into(), ..boolean("search") };
+    let guarded = v1::Flag { kill_switch: "kill".into(), ..wanted.clone() };
+    let thrown = v1::Flag { default_variant: "on".into(), ..switch("kill") };
+    apply(&mut replica, set(vec![thrown, switch("other"), guarded])).await;
+    let again = apply(&mut replica, set(vec![wanted.clone()])).await;
+    assert_eq!(again.differences, Vec::new());
+    assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::KillSwitch);
+
+    let pruning = v1::ApplyFlagsRequest { prune: true, ..set(vec![wanted.clone()]) };
+    let error = replica.flags.apply_flags(pruning).await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK", "nor does pruning take the switch away");
+
+    let switches = set(vec![switch("kill"), switch("other"), wanted.clone()]);
+    let again = apply(&mut replica, v1::ApplyFlagsRequest { prune: true, ..switches }).await;
+    assert_eq!(again.differences, Vec::new(), "how a switch stands is not said, and stays");
+    let unthrown = v1::Flag { default_variant: "off".into(), ..switch("kill") };
+    apply(&mut replica, set(vec![unthrown.clone()])).await;
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "on", "that was said");
+    apply(&mut replica, set(vec![v1::Flag { default_variant: "on".into(), ..unthrown }])).await;
+    assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::KillSwitch);
+
+    let moved = apply(&mut replica, set(vec![v1::Flag { kill_switch: "other".into(), ..wanted }])).await;
+    assert_eq!(moved.differences[0].fields, ["kill_switch"], "one that is named is taken");
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "on");
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn no_reader_ever_sees_half_of_a_set() {
     let mut replica = with_flag().await;

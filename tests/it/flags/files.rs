@@ -163,6 +163,78 @@ async fn what_is_changed_here_is_exported_as_it_is_decided_and_the_next_import_s
     replica.stop().await;
 }
 
+/// A nightly import of the very same file brought back what had been turned off through the API in an emergency.
+#[tokio::test]
+async fn an_import_keeps_of_a_flag_what_a_file_cannot_say() {
+    let mut replica = with_flag().await;
+    let kill = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..boolean("kill") };
+    for flag in [v1::Flag { default_variant: "on".into(), ..kill }, boolean("needed")] {
+        let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
+        replica.flags.create_flag(request).await.unwrap();
+    }
+    imported(&mut replica, import(NASTY)).await;
+    let end = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
+    let kept = v1::Flag {
+        flag_key: "plain".into(),
+        owner: "core".into(),
+        labels: [("team".to_owned(), "core".to_owned())].into(),
+        kind: v1::FlagKind::Operational.into(),
+        off_variant: "on".into(),
+        safe_variant: "off".into(),
+        expired_variant: "on".into(),
+        kill_switch: "kill".into(),
+        schedule: vec![v1::ScheduleWindow { end_time: Some(end), ..Default::default() }],
+        prerequisites: vec![v1::Prerequisite { flag_key: "needed".into(), variants: vec!["off".into()] }],
+        conflict_groups: vec!["group".into()],
+        priority: 7,
+        hash_version: v1::HashVersion::V1.into(),
+        ..Default::default()
+    };
+    let [mut paths, replaced] = [
+        "owner labels kind off_variant safe_variant expired_variant kill_switch schedule prerequisites \
+         conflict_groups priority hash_version",
+        "default_variant default_rollout",
+    ]
+    .map(|names| names.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let weights = vec![v1::VariantWeight { variant: "on".into(), weight: 1 }];
+    let update = |flag: v1::Flag, paths: Vec<String>| v1::UpdateFlagRequest {
+        flag: Some(flag),
+        update_mask: Some(prost_types::FieldMask { paths }),
+        ..Default::default()
+    };
+    let before = replica.flags.update_flag(update(kept.clone(), paths.clone())).await.unwrap().into_inner();
+    paths.extend(replaced.clone());
+    let changed = v1::Flag {
+        default_variant: "on".into(),
+        default_rollout: Some(v1::Rollout { weights, ..Default::default() }),
+        ..kept
+    };
+    replica.flags.update_flag(update(changed, paths)).await.unwrap();
+
+    for prune in [false, true] {
+        let made = imported(&mut replica, v1::ImportFlagsRequest { prune, ..import(NASTY) }).await;
+        let fields = made.differences.into_iter().flat_map(|it| it.fields).collect::<Vec<_>>();
+        assert_eq!(
+            fields,
+            if prune { Vec::new() } else { replaced.clone() },
+            "what a file says is as it says"
+        );
+        let request = v1::GetFlagRequest { flag_key: "plain".into() };
+        let flag = replica.flags.get_flag(request).await.unwrap().into_inner();
+        let (etag, revision, update_time) = (before.etag.clone(), before.revision, before.update_time);
+        assert_eq!(v1::Flag { etag, revision, update_time, ..flag }, before);
+        let seen = evaluate(&mut replica, "plain").await;
+        assert_eq!(
+            (seen.layer(), seen.variant.as_str()),
+            (v1::FlagLayer::KillSwitch, "on"),
+            "the off variant"
+        );
+    }
+    let exported = json_of(&exported(&mut replica, "shop", "").await);
+    assert_eq!(exported["flags"]["plain"]["defaultVariant"], "on", "it is exported as it is decided");
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn pruning_deletes_what_a_newer_file_does_not_name_and_without_it_that_stays() {
     let mut replica = with_flag().await;

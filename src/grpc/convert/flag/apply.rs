@@ -29,13 +29,14 @@ pub(in crate::grpc) fn decode(message: v1::ApplyFlagsRequest) -> Result<ApplyFla
         }
     }
     let segments = decode_each("segments", segments, segment::decode_whole, "segment_name", |it| &it.name)?;
+    let says_default: Vec<_> = flags.iter().map(|flag| !flag.default_variant.is_empty()).collect();
     let flags = decode_each("flags", flags, super::decode_whole, "flag_key", |it| &it.key)?;
     let mut tiers = decode_tiers(tier_defaults)?;
-    let spec = |settings: Settings| {
+    let spec = |(settings, says_default): (Settings, bool)| {
         let tier_defaults = tiers.remove(&settings.key).unwrap_or_default();
-        FlagSpec { settings, tier_defaults }
+        FlagSpec { settings, says_default, tier_defaults }
     };
-    let flags = flags.into_iter().map(spec).collect();
+    let flags = flags.into_iter().zip(says_default).map(spec).collect();
     if let Some(stray) = tiers.keys().next() {
         let why = format!("must be of flags of this set; \"{stray}\" is not one");
         return Err(Error::field("tier_defaults.flag_key", why));
