@@ -18,13 +18,13 @@ use crate::domain::ids::{FlagKey, SegmentName, TenantId};
 use crate::proto::v1::feature_flags_server::FeatureFlags;
 use crate::proto::v1::{
     ApplyFlagsRequest, ApplyFlagsResponse, ArchiveFlagRequest, CreateFlagRequest, CreateSegmentRequest,
-    DeleteFlagRequest, DeleteSegmentRequest, EvaluateFlagRequest, EvaluateFlagResponse, EvaluateFlagsRequest,
-    EvaluateFlagsResponse, ExplainFlagRequest, ExplainFlagResponse, ExportFlagsRequest, ExportFlagsResponse,
-    Flag, GetFlagRequest, GetSegmentRequest, ImportFlagsRequest, ImportFlagsResponse, ListDependentsRequest,
-    ListDependentsResponse, ListFlagsRequest, ListFlagsResponse, ListSegmentsRequest, ListSegmentsResponse,
-    ListStaleFlagsRequest, ListStaleFlagsResponse, ListTenantOverridesRequest, ListTenantOverridesResponse,
-    Segment, SetTenantOverrideRequest, SetTierDefaultRequest, TenantOverride, TierDefault, UpdateFlagRequest,
-    UpdateSegmentRequest,
+    DeleteFlagRequest, DeleteFlagResponse, DeleteSegmentRequest, EvaluateFlagRequest, EvaluateFlagResponse,
+    EvaluateFlagsRequest, EvaluateFlagsResponse, ExplainFlagRequest, ExplainFlagResponse, ExportFlagsRequest,
+    ExportFlagsResponse, Flag, GetFlagRequest, GetSegmentRequest, ImportFlagsRequest, ImportFlagsResponse,
+    ListDependentsRequest, ListDependentsResponse, ListFlagsRequest, ListFlagsResponse, ListSegmentsRequest,
+    ListSegmentsResponse, ListStaleFlagsRequest, ListStaleFlagsResponse, ListTenantOverridesRequest,
+    ListTenantOverridesResponse, Segment, SetTenantOverrideRequest, SetTierDefaultRequest, TenantOverride,
+    TierDefault, UpdateFlagRequest, UpdateSegmentRequest,
 };
 use crate::services::Freshness;
 use crate::services::feature_flags::{
@@ -99,7 +99,10 @@ impl FeatureFlags for Handler {
         Ok(self.respond(flag::encode_judged(snapshot.as_deref(), &updated, now())))
     }
 
-    async fn delete_flag(&self, request: Request<DeleteFlagRequest>) -> Result<Response<()>, Status> {
+    async fn delete_flag(
+        &self,
+        request: Request<DeleteFlagRequest>,
+    ) -> Result<Response<DeleteFlagResponse>, Status> {
         let deleted = async {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "DeleteFlag");
@@ -110,8 +113,8 @@ impl FeatureFlags for Handler {
             };
             self.registry.delete_flag(&removal, &command).await
         };
-        deleted.await.map_err(|error| status(&error))?;
-        Ok(self.respond(()))
+        let deleted = deleted.await.map_err(|error| status(&error))?;
+        Ok(self.respond(answer::encode_deleted(&deleted)))
     }
 
     async fn set_tier_default(
@@ -335,7 +338,7 @@ impl FeatureFlags for Handler {
         };
         let updated = updated.await.map_err(|error| status(&error))?;
         let snapshot = self.registry.view.snapshot().ok();
-        Ok(self.respond(segment::encode(snapshot.as_deref(), &updated)))
+        Ok(self.respond(segment::encode_judged(snapshot.as_deref(), &updated)))
     }
 
     async fn delete_segment(&self, request: Request<DeleteSegmentRequest>) -> Result<Response<()>, Status> {

@@ -6,6 +6,7 @@ mod documents;
 mod files;
 mod life;
 mod relations;
+mod removals;
 mod sets;
 mod targeting;
 mod values;

@@ -119,6 +119,11 @@ impl CompiledFlags {
         self.files.get(name).map(|compiled| &compiled.file)
     }
 
+    /// All of them.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Arc<FlagFile>> {
+        self.files.values().map(|compiled| &compiled.file)
+    }
+
     /// What a flag's file says of all its flags.
     pub fn file_metadata(&self, flag: &Flag) -> Option<&Map<String, Value>> {
         let origin = flag.origin.as_ref()?;

@@ -1,44 +1,62 @@
 //! Whom a change would affect: which tenants would see something else, and which flags hang on it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{CompiledFlags, Query, TenantFacts};
+use super::{CompiledFlags, Evaluation, FlagFile, Query, Segment, TenantFacts, Value};
 use crate::domain::ids::{FlagKey, TenantId, VariantName};
 use crate::domain::rule::Context;
 
 /// Most examples that are told.
 pub const EXAMPLES_MAX: usize = 100;
-/// Most dependents that are told by name.
-pub const DEPENDENTS_MAX: usize = 100;
+/// Most dependents that are told by name, and most tenants.
+pub const NAMED_MAX: usize = 100;
 /// After how many steps of evaluation no further tenant is looked at: about half a second of work. The first tenants
 /// then stand for all.
 const STEPS_MAX: usize = 1_000_000;
 
 /// What one tenant would see instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Shift {
     /// Which tenant.
     pub tenant: TenantId,
     /// Which flag.
     pub flag: FlagKey,
-    /// The variant it sees now.
-    pub before: Option<VariantName>,
-    /// The variant it would see.
-    pub after: Option<VariantName>,
+    /// What it sees now.
+    pub before: Seen,
+    /// What it would see.
+    pub after: Seen,
+}
+
+/// What a tenant sees of a flag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The variant.
+    pub variant: Option<VariantName>,
+    /// The value.
+    pub value: Option<Value>,
+}
+
+impl Seen {
+    fn of(found: &Evaluation<'_>) -> Self {
+        Self { variant: found.variant.cloned(), value: found.value.cloned() }
+    }
 }
 
 /// Whom a change would affect.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Impact {
     /// How many of the tenants looked at would see something else, of any flag.
     pub tenants_affected: usize,
+    /// The first [`NAMED_MAX`] of them.
+    pub tenants: Vec<TenantId>,
     /// How many were looked at.
     pub tenants_examined: usize,
     /// The first [`EXAMPLES_MAX`] shifts.
     pub examples: Vec<Shift>,
-    /// The flags that hang on what is changed, at most [`DEPENDENTS_MAX`].
+    /// The flags that hang on what is changed, at most [`NAMED_MAX`].
     pub dependents: Vec<FlagKey>,
     /// How many of them there are.
     pub dependents_total: usize,
@@ -70,12 +88,14 @@ fn impact_within<'a>(
     tenants: impl Iterator<Item = Subject<'a>>,
     now: Timestamp,
 ) -> Impact {
-    let mut affected = before.affected_by(changed.iter().cloned());
-    affected.extend(after.affected_by(changed.iter().cloned()));
+    let through_others = changed_through_others(before, after);
+    let roots = || changed.union(&through_others).cloned();
+    let mut affected = before.affected_by(roots());
+    affected.extend(after.affected_by(roots()));
     let mut impact = Impact::default();
     let dependents: Vec<_> = affected.difference(changed).collect();
     impact.dependents_total = dependents.len();
-    impact.dependents = dependents.into_iter().take(DEPENDENTS_MAX).cloned().collect();
+    impact.dependents = dependents.into_iter().take(NAMED_MAX).cloned().collect();
     let mut steps = 0;
     for subject in tenants {
         if steps >= steps_max {
@@ -94,26 +114,52 @@ fn impact_within<'a>(
                 impact.examples.push(Shift {
                     tenant: subject.facts.tenant_id.clone(),
                     flag: key.clone(),
-                    before: old.variant.cloned(),
-                    after: new.variant.cloned(),
+                    before: Seen::of(&old),
+                    after: Seen::of(&new),
                 });
             }
         }
         // One for the tenant itself, whose attributes are laid out.
         steps += 1 + was.steps() + is.steps();
         impact.tenants_examined += 1;
-        impact.tenants_affected += usize::from(shifted);
+        if shifted {
+            impact.tenants_affected += 1;
+            if impact.tenants.len() < NAMED_MAX {
+                impact.tenants.push(subject.facts.tenant_id.clone());
+            }
+        }
     }
     impact
 }
 
+/// The flags that stay as they are, but use a segment or something of their file's that is changed.
+fn changed_through_others(before: &CompiledFlags, after: &CompiledFlags) -> BTreeSet<FlagKey> {
+    let name = |segment: &Arc<Segment>| segment.settings.name.clone();
+    let is_other = |segment: &&Arc<Segment>| {
+        before.segment(name(segment).as_str()).is_none_or(|old| !Arc::ptr_eq(old, segment))
+    };
+    let segments: Vec<_> = after.segments().filter(is_other).map(name).collect();
+    let mut found = BTreeSet::new();
+    for segment in &segments {
+        found.extend(after.users_of_segment(segment.as_str()).map(|flag| flag.key().clone()));
+    }
+    let is_other = |file: &&Arc<FlagFile>| before.file(&file.name).is_none_or(|old| !Arc::ptr_eq(old, file));
+    for file in after.files().filter(is_other) {
+        found.extend(after.flags_of_file(&file.name).map(|flag| flag.key().clone()));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use serde_json::json;
 
     use super::*;
-    use crate::domain::flag::{FlagType, Prerequisite, Settings};
-    use crate::domain::ids::{Revision, TierId};
+    use crate::domain::flag::{
+        Body, Flag, FlagType, NewSegment, Origin, Prerequisite, Settings, TargetingRule,
+    };
+    use crate::domain::flagd::Head;
+    use crate::domain::ids::{Revision, SegmentName, TierId};
     use crate::domain::lifecycle::Access;
 
     const LENGTH: usize = 1_000;
@@ -149,6 +195,39 @@ mod tests {
         });
         let changed = BTreeSet::from([key(0)]);
         impact_within(steps_max, (&before, &after), &changed, subjects, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn flags_hang_on_the_segments_that_they_use_and_on_the_file_that_they_are_from() {
+        let segment = |source| Segment {
+            settings: NewSegment {
+                name: SegmentName::parse("europe").unwrap(),
+                description: String::new(),
+                source,
+            },
+            revision: Revision(1),
+            create_time: Timestamp::UNIX_EPOCH,
+            update_time: Timestamp::UNIX_EPOCH,
+        };
+        let file = |head: &Head| FlagFile::new("shop".to_owned(), head, Timestamp::UNIX_EPOCH);
+        let flag = |place: usize, origin: Option<Origin>| {
+            let mut settings = Settings::new(key(place), FlagType::Boolean);
+            settings.fill_boolean_defaults();
+            let body = Body::Logic(json!({"if": [{"$ref": "europe"}, "on", null]}));
+            settings.rules = vec![TargetingRule { id: "r".to_owned(), description: String::new(), body }];
+            Arc::new(Flag { origin, ..settings.into_flag(Revision(1), Timestamp::UNIX_EPOCH) })
+        };
+        let origin = Origin { file: "shop".to_owned(), source: "{}".into(), is_changed: false };
+        let before = CompiledFlags::build([flag(0, None), flag(1, Some(origin))], [], [])
+            .with_segments([Arc::new(segment(json!(false)))])
+            .with_file(Arc::new(file(&Head::default())));
+        let found = |after: &CompiledFlags| {
+            let nobody = std::iter::empty();
+            impact(&before, after, &BTreeSet::new(), nobody, Timestamp::UNIX_EPOCH).dependents
+        };
+        assert_eq!(found(&before), []);
+        assert_eq!(found(&before.clone().with_segments([Arc::new(segment(json!(true)))])), [key(0)]);
+        assert_eq!(found(&before.clone().with_file(Arc::new(file(&Head::default())))), [key(1)]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod flag_set;
 mod fold;
 pub mod impact;
 mod moments;
+pub mod removal;
 mod segment;
 mod settings;
 pub mod stale;

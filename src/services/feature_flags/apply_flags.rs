@@ -8,6 +8,7 @@ use super::{Deciding, judge};
 use crate::domain::error::Error;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::flag::impact::Impact;
+use crate::domain::flag::removal::Removal;
 use crate::domain::flag::{
     Choice, Flag, FlagField, Kind, NewSegment, Segment, SegmentField, Settings, TierDefault,
 };
@@ -24,9 +25,9 @@ use crate::view::Snapshot;
 pub struct FlagSpec {
     /// Its settings.
     pub settings: Settings,
-    /// What its tiers get.
     /// Whether the set itself says the default variant, so that it is not one that was filled in.
     pub says_default: bool,
+    /// What its tiers get.
     pub tier_defaults: BTreeMap<TierId, Choice>,
 }
 
@@ -93,6 +94,9 @@ pub struct Applied {
     pub differences: Vec<Difference>,
     /// The revision of the change; 0 where there was none.
     pub revision: Revision,
+    /// What goes with the flags that are deleted; nothing where none is.
+    #[serde(default)]
+    pub removal: Option<Removal>,
     /// Whom it affects; only where nothing was changed.
     #[serde(skip)]
     pub impact: Option<Impact>,
@@ -143,7 +147,9 @@ impl Plan {
         let after = judge::judge(deciding.snapshot, &mut self.write, deciding.force, &field)?;
         let impact = deciding.impact(&after, &judge::changed(&self.write));
         self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
-        let applied = Applied { differences: self.differences, revision: Revision::ZERO, impact };
+        let deleted: BTreeSet<_> = self.write.flags_deleted.iter().map(|gone| gone.key.clone()).collect();
+        let removal = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal(&deleted));
+        let applied = Applied { differences: self.differences, revision: Revision::ZERO, removal, impact };
         let event = Event::FlagsApplied { set: Box::new(self.event) };
         let change = flags::flags_write(&self.write, event, deciding.context, &applied);
         Ok(Decision::Make(Box::new(change), applied))

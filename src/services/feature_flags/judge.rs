@@ -19,7 +19,7 @@ use crate::services::change::Reply;
 use crate::store::flags::Write;
 use crate::view::{Record, Snapshot};
 
-/// Most dependents that a refusal names.
+/// Most dependents, or users of a segment, that a refusal names.
 const NAMED_MAX: usize = 10;
 
 /// What was made, and whom that affects where the change was only tried.
@@ -182,11 +182,15 @@ fn check_segments(before: &CompiledFlags, after: &CompiledFlags, write: &Write) 
     }
     let written: BTreeSet<_> = write.flags.iter().map(|flag| flag.row.key()).collect();
     for gone in &write.segments_deleted {
-        let mut users = before.users_of_segment(gone.key.as_str()).map(|flag| flag.key());
+        let users = before.users_of_segment(gone.key.as_str()).map(|flag| flag.key());
         // Those that are written with it have been compiled without it.
-        let user = users.find(|key| !written.contains(key) && after.flag(key.as_str()).is_some());
-        if let Some(user) = user {
-            return Err(in_use(&gone.key, &format!("the flag \"{user}\"")));
+        let users = users.filter(|key| !written.contains(key) && after.flag(key.as_str()).is_some());
+        let users: Vec<_> = users.map(FlagKey::as_str).collect();
+        if !users.is_empty() {
+            let named = users[..users.len().min(NAMED_MAX)].join(",");
+            let more = if users.len() > NAMED_MAX { " and more" } else { "" };
+            let error = in_use(&gone.key, &format!("the rules of {named}{more}"));
+            return Err(error.with("used_by", named).with("used_by_total", users.len()));
         }
     }
     let all = after
@@ -196,7 +200,7 @@ fn check_segments(before: &CompiledFlags, after: &CompiledFlags, write: &Write) 
     let deleted = write.segments_deleted.first().map(|gone| &gone.key);
     match (error.kind, deleted) {
         (ErrorKind::Cycle, _) => Err(cycle("segments", &error.to_string())),
-        (ErrorKind::Segment, Some(name)) => Err(in_use(name, "another segment")),
+        (ErrorKind::Segment, Some(name)) => Err(in_use(name, "another segment").with("used_by", error.path)),
         (ErrorKind::Segment, None) => Err(Error::new(Reason::SegmentNotFound, error.to_string()).with(
             "segment_name",
             write.segments.first().map_or("", |segment| segment.row.settings.name.as_str()),

@@ -31,11 +31,17 @@ use super::{Command, Registry};
 use crate::domain::error::{Error, Reason};
 use crate::domain::event::Event;
 use crate::domain::filter::OrderBy;
+use crate::domain::flag::removal::Removal;
 use crate::domain::flag::{CompiledFlags, Flag, FlagField, FlagState, Settings, TenantOverride, validate};
 use crate::domain::ids::{FlagKey, Revision, TenantId};
 use crate::store::flags::{self, Deleting, Replacing, Write};
 use crate::store::log;
 use crate::view::Snapshot;
+
+/// It has no revision of its own.
+impl Reply for Removal {
+    fn set_revision(&mut self, _: Revision) {}
+}
 
 impl Reply for Flag {
     fn set_revision(&mut self, revision: Revision) {
@@ -191,17 +197,26 @@ impl Registry {
         .await
     }
 
-    /// Deletes a flag with its defaults and overrides.
-    pub async fn delete_flag(&self, removal: &FlagRemoval, command: &Command) -> Result<(), Error> {
+    /// Deletes a flag with its defaults and overrides, and tells which. An answer that a version kept which told
+    /// nothing has none.
+    pub async fn delete_flag(
+        &self,
+        removal: &FlagRemoval,
+        command: &Command,
+    ) -> Result<Judged<Option<Removal>>, Error> {
         self.change(command, |snapshot, context| {
             let current = get_flag(snapshot, &removal.key)?;
             check_etag(removal.etag.as_deref(), current.revision)?;
             let key = removal.key.clone();
             let gone = Deleting { key: key.clone(), expected: current.revision };
             let mut write = Write { flags_deleted: vec![gone], ..Write::default() };
-            judge::judge(snapshot, &mut write, removal.force, &|_| String::new())?;
+            let after = judge::judge(snapshot, &mut write, removal.force, &|_| String::new())?;
+            let deleted = BTreeSet::from([key.clone()]);
+            let deciding = Deciding { snapshot, context, force: removal.force, command };
+            let made = Some(snapshot.flags.removal(&deleted));
+            let judged = Judged { made, impact: deciding.impact(&after, &deleted) };
             let event = Event::FlagDeleted { flag_key: key };
-            Ok(Decision::Make(Box::new(flags::flags_write(&write, event, context, &())), ()))
+            Ok(Decision::Make(Box::new(flags::flags_write(&write, event, context, &judged)), judged))
         })
         .await
     }

@@ -1,8 +1,9 @@
 //! Segments: conditions that rules of many flags share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::judge;
+use super::{Deciding, Judged, judge};
 use crate::domain::error::{Error, Reason};
 use crate::domain::event::Event;
 use crate::domain::flag::{NewSegment, Segment, SegmentField};
@@ -66,7 +67,11 @@ impl Registry {
     }
 
     /// Changes fields of a segment, for all flags that use it at once.
-    pub async fn update_segment(&self, update: SegmentUpdate, command: &Command) -> Result<Segment, Error> {
+    pub async fn update_segment(
+        &self,
+        update: SegmentUpdate,
+        command: &Command,
+    ) -> Result<Judged<Segment>, Error> {
         self.change(command, |snapshot, context| {
             let current = get_segment(snapshot, &update.segment.name)?;
             check_etag(update.etag.as_deref(), current.revision)?;
@@ -81,9 +86,11 @@ impl Registry {
             let segment = current.with_settings(settings, context.now);
             let event = Event::SegmentUpdated { segment: Box::new(segment.clone()) };
             let mut write = written(&segment, Some(current.revision));
-            judge::judge(snapshot, &mut write, false, &|_| String::new())?;
+            let after = judge::judge(snapshot, &mut write, false, &|_| String::new())?;
             let change = flags::flags_write(&write, event, context, &segment);
-            Ok(Decision::Make(Box::new(change), segment))
+            let deciding = Deciding { snapshot, context, force: false, command };
+            let impact = deciding.impact(&after, &BTreeSet::new());
+            Ok(Decision::Make(Box::new(change), Judged { made: segment, impact }))
         })
         .await
     }

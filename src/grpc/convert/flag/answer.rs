@@ -2,12 +2,16 @@
 
 use super::super::{timestamp, value};
 use crate::domain::flag::impact::{Impact, Shift};
+use crate::domain::flag::removal::{Had, Removal};
 use crate::domain::flag::stale::Staleness;
-use crate::domain::flag::{Evaluation, Layer, LayerExplanation};
-use crate::domain::ids::VariantName;
+use crate::domain::flag::{Evaluation, Layer, LayerExplanation, Value};
+use crate::domain::ids::{TenantId, TierId, VariantName};
 use crate::proto::v1;
 use crate::proto::v1::list_stale_flags_response as stale;
-use crate::services::feature_flags::{Dependent, StaleFlag};
+use crate::services::feature_flags::{Dependent, Judged, StaleFlag};
+
+/// Largest value of an example, in bytes of its JSON text.
+const EXAMPLE_MAX: usize = 1 << 10;
 
 pub(in crate::grpc) const fn encode_layer(layer: Layer) -> v1::FlagLayer {
     match layer {
@@ -60,12 +64,48 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// A value, where it is small enough to be one of many examples.
+fn encode_example(value: &Value) -> Option<prost_types::Value> {
+    let json = value.to_json();
+    (json.to_string().len() <= EXAMPLE_MAX).then(|| value::encode(json))
+}
+
+pub(in crate::grpc) fn encode_removal(removal: &Removal) -> v1::FlagRemoval {
+    let own = |had: &Had<TenantId>| v1::flag_removal::Override {
+        flag_key: had.flag.to_string(),
+        tenant_id: had.whose.to_string(),
+        variant: name(had.variant.as_ref()),
+    };
+    let default = |had: &Had<TierId>| v1::flag_removal::Default {
+        flag_key: had.flag.to_string(),
+        tier_id: had.whose.to_string(),
+        variant: name(had.variant.as_ref()),
+    };
+    v1::FlagRemoval {
+        overrides: removal.overrides.iter().map(own).collect(),
+        overrides_total: count(removal.overrides_total),
+        tier_defaults: removal.tier_defaults.iter().map(default).collect(),
+        tier_defaults_total: count(removal.tier_defaults_total),
+        dependents: removal.dependents.iter().map(ToString::to_string).collect(),
+        dependents_total: count(removal.dependents_total),
+    }
+}
+
+pub(in crate::grpc) fn encode_deleted(judged: &Judged<Option<Removal>>) -> v1::DeleteFlagResponse {
+    v1::DeleteFlagResponse {
+        removed: judged.made.as_ref().map(encode_removal),
+        impact: judged.impact.as_ref().map(encode_impact),
+    }
+}
+
 pub(in crate::grpc) fn encode_impact(impact: &Impact) -> v1::FlagImpact {
     let shift = |shift: &Shift| v1::flag_impact::Shift {
         tenant_id: shift.tenant.to_string(),
         flag_key: shift.flag.to_string(),
-        variant_before: name(shift.before.as_ref()),
-        variant_after: name(shift.after.as_ref()),
+        variant_before: name(shift.before.variant.as_ref()),
+        variant_after: name(shift.after.variant.as_ref()),
+        value_before: shift.before.value.as_ref().and_then(encode_example),
+        value_after: shift.after.value.as_ref().and_then(encode_example),
     };
     v1::FlagImpact {
         tenants_affected: count(impact.tenants_affected),
@@ -73,6 +113,7 @@ pub(in crate::grpc) fn encode_impact(impact: &Impact) -> v1::FlagImpact {
         examples: impact.examples.iter().map(shift).collect(),
         dependents: impact.dependents.iter().map(ToString::to_string).collect(),
         dependents_total: count(impact.dependents_total),
+        tenants: impact.tenants.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -93,6 +93,7 @@ pub(in crate::grpc) fn encode(applied: &Applied) -> v1::ApplyFlagsResponse {
         differences: applied.differences.iter().map(encode_difference).collect(),
         impact: applied.impact.as_ref().map(answer::encode_impact),
         revision: applied.revision.as_i64(),
+        removed: applied.removal.as_ref().map(answer::encode_removal),
     }
 }
 

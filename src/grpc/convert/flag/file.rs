@@ -28,6 +28,7 @@ pub(in crate::grpc) fn encode_import(applied: &Applied, warnings: Vec<String>) -
         differences: applied.differences.iter().map(apply::encode_difference).collect(),
         impact: applied.impact.as_ref().map(answer::encode_impact),
         revision: applied.revision.as_i64(),
+        removed: applied.removal.as_ref().map(answer::encode_removal),
         warnings,
     }
 }

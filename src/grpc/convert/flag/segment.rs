@@ -3,18 +3,20 @@
 use prost_types::FieldMask;
 
 use super::super::{Faults, etag, mask, timestamp};
+use super::answer;
 use super::rule::{decode_conditions, decode_logic, encode_condition};
 use crate::domain::error::Error;
 use crate::domain::flag::{NewSegment, Segment, SegmentField};
 use crate::domain::ids::SegmentName;
 use crate::domain::rule::Condition;
 use crate::proto::v1;
-use crate::services::feature_flags::SegmentUpdate;
+use crate::services::feature_flags::{Judged, SegmentUpdate};
 use crate::view::Snapshot;
 
 /// Most users that are named.
 const USERS_MAX: usize = 100;
-const FIXED: &[&str] = &["segment_name", "etag", "revision", "create_time", "update_time", "used_by"];
+const FIXED: &[&str] =
+    &["segment_name", "etag", "revision", "create_time", "update_time", "used_by", "impact"];
 
 pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, segment: &Segment) -> v1::Segment {
     let settings = &segment.settings;
@@ -31,7 +33,14 @@ pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, segment: &Segment) ->
         create_time: Some(timestamp(segment.create_time)),
         update_time: Some(timestamp(segment.update_time)),
         used_by: users.take(USERS_MAX).map(|flag| flag.key().to_string()).collect(),
+        impact: None,
     }
+}
+
+/// Encodes what was made of a segment.
+pub(in crate::grpc) fn encode_judged(snapshot: Option<&Snapshot>, judged: &Judged<Segment>) -> v1::Segment {
+    let impact = judged.impact.as_ref().map(answer::encode_impact);
+    v1::Segment { impact, ..encode(snapshot, &judged.made) }
 }
 
 pub(in crate::grpc) fn decode_new(message: Option<v1::Segment>) -> Result<NewSegment, Error> {

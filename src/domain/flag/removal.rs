@@ -1,0 +1,71 @@
+//! What goes with flags that are deleted.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Choice, CompiledFlags};
+use crate::domain::ids::{FlagKey, TenantId, TierId, VariantName};
+
+/// Most entries of each kind that are told.
+pub const TOLD_MAX: usize = 100;
+
+/// What somebody had of a flag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Had<W> {
+    /// Which flag.
+    pub flag: FlagKey,
+    /// Who.
+    pub whose: W,
+    /// Which variant; none for a share of several.
+    pub variant: Option<VariantName>,
+}
+
+impl<W> Had<W> {
+    fn new(flag: &FlagKey, whose: W, choice: &Choice) -> Self {
+        Self { flag: flag.clone(), whose, variant: choice.variant().cloned() }
+    }
+}
+
+/// What goes with flags that are deleted: of each kind the first [`TOLD_MAX`], and how many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// What tenants had.
+    pub overrides: Vec<Had<TenantId>>,
+    /// How many of these there are.
+    pub overrides_total: usize,
+    /// What tiers had.
+    pub tier_defaults: Vec<Had<TierId>>,
+    /// How many of these there are.
+    pub tier_defaults_total: usize,
+    /// Flags that stay and need one of them.
+    pub dependents: Vec<FlagKey>,
+    /// How many of these there are.
+    pub dependents_total: usize,
+}
+
+impl CompiledFlags {
+    /// What would go with these flags.
+    pub fn removal(&self, deleted: &BTreeSet<FlagKey>) -> Removal {
+        let mut removal = Removal::default();
+        let mut dependents = BTreeSet::new();
+        for key in deleted {
+            for own in self.overrides_of_flag(key.as_str()) {
+                removal.overrides_total += 1;
+                if removal.overrides.len() < TOLD_MAX {
+                    removal.overrides.push(Had::new(key, own.tenant.clone(), &own.choice));
+                }
+            }
+            for default in self.tier_defaults(key.as_str()) {
+                removal.tier_defaults_total += 1;
+                if removal.tier_defaults.len() < TOLD_MAX {
+                    removal.tier_defaults.push(Had::new(key, default.tier.clone(), &default.choice));
+                }
+            }
+            dependents.extend(self.dependents(key.as_str()).filter(|other| !deleted.contains(*other)));
+        }
+        removal.dependents_total = dependents.len();
+        removal.dependents = dependents.into_iter().take(TOLD_MAX).cloned().collect();
+        removal
+    }
+}
