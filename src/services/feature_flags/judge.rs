@@ -219,8 +219,8 @@ fn cycle(what: &str, path: &str) -> Error {
         .with("path", path)
 }
 
-/// Refuses what a flag newly names that is not there. What it lacked before (someone forced that) may stay so while
-/// something else of it is changed.
+/// Refuses what a flag newly names that is not there. What it named before is no mistake of this change's: either it
+/// lacks it already, as someone forced, or that is taken from it, which is for [`refuse_breakage`].
 fn check_relations(
     before: &CompiledFlags,
     after: &CompiledFlags,
@@ -228,7 +228,7 @@ fn check_relations(
     field: &str,
 ) -> Result<(), Error> {
     let old = before.flag(settings.key.as_str());
-    let lacked = old.map(|old| before.missing(&old.settings)).unwrap_or_default();
+    let lacked = old.map(|old| after.missing(&old.settings)).unwrap_or_default();
     let no_flag = |name: &str, key: &FlagKey| {
         let why = format!("there is no flag {}", quote(key.as_str()));
         let violation = Violation::new(format!("{field}{name}"), why);

@@ -74,13 +74,10 @@ async fn what_pruning_takes_with_it_is_told_by_a_set_and_by_an_import() {
         ..Default::default()
     };
     let content = r#"{"flags": {"export": {"variants": {"on": true, "off": false}}}}"#.to_owned();
-    let import = v1::ImportFlagsRequest {
-        content,
-        prune: true,
-        force: true,
-        validate_only: true,
-        ..Default::default()
-    };
+    let import = v1::ImportFlagsRequest { content, prune: true, validate_only: true, ..Default::default() };
+    let error = replica.flags.import_flags(import.clone()).await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK", "export keeps what it needs");
+    let import = v1::ImportFlagsRequest { force: true, ..import };
     let tried = replica.flags.import_flags(import).await.unwrap().into_inner();
     assert_eq!(tried.removed, Some(guests(&["export"])), "it stays, and needs the other");
     assert_eq!(tried.impact.unwrap().tenants, ["finance", "marketing"]);
