@@ -1,8 +1,11 @@
 //! What a flag must look like before it is stored.
 
 mod rules;
+mod storable;
 
 pub use self::rules::{LOGIC_MAX, certain_failures, choice, compiles, conditions, rule_texts, split};
+use self::storable::object_fits;
+pub use self::storable::{LOGIC_DEPTH_MAX, is_storable};
 use super::value::with_article;
 use super::{FlagType, Settings, Value};
 use crate::domain::ids::VariantName;
@@ -22,8 +25,6 @@ pub const OBJECT_MAX: usize = 64 << 10;
 /// Deepest nesting inside an object value; the object itself is depth 1.
 pub const DEPTH_MAX: usize = 16;
 
-/// Deepest nesting of a rule's test: as deep as the rule language reads.
-const LOGIC_DEPTH_MAX: usize = 64;
 /// Longest name of a flag set, in characters.
 const FLAG_SET_MAX: usize = 128;
 /// Largest metadata, in bytes of its JSON text: it comes with every answer.
@@ -63,24 +64,11 @@ pub fn validate(flag: &Settings) -> Vec<Violation> {
 }
 
 fn metadata(flag: &Settings, found: &mut Vec<Violation>) {
-    if !object_fits(&flag.metadata, DEPTH_MAX) {
-        let why = format!("must nest at most {DEPTH_MAX} deep and contain no NUL");
-        found.push(Violation::new("metadata", why));
+    if let Err(misfit) = object_fits(&flag.metadata, DEPTH_MAX) {
+        found.push(Violation::new("metadata", misfit.why(DEPTH_MAX)));
     } else if serde_json::to_vec(&flag.metadata).map_or(usize::MAX, |text| text.len()) > METADATA_MAX {
         found.push(Violation::new("metadata", format!("must have at most {METADATA_MAX} bytes as JSON")));
     }
-}
-
-/// How many bytes JSON has as text, where it can be stored: not too deep, not larger than `bytes_max`, without NUL.
-pub fn is_storable(json: &serde_json::Value, bytes_max: usize) -> Result<usize, String> {
-    if !fits(json, LOGIC_DEPTH_MAX) {
-        return Err(format!("must nest at most {LOGIC_DEPTH_MAX} deep and contain no NUL"));
-    }
-    let bytes = json.to_string().len();
-    if bytes > bytes_max {
-        return Err(format!("must have at most {bytes_max} bytes as JSON"));
-    }
-    Ok(bytes)
 }
 
 fn variants(flag: &Settings, found: &mut Vec<Violation>) {
@@ -128,30 +116,13 @@ fn check_value(flag_type: FlagType, value: &Value) -> Result<(), String> {
         Value::Json(json) => is_storable(json, OBJECT_MAX).map(drop),
         Value::Object(map) => {
             // Depth first: writing JSON text recurses, so nothing deep may reach it.
-            if !object_fits(map, DEPTH_MAX) {
-                return Err(format!("must nest at most {DEPTH_MAX} deep and contain no NUL"));
-            }
+            object_fits(map, DEPTH_MAX).map_err(|misfit| misfit.why(DEPTH_MAX))?;
             if value.to_json().to_string().len() > OBJECT_MAX {
                 return Err(format!("must have at most {OBJECT_MAX} bytes as JSON"));
             }
             Ok(())
         }
     }
-}
-
-/// Whether a value nests at most `depth` deep and holds no NUL (which PostgreSQL's jsonb refuses).
-fn fits(json: &serde_json::Value, depth: usize) -> bool {
-    use serde_json::Value as Json;
-    match json {
-        Json::Null | Json::Bool(_) | Json::Number(_) => true,
-        Json::String(text) => !text.contains('\0'),
-        Json::Array(items) => depth > 0 && items.iter().all(|item| fits(item, depth - 1)),
-        Json::Object(map) => object_fits(map, depth),
-    }
-}
-
-fn object_fits(map: &serde_json::Map<String, serde_json::Value>, depth: usize) -> bool {
-    depth > 0 && map.iter().all(|(key, child)| !key.contains('\0') && fits(child, depth - 1))
 }
 
 const fn is_numeric(flag_type: FlagType) -> bool {

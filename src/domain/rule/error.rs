@@ -21,6 +21,9 @@ pub enum ErrorKind {
     Variant,
 }
 
+/// Most characters of a path that a message shows.
+const PLACE_MAX: usize = 120;
+
 /// A mistake in a rule, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{why}", self.place())]
@@ -35,8 +38,13 @@ pub struct Error {
 }
 
 impl Error {
+    /// Of a long path only where it begins: the rest would be longer than anybody reads.
     fn place(&self) -> String {
-        if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) }
+        match self.path.char_indices().nth(PLACE_MAX) {
+            _ if self.path.is_empty() => String::new(),
+            None => format!("at {}: ", self.path),
+            Some((end, _)) => format!("at {}…: ", &self.path[..end]),
+        }
     }
 
     /// The same mistake of a part of something.

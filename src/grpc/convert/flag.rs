@@ -321,7 +321,7 @@ fn decode_list<M, T>(
     entries.filter_map(|(place, message)| decode(message, &format!("{field}[{place}]"), faults)).collect()
 }
 
-/// Decodes a list of ids, each once.
+/// Decodes a list of ids; one that is there twice is a mistake of somebody's.
 fn decode_ids<T: Ord>(
     field: &str,
     texts: &[String],
@@ -332,8 +332,15 @@ fn decode_ids<T: Ord>(
         faults.add(field, format!("must have at most {ENTRIES_MAX} entries"));
         return BTreeSet::new();
     }
-    let entries = texts.iter().enumerate();
-    entries.filter_map(|(place, text)| faults.id(&format!("{field}[{place}]"), parse(text))).collect()
+    let mut ids = BTreeSet::new();
+    for (place, text) in texts.iter().enumerate() {
+        let place = format!("{field}[{place}]");
+        let Some(id) = faults.id(&place, parse(text)) else { continue };
+        if !ids.insert(id) {
+            faults.add(place, "must not be there twice");
+        }
+    }
+    ids
 }
 
 fn decode_time(field: &str, time: Option<prost_types::Timestamp>, faults: &mut Faults) -> Option<Timestamp> {

@@ -189,6 +189,20 @@ async fn a_flag_whose_kill_switch_was_deleted_by_force_is_off_and_can_still_be_c
 }
 
 #[tokio::test]
+async fn a_group_or_a_variant_that_is_named_twice_is_refused_by_its_place() {
+    let mut replica = with_flag().await;
+    let twice = |name: &str| vec![name.to_owned(), "off".to_owned(), name.to_owned()];
+    let grouped = v1::Flag { conflict_groups: twice("checkout"), ..boolean("twice") };
+    let error = create(&mut replica, grouped).await.unwrap_err();
+    assert_eq!(crate::support::fields(&error), ["flag.conflict_groups[2]"], "{error:?}");
+    let needed = vec![v1::Prerequisite { flag_key: "search".into(), variants: twice("on") }];
+    let error =
+        create(&mut replica, v1::Flag { prerequisites: needed, ..boolean("twice") }).await.unwrap_err();
+    assert_eq!(crate::support::fields(&error), ["flag.prerequisites[0].variants[2]"], "{error:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_flag_whose_kill_switch_was_disabled_or_archived_by_force_is_off_until_it_is_back() {
     let mut replica = with_flag().await;
     let switch = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..boolean("stop") };

@@ -186,6 +186,42 @@ async fn a_context_that_is_too_large_or_nested_too_deep_is_refused() {
     replica.stop().await;
 }
 
+#[tokio::test]
+async fn a_rule_that_is_nested_too_deeply_is_refused_in_words_with_the_way_there() {
+    let mut replica = with_flag().await;
+    let deep = |times: usize| {
+        let inner = format!("{}true{}", r#"{"!": ["#.repeat(times), "]}".repeat(times));
+        vec![v1::TargetingRule { logic: format!(r#"{{"if": [{inner}, "on"]}}"#), ..Default::default() }]
+    };
+    let error = create(&mut replica, v1::Flag { rules: deep(40), ..boolean("deep") }).await.unwrap_err();
+    assert_eq!(fields(&error), ["flag.rules[0].logic"]);
+    let why = "must nest at most 64 deep; it goes deeper in if[0].![0].![0].![0]…";
+    assert!(error.message().contains(why), "{error:?}");
+    let error = create(&mut replica, v1::Flag { rules: deep(400), ..boolean("deep") }).await.unwrap_err();
+    assert_eq!(fields(&error), ["flag.rules[0].logic"]);
+    let why = "must nest at most 64 deep; it goes much deeper at line 1, column ";
+    assert!(error.message().contains(why), "{error:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_step_whose_time_has_passed_has_begun() {
+    let mut replica = with_flag().await;
+    let weights = |on: i32| {
+        let shares = [("on", on), ("off", 100 - on)].into_iter();
+        shares.map(|(name, weight)| v1::VariantWeight { variant: name.into(), weight }).collect::<Vec<_>>()
+    };
+    let step = |seconds, on| v1::RolloutStep {
+        start_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+        weights: weights(on),
+    };
+    let steps = vec![step(1_000_000_000, 0), step(1_500_000_000, 100), step(4_000_000_000, 0)];
+    let rollout = v1::Rollout { weights: weights(0), steps, ..Default::default() };
+    create(&mut replica, v1::Flag { default_rollout: Some(rollout), ..boolean("begun") }).await.unwrap();
+    assert_eq!(seen(&mut replica, "begun", &[]).await.variant, "on", "the last of those that have passed");
+    replica.stop().await;
+}
+
 fn update(flag: v1::Flag, path: &str) -> v1::UpdateFlagRequest {
     let update_mask = Some(prost_types::FieldMask { paths: vec![path.into()] });
     v1::UpdateFlagRequest { flag: Some(flag), update_mask, ..Default::default() }

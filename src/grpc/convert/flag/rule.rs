@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::super::{Faults, value};
 use super::{choice, decode_list};
-use crate::domain::flag::validate::{self, LOGIC_MAX};
+use crate::domain::flag::validate::{self, LOGIC_DEPTH_MAX, LOGIC_MAX};
 use crate::domain::flag::{Body, TargetingRule};
 use crate::domain::ids::FlagKey;
 use crate::domain::rule::{Condition, Operator};
@@ -70,8 +70,17 @@ pub(super) fn decode_logic(text: &str, field: &str, faults: &mut Faults) -> Opti
     }
     serde_json::from_str(text)
         .map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            faults.add(field, format!("must be JSON; it cannot be read at line {line}, column {column}"));
+            let place = format!("at line {}, column {}", error.line(), error.column());
+            // How deep it is read is more than a rule may be.
+            let is_deep = error.to_string().starts_with("recursion limit exceeded");
+            faults.add(
+                field,
+                if is_deep {
+                    format!("must nest at most {LOGIC_DEPTH_MAX} deep; it goes much deeper {place}")
+                } else {
+                    format!("must be JSON; it cannot be read {place}")
+                },
+            );
         })
         .ok()
 }
