@@ -1,17 +1,16 @@
 //! `tenantry flag apply`: shows what would change, asks, and makes it so.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
 
-use super::delete::Going;
+use super::delete::{going_with, in_all};
 use super::set;
 use crate::cli::escape::harmless;
 use crate::cli::output::{print, show, text as said};
-use crate::cli::{Client, Context, Failure, Format};
+use crate::cli::{Context, Failure, Format};
 
 /// Longest value that is shown of a field, in characters.
 const SHOWN_MAX: usize = 160;
@@ -65,7 +64,7 @@ pub(super) async fn show_then_change(
     let planned = context.client.call(method, tried).await?;
     let nothing = planned["differences"].as_array().is_none_or(Vec::is_empty);
     if format == Format::Table {
-        print(&described(&planned, &going_with(&planned, &context.client).await?))?;
+        print(&described(&planned))?;
     } else if nothing || manner.dry_run {
         show(format, &planned)?;
     }
@@ -77,17 +76,6 @@ pub(super) async fn show_then_change(
         return print(&format!("applied as revision {}\n", applied["revision"]));
     }
     show(format, &applied)
-}
-
-/// What goes with each flag that would be deleted, by its key.
-async fn going_with(planned: &Value, client: &Client) -> Result<BTreeMap<String, String>, Failure> {
-    let mut going = BTreeMap::new();
-    for difference in planned["differences"].as_array().into_iter().flatten().filter(|it| is_deleted_flag(it))
-    {
-        let key = difference["name"].as_str().unwrap_or_default();
-        going.insert(key.to_owned(), Going::of(client, key).await?.described());
-    }
-    Ok(going)
 }
 
 fn is_deleted_flag(difference: &Value) -> bool {
@@ -109,7 +97,7 @@ pub(super) fn confirmed(yes: bool, question: &str) -> Result<bool, Failure> {
 }
 
 /// What would change, for people.
-fn described(planned: &Value, going: &BTreeMap<String, String>) -> String {
+fn described(planned: &Value) -> String {
     let none = Vec::new();
     let differences = planned["differences"].as_array().unwrap_or(&none);
     let mut text = String::new();
@@ -130,7 +118,7 @@ fn described(planned: &Value, going: &BTreeMap<String, String>) -> String {
         text.push_str(&format!("{sign} {}\n", named(&word("resource"), &word("name"))));
         if is_deleted_flag(difference) {
             let key = difference["name"].as_str().unwrap_or_default();
-            text.push_str(going.get(key).map_or("", String::as_str));
+            text.push_str(&going_with(&planned["removed"], key));
         }
         let (before, after) = (parsed(&difference["before"]), parsed(&difference["after"]));
         for field in difference["fields"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
@@ -143,6 +131,7 @@ fn described(planned: &Value, going: &BTreeMap<String, String>) -> String {
             }
         }
     }
+    text.push_str(&in_all(&planned["removed"]));
     text.push_str(&format!("{}\n", said(&planned["impact"])));
     text
 }
@@ -189,7 +178,7 @@ mod tests {
             "warnings": ["key\r\x1b[2K"],
             "differences": [{"resource": "flag", "name": "a\n+ flag b\x1b[1A\u{202e}", "action": "ACTION_CREATE"}],
         });
-        let text = described(&planned, &BTreeMap::new());
+        let text = described(&planned);
         let lines: Vec<_> = text.lines().take(2).collect();
         assert_eq!(lines, [r"warning: key\r\u{1b}[2K", r"+ flag a\n+ flag b\u{1b}[1A\u{202e}"]);
     }
@@ -202,7 +191,7 @@ mod tests {
             {"resource": "tier_default", "name": "price gold", "action": "ACTION_UPDATE", "fields": ["choice"],
              "before": "\"on\"", "after": "\"off\""},
         ]});
-        let text = described(&planned, &BTreeMap::new());
+        let text = described(&planned);
         let lines: Vec<_> = text.lines().take(5).collect();
         let expected = [
             "~ flag price",
@@ -225,7 +214,7 @@ mod tests {
             ],
             "impact": {"tenantsAffected": 1, "tenantsExamined": 3, "dependentsTotal": 0},
         });
-        let text = described(&planned, &BTreeMap::new());
+        let text = described(&planned);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines,
@@ -237,6 +226,6 @@ mod tests {
                 "1 of 3 tenants would see something else; 0 other flags hang on what changes",
             ]
         );
-        assert_eq!(described(&json!({"differences": []}), &BTreeMap::new()), "nothing to change\n");
+        assert_eq!(described(&json!({"differences": []})), "nothing to change\n");
     }
 }

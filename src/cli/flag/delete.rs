@@ -4,10 +4,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::apply::confirmed;
-use super::read::{end, given, tiers};
 use crate::cli::escape::harmless;
 use crate::cli::output::{print, show, text};
-use crate::cli::{Client, Context, Failure, Format, class};
+use crate::cli::{Context, Failure, Format, class};
 
 /// Most things of a kind that are named.
 const NAMED_MAX: usize = 20;
@@ -31,95 +30,79 @@ pub struct Delete {
 pub(super) async fn run(delete: Delete, context: &Context<'_>) -> Result<(), Failure> {
     let Delete { flag_key, force, yes, dry_run } = delete;
     let mut request = json!({ "flagKey": flag_key, "force": force });
-    let format = context.connection.output;
-    match Going::of(&context.client, &flag_key).await {
+    let (client, format) = (&context.client, context.connection.output);
+    match client.call("FeatureFlags/GetFlag", json!({ "flagKey": flag_key })).await {
         // It may be this very request that deleted it, which then gets its answer again.
         Err(failure) if failure.code() == class::NOT_FOUND && context.connection.request_id.is_some() => {}
-        going => {
-            let going = going?;
+        flag => {
+            // What is shown is what goes, or nothing does.
+            request["etag"] = flag?["etag"].take();
             let mut tried = request.clone();
             tried["validateOnly"] = true.into();
-            context.client.call("FeatureFlags/DeleteFlag", tried).await?;
+            let going = client.call("FeatureFlags/DeleteFlag", tried).await?;
             if format == Format::Table {
-                print(&format!("- flag {}\n{}", harmless(&flag_key), going.described()))?;
+                let removed = &going["removed"];
+                let lines = [going_with(removed, &flag_key), in_all(removed), text(&going["impact"])];
+                print(&format!("- flag {}\n{}\n", harmless(&flag_key), lines.concat()))?;
             } else if dry_run {
-                show(format, &going.structured())?;
+                show(format, &going)?;
             }
             if dry_run || !confirmed(yes, "Delete this?")? {
                 return Ok(());
             }
-            request["etag"] = going.flag["etag"].clone();
         }
     }
     context.change("FeatureFlags/DeleteFlag", request).await?;
     print(&format!("flag {} is deleted\n", harmless(&flag_key)))
 }
 
-/// What goes with a flag, and who hangs on it.
-pub(super) struct Going {
-    flag: Value,
-    overrides: Value,
-    dependents: Value,
+/// What is named of all that goes with a flag, and those that hang on it: a line for each kind.
+pub(super) fn going_with(removed: &Value, flag_key: &str) -> String {
+    let of = |list: &Value, whose: &str| -> Vec<String> {
+        let own = list.as_array().into_iter().flatten().filter(|had| had["flagKey"] == flag_key);
+        own.map(|had| format!("{}: {}", text(&had[whose]), variant(&had["variant"]))).collect()
+    };
+    [
+        line("tier defaults that go with it", &of(&removed["tierDefaults"], "tierId")),
+        line("overrides that go with it", &of(&removed["overrides"], "tenantId")),
+    ]
+    .concat()
 }
 
-impl Going {
-    pub(super) async fn of(client: &Client, flag_key: &str) -> Result<Self, Failure> {
-        let request = json!({ "flagKey": flag_key });
-        let mut first = request.clone();
-        first["pageSize"] = NAMED_MAX.into();
-        Ok(Self {
-            flag: client.call("FeatureFlags/GetFlag", request).await?,
-            overrides: client.call("FeatureFlags/ListTenantOverrides", first.clone()).await?,
-            dependents: client.call("FeatureFlags/ListDependents", first).await?,
-        })
-    }
+/// How much goes with all that is deleted, and which flags lose what they need. Nothing where nothing does.
+pub(super) fn in_all(removed: &Value) -> String {
+    let dependents: Vec<_> = removed["dependents"].as_array().into_iter().flatten().map(text).collect();
+    let total =
+        |field: &str| removed[field].as_str().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    let totals = [
+        ("tier defaults", "tierDefaultsTotal"),
+        ("overrides", "overridesTotal"),
+        ("dependents", "dependentsTotal"),
+    ];
+    let counts: Vec<_> = totals
+        .into_iter()
+        .map(|(what, field)| (what, total(field)))
+        .filter(|(_, total)| *total > 0)
+        .map(|(what, total)| format!("{total} {what}"))
+        .collect();
+    let counts = if counts.is_empty() { String::new() } else { format!("in all: {}\n", counts.join(", ")) };
+    line("flags that hang on what is deleted", &dependents) + &counts
+}
 
-    /// For people: a line for each kind of thing that there is.
-    pub(super) fn described(&self) -> String {
-        let tiers = tiers(&self.flag);
-        let own = |own: &Value| {
-            let gives = format!("{}: {}", text(&own["tenantId"]), given(&own["variant"], &own["rollout"]));
-            let end = end(own, "ended");
-            if end.is_empty() { gives } else { format!("{gives} until {end}") }
-        };
-        let overrides = things(&self.overrides["overrides"], own);
-        let dependents = things(&self.dependents["dependents"], |dependent| text(&dependent["flagKey"]));
-        let total = |list: &Value| {
-            list["totalSize"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or_default()
-        };
-        let lines = [
-            line("tier defaults that go with it", &tiers, tiers.len()),
-            line("overrides that go with it", &overrides, total(&self.overrides)),
-            line("flags that hang on it", &dependents, total(&self.dependents)),
-        ];
-        lines.concat()
-    }
-
-    fn structured(&self) -> Value {
-        json!({
-            "flag": self.flag,
-            "overrides": self.overrides["overrides"],
-            "overridesTotal": self.overrides["totalSize"],
-            "dependents": self.dependents["dependents"],
-            "dependentsTotal": self.dependents["totalSize"],
-        })
+fn variant(name: &Value) -> String {
+    match name.as_str() {
+        Some("") | None => "a share".to_owned(),
+        Some(name) => harmless(name),
     }
 }
 
-fn things(list: &Value, say: impl Fn(&Value) -> String) -> Vec<String> {
-    list.as_array().into_iter().flatten().map(say).collect()
-}
-
-fn line(what: &str, named: &[String], total: usize) -> String {
+fn line(what: &str, named: &[String]) -> String {
     if named.is_empty() {
         return String::new();
     }
-    let named = &named[..named.len().min(NAMED_MAX)];
-    let others = match total.saturating_sub(named.len()) {
-        0 => String::new(),
-        others => format!(", and {others} others"),
-    };
-    format!("    {what}: {}{others}\n", named.join(", "))
+    let (shown, rest) = named.split_at(named.len().min(NAMED_MAX));
+    let others = if rest.is_empty() { String::new() } else { format!(", and {} others", rest.len()) };
+    format!("    {what}: {}{others}\n", shown.join(", "))
 }
 
 #[cfg(test)]
@@ -128,19 +111,23 @@ mod tests {
 
     #[test]
     fn what_goes_is_named_and_what_is_too_much_counted() {
-        let overrides: Vec<_> = (0..20)
-            .map(|n| json!({"tenantId": format!("t{n}"), "variant": "on", "expireTime": null}))
-            .collect();
-        let going = Going {
-            flag: json!({"tierDefaults": {"gold": "on"}, "tierRollouts": {}}),
-            overrides: json!({"overrides": overrides, "totalSize": 23}),
-            dependents: json!({"dependents": [], "totalSize": 0}),
-        };
-        let text = going.described();
+        let own = |n: usize| json!({"flagKey": "search", "tenantId": format!("t{n}"), "variant": "on"});
+        let removed = json!({
+            "overrides": (0..23).map(own).collect::<Vec<_>>(),
+            "overridesTotal": "250",
+            "tierDefaults": [
+                {"flagKey": "search", "tierId": "gold", "variant": ""},
+                {"flagKey": "other", "tierId": "gold", "variant": "off"},
+            ],
+            "tierDefaultsTotal": "2",
+        });
+        let text = going_with(&removed, "search");
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "    tier defaults that go with it: gold: on");
+        assert_eq!(lines[0], "    tier defaults that go with it: gold: a share");
         assert!(lines[1].starts_with("    overrides that go with it: t0: on, t1: on, "), "{text}");
         assert!(lines[1].ends_with("t19: on, and 3 others"), "{text}");
         assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(in_all(&removed), "in all: 2 tier defaults, 250 overrides\n");
+        assert_eq!(in_all(&Value::Null), "");
     }
 }
