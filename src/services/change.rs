@@ -19,7 +19,7 @@ use crate::view::snapshot::unreadable;
 const DECISIONS_MAX: usize = 3;
 /// How long a change waits to be seen in this replica's own view before it answers anyway: a read of the same client
 /// then carries the token in its metadata and waits itself.
-const SEEN_MAX: Duration = Duration::from_millis(250);
+const SEEN_MAX: Duration = Duration::from_secs(1);
 /// How long a decision waits for the view to catch up with the database.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 /// How long the look for a repeated request may take: as the writer, within 2 s.

@@ -72,8 +72,7 @@ pub(super) fn going_with(removed: &Value, flag_key: &str) -> String {
 /// How much goes with all that is deleted, and which flags lose what they need. Nothing where nothing does.
 pub(super) fn in_all(removed: &Value) -> String {
     let dependents: Vec<_> = removed["dependents"].as_array().into_iter().flatten().map(text).collect();
-    let total =
-        |field: &str| removed[field].as_str().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    let total = |field: &str| removed[field].as_u64().unwrap_or_default();
     let totals = [
         ("tier defaults", "tierDefaultsTotal"),
         ("overrides", "overridesTotal"),
@@ -114,12 +113,12 @@ mod tests {
         let own = |n: usize| json!({"flagKey": "search", "tenantId": format!("t{n}"), "variant": "on"});
         let removed = json!({
             "overrides": (0..23).map(own).collect::<Vec<_>>(),
-            "overridesTotal": "250",
+            "overridesTotal": 250,
             "tierDefaults": [
                 {"flagKey": "search", "tierId": "gold", "variant": ""},
                 {"flagKey": "other", "tierId": "gold", "variant": "off"},
             ],
-            "tierDefaultsTotal": "2",
+            "tierDefaultsTotal": 2,
         });
         let text = going_with(&removed, "search");
         let lines: Vec<_> = text.lines().collect();

@@ -52,8 +52,8 @@ async fn a_deletion_names_what_goes_with_the_flag_and_asks() {
     assert!(asked.starts_with(expected) && asked.contains("give --yes"), "{asked}");
     let json = said(&replica, &[&forced[..], &["--dry-run", "-o", "json"]].concat()).await;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let totals = ["overridesTotal", "dependentsTotal"].map(|field| json["removed"][field].as_str());
-    assert_eq!(totals, [Some("1"), Some("1")]);
+    let totals = ["overridesTotal", "dependentsTotal"].map(|field| json["removed"][field].as_u64());
+    assert_eq!(totals, [Some(1), Some(1)]);
     let id = ["--request-id", "6b1f3c52-7a0e-4b77-9a55-0c1d2e3f4a5b"];
     let deletion = [&forced[..], &["--yes"], &id].concat();
     let done = said(&replica, &deletion).await;
