@@ -1,6 +1,6 @@
 # The few commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench demo dist setup
+.PHONY: help run test soak lint bench demo dist setup setup-run
 BUF := tools/node_modules/.package-lock.json
 CLIENTS := tests/clients/connect/node_modules/.package-lock.json
 # The same place that the tests keep it in.
@@ -9,7 +9,7 @@ WEED := target/tmp/seaweedfs-venv
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-6s %s\n", $$1, $$2 }'
 
-run: setup ## Build and start everything on this machine: a private PostgreSQL, stub participants, the server.
+run: setup-run ## Build and start everything on this machine: a private PostgreSQL, stub participants, the server.
 	@[ -d target/debug ] || echo "First build: several minutes on two cores; later ones take seconds."
 	cargo build --locked
 	@exec cargo run --quiet --locked -- dev $(ARGS)
@@ -34,10 +34,14 @@ demo: setup $(WEED).stamp ## Play the tour against a running server (`make run` 
 	@cargo run --quiet --locked -- demo $(ARGS)
 	@PATH="$(CURDIR)/$(WEED)/bin:$$PATH" cargo run --quiet --locked -- demo --real
 
-dist: setup ## Build the program that ships: target/dist/tenantry.
+dist: setup-run ## Build the program that ships: target/dist/tenantry.
 	cargo build --locked --profile dist
 
 setup:
+	@scripts/setup.sh all
+
+# Only what it takes to build and serve: a newcomer need not wait for what tests talk to.
+setup-run:
 	@scripts/setup.sh
 
 # An object store from a wheel.

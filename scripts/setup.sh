@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build, the tests and `tenantry dev` need from the distribution. Quiet when nothing is missing.
+# Installs from the distribution what the build and `tenantry dev` need, or with `all` also what the tests and the demo talk
+# to. Quiet when nothing is missing.
 # What counts is that a program is there, not which package brought it.
 set -euo pipefail
 
@@ -18,22 +19,24 @@ have curl || need curl
 have setpriv || need util-linux
 any_file /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt || need ca-certificates
 any_file /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb || have initdb || need postgresql
-have redis-server || need redis-server
-# OpenFeature's published provider for Rust compiles its contract with it when tests build it; nothing of ours does.
-have protoc || need protobuf-compiler
-any_file /usr/include/google/protobuf/struct.proto /usr/local/include/google/protobuf/struct.proto || need libprotobuf-dev
-have prometheus-alertmanager || have alertmanager || need prometheus-alertmanager
-have openssl || need openssl
-# Runs a replica whose clock is wrong.
-any_file /usr/lib/*/faketime/libfaketime.so.1 || need libfaketime
-have radosgw || need radosgw
-have ceph-mon || need ceph-mon
-have ceph-mgr || need ceph-mgr
-have ceph-osd || need ceph-osd
-have node || need nodejs
-have npm || need npm
-{ have python3 && any_file /usr/lib/python3*/ensurepip/__init__.py /usr/local/lib/python3*/ensurepip/__init__.py; } ||
-    need python3-venv
+if [ "${1:-}" = all ]; then
+    have redis-server || need redis-server
+    # OpenFeature's published provider for Rust compiles its contract with it when tests build it; nothing of ours does.
+    have protoc || need protobuf-compiler
+    any_file /usr/include/google/protobuf/struct.proto /usr/local/include/google/protobuf/struct.proto || need libprotobuf-dev
+    have prometheus-alertmanager || have alertmanager || need prometheus-alertmanager
+    have openssl || need openssl
+    # Runs a replica whose clock is wrong.
+    any_file /usr/lib/*/faketime/libfaketime.so.1 || need libfaketime
+    have radosgw || need radosgw
+    have ceph-mon || need ceph-mon
+    have ceph-mgr || need ceph-mgr
+    have ceph-osd || need ceph-osd
+    have node || need nodejs
+    have npm || need npm
+    { have python3 && any_file /usr/lib/python3*/ensurepip/__init__.py /usr/local/lib/python3*/ensurepip/__init__.py; } ||
+        need python3-venv
+fi
 
 if ! have cargo && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
     echo "Rust is installed but not on the PATH. Run: . \"${CARGO_HOME:-$HOME/.cargo}/env\"" >&2
