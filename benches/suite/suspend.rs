@@ -12,6 +12,8 @@ use tenantry::{
     },
 };
 
+use tonic::transport::Channel;
+
 use crate::served::{Database, Served, runtime, tenant};
 
 const LATENCY: Duration = Duration::from_millis(20);
@@ -20,6 +22,9 @@ const ROUNDS: usize = 60;
 const MANY: usize = 1_000;
 /// Attempts of one target at once, as configured where nothing is said.
 const PLACES: usize = 64;
+
+/// Calls that a connection takes at once.
+const STREAMS: usize = 100;
 
 /// Runs it.
 pub(crate) fn run() {
@@ -38,15 +43,14 @@ pub(crate) fn run() {
         let request = CreateTenantRequest { tenant: Some(tenant("acme".to_owned())), ..Default::default() };
         tenants.create_tenant(request).await.unwrap();
         let mut lifecycle = LifecycleClient::new(served.channel().await);
+        provisioned(&mut lifecycle).await;
         let wait = Some(prost_types::Duration { seconds: 20, nanos: 0 });
         let (mut down, mut up) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let request = SuspendTenantRequest { tenant_id: "acme".to_owned(), wait, ..Default::default() };
             let began = Instant::now();
-            let ended = lifecycle.suspend_tenant(request).await;
-            // Until it is provisioned it cannot be suspended.
-            let Ok(ended) = ended else { continue };
-            assert_eq!(ended.into_inner().state(), OperationState::Succeeded);
+            let ended = lifecycle.suspend_tenant(request).await.unwrap().into_inner();
+            assert_eq!(ended.state(), OperationState::Succeeded);
             down.push(began.elapsed());
             let request = ActivateTenantRequest { tenant_id: "acme".to_owned(), wait, ..Default::default() };
             let began = Instant::now();
@@ -64,20 +68,28 @@ pub(crate) fn run() {
     });
 }
 
-/// Suspends many tenants at once. A target takes so many attempts at a time, of its latency each: no engine is faster.
-async fn many(served: &Served) {
-    served.make_tenants(MANY).await;
-    let mut lifecycle = LifecycleClient::new(served.channel().await);
-    // Until all are provisioned, none can be suspended.
+/// Until it is provisioned, no tenant can be suspended.
+async fn provisioned(lifecycle: &mut LifecycleClient<Channel>) {
     let open =
         || ListOperationsRequest { filter: "open = true".to_owned(), page_size: 1, ..Default::default() };
     while lifecycle.list_operations(open()).await.unwrap().into_inner().total_size > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Suspends many tenants at once. A target takes so many attempts at a time, of its latency each: no engine is faster.
+async fn many(served: &Served) {
+    served.make_tenants(MANY).await;
+    // A connection takes so many calls at once, and each of these waits for the end of its operation.
+    let mut connections = Vec::new();
+    for _ in 0..MANY.div_ceil(STREAMS) {
+        connections.push(LifecycleClient::new(served.channel().await));
+    }
+    provisioned(&mut connections[0]).await;
     let mut asked = tokio::task::JoinSet::new();
     let began = Instant::now();
     for number in 0..MANY {
-        let mut lifecycle = lifecycle.clone();
+        let mut lifecycle = connections[number % connections.len()].clone();
         asked.spawn(async move {
             let wait = Some(prost_types::Duration { seconds: 30, nanos: 0 });
             let tenant_id = format!("tenant-{number:07}");
