@@ -118,8 +118,8 @@ fn no_stub(name: &str, port: u16, error: &std::io::Error) -> super::Error {
 async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, super::Error> {
     let mut stubs = Vec::new();
     for (name, port) in stubs_to_start(config) {
-        let file = data_dir.join(format!("stub-{name}.json"));
-        let started = Stub::start_kept(STUB_LATENCY, port, file).await;
+        let file = data_dir.join(format!("stub-{name}.jsonl"));
+        let started = Stub::start_kept(STUB_LATENCY, port, &file).await;
         let stub = started.map_err(|error| no_stub(name, port, &error))?;
         let place = Remote::at(&stub.endpoint()).map(Target::Remote);
         config.cascade.targets.extend(place.map(|target| (name.to_owned(), target)));

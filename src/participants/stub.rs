@@ -8,8 +8,9 @@ mod kept;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ struct Inside {
     /// By uid or tenant id; the empty name is everybody else.
     faults: HashMap<String, Fault>,
     /// Where it is kept between runs, if it is.
-    file: Option<PathBuf>,
+    file: Option<File>,
     /// Calls so far about a tenant at which it flaps, by the fault's name.
     flaps: HashMap<String, u64>,
     /// What was last asked for, for a stub that says so without looking.
@@ -108,7 +109,7 @@ impl Stub {
     /// # Errors
     ///
     /// Where the port is taken or the file cannot be read.
-    pub async fn start_kept(latency: Duration, port: u16, file: PathBuf) -> std::io::Result<Self> {
+    pub async fn start_kept(latency: Duration, port: u16, file: &Path) -> std::io::Result<Self> {
         Self::serve(latency, port, Inside::load(file)?).await
     }
 
@@ -194,7 +195,7 @@ impl Stub {
         inside.names.insert(who.uid.clone(), who.tenant_id.clone());
         inside.effects.push((who.uid.clone(), wanted));
         inside
-            .save()
+            .keep(&who.uid)
             .map_err(|error| Status::unavailable(format!("the stub cannot keep its state: {error}")))?;
         Ok(true)
     }

@@ -10,6 +10,7 @@ use super::{Registry, now};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{RequestId, Revision};
 use crate::domain::violation::Violation;
+use crate::store;
 use crate::store::log::{self, Change, Context, Idempotency, Kept, Outcome};
 use crate::store::writer::Submitted;
 use crate::view::Snapshot;
@@ -91,7 +92,7 @@ impl Registry {
                 return Ok(answer);
             }
             let (change, mut answer) = match decided? {
-                Decision::Nothing(answer) => return Ok(answer),
+                Decision::Nothing(answer) => return self.keep(command, answer).await,
                 Decision::Make(_, answer) if command.validate_only => return Ok(answer),
                 Decision::Make(change, answer) => (change, answer),
             };
@@ -123,6 +124,24 @@ impl Registry {
         }
     }
 
+    /// Keeps the answer of a request that led to no change: repeated later, when others have changed things, it must
+    /// still lead to none.
+    async fn keep<T: Reply>(&self, command: &Command, answer: T) -> Result<T, Error> {
+        let Some(request_id) = command.request_id.filter(|_| !command.validate_only) else {
+            return Ok(answer);
+        };
+        let idempotency = Idempotency { request_id, digest: command.digest };
+        let reply = serde_json::to_vec(&answer).map_err(Error::bug)?;
+        let kept = self.in_time(async {
+            let client = self.database.pooled().await?;
+            log::keep_request(&**client, idempotency, &reply).await
+        });
+        if kept.await? {
+            return Ok(answer);
+        }
+        Ok(self.answered(command).await?.unwrap_or(answer))
+    }
+
     /// What the command's request was answered, if it was made before.
     pub(super) async fn answered<T: Reply>(&self, command: &Command) -> Result<Option<T>, Error> {
         let Some(request_id) = command.request_id else { return Ok(None) };
@@ -135,8 +154,15 @@ impl Registry {
             let client = self.database.pooled().await?;
             log::find_request(&**client, request_id).await
         };
-        let found = tokio::time::timeout(FIND_MAX, find).await;
-        Ok(found.map_err(|_| Error::unavailable("a request could not be looked up in time"))??)
+        self.in_time(find).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, store::Error>> + Send,
+    ) -> Result<T, Error> {
+        let done = tokio::time::timeout(FIND_MAX, work).await;
+        Ok(done.map_err(|_| Error::unavailable("a request could not be looked up in time"))??)
     }
 }
 
@@ -149,6 +175,8 @@ fn repeated<T: Reply>(command: &Command, kept: &Kept) -> Result<T, Error> {
         return Err(Error::invalid(Reason::RequestIdReused, vec![violation]));
     }
     let mut answer: T = serde_json::from_slice(&kept.reply).map_err(Error::bug)?;
-    answer.set_revision(kept.revision);
+    if kept.revision != Revision::ZERO {
+        answer.set_revision(kept.revision);
+    }
     Ok(answer)
 }

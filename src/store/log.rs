@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
@@ -109,7 +109,7 @@ pub enum Outcome {
 pub struct Kept {
     /// Of the body that was answered.
     pub digest: Vec<u8>,
-    /// The revision of the change.
+    /// The revision of the change; 0 where there was none.
     pub revision: Revision,
     /// The answer.
     pub reply: Vec<u8>,
@@ -154,6 +154,18 @@ pub async fn find_request(client: &impl GenericClient, id: RequestId) -> Result<
     let rows =
         client.query_typed(include_str!("sql/log/find_request.sql"), &[(&id.uuid(), Type::UUID)]).await?;
     Ok(rows.first().map(|row| Kept { digest: row.get(0), revision: revision(row.get(1)), reply: row.get(2) }))
+}
+
+/// Keeps the answer of a request that led to no change; whether it was not answered meanwhile.
+pub async fn keep_request(
+    client: &impl GenericClient,
+    idempotency: Idempotency,
+    reply: &[u8],
+) -> Result<bool, Error> {
+    let (id, digest) = (idempotency.request_id.uuid(), idempotency.digest.as_slice());
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&id, Type::UUID), (&digest, Type::BYTEA), (&reply, Type::BYTEA)];
+    Ok(client.query_typed_opt(include_str!("sql/log/keep_request.sql"), &parameters).await?.is_some())
 }
 
 /// Drops answers that are older than 24 h; answers how many.

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
 use futures_util::poll;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
@@ -40,11 +40,11 @@ const BATCH_MAX: usize = 128;
 const BACKGROUND_MIN: usize = 16;
 /// Changes that may wait, of callers and of the background each; more wait to be let in.
 const QUEUE_MAX: usize = 1_024;
-/// How long a caller's change may wait for a database that cannot be reached. The caller hears within 2 s.
+/// How long a caller waits for a database that does not get on. It hears within 2 s.
 const CALLER_PATIENCE: Duration = Duration::from_millis(1_800);
-/// How long a change of the background may wait: nobody would rather have an error, and what is written again costs
-/// those who wait behind it.
-const BACKGROUND_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the engine waits likewise: nobody would rather have an error, and what is written again costs those who wait
+/// behind it. Also how long anybody waits for its turn while the database gets on.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -59,7 +59,6 @@ pub enum Submitted {
 
 struct Job {
     change: Change,
-    deadline: Instant,
     answer: oneshot::Sender<Result<Submitted, Error>>,
 }
 
@@ -68,6 +67,8 @@ struct Job {
 pub struct Writer {
     callers: mpsc::Sender<Job>,
     background: mpsc::Sender<Job>,
+    /// When the last transaction was committed.
+    committed: watch::Receiver<Instant>,
 }
 
 impl Writer {
@@ -75,10 +76,11 @@ impl Writer {
     pub fn start(database: Database, tell: impl Fn(Committed) + Send + 'static) -> Self {
         let (callers, asked) = mpsc::channel(QUEUE_MAX);
         let (background, engine) = mpsc::channel(QUEUE_MAX);
+        let (commit, committed) = watch::channel(Instant::now());
         let queues = Queues { callers: asked, background: engine };
-        let task = Task { database, tell: Box::new(tell), session: None };
+        let task = Task { database, tell: Box::new(tell), commit, session: None };
         tokio::spawn(task.run(queues));
-        Self { callers, background }
+        Self { callers, background, committed }
     }
 
     /// Makes a change that a caller waits for.
@@ -86,9 +88,9 @@ impl Writer {
     /// # Errors
     ///
     /// `Unreachable` within 2 s where there is no database: the change may or may not have been made, and the same
-    /// request id finds out.
+    /// request id finds out. While the database gets on, a change waits for its turn, however many stand before it.
     pub async fn submit(&self, change: Change) -> Result<Submitted, Error> {
-        submit(&self.callers, change, CALLER_PATIENCE).await
+        self.wait_for(&self.callers, change, CALLER_PATIENCE).await
     }
 
     /// Makes a change of the server's own accord: behind those of callers, and with more patience.
@@ -97,24 +99,35 @@ impl Writer {
     ///
     /// As [`submit`](Self::submit), within 30 s.
     pub async fn submit_in_background(&self, change: Change) -> Result<Submitted, Error> {
-        submit(&self.background, change, BACKGROUND_PATIENCE).await
+        self.wait_for(&self.background, change, PATIENCE).await
     }
-}
 
-async fn submit(queue: &mpsc::Sender<Job>, change: Change, patience: Duration) -> Result<Submitted, Error> {
-    let late = || Error::Unreachable("no answer in time".to_owned());
-    let (answer, result) = oneshot::channel();
-    let deadline = Instant::now() + patience;
-    let job = Job { change, deadline, answer };
-    match tokio::time::timeout_at(deadline, queue.send(job)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return Err(Error::Unreachable("the writer has stopped".to_owned())),
-        Err(_) => return Err(Error::Unreachable("too many changes are waiting".to_owned())),
-    }
-    // The task may be held up in an earlier transaction for longer than this caller waits; it drops what is too late.
-    match tokio::time::timeout_at(deadline, result).await {
-        Ok(answered) => answered.map_err(|_| late())?,
-        Err(_) => Err(late()),
+    async fn wait_for(
+        &self,
+        queue: &mpsc::Sender<Job>,
+        change: Change,
+        patience: Duration,
+    ) -> Result<Submitted, Error> {
+        let (answer, result) = oneshot::channel();
+        let asked = Instant::now();
+        let job = Job { change, answer };
+        let written = async {
+            let gone = || Error::Unreachable("the writer has stopped".to_owned());
+            queue.send(job).await.map_err(|_| gone())?;
+            result.await.map_err(|_| gone())?
+        };
+        tokio::pin!(written);
+        let mut until = asked + patience;
+        loop {
+            if let Ok(written) = tokio::time::timeout_at(until, &mut written).await {
+                return written;
+            }
+            let next = (*self.committed.borrow() + patience).min(asked + PATIENCE);
+            if next <= until {
+                return Err(Error::Unreachable("no answer in time".to_owned()));
+            }
+            until = next;
+        }
     }
 }
 
@@ -160,6 +173,7 @@ struct Session {
 struct Task {
     database: Database,
     tell: Box<dyn Fn(Committed) + Send>,
+    commit: watch::Sender<Instant>,
     session: Option<Session>,
 }
 
@@ -181,9 +195,7 @@ impl Task {
                 return;
             }
             // Whoever gave up before its turn is not served: it was told that nothing is known.
-            let now = Instant::now();
-            let waited_for = |job: &Job| !job.answer.is_closed() && job.deadline > now;
-            let jobs: Vec<Job> = batch.into_iter().filter(waited_for).collect();
+            let jobs: Vec<Job> = batch.into_iter().filter(|job| !job.answer.is_closed()).collect();
             if !jobs.is_empty() {
                 self.write(jobs).await;
             }
@@ -204,6 +216,7 @@ impl Task {
 
     /// Makes one change for certain, or tells why not.
     async fn write_alone(&mut self, job: Job) {
+        let deadline = Instant::now() + CALLER_PATIENCE;
         let jobs = [job];
         let error = loop {
             let [job] = &jobs;
@@ -214,7 +227,7 @@ impl Task {
                 End::Committed(log, answers) => return self.answer(log, jobs.into(), answers),
                 End::RolledBack(error) | End::Unknown(error) => error,
             };
-            if matches!(error, Error::Refused(_)) || Instant::now() + RECONNECT_PAUSE >= job.deadline {
+            if matches!(error, Error::Refused(_)) || Instant::now() + RECONNECT_PAUSE >= deadline {
                 break error;
             }
             tracing::warn!(error = %error, "a change is tried again");
@@ -263,8 +276,10 @@ impl Task {
             Ok(end) => end,
             Err(_) => End::Unknown(Error::Unreachable("no answer in time".to_owned())),
         };
-        if matches!(end, End::Unknown(_)) {
-            self.session = None;
+        match end {
+            End::Unknown(_) => self.session = None,
+            End::Committed(..) => drop(self.commit.send_replace(Instant::now())),
+            End::RolledBack(_) => {}
         }
         end
     }

@@ -164,8 +164,8 @@ async fn a_stub_is_told_to_misbehave_and_remembers_what_it_holds() {
     use tenantry::proto::stub::stub_control_client::StubControlClient;
     use tenantry::proto::stub::{Fault, ListHeldRequest, SetFaultRequest};
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("stub-cache.json");
-    let stub = Stub::start_kept(Duration::ZERO, 0, file.clone()).await.unwrap();
+    let file = folder.path().join("stub-cache.jsonl");
+    let stub = Stub::start_kept(Duration::ZERO, 0, &file).await.unwrap();
     let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
     let mut replica = Replica::start(&setup).await;
     let tenant = replica.tenant("finance").await;
@@ -191,7 +191,7 @@ async fn a_stub_is_told_to_misbehave_and_remembers_what_it_holds() {
     assert_eq!((held[0].tenant_id.as_str(), &held[0].uid), ("finance", &tenant.uid));
     let before = stub.held(&tenant.uid);
     stub.stop();
-    let again = Stub::start_kept(Duration::ZERO, 0, file).await.unwrap();
+    let again = Stub::start_kept(Duration::ZERO, 0, &file).await.unwrap();
     assert_eq!(again.held(&tenant.uid), before, "it is what it was before the restart");
     replica.stop().await;
 }

@@ -16,11 +16,11 @@ use tonic::Code;
 
 use crate::support::{Replica, Setup, fields, reason, tier};
 
-fn boolean(flag_key: &str) -> v1::Flag {
+pub(crate) fn boolean(flag_key: &str) -> v1::Flag {
     v1::Flag { flag_key: flag_key.into(), r#type: v1::FlagType::Boolean.into(), ..Default::default() }
 }
 
-async fn with_flag() -> Replica {
+pub(crate) async fn with_flag() -> Replica {
     let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
     replica.tenant("finance").await;
     let request = v1::CreateFlagRequest { flag: Some(boolean("search")), ..Default::default() };
@@ -34,7 +34,7 @@ async fn evaluate(replica: &mut Replica, flag_key: &str) -> v1::EvaluateFlagResp
     replica.flags.evaluate_flag(request).await.unwrap().into_inner()
 }
 
-async fn seen(replica: &mut Replica) -> (v1::FlagLayer, String) {
+pub(crate) async fn seen(replica: &mut Replica) -> (v1::FlagLayer, String) {
     let answer = evaluate(replica, "search").await;
     (answer.layer(), answer.variant)
 }
@@ -48,7 +48,7 @@ fn set_tier(variant: &str) -> v1::SetTierDefaultRequest {
     }
 }
 
-fn set_tenant(variant: &str) -> v1::SetTenantOverrideRequest {
+pub(crate) fn set_tenant(variant: &str) -> v1::SetTenantOverrideRequest {
     v1::SetTenantOverrideRequest {
         flag_key: "search".into(),
         tenant_id: "finance".into(),

@@ -28,6 +28,7 @@ mod random_changes;
 mod readme;
 mod reasons;
 mod registry;
+mod repeats;
 mod replicas;
 mod straight;
 mod support;

@@ -1,46 +1,53 @@
 //! What a stub remembers between runs: without it, a target would seem to have lost every tenant at each restart.
+//!
+//! A line of JSON for each change, the last of a tenant counts: a change costs the same however many tenants there are.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Held, Inside};
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Line {
+    uid: String,
     tenant_id: String,
     #[serde(flatten)]
     held: Held,
 }
 
 impl Inside {
-    /// What the file holds; nothing where there is none yet.
-    pub(super) fn load(file: PathBuf) -> io::Result<Self> {
-        let kept: BTreeMap<String, Kept> = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+    /// What the file holds; nothing where there is none yet. The file begins anew with one line a tenant.
+    pub(super) fn load(file: &Path) -> io::Result<Self> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        let names = kept.iter().map(|(uid, kept)| (uid.clone(), kept.tenant_id.clone())).collect();
-        let held: HashMap<_, _> = kept.into_iter().map(|(uid, kept)| (uid, kept.held)).collect();
-        Ok(Self { held, names, file: Some(file), ..Self::default() })
+        let mut inside = Self::default();
+        // The last line may be torn, of a change that was not answered.
+        for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+            inside.names.insert(line.uid.clone(), line.tenant_id);
+            inside.held.insert(line.uid, line.held);
+        }
+        let beside = file.with_extension("new");
+        inside.file = Some(File::create(&beside)?);
+        for uid in inside.held.keys() {
+            inside.keep(uid)?;
+        }
+        std::fs::rename(&beside, file)?;
+        inside.file = Some(OpenOptions::new().append(true).open(file)?);
+        Ok(inside)
     }
 
-    /// Writes the file anew, whole or not at all. A few kilobytes, on a developer's machine.
-    pub(super) fn save(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let kept: BTreeMap<&String, Kept> = self
-            .held
-            .iter()
-            .map(|(uid, held)| {
-                let tenant_id = self.names.get(uid).cloned().unwrap_or_default();
-                (uid, Kept { tenant_id, held: *held })
-            })
-            .collect();
-        let beside = file.with_extension("new");
-        std::fs::write(&beside, serde_json::to_vec_pretty(&kept)?)?;
-        std::fs::rename(beside, file)
+    /// Writes down what it holds of a tenant.
+    pub(super) fn keep(&self, uid: &str) -> io::Result<()> {
+        let (Some(mut file), Some(held)) = (self.file.as_ref(), self.held.get(uid)) else { return Ok(()) };
+        let tenant_id = self.names.get(uid).cloned().unwrap_or_default();
+        let mut line = serde_json::to_vec(&Line { uid: uid.to_owned(), tenant_id, held: *held })?;
+        line.push(b'\n');
+        file.write_all(&line)
     }
 }
