@@ -39,6 +39,12 @@ impl Protocols {
         self
     }
 
+    /// The packages of its services.
+    pub(super) fn packages(self) -> Vec<&'static str> {
+        let all = [(self.evaluation, "flagd.evaluation."), (self.sync, "flagd.sync.")];
+        all.into_iter().filter_map(|(served, package)| served.then_some(package)).collect()
+    }
+
     /// Adds the services to others.
     pub(super) fn add_to(self, mut routes: Routes, feature: &OpenFeature, request_max: usize) -> Routes {
         if self.evaluation {

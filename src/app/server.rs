@@ -191,11 +191,13 @@ impl Server {
                 return Err(set_up(format!("there is no method {method}")));
             }
         }
-        let (health, handler, routes) = routes(&registry, &methods, config.server.decode_limit_bytes).await?;
+        let plan = openfeature::Plan::of(config);
+        let others = [plan.grpc.packages(), plan.http.packages()].concat();
+        let (health, handler, routes) =
+            routes(&registry, &methods, &others, config.server.decode_limit_bytes).await?;
         let pages =
             http::router(checks(&registry.view, config.view.poll_interval, &drain), prometheus, NoSuchPage);
         let feature = OpenFeature::start(registry.clone(), drain.clone());
-        let plan = openfeature::Plan::of(config);
         let main = Main { grpc: grpc_listener, http: http_listener, handler, routes, pages };
         let listeners = listeners(config, main, &plan, &feature)?;
         let (drain_too, stop_too) = (drain.clone(), stop.clone());
@@ -227,15 +229,20 @@ impl Server {
 async fn routes(
     registry: &Registry,
     methods: &Methods,
+    others: &[&str],
     request_max: usize,
 ) -> Result<(Health, Handler, Routes), StartError> {
-    let ours = methods.services().into_iter().filter(|name| name.starts_with("tenantry.v1.")).collect();
-    let (health, health_service) = edge::health::health(ours).await;
+    let of = |packages: &[&str]| -> Vec<String> {
+        let is_of = |name: &String| packages.iter().any(|package| name.starts_with(package));
+        methods.services().into_iter().filter(is_of).collect()
+    };
+    let (health, health_service) = edge::health::health(of(&["tenantry.v1."])).await;
+    let served = of(&[&["tenantry.v1.", "grpc."], others].concat());
     let handler = Handler::new(registry.clone());
     let routes = grpc::routes(&handler, request_max)
         .add_service(health_service)
-        .add_service(reflection::v1().map_err(set_up)?)
-        .add_service(reflection::v1alpha().map_err(set_up)?);
+        .add_service(reflection::v1(&served).map_err(set_up)?)
+        .add_service(reflection::v1alpha(&served).map_err(set_up)?);
     Ok((health, handler, routes))
 }
 

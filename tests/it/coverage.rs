@@ -87,6 +87,49 @@ async fn every_statement_is_valid_against_the_schema() {
     replica.stop().await;
 }
 
+/// It listed the participants' contract, the stubs' and flagd's, and calls of them were METHOD_UNKNOWN.
+#[tokio::test]
+async fn reflection_lists_what_the_listener_serves_and_nothing_else() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+    let ours = ["FeatureFlags", "Lifecycle", "TenantHealth", "TenantRegistry", "Tiers"];
+    let mut expected: Vec<String> = ours.iter().map(|name| format!("tenantry.v1.{name}")).collect();
+    expected.extend(["v1", "v1alpha"].map(|version| format!("grpc.reflection.{version}.ServerReflection")));
+    expected.push("grpc.health.v1.Health".to_owned());
+    let flagd = ["evaluation.v1", "evaluation.v2", "sync.v1"];
+    let flagd = flagd.map(|name| {
+        let service = if name.starts_with("sync") { "FlagSyncService" } else { "Service" };
+        format!("flagd.{name}.{service}")
+    });
+    for shared in [false, true] {
+        let mut setup = Setup::default();
+        if shared {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            for key in ["server.grpc_listen", "openfeature.evaluation_listen", "openfeature.sync_listen"] {
+                setup.settings.push((key, free.to_string()));
+            }
+        }
+        let replica = Replica::start(&setup).await;
+        let ask = ServerReflectionRequest {
+            message_request: Some(MessageRequest::ListServices(String::new())),
+            ..Default::default()
+        };
+        let mut client = ServerReflectionClient::new(replica.channel.clone());
+        let mut answers =
+            client.server_reflection_info(tokio_stream::iter([ask])).await.unwrap().into_inner();
+        let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+        let MessageResponse::ListServicesResponse(listed) = answer else { panic!("{answer:?}") };
+        let mut listed: Vec<_> = listed.service.into_iter().map(|service| service.name).collect();
+        listed.sort_unstable();
+        let mut wanted = expected.clone();
+        wanted.extend(flagd.iter().filter(|_| shared).cloned());
+        wanted.sort_unstable();
+        assert_eq!(listed, wanted, "shared: {shared}");
+        replica.stop().await;
+    }
+}
+
 fn collect(folder: &Path, wanted: &str, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -19,26 +19,30 @@ pub const DESCRIPTOR_SETS: &[&[u8]] = &[
     pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-fn builder() -> Builder<'static> {
-    DESCRIPTOR_SETS
+/// Tells of these services alone: the sets hold what other listeners serve, and others' programs.
+fn builder(services: &[String]) -> Builder<'static> {
+    let builder = DESCRIPTOR_SETS
         .iter()
         .fold(Builder::configure(), |builder, set| builder.register_encoded_file_descriptor_set(set))
         // It is among the sets above already.
-        .include_reflection_service(false)
+        .include_reflection_service(false);
+    services.iter().fold(builder, |builder, service| builder.with_service_name(service))
 }
 
-/// `grpc.reflection.v1.ServerReflection`.
+/// `grpc.reflection.v1.ServerReflection`, of a listener that serves these.
 ///
 /// # Errors
 /// When a descriptor set is broken, which a test excludes.
-pub fn v1() -> Result<ServerReflectionServer<impl ServerReflection>, Error> {
-    builder().build_v1()
+pub fn v1(services: &[String]) -> Result<ServerReflectionServer<impl ServerReflection + use<>>, Error> {
+    builder(services).build_v1()
 }
 
-/// `grpc.reflection.v1alpha.ServerReflection`.
+/// `grpc.reflection.v1alpha.ServerReflection`, likewise.
 ///
 /// # Errors
 /// When a descriptor set is broken, which a test excludes.
-pub fn v1alpha() -> Result<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>, Error> {
-    builder().build_v1alpha()
+pub fn v1alpha(
+    services: &[String],
+) -> Result<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection + use<>>, Error> {
+    builder(services).build_v1alpha()
 }

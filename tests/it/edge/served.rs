@@ -48,8 +48,8 @@ impl Served {
             .max_decoding_message_size(limits.message_bytes_max);
         let routes = Routes::new(health_service)
             .add_service(tenant_health)
-            .add_service(reflection::v1().unwrap())
-            .add_service(reflection::v1alpha().unwrap());
+            .add_service(reflection::v1(&[]).unwrap())
+            .add_service(reflection::v1alpha(&[]).unwrap());
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let check = Check { name: "draining", ask: ready_until(&drain) };
         let beside = router(vec![check], registry.clone(), NoSuchPage);
