@@ -2,7 +2,7 @@
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Error, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{CircuitState, Engine};
 use crate::domain::operation::State;
@@ -38,14 +38,15 @@ impl Counts {
 struct Gauges {
     engine: Engine,
     operations: IntGaugeVec,
+    stuck: IntGauge,
     circuits: IntGaugeVec,
     paused: IntGaugeVec,
     in_flight: IntGaugeVec,
 }
 
 impl Engine {
-    /// Registers `tenantry_operations` (by state, of those that have not ended), `tenantry_target_attempts_total` (by
-    /// target and outcome), `tenantry_target_circuit` (0 closed, 1 probing, 2 open), `tenantry_target_paused`,
+    /// Registers `tenantry_operations` (by state, of those that have not ended), `tenantry_operations_stuck`,
+    /// `tenantry_target_attempts_total` (by target and outcome), `tenantry_target_circuit` (0 closed, 1 probing, 2 open), `tenantry_target_paused`,
     /// `tenantry_target_in_flight`, `tenantry_tenants_verified_total` and `tenantry_drift_found_total`.
     ///
     /// # Errors
@@ -64,6 +65,10 @@ impl Engine {
         registry.register(Box::new(Gauges {
             engine: self.clone(),
             operations: gauge("tenantry_operations", "Operations that have not ended, by state.", "state")?,
+            stuck: IntGauge::new(
+                "tenantry_operations_stuck",
+                "Operations that somebody should look at: they do not get on, or are overdue.",
+            )?,
             circuits: gauge(
                 "tenantry_target_circuit",
                 "Whether this replica tries a target: 0 yes, 1 with a few probes, 2 no.",
@@ -76,14 +81,14 @@ impl Engine {
 }
 
 impl Gauges {
-    fn all(&self) -> [&IntGaugeVec; 4] {
-        [&self.operations, &self.circuits, &self.paused, &self.in_flight]
+    fn all(&self) -> [&dyn Collector; 5] {
+        [&self.operations, &self.stuck, &self.circuits, &self.paused, &self.in_flight]
     }
 }
 
 impl Collector for Gauges {
     fn desc(&self) -> Vec<&Desc> {
-        self.all().into_iter().flat_map(Collector::desc).collect()
+        self.all().into_iter().flat_map(|gauge| gauge.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -95,6 +100,11 @@ impl Collector for Gauges {
             });
             self.operations.with_label_values(&[state.as_str()]).set(count(found));
         }
+        let now = jiff::Timestamp::now();
+        let stuck = snapshot.as_ref().map_or(0, |snapshot| {
+            snapshot.operations.values().filter(|operation| operation.is_stuck(now)).count()
+        });
+        self.stuck.set(count(stuck));
         for (target, system) in &self.engine.inner.targets {
             let labels = [target.as_str()];
             self.circuits.with_label_values(&labels).set(match system.gate.state() {

@@ -69,13 +69,14 @@ pub struct Start {
     no_wait: bool,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     ("ID", "bulkOperationId"),
     ("VERB", "verb"),
     ("STATE", "state"),
     ("TOTAL", "total"),
     ("WAITING", "waiting"),
     ("RUNNING", "running"),
+    ("NEED AN OPERATOR", "needsOperator"),
     ("SUCCEEDED", "succeeded"),
     ("FAILED", "failed"),
 ];
@@ -93,7 +94,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             let response = context.client.call("Lifecycle/ListBulkOperations", request).await?;
             show_list(output, &response, "bulkOperations", &COLUMNS)
         }
-        Command::Watch { bulk_operation_id } => follow(context, &bulk_operation_id).await,
+        Command::Watch { bulk_operation_id } => follow_and_show(context, &bulk_operation_id).await,
         Command::Abort { bulk_operation_id } => {
             let request = json!({ "bulkOperationId": bulk_operation_id });
             show(output, &context.change("Lifecycle/AbortBulkOperation", request).await?)
@@ -120,15 +121,23 @@ async fn start(context: &Context<'_>, given: Start) -> Result<(), Failure> {
     if bulk["total"] == 0 && context.connection.output == Format::Table {
         return print("no tenant that matches can take it: nothing was done\n");
     }
-    follow(context, id).await
+    follow_and_show(context, id).await
+}
+
+async fn follow_and_show(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Failure> {
+    let output = context.connection.output;
+    let last = follow(context, bulk_operation_id).await?;
+    if output != Format::Table {
+        show(output, &last)?;
+    }
+    verdict(&last)
 }
 
 /// Tells how many of the tenants are done, until all are, or until all that are not need an operator.
-async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Failure> {
+pub(super) async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<Value, Failure> {
     let output = context.connection.output;
     let request = json!({ "bulkOperationId": bulk_operation_id });
     let mut watch = context.client.watch("Lifecycle/WatchBulkOperation", request).await?;
-    let which = format!("tenantry operation list --filter 'bulk_id = \"{bulk_operation_id}\"'");
     let mut is_told = false;
     let mut last = Value::Null;
     let goes_on = format!("it goes on by itself: tenantry bulk watch {bulk_operation_id}");
@@ -136,7 +145,7 @@ async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Fa
         if output == Format::Table {
             print(&format!("  {}\n", line(&bulk)))?;
             if !is_told && bulk["needsOperator"] != 0 {
-                print(&format!("  which need an operator: {which}\n"))?;
+                print(&format!("  which need an operator: {}\n", members(bulk_operation_id)))?;
                 is_told = true;
             }
         }
@@ -145,14 +154,23 @@ async fn follow(context: &Context<'_>, bulk_operation_id: &str) -> Result<(), Fa
             break;
         }
     }
-    if output != Format::Table {
-        show(output, &last)?;
-    }
-    if needs_somebody(&last) {
+    Ok(last)
+}
+
+/// Where the tenants of a bulk operation are listed.
+fn members(bulk_operation_id: &str) -> String {
+    format!("tenantry operation list --filter 'bulk_id = \"{bulk_operation_id}\"'")
+}
+
+/// Says how a bulk operation ended, or stopped; anything but that all were moved is a failure.
+pub(super) fn verdict(last: &Value) -> Result<(), Failure> {
+    let bulk_operation_id = text(&last["bulkOperationId"]);
+    if needs_somebody(last) {
         return Err(Failure::unsuccessful(format!(
-            "bulk operation {bulk_operation_id} does not go on by itself: {} of {} tenants need an operator; {which}",
+            "bulk operation {bulk_operation_id} does not go on by itself: {} of {} tenants need an operator; {}",
             text(&last["needsOperator"]),
-            text(&last["total"])
+            text(&last["total"]),
+            members(&bulk_operation_id)
         )));
     }
     if last["state"] == "BULK_OPERATION_STATE_SUCCEEDED" {
@@ -175,13 +193,16 @@ fn needs_somebody(bulk: &Value) -> bool {
 fn line(bulk: &Value) -> String {
     let count = |name: &str| text(&bulk[name]);
     format!(
-        "{} {}: {} of {} done, {} failed, {} running, {} need an operator",
+        "{} {}: {} of {} done, {} failed, {} running, {} wait, {} need an operator{}{}",
         text(&bulk["verb"]),
         text(&bulk["state"]),
         count("succeeded"),
         count("total"),
         count("failed"),
         count("running"),
-        count("needsOperator")
+        count("waiting"),
+        count("needsOperator"),
+        if bulk["error"].as_str().unwrap_or_default().is_empty() { "" } else { "; " },
+        count("error")
     )
 }

@@ -186,7 +186,14 @@ pub(super) async fn start(
     } else {
         show(output, &ended)?;
     }
-    progress::verdict(&ended)
+    let Some(children) = ended["childrenBulkOperationId"].as_str().filter(|id| !id.is_empty()) else {
+        return progress::verdict(&ended);
+    };
+    if output == Format::Table {
+        super::output::print(&format!("its children follow, as bulk operation {children}\n"))?;
+    }
+    let followed = super::bulk::follow(context, children).await?;
+    progress::verdict(&ended).and(super::bulk::verdict(&followed))
 }
 
 /// Where a tenant is after an operation that ended, or that waits for somebody.

@@ -94,17 +94,22 @@ fn what_next(operation: &Value) -> String {
             let retry = stuck(operation)
                 .into_iter()
                 .map(|target| format!("\n  when {target} is mended: tenantry operation retry {id} {target}"));
-            let rest = format!(
-                "\n  without a target: tenantry operation skip {id} TARGET --reason …\
-                 \n  to take it back: tenantry operation abort {id} --reason …"
-            );
-            retry.chain([rest]).collect()
+            let skip = format!("\n  without a target: tenantry operation skip {id} TARGET --reason …");
+            let abort = format!("\n  to take it back: tenantry operation abort {id} --reason …");
+            retry.chain([skip]).chain(can_be_taken_back(operation).then_some(abort)).collect()
         }
         ("FAILED", verb) if verb == "OPERATION_VERB_PROVISION" => {
             format!("\n  to try it again: tenantry tenant activate {}", text(&operation["tenantId"]))
         }
         _ => String::new(),
     }
+}
+
+/// Whether an abort would be taken: it is not on its way back already, nor past the point of no return.
+fn can_be_taken_back(operation: &Value) -> bool {
+    let moves_away = ["toRegion", "toCell"].iter().any(|part| !text(&operation[*part]).is_empty());
+    let verb = enum_name(operation["verb"].as_str().unwrap_or_default());
+    operation["backward"] != true && verb != "PURGE" && !(verb == "FINISH_MIGRATION" && moves_away)
 }
 
 enum Shown {

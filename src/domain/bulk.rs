@@ -93,7 +93,7 @@ pub struct Bulk {
     pub succeeded: u32,
     /// Refused, brought back, or never begun.
     pub failed: u32,
-    /// Why the first of those that failed did, for people.
+    /// Why the first of those that failed did, and what the first that another operation is in the way of wait for.
     #[serde(default, deserialize_with = "null_as_default")]
     pub error: String,
     /// When it was asked for.
@@ -151,7 +151,7 @@ pub struct Item {
     pub state: ItemState,
     /// Its operation, once there is one.
     pub operation_id: Option<OperationId>,
-    /// Why it failed, for people.
+    /// Why it failed, or what it waits for before it can begin, for people.
     pub error: String,
 }
 
@@ -163,13 +163,16 @@ impl Item {
     }
 }
 
-/// So many failures are told with a bulk operation; each of those that began has its own operation to tell of it.
+/// So many are told of with a bulk operation; each of those that began has its own operation to tell of it.
 const FAILURES_TOLD: usize = 5;
 /// Longest text of one of them, in characters.
 const FAILURE_MAX: usize = 200;
 
+/// Who failed and why; then, who waits for what.
 fn failures(items: &[Item]) -> String {
-    let mut failed = items.iter().filter(|item| item.state == ItemState::Failed);
+    let failed = items.iter().filter(|item| item.state == ItemState::Failed);
+    let held = items.iter().filter(|item| item.state == ItemState::Waiting && !item.error.is_empty());
+    let mut failed = failed.chain(held);
     let told = failed.by_ref().take(FAILURES_TOLD).map(|item| {
         let why: String = item.error.chars().take(FAILURE_MAX).collect();
         format!("{}: {why}", item.tenant_id)

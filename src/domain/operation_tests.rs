@@ -180,6 +180,29 @@ fn only_a_reversal_takes_over_from_an_open_operation() {
 }
 
 #[test]
+fn a_move_to_less_access_takes_over_from_what_leads_to_more_or_keeps_it() {
+    let denial = |open: &Operation, verb| Operation::denial(open, request(verb, 2), now(2));
+    let changing = started(Status::Active, Verb::ChangeTier);
+    let denied = denial(&changing, Verb::Suspend).unwrap();
+    assert_eq!(
+        (denied.from_status, denied.to_status, denied.generation),
+        (Status::Active, Status::Suspended, 3)
+    );
+    assert!(denial(&changing, Verb::ChangeTier).is_none(), "that denies nothing");
+    assert!(denial(&started(Status::Active, Verb::StartMigration), Verb::Suspend).is_some());
+    let mut suspending = started(Status::Active, Verb::Suspend);
+    for verb in [Verb::Suspend, Verb::StartMigration, Verb::Archive] {
+        assert!(
+            denial(&suspending, verb).is_none(),
+            "{verb}: it is denied already, or there is no such move"
+        );
+    }
+    suspending.abort("wrong tenant".into(), now(1)).unwrap();
+    assert!(denial(&suspending, Verb::Suspend).is_some(), "it was leading back");
+    assert!(denial(&started(Status::Deleted, Verb::Purge), Verb::Undelete).is_none());
+}
+
+#[test]
 fn without_targets_it_succeeds_at_once() {
     let mut operation =
         Operation::start(&tenant(Status::Active), request(Verb::Suspend, 1), &[], 2, now(0)).unwrap();

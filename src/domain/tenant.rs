@@ -197,6 +197,18 @@ impl Tenant {
         self.placement = Some(Box::new(placement)).filter(|placement| **placement != Placement::default());
     }
 
+    /// Forgets a migration that was only being started, or being taken back, where `verb` takes over and does not end it:
+    /// it never was.
+    pub fn leave_migration(&mut self, verb: Verb) {
+        if self.status == Status::Migrating || matches!(verb, Verb::FinishMigration { .. }) {
+            return;
+        }
+        if let Some(placement) = &mut self.placement {
+            placement.migration = None;
+        }
+        self.placement = self.placement.take().filter(|placement| **placement != Placement::default());
+    }
+
     /// Where it runs.
     pub fn place(&self) -> Place {
         let cell = self.placement.as_ref().map(|placement| placement.cell.clone()).unwrap_or_default();

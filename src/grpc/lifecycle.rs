@@ -305,7 +305,7 @@ impl Lifecycle for Handler {
             self.registry.operation(&snapshot, id).await
         };
         let found = found.await.map_err(|error| status(&error))?;
-        Ok(self.respond_at(&snapshot, operation::encode(&found, &self.registry.holds(&snapshot, &found))))
+        Ok(self.respond_at(&snapshot, encode_at(&self.registry, &snapshot, &found)))
     }
 
     async fn list_operations(
@@ -318,7 +318,7 @@ impl Lifecycle for Handler {
             self.registry.list_operations(&snapshot, &asked).await
         };
         let page = page.await.map_err(|error| status(&error))?;
-        let encode = |item: &Arc<_>| operation::encode(item, &self.registry.holds(&snapshot, item));
+        let encode = |item: &Arc<_>| encode_at(&self.registry, &snapshot, item);
         let response = v1::ListOperationsResponse {
             operations: page.items.iter().map(encode).collect(),
             next_page_token: page.next_token,
@@ -385,8 +385,23 @@ impl Handler {
 }
 
 fn encode_now(registry: &Registry, newest: &crate::domain::operation::Operation) -> Operation {
-    let holds = registry.view.snapshot().map(|snapshot| registry.holds(&snapshot, newest));
-    operation::encode(newest, &holds.unwrap_or_default())
+    match registry.view.snapshot() {
+        Ok(snapshot) => encode_at(registry, &snapshot, newest),
+        Err(_) => operation::encode(newest, &[]),
+    }
+}
+
+/// An operation, with what it and its targets wait for.
+fn encode_at(
+    registry: &Registry,
+    snapshot: &Snapshot,
+    found: &crate::domain::operation::Operation,
+) -> Operation {
+    let mut message = operation::encode(found, &registry.holds(snapshot, found));
+    if let Some(why) = registry.waits_for(snapshot, found) {
+        message.error = why;
+    }
+    message
 }
 
 fn bulk_id(text: &str) -> Result<OperationId, Error> {

@@ -213,12 +213,9 @@ pub async fn operations_ended(
     rows_with(client, &OPERATION, include_str!("sql/operation/ended.sql"), &parameters).await
 }
 
-/// Scheduled operations whose time has come by the database's clock, at most `limit`.
-pub async fn operations_scheduled_due(
-    client: &impl GenericClient,
-    limit: i64,
-) -> Result<Vec<OperationId>, Error> {
-    let rows = client.query(include_str!("sql/operation/scheduled_due.sql"), &[&limit]).await?;
+/// Scheduled operations whose time has come by the database's clock, the most overdue first.
+pub async fn operations_scheduled_due(client: &impl GenericClient) -> Result<Vec<OperationId>, Error> {
+    let rows = client.query(include_str!("sql/operation/scheduled_due.sql"), &[]).await?;
     Ok(rows.iter().map(|row| OperationId::from_uuid(row.get(0))).collect())
 }
 

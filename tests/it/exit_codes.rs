@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use tenantry::participants::stub::{Fault, Stub};
+use tenantry::proto::v1;
 use tokio::io::AsyncReadExt as _;
 
 use crate::command_line::tenantry;
-use crate::support::{Replica, Setup, empty_database};
+use crate::support::{Replica, Setup, empty_database, new_tenant};
 
 #[tokio::test]
 async fn what_is_no_number_changes_nothing() {
@@ -152,4 +153,36 @@ async fn a_ca_file_without_a_certificate_is_refused() {
     let path = file.path().to_str().unwrap();
     let (code, said) = tenantry(&["stats", "--server", "https://127.0.0.1:1", "--ca-file", path]).await;
     assert!(code == Some(2) && said.contains("holds no certificate in PEM"), "{code:?} {said}");
+}
+
+#[tokio::test]
+async fn a_move_that_children_follow_ends_with_what_became_of_them() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    replica.tenant("holding").await;
+    let child = v1::Tenant { parent: "holding".into(), ..new_tenant("hr") };
+    let request = v1::CreateTenantRequest { tenant: Some(child), ..Default::default() };
+    replica.tenants.create_tenant(request).await.unwrap();
+    let child = replica.settled("hr").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let at = |verb: &'static str| {
+        let server = server.clone();
+        async move { tenantry(&["tenant", verb, "holding", "--children", "follow", "--server", &server]).await }
+    };
+    stub.set_fault(&child.uid, Some(Fault::Refusing));
+    let (code, said) = at("suspend").await;
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("holding is SUSPENDED "), "{said}");
+    assert!(said.contains("its children follow, as bulk operation "), "{said}");
+    assert!(said.contains("1 of 1 tenants need an operator"), "{said}");
+    stub.set_fault(&child.uid, None);
+    let operation_id = replica.get("hr").await.operation_id;
+    let retry = v1::RetryTargetRequest { operation_id, target: "cache".into(), ..Default::default() };
+    replica.lifecycle.retry_target(retry).await.unwrap();
+    assert_eq!(replica.settled("hr").await.status(), v1::TenantStatus::Suspended);
+    let (code, said) = at("activate").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(replica.settled("hr").await.status(), v1::TenantStatus::Active);
+    replica.stop().await;
 }

@@ -1,5 +1,6 @@
 //! `Lifecycle`, as its callers see it.
 
+mod denial;
 mod drift;
 mod history;
 mod many;

@@ -46,7 +46,7 @@ record_fields! {
     Stuck "stuck" FieldType::Boolean, false;
     /// The targets it reaches.
     Target "target" FieldType::List, false;
-    /// The targets that have failed and are not done.
+    /// The targets for which it is open: they have failed and are not done.
     FailingTarget "failing_target" FieldType::List, false;
     /// Who asked.
     Actor "actor" FieldType::Text, false;
@@ -123,7 +123,7 @@ impl Record for Row<'_> {
             .iter()
             .filter(|step| {
                 let fails = !step.last_error.is_empty() || step.state == TargetState::NeedsOperator;
-                !failing || (!step.state.is_done() && fails)
+                !failing || (self.operation.state.is_open() && !step.state.is_done() && fails)
             })
             .any(|step| test(step.target.as_str()))
     }

@@ -73,6 +73,20 @@ impl Operation {
         Self { schedule_time: self.schedule_time, create_time: self.create_time, ..begun }
     }
 
+    /// Whether it is a newer decision about the tenant than a scheduled operation that has not begun in time: it moves the
+    /// tenant, or has moved it, and was asked for when the other was due already.
+    pub fn overrules(&self, scheduled: &Self) -> bool {
+        let counts = self.state.is_open() || self.state == State::Succeeded;
+        let due =
+            scheduled.schedule_time.map_or(scheduled.create_time, |time| time.max(scheduled.create_time));
+        counts && self.verb.moves() && self.tenant_uid == scheduled.tenant_uid && self.create_time > due
+    }
+
+    /// What others wait for while it is open, for people.
+    pub fn awaited(&self) -> String {
+        format!("waits for operation {} ({})", self.operation_id, self.verb)
+    }
+
     /// Ends a scheduled operation that could not begin when its time came.
     pub fn fail_to_begin(&mut self, why: String, now: Timestamp) {
         self.state = State::Failed;
@@ -146,6 +160,20 @@ impl Operation {
         }
         let to_status = transition(open.from_status, request.verb).ok()?;
         Some(Self::anew(open, request, to_status, now))
+    }
+
+    /// A verb towards less access in place of an operation that leads to more, or keeps it: a tenant is denied at once,
+    /// whatever its open operation waits for. The move is made from the confirmed status, so it is one of the state
+    /// machine; the state before is still the same, should it be taken back. Past the point of no return nothing takes
+    /// over.
+    pub fn denial(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
+        if open.is_forward_only() || !request.verb.moves() {
+            return None;
+        }
+        let to_status = transition(open.from_status, request.verb).ok()?;
+        let denies = |status: Status| status.is_more_open_than(to_status);
+        (denies(open.from_status) && denies(open.heading()))
+            .then(|| Self::anew(open, request, to_status, now))
     }
 
     fn anew(open: &Self, request: Request, to_status: Status, now: Timestamp) -> Self {

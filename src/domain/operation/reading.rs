@@ -125,10 +125,12 @@ impl Operation {
     }
 
     /// Whether somebody should look: automatic retries have stopped, a target has failed several times in a row, or for
-    /// a while no target was brought to its state or nearer to it, whatever holds it up.
+    /// a while no target was brought to its state or nearer to it, whatever holds it up; or its time to begin is over.
     pub fn is_stuck(&self, now: Timestamp) -> bool {
-        if self.state == State::NeedsOperator {
-            return true;
+        match self.state {
+            State::NeedsOperator => return true,
+            State::Scheduled => return self.is_due_for(STUCK_AFTER, now),
+            _ => {}
         }
         let fails = |step: &Step| step.state == TargetState::Retrying && step.attempts >= STUCK_ATTEMPTS;
         let got_on = self.steps.iter().filter_map(Step::got_on).max();
@@ -136,6 +138,12 @@ impl Operation {
         self.state.is_driven()
             && (self.steps.iter().any(fails)
                 || since.is_some_and(|since| now.duration_since(since) > STUCK_AFTER))
+    }
+
+    /// Whether the time to begin came longer ago than `late`, and it has not begun.
+    pub fn is_due_for(&self, late: SignedDuration, now: Timestamp) -> bool {
+        self.state == State::Scheduled
+            && self.schedule_time.is_some_and(|time| now.duration_since(time) > late)
     }
 
     /// Whether it has done all that it can for now: it is under way, and each target that is not done is `held_up`.

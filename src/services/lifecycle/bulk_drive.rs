@@ -13,15 +13,16 @@ use futures_util::stream;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::background_command;
+use super::{background_command, background_context};
 use crate::domain::bulk::{Bulk, BulkState, Item, ItemState};
 use crate::domain::error::{Code, Error, Reason};
 use crate::domain::ids::{OperationId, RequestId};
 use crate::domain::lifecycle::Verb;
+use crate::domain::operation::{Operation, State};
 use crate::services::{Command, Registry, StartOperation};
 use crate::store::background::work_claim;
 use crate::store::bulks::{bulk_advance, bulk_items};
-use crate::store::log::{Context, Idempotency, Outcome};
+use crate::store::log::Outcome;
 use crate::store::writer::Submitted;
 use crate::view::Snapshot;
 
@@ -34,6 +35,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Operations that are asked for at once: as many as one transaction of the writer takes, halved.
 const ASK_MAX: usize = 64;
 
+/// By place, the operations that are in the way of tenants that wait, as they were when they refused.
+type InTheWay = HashMap<usize, (OperationId, State)>;
 type Mine = Arc<Mutex<HashSet<OperationId>>>;
 
 /// Drives what nobody else drives, until told to stop.
@@ -86,6 +89,7 @@ async fn drive(registry: &Registry, bulk_id: OperationId) -> Result<(), Error> {
     let mut claimed = Instant::now();
     // As they were written last, and when.
     let mut written = (items.clone(), Instant::now());
+    let mut in_the_way = InTheWay::new();
     loop {
         revisions.borrow_and_update();
         let snapshot = registry.view.snapshot()?;
@@ -96,7 +100,7 @@ async fn drive(registry: &Registry, bulk_id: OperationId) -> Result<(), Error> {
         if bulk.state == BulkState::Cancelling {
             give_up_waiting(&mut items);
         }
-        begin(registry, bulk, &snapshot, &mut items).await;
+        while begin(registry, bulk, &mut items, &mut in_the_way).await? {}
         let all_done = items.iter().all(|item| item.state.is_done());
         if all_done || written.1.elapsed() >= PROGRESS_INTERVAL {
             let pairs = items.iter().zip(&written.0);
@@ -165,24 +169,58 @@ fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
         .count()
 }
 
-/// Begins as many as there is room for.
-async fn begin(registry: &Registry, bulk: &Arc<Bulk>, snapshot: &Snapshot, items: &mut [Item]) {
-    let room = bulk.room(items, held_up(registry, snapshot, items));
-    let waiting = items.iter().enumerate().filter(|(_, item)| item.state == ItemState::Waiting);
+/// The operation that a tenant has open.
+fn open(snapshot: &Snapshot, item: &Item) -> Option<Arc<Operation>> {
+    let open = snapshot.tenant(&item.tenant_id)?.tenant.operation_id?;
+    snapshot.operations.get(&open).cloned()
+}
+
+/// Begins as many as there is room for. Answers whether some that were asked for turned out to wait for another operation,
+/// so that there is room for others; they are passed by until that changes.
+async fn begin(
+    registry: &Registry,
+    bulk: &Arc<Bulk>,
+    items: &mut [Item],
+    in_the_way: &mut InTheWay,
+) -> Result<bool, Error> {
+    let snapshot = registry.view.snapshot()?;
+    in_the_way.retain(|place, other| {
+        let Some(item) = items.get_mut(*place).filter(|item| item.state == ItemState::Waiting) else {
+            return false;
+        };
+        let stays = open(&snapshot, item).is_some_and(|open| (open.operation_id, open.state) == *other);
+        if !stays {
+            item.error.clear();
+        }
+        stays
+    });
+    let room = bulk.room(items, held_up(registry, &snapshot, items));
+    let waiting = items.iter().enumerate();
+    let waiting =
+        waiting.filter(|(place, item)| item.state == ItemState::Waiting && !in_the_way.contains_key(place));
     let waiting: Vec<(usize, Item)> = waiting.take(room).map(|(place, item)| (place, item.clone())).collect();
     let asked = waiting.into_iter().map(|(place, item)| {
         let (registry, bulk) = (registry.clone(), Arc::clone(bulk));
         async move { (place, ask(&registry, &bulk, &item).await) }
     });
     let mut answers = stream::iter(asked).buffer_unordered(ASK_MAX);
+    let mut room_again = false;
     while let Some((place, answer)) = answers.next().await {
         let Some(item) = items.get_mut(place) else { continue };
         match answer {
             Ok((operation_id, state)) => {
                 item.operation_id = Some(operation_id);
                 item.state = state;
+                item.error.clear();
             }
-            // It waits for the end of what is open, or for the database.
+            Err(error) if error.reason == Reason::OperationInProgress => {
+                if let Some(open) = open(&*registry.view.snapshot()?, item) {
+                    item.error = open.awaited();
+                    in_the_way.insert(place, (open.operation_id, open.state));
+                    room_again = true;
+                }
+            }
+            // It waits for whoever changes it right now, or for the database.
             Err(error) if matches!(error.reason.code(), Code::Unavailable | Code::Aborted) => {}
             Err(error) => {
                 item.state = ItemState::Failed;
@@ -190,6 +228,7 @@ async fn begin(registry: &Registry, bulk: &Arc<Bulk>, snapshot: &Snapshot, items
             }
         }
     }
+    Ok(room_again)
 }
 
 async fn ask(registry: &Registry, bulk: &Bulk, item: &Item) -> Result<(OperationId, ItemState), Error> {
@@ -227,12 +266,9 @@ fn request_id(bulk_id: OperationId, tenant_uid: Uuid) -> RequestId {
 }
 
 async fn write(registry: &Registry, bulk: &Bulk, items: &[Item], changed: &[Item]) -> Result<(), Error> {
-    let now = crate::services::now();
+    let context = background_context(&bulk.actor);
     let mut next = bulk.clone();
-    next.settle(items, now);
-    let request_id = RequestId::from_uuid(Uuid::now_v7());
-    let context =
-        Context { actor: bulk.actor.clone(), now, idempotency: Idempotency { request_id, digest: [0; 32] } };
+    next.settle(items, context.now);
     let change = bulk_advance(&next, bulk.revision, Some(registry.lease.owner), changed, &context);
     match registry.writer.submit_in_background(change).await? {
         Submitted::Done(Outcome::Applied(revision)) => {

@@ -1,11 +1,15 @@
 //! What begins by itself when its time has come: scheduled operations, and the purge of deleted tenants. One replica
 //! does it for all; what is due is asked of the database, so that replicas whose clocks disagree do the same.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::background_command;
+use jiff::SignedDuration;
+
 use super::operations::operation_at_hand;
 use super::start::details;
+use super::{background_command, background_context};
 use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
@@ -20,7 +24,7 @@ use crate::store::operations::{operation_intervene, operations_scheduled_due, te
 use crate::view::Snapshot;
 
 /// What is begun in one look; the rest is begun in the next.
-const BEGIN_MAX: i64 = 64;
+const BEGIN_MAX: u8 = 64;
 /// How often is looked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The work's name.
@@ -29,24 +33,36 @@ const WORK: &str = "due";
 /// Looks until told to stop. A look that fails is logged, and the next one tries again.
 pub(super) async fn run(registry: Registry) {
     let interval = LOOK_INTERVAL.min(registry.lease.length / 3);
+    let mut waiting = HashSet::new();
     loop {
         tokio::time::sleep(interval.mul_f64(0.9 + fastrand::f64() * 0.2)).await;
-        if let Err(error) = look(&registry).await {
+        if let Err(error) = look(&registry, &mut waiting).await {
             tracing::warn!(error = %error, "what is due could not be begun");
         }
     }
 }
 
-async fn look(registry: &Registry) -> Result<(), Error> {
+/// Begins what can begin. What cannot is `waiting` from then on, and is logged once; it takes nobody else's place.
+async fn look(registry: &Registry, waiting: &mut HashSet<OperationId>) -> Result<(), Error> {
     let (scheduled, purges) = {
         let client = registry.database.pooled().await?;
         if work_claim(&**client, WORK, registry.lease).await?.is_none() {
+            waiting.clear();
             return Ok(());
         }
-        let scheduled = operations_scheduled_due(&**client, BEGIN_MAX).await?;
-        (scheduled, tenants_purge_due(&**client, BEGIN_MAX).await?)
+        let scheduled = operations_scheduled_due(&**client).await?;
+        (scheduled, tenants_purge_due(&**client, i64::from(BEGIN_MAX)).await?)
     };
-    for operation_id in scheduled {
+    let snapshot = registry.view.snapshot()?;
+    let (held, free): (Vec<_>, Vec<_>) =
+        scheduled.into_iter().partition(|operation_id| registry.is_held(&snapshot, *operation_id));
+    for operation_id in held.iter().filter(|operation_id| !waiting.contains(operation_id)) {
+        let open = snapshot.operations.get(operation_id).and_then(|due| awaited(&snapshot, due));
+        let why = open.map_or_else(|| "it is not at hand".to_owned(), |open| open.awaited());
+        tracing::warn!(operation_id = %operation_id, why, "a scheduled operation waits");
+    }
+    *waiting = held.into_iter().collect();
+    for operation_id in free.into_iter().take(usize::from(BEGIN_MAX)) {
         if let Err(error) = registry.begin_scheduled(operation_id).await {
             tracing::warn!(error = %error, operation_id = %operation_id, "a scheduled operation waits");
         }
@@ -59,9 +75,30 @@ async fn look(registry: &Registry) -> Result<(), Error> {
     Ok(())
 }
 
+/// The open operation of the tenant of a scheduled one.
+fn awaited(snapshot: &Snapshot, scheduled: &Operation) -> Option<Arc<Operation>> {
+    let open = snapshot.tenant(&scheduled.tenant_id)?.tenant.operation_id?;
+    snapshot.operations.get(&open).cloned()
+}
+
 impl Registry {
-    /// Begins an operation whose time has come. One that is illegal by now ends as failed; one whose tenant has another
-    /// operation open waits for its end.
+    /// Why a scheduled operation whose time has come has not begun, for people; `None` where nothing is in its way.
+    pub fn waits_for(&self, snapshot: &Snapshot, operation: &Operation) -> Option<String> {
+        let due = operation.is_due_for(SignedDuration::ZERO, crate::services::now());
+        awaited(snapshot, operation).filter(|_| due).map(|open| open.awaited())
+    }
+
+    /// Whether an operation whose time has come must wait: its tenant has another open that it cannot take over from, or
+    /// this replica has not seen it yet.
+    fn is_held(&self, snapshot: &Snapshot, operation_id: OperationId) -> bool {
+        let Some(scheduled) = snapshot.operations.get(&operation_id) else { return true };
+        let begun = || self.decide_begin(snapshot, operation_id, &background_context(&scheduled.actor));
+        awaited(snapshot, scheduled).is_some()
+            && begun().is_err_and(|error| error.reason == Reason::OperationInProgress)
+    }
+
+    /// Begins an operation whose time has come. One that is illegal by now, or that a newer decision overrules, ends as
+    /// failed; one whose tenant has another operation open waits for its end.
     async fn begin_scheduled(&self, operation_id: OperationId) -> Result<(), Error> {
         let actor = operation_at_hand(&*self.view.snapshot()?, operation_id)?.actor.clone();
         let command = Command { actor, ..background_command() };
@@ -85,6 +122,15 @@ impl Registry {
         if scheduled.state != State::Scheduled {
             return Ok(Decision::Nothing((*scheduled).clone()));
         }
+        let newer = snapshot.operations.values().rev();
+        let mut newer = newer.take_while(|other| Some(other.create_time) > scheduled.schedule_time);
+        if let Some(newer) = newer.find(|newer| newer.overrules(&scheduled)) {
+            let why = format!(
+                "operation {} ({}) was asked for after its time had come",
+                newer.operation_id, newer.verb
+            );
+            return Ok(not_begun(&scheduled, &why, context));
+        }
         let asked = get_tenant(snapshot, &scheduled.tenant_id).and_then(|record| {
             let wish = &scheduled.details.wish;
             let details = details(wish, scheduled.verb, &record.tenant, snapshot)?;
@@ -99,12 +145,7 @@ impl Registry {
                 Ok(Decision::Make(Box::new(change), decided.operation))
             }
             Err(error) if error.reason == Reason::OperationInProgress => Err(error),
-            Err(error) => {
-                let mut failed = (*scheduled).clone();
-                failed.fail_to_begin(format!("could not begin: {}", error.message), context.now);
-                let change = operation_intervene(&failed, scheduled.revision, None, context);
-                Ok(Decision::Make(Box::new(change), failed))
-            }
+            Err(error) => Ok(not_begun(&scheduled, &error.message, context)),
         }
     }
 
@@ -122,4 +163,12 @@ impl Registry {
         };
         self.start_operation(&start, &background_command()).await.map(drop)
     }
+}
+
+/// The end of a scheduled operation that cannot begin any more.
+fn not_begun(scheduled: &Operation, why: &str, context: &Context) -> Decision<Operation> {
+    let mut failed = scheduled.clone();
+    failed.fail_to_begin(format!("could not begin: {why}"), context.now);
+    let change = operation_intervene(&failed, scheduled.revision, None, context);
+    Decision::Make(Box::new(change), failed)
 }

@@ -15,6 +15,7 @@ mod verify;
 mod watch_operation;
 
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::bulk::{StartBulk, get_bulk, list_bulks};
 pub use self::bulk_drive::BULK_VERBS;
@@ -27,9 +28,10 @@ pub use self::verify::{Check, Verified, VerifyTenant};
 use super::change::Reply;
 use super::{Command, Registry};
 use crate::domain::error::Error;
-use crate::domain::ids::{Revision, TenantId};
+use crate::domain::ids::{RequestId, Revision, TenantId};
 use crate::domain::lifecycle::{Status, Verb, verbs};
 use crate::domain::operation::Operation;
+use crate::store::log::{Context, Idempotency};
 use crate::view::Snapshot;
 
 impl Reply for Operation {
@@ -59,6 +61,13 @@ pub fn start_background(registry: &Registry, stop: &CancellationToken) {
 /// A change that the registry asks of itself.
 fn background_command() -> Command {
     Command { actor: "tenantry".to_owned(), request_id: None, digest: [0; 32], validate_only: false }
+}
+
+/// What a change that the registry asks of itself is made in.
+fn background_context(actor: &str) -> Context {
+    let request_id = RequestId::from_uuid(Uuid::now_v7());
+    let idempotency = Idempotency { request_id, digest: [0; 32] };
+    Context { actor: actor.to_owned(), now: super::now(), idempotency }
 }
 
 /// The moves from a status: where to, and by which verb.

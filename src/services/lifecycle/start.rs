@@ -173,6 +173,7 @@ impl Registry {
                 next.aim_at(&self.targets);
                 let mut ended = (*open).clone();
                 ended.supersede(next.operation_id, context.now);
+                tenant.leave_migration(next.verb);
                 (next, Some(ended))
             }
         };
@@ -284,7 +285,8 @@ fn take_over(
     }
     Operation::reversal(open, back, context.now)
         .or_else(|| Operation::again(open, request.clone(), context.now))
-        .or_else(|| Operation::in_place_of_repair(open, request, context.now))
+        .or_else(|| Operation::in_place_of_repair(open, request.clone(), context.now))
+        .or_else(|| Operation::denial(open, request, context.now))
         .ok_or_else(|| in_progress(open))
 }
 
@@ -308,10 +310,12 @@ fn in_progress(open: &Operation) -> Error {
     Error::new(
         Reason::OperationInProgress,
         format!(
-            "operation {} ({}) of this tenant is {}; only its reversal may take over, or wait for its end",
-            open.operation_id,
+            "operation {id} ({}) of this tenant is {}; only its reversal or a move to less access may take over. Wait for \
+             its end, or bring it about: retry or skip (`tenantry operation skip {id} TARGET`) the targets it waits for, or \
+             abort it",
             open.verb,
-            open.state.as_str()
+            open.state.as_str(),
+            id = open.operation_id
         ),
     )
     .with("operation_id", open.operation_id)

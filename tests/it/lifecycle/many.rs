@@ -84,6 +84,55 @@ async fn a_verb_on_many_tenants_moves_each_that_matches_and_counts_what_became_o
 }
 
 #[tokio::test]
+async fn tenants_that_have_another_operation_open_take_no_place_of_a_bulk_operation_and_say_what_they_wait_for()
+ {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    // Those that wait come first.
+    let (held, free) = (["a0", "a1", "a2", "a3", "a4", "a5"], ["b0", "b1", "b2"]);
+    make(&mut replica, &[&held[..], &free].concat(), "").await;
+    let mut open = Vec::new();
+    for name in held {
+        stub.set_fault(&replica.get(name).await.uid, Some(Fault::Refusing));
+        open.push(replica.lifecycle.suspend_tenant(suspend(name)).await.unwrap().into_inner());
+    }
+    let request = v1::StartBulkOperationRequest {
+        concurrent_max: 2,
+        ..bulk("tenant_id:*", v1::OperationVerb::StartMigration)
+    };
+    let started = replica.lifecycle.start_bulk_operation(request).await.unwrap().into_inner();
+    assert_eq!(started.total, 9, "{started:?}");
+    let get = || v1::GetBulkOperationRequest { bulk_operation_id: started.bulk_operation_id.clone() };
+    let mut now = started.clone();
+    for _ in 0..1_000 {
+        now = replica.lifecycle.get_bulk_operation(get()).await.unwrap().into_inner();
+        if now.succeeded == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((now.succeeded, now.waiting, now.running), (3, 6, 0), "{now:?}");
+    let why = format!("a0: waits for operation {} (SUSPEND)", open[0].operation_id);
+    assert!(now.error.starts_with(&why) && now.error.ends_with("; and 1 more"), "{now:?}");
+    // One of them is free again, and has its turn.
+    stub.set_fault(&replica.get("a0").await.uid, None);
+    let abort =
+        v1::AbortOperationRequest { operation_id: open[0].operation_id.clone(), ..Default::default() };
+    replica.lifecycle.abort_operation(abort).await.unwrap();
+    for _ in 0..1_000 {
+        now = replica.lifecycle.get_bulk_operation(get()).await.unwrap().into_inner();
+        if now.succeeded == 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((now.succeeded, now.waiting), (4, 5), "{now:?}");
+    assert!(now.error.starts_with("a1: waits for operation "), "{now:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn another_replica_goes_on_with_a_bulk_operation_and_moves_nobody_twice() {
     let stub = Stub::start(Duration::from_millis(30)).await.unwrap();
     let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };

@@ -133,6 +133,64 @@ async fn what_is_illegal_when_its_time_comes_ends_as_failed_and_what_is_held_up_
     replica.stop().await;
 }
 
+/// A replica with the tenant `held`, whose suspension a target refuses, and which so has an operation open.
+async fn held() -> (Replica, Stub, v1::Tenant, v1::Operation) {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("held").await;
+    stub.set_fault(&tenant.uid, Some(Fault::Refusing));
+    let open = replica.lifecycle.suspend_tenant(suspend("held")).await.unwrap().into_inner();
+    assert_eq!(open.state(), v1::OperationState::NeedsOperator, "{open:?}");
+    (replica, stub, tenant, open)
+}
+
+/// One that is refused while a suspension is open.
+fn migration(at: prost_types::Timestamp) -> v1::StartMigrationRequest {
+    v1::StartMigrationRequest { tenant_id: "held".into(), at: Some(at), ..Default::default() }
+}
+
+#[tokio::test]
+async fn however_many_scheduled_operations_wait_the_others_begin_and_those_are_listed_as_stuck() {
+    let (mut replica, _, _, open) = held().await;
+    replica.tenant("free").await;
+    for _ in 0..70 {
+        let due = replica.lifecycle.start_migration(migration(seconds_ago(20))).await.unwrap().into_inner();
+        assert_eq!(due.state(), v1::OperationState::Scheduled, "{due:?}");
+    }
+    let request = v1::SuspendTenantRequest { at: Some(in_seconds(0)), ..suspend("free") };
+    let free = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
+    until(&mut replica, &free.operation_id, |now| now.state() == v1::OperationState::Succeeded).await;
+    let filter = "stuck = true AND state = SCHEDULED".to_owned();
+    let list = v1::ListOperationsRequest { filter, page_size: 1, ..Default::default() };
+    let stuck = replica.lifecycle.list_operations(list).await.unwrap().into_inner();
+    assert_eq!(stuck.total_size, 70);
+    let why = format!("waits for operation {} (SUSPEND)", open.operation_id);
+    assert_eq!(stuck.operations[0].error, why);
+    let metrics = metrics(&replica).await;
+    assert!(metrics.contains("tenantry_operations_stuck 71"), "with the one they wait for: {metrics}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_asked_for_after_a_schedule_was_due_overrules_it() {
+    let (mut replica, stub, tenant, _) = held().await;
+    let due = replica.lifecycle.start_migration(migration(in_seconds(0))).await.unwrap().into_inner();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(operation(&mut replica, &due.operation_id).await.state(), v1::OperationState::Scheduled);
+    stub.set_fault(&tenant.uid, None);
+    let newer = replica.lifecycle.activate_tenant(activate("held")).await.unwrap().into_inner();
+    let ended = until(&mut replica, &due.operation_id, |now| now.finish_time.is_some()).await;
+    assert_eq!(ended.state(), v1::OperationState::Failed, "{ended:?}");
+    let why = format!(
+        "could not begin: operation {} (ACTIVATE) was asked for after its time had come",
+        newer.operation_id
+    );
+    assert_eq!(ended.error, why);
+    assert_eq!(replica.settled("held").await.status(), v1::TenantStatus::Active);
+    replica.stop().await;
+}
+
 /// Takes an active tenant to DELETED.
 pub(crate) async fn delete(replica: &mut Replica, tenant_id: &str) -> v1::Tenant {
     replica.lifecycle.suspend_tenant(suspend(tenant_id)).await.unwrap();
