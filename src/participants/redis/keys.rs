@@ -22,7 +22,7 @@ impl Keys {
         Self { batch }
     }
 
-    /// Removes what a whole scan of every server finds. What appears meanwhile is for the proof to find.
+    /// Removes what a whole scan of every server and database finds. What appears meanwhile is for the proof to find.
     pub(super) async fn remove(
         &self,
         cluster: &Cluster,
@@ -30,7 +30,7 @@ impl Keys {
         until: Instant,
     ) -> Result<(), Failure> {
         let mut removed = 0_usize;
-        for node in cluster.primaries() {
+        for node in cluster.holders() {
             let mut cursor = 0;
             loop {
                 let page = self.page(node, prefix, cursor).await?;
@@ -50,7 +50,7 @@ impl Keys {
 
     /// Whether any server has a key of the tenant.
     pub(super) async fn any(&self, cluster: &Cluster, prefix: &str) -> Result<bool, Failure> {
-        for node in cluster.primaries() {
+        for node in cluster.holders() {
             let mut cursor = 0;
             loop {
                 let page = self.page(node, prefix, cursor).await?;

@@ -48,11 +48,13 @@ impl Redis {
     ///
     /// Where a URL or a certificate cannot be used.
     pub fn new(settings: &config::targets::Redis, deadline: Duration) -> Result<Self, Unusable> {
+        let nodes = Nodes::new(settings, deadline)?;
+        let database = nodes.database();
         Ok(Self {
-            nodes: Nodes::new(settings, deadline)?,
+            nodes,
             records: Records::new(settings.status_prefix.clone()),
             keys: Keys::new(settings.batch),
-            users: settings.user_prefix.clone().map(Users::new),
+            users: settings.user_prefix.clone().map(|prefix| Users::new(prefix, database)),
             channel: settings.channel.clone(),
             deadline,
         })

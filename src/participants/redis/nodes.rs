@@ -30,6 +30,14 @@ impl Node {
         command.query_async(&mut self.connection.clone()).await
     }
 
+    /// Runs a pipeline in one round trip and answers what its commands answered.
+    pub(super) async fn run_all<T: FromRedisValue>(
+        &self,
+        commands: &redis::Pipeline,
+    ) -> Result<T, RedisError> {
+        commands.query_async(&mut self.connection.clone()).await
+    }
+
     /// Runs many commands in one round trip; one that fails does not keep the others from running.
     pub(super) async fn run_each(&self, commands: &redis::Pipeline) -> Result<(), RedisError> {
         commands.exec_async(&mut self.connection.clone()).await
@@ -42,9 +50,16 @@ pub(super) struct Cluster {
     slots: Vec<(u16, u16, usize)>,
     primaries: Vec<Node>,
     replicas: Vec<Node>,
+    /// The primaries' further databases that hold keys.
+    databases: Vec<Node>,
 }
 
 impl Cluster {
+    /// Wherever keys are looked for.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &Node> {
+        self.primaries.iter().chain(&self.databases)
+    }
+
     /// The servers that hold keys.
     pub(super) fn primaries(&self) -> &[Node] {
         &self.primaries
@@ -72,8 +87,10 @@ impl Cluster {
 pub(super) struct Nodes {
     seeds: Vec<ConnectionInfo>,
     is_cluster: bool,
+    /// Whether keys are looked for in every database, and not in that of the URL alone.
+    everywhere: bool,
     deadline: Duration,
-    /// By address. A connection that broke is opened again by the next call.
+    /// By address and database. A connection that broke is opened again by the next call.
     open: Mutex<HashMap<String, MultiplexedConnection>>,
 }
 
@@ -81,7 +98,14 @@ impl Nodes {
     pub(super) fn new(settings: &config::targets::Redis, deadline: Duration) -> Result<Self, Unusable> {
         let seeds =
             settings.endpoints.iter().map(|endpoint| seed(endpoint, settings)).collect::<Result<_, _>>()?;
-        Ok(Self { seeds, is_cluster: settings.is_cluster, deadline, open: Mutex::default() })
+        // A user is one of the whole server, and so is what it may have left in any database.
+        let everywhere = settings.user_prefix.is_some();
+        Ok(Self { seeds, is_cluster: settings.is_cluster, everywhere, deadline, open: Mutex::default() })
+    }
+
+    /// The database of the URL: the one in which tenants' keys are to be.
+    pub(super) fn database(&self) -> i64 {
+        self.seeds.first().map_or(0, |seed| seed.redis_settings().db())
     }
 
     /// The servers as they are now; of a cluster, asked from the first node that answers.
@@ -99,7 +123,8 @@ impl Nodes {
     async fn told_by(&self, seed: &ConnectionInfo) -> Result<Cluster, Failure> {
         let node = self.node(seed.clone()).await?;
         if !self.is_cluster {
-            return Ok(Cluster { slots: Vec::new(), primaries: vec![node], replicas: Vec::new() });
+            let databases = self.further_databases(&node, seed).await?;
+            return Ok(Cluster { slots: Vec::new(), primaries: vec![node], replicas: Vec::new(), databases });
         }
         let ranges: Vec<Vec<redis::Value>> =
             node.run(redis::cmd("CLUSTER").arg("SLOTS")).await.map_err(failure)?;
@@ -108,18 +133,35 @@ impl Nodes {
         if layout.covered() != SLOTS {
             return Err(Failure::retryable("the cluster has slots that no node holds"));
         }
-        let (mut primaries, mut replicas) = (Vec::new(), Vec::new());
+        let (mut primaries, mut replicas, mut databases) = (Vec::new(), Vec::new(), Vec::new());
         for (host, port) in &layout.primaries {
-            primaries.push(self.node(at(seed, host, *port)).await?);
+            let place = at(seed, host, *port);
+            let node = self.node(place.clone()).await?;
+            databases.extend(self.further_databases(&node, &place).await?);
+            primaries.push(node);
         }
         for (host, port) in &layout.replicas {
             replicas.push(self.node(at(seed, host, *port)).await?);
         }
-        Ok(Cluster { slots: layout.slots, primaries, replicas })
+        Ok(Cluster { slots: layout.slots, primaries, replicas, databases })
+    }
+
+    /// The databases of a server that hold keys, but for the one that the node is connected to.
+    async fn further_databases(&self, node: &Node, place: &ConnectionInfo) -> Result<Vec<Node>, Failure> {
+        if !self.everywhere {
+            return Ok(Vec::new());
+        }
+        let told: String = node.run(redis::cmd("INFO").arg("keyspace")).await.map_err(failure)?;
+        let mut further = Vec::new();
+        for database in databases(&told).filter(|database| *database != place.redis_settings().db()) {
+            let settings = place.redis_settings().clone().set_db(database);
+            further.push(self.node(place.clone().set_redis_settings(settings)).await?);
+        }
+        Ok(further)
     }
 
     async fn node(&self, info: ConnectionInfo) -> Result<Node, Failure> {
-        let address = info.addr().to_string();
+        let address = format!("{}/{}", info.addr(), info.redis_settings().db());
         let known = self.open().get(&address).cloned();
         if let Some(connection) = known {
             let node = Node { connection };
@@ -186,6 +228,11 @@ fn at(seed: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
         _ => ConnectionAddr::Tcp(host.to_owned(), port),
     };
     seed.clone().set_addr(address)
+}
+
+/// The databases that `INFO keyspace` names: those that hold keys.
+fn databases(told: &str) -> impl Iterator<Item = i64> {
+    told.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':')?.0.parse().ok())
 }
 
 type Place = (String, u16);
@@ -294,6 +341,13 @@ mod tests {
         assert_eq!(layout.replicas, [("b".to_owned(), 2)]);
         assert_eq!(layout.slots, [(0, 5, 0), (6, 9, 1), (10, 16_384, 0)]);
         assert_eq!(layout.covered(), SLOTS + 1);
+    }
+
+    #[test]
+    fn databases_are_those_that_hold_keys() {
+        let told = "# Keyspace\r\ndb0:keys=2,expires=0,avg_ttl=0\r\ndb11:keys=1,expires=0,avg_ttl=0\r\n";
+        assert_eq!(databases(told).collect::<Vec<_>>(), [0, 11]);
+        assert_eq!(databases("# Keyspace\r\n").count(), 0);
     }
 
     #[test]

@@ -11,12 +11,12 @@ use crate::domain::lifecycle::Desired;
 pub(super) enum Door {
     /// Nothing: no login, no answer that lets anybody in.
     Shut,
-    /// A login, but not the reading that comes before all else.
-    Ajar,
     /// Reads.
     Reads,
     /// Reads and writes.
     Writes,
+    /// A login with rules that are none of ours: they may let anything through.
+    Unknown,
 }
 
 impl Door {
@@ -45,10 +45,10 @@ pub(super) fn state_of(record: &Record, users: &[Door]) -> Desired {
     }
     match record.applied {
         Some(Desired::Active) if least == Door::Reads => Desired::ReadOnly,
-        Some(Desired::ReadOnly) if most == Door::Writes => Desired::Active,
+        Some(Desired::ReadOnly) if most >= Door::Writes => Desired::Active,
         Some(Desired::Active | Desired::ReadOnly) => Desired::Suspended,
         // To be locked out, or nobody knows: one open door counts.
-        Some(Desired::Suspended | Desired::Archived | Desired::Deleted) | None if most == Door::Writes => {
+        Some(Desired::Suspended | Desired::Archived | Desired::Deleted) | None if most >= Door::Writes => {
             Desired::Active
         }
         Some(Desired::Suspended | Desired::Archived | Desired::Deleted) | None => Desired::ReadOnly,
@@ -59,7 +59,7 @@ pub(super) fn state_of(record: &Record, users: &[Door]) -> Desired {
 mod tests {
     use super::*;
 
-    const DOORS: [Door; 4] = [Door::Shut, Door::Ajar, Door::Reads, Door::Writes];
+    const DOORS: [Door; 4] = [Door::Shut, Door::Reads, Door::Writes, Door::Unknown];
 
     fn record(told: Option<Desired>, applied: Option<Desired>) -> Record {
         Record { told, applied, generation: 1 }
@@ -87,6 +87,7 @@ mod tests {
             (Desired::Active, Door::Shut, Desired::Active),
             (Desired::Suspended, Door::Reads, Desired::ReadOnly),
             (Desired::Suspended, Door::Writes, Desired::Active),
+            (Desired::Suspended, Door::Unknown, Desired::Active),
         ] {
             assert_eq!(state_of(&record(Some(told), None), &[user]), seen, "{told} {user:?}");
         }

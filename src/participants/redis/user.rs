@@ -3,7 +3,7 @@
 //! The rules are ours, the passwords are the platform's: they are never touched, but for deletion. Users do not travel
 //! between the nodes of a cluster, so every node is told and asked. Needs Redis 7.
 
-use redis::{RedisError, Value};
+use redis::{Cmd, RedisError, Value};
 
 use super::super::{Failure, TenantRef};
 use super::keys::pattern;
@@ -15,18 +15,36 @@ use crate::domain::lifecycle::Desired;
 const READ: &[&str] = &["+@read", "+@connection", "+@transaction", "+@pubsub"];
 /// What takes it beyond reading.
 const WRITE: &[&str] = &["+@write", "+eval", "+evalsha"];
-/// What lies in those categories and is not bounded by key patterns.
-const NEVER: &[&str] =
-    &["-@dangerous", "-@admin", "-scan", "-randomkey", "-dbsize", "-keys", "-pubsub", "-function", "-script"];
+/// What lies in those categories and is not bounded by key patterns, or leads to another database: patterns know none.
+const NEVER: &[&str] = &[
+    "-@dangerous",
+    "-@admin",
+    "-scan",
+    "-randomkey",
+    "-dbsize",
+    "-keys",
+    "-pubsub",
+    "-function",
+    "-script",
+    "-client|tracking",
+    "-select",
+    "-move",
+    "-swapdb",
+    "-copy",
+];
+/// What of a user is ours: its rules. Its flags say whether it is on, its passwords are the platform's.
+const RULES: [&str; 4] = ["commands", "keys", "channels", "selectors"];
 
 /// The users of all tenants.
 pub(super) struct Users {
     prefix: String,
+    /// The one in which their keys are.
+    database: i64,
 }
 
 impl Users {
-    pub(super) const fn new(prefix: String) -> Self {
-        Self { prefix }
+    pub(super) const fn new(prefix: String, database: i64) -> Self {
+        Self { prefix, database }
     }
 
     fn name(&self, tenant: &TenantRef) -> String {
@@ -45,11 +63,7 @@ impl Users {
             if state == Desired::Deleted {
                 node.run::<u32>(redis::cmd("ACL").arg("DELUSER").arg(&name)).await.map_err(failure)?;
             } else {
-                let mut set = redis::cmd("ACL");
-                set.arg("SETUSER").arg(&name);
-                for rule in rules(&tenant.names.cache_prefix, state) {
-                    set.arg(rule);
-                }
+                let set = acl(&["SETUSER", &name], &self.rules(tenant, state));
                 node.run::<()>(&set).await.map_err(failure)?;
             }
             if !super::lets_in(state) {
@@ -68,26 +82,60 @@ impl Users {
 
     /// What the user gets at each node: a client chooses its own.
     pub(super) async fn doors(&self, cluster: &Cluster, tenant: &TenantRef) -> Result<Vec<Door>, Failure> {
-        let name = self.name(tenant);
         let mut doors = Vec::new();
         for node in cluster.all() {
-            doors.push(door(node, &name, &tenant.names.cache_prefix).await.map_err(failure)?);
+            doors.push(self.door(node, tenant).await.map_err(failure)?);
         }
         Ok(doors)
     }
+
+    /// Compares the user with one that has the rules we would write. Only the server itself can say how it shows those, so
+    /// it makes such a user for a moment that nobody else sees.
+    async fn door(&self, node: &Node, tenant: &TenantRef) -> Result<Door, RedisError> {
+        let name = self.name(tenant);
+        let model = format!("{}model", self.prefix);
+        let mut ask = redis::pipe();
+        ask.atomic();
+        for state in [Desired::Active, Desired::ReadOnly] {
+            ask.add_command(acl(&["SETUSER", &model], &self.rules(tenant, state))).ignore();
+            ask.add_command(acl(&["GETUSER", &model], &[]));
+        }
+        ask.add_command(acl(&["DELUSER", &model], &[])).ignore();
+        ask.add_command(acl(&["GETUSER", &name], &[]));
+        let (writer, reader, user): (Value, Value, Value) = node.run_all(&ask).await?;
+        let has_rules_of = |model| RULES.iter().all(|rule| field(&user, rule) == field(model, rule));
+        if !is_on(&user) {
+            Ok(Door::Shut)
+        } else if has_rules_of(&writer) {
+            Ok(Door::Writes)
+        } else if has_rules_of(&reader) {
+            Ok(Door::Reads)
+        } else {
+            tracing::warn!(user = name, "the user of a tenant has other rules than it was given");
+            Ok(Door::Unknown)
+        }
+    }
+
+    fn rules(&self, tenant: &TenantRef, state: Desired) -> Vec<String> {
+        let mut rules =
+            ["resetkeys", "resetchannels", "clearselectors", "nocommands"].map(str::to_owned).to_vec();
+        if !super::lets_in(state) {
+            rules.push("off".to_owned());
+            return rules;
+        }
+        let pattern = pattern(&tenant.names.cache_prefix);
+        rules.extend([format!("~{pattern}"), format!("&{pattern}")]);
+        let write = if state == Desired::Active { WRITE } else { &[] };
+        rules.extend(READ.iter().chain(write).chain(NEVER).map(|rule| (*rule).to_owned()));
+        // Where it is not the first, clients ask for it as they connect.
+        rules.push(format!("+select|{}", self.database));
+        rules.push("on".to_owned());
+        rules
+    }
 }
 
-fn rules(prefix: &str, state: Desired) -> Vec<String> {
-    let mut rules = vec!["resetkeys".to_owned(), "resetchannels".to_owned(), "nocommands".to_owned()];
-    if !super::lets_in(state) {
-        rules.push("off".to_owned());
-        return rules;
-    }
-    rules.extend([format!("~{}", pattern(prefix)), format!("&{}", pattern(prefix))]);
-    let write = if state == Desired::Active { WRITE } else { &[] };
-    rules.extend(READ.iter().chain(write).chain(NEVER).map(|rule| (*rule).to_owned()));
-    rules.push("on".to_owned());
-    rules
+fn acl(words: &[&str], rules: &[String]) -> Cmd {
+    redis::cmd("ACL").arg(words).arg(rules).to_owned()
 }
 
 /// Users live in memory; where the server has a file for them, they go there too.
@@ -102,45 +150,30 @@ async fn keep(node: &Node) -> Result<(), Failure> {
     }
 }
 
-/// Asks the server itself what it would let the user do.
-async fn door(node: &Node, name: &str, prefix: &str) -> Result<Door, RedisError> {
-    let about: Value = node.run(redis::cmd("ACL").arg("GETUSER").arg(name)).await?;
-    if !is_on(&about) {
-        return Ok(Door::Shut);
-    }
-    let key = format!("{prefix}probe");
-    let reads = passes(node, name, &["GET", &key]).await?;
-    Ok(match (reads, passes(node, name, &["SET", &key, "probe"]).await?) {
-        (true, true) => Door::Writes,
-        (true, false) => Door::Reads,
-        (false, _) => Door::Ajar,
-    })
-}
-
-/// Whether the server would let the user do something. A refusal is a text that says why.
-async fn passes(node: &Node, name: &str, command: &[&str]) -> Result<bool, RedisError> {
-    let mut ask = redis::cmd("ACL");
-    ask.arg("DRYRUN").arg(name).arg(command);
-    node.run::<String>(&ask).await.map(|said| said == "OK")
-}
-
-/// Whether the user exists and can log in: `flags` is the list behind its name, in either form of the protocol.
-fn is_on(about: &Value) -> bool {
-    let pairs: Vec<(&Value, &Value)> = match about {
-        Value::Array(flat) => flat.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
-        Value::Map(pairs) => pairs.iter().map(|(name, value)| (name, value)).collect(),
-        _ => return false,
+/// Whether the user exists and can log in.
+fn is_on(user: &Value) -> bool {
+    let flags = match field(user, "flags") {
+        Some(Value::Array(flags) | Value::Set(flags)) => flags.as_slice(),
+        _ => &[],
     };
-    let is_text = |value: &Value, wanted: &str| match value {
+    flags.iter().any(|flag| is_text(flag, "on"))
+}
+
+/// What stands behind a name in what is told of a user, in either form of the protocol.
+fn field<'a>(user: &'a Value, wanted: &str) -> Option<&'a Value> {
+    match user {
+        Value::Array(flat) => {
+            flat.chunks_exact(2).find(|pair| is_text(&pair[0], wanted)).map(|pair| &pair[1])
+        }
+        Value::Map(pairs) => pairs.iter().find(|(name, _)| is_text(name, wanted)).map(|(_, value)| value),
+        _ => None,
+    }
+}
+
+fn is_text(value: &Value, wanted: &str) -> bool {
+    match value {
         Value::BulkString(bytes) => bytes == wanted.as_bytes(),
         Value::SimpleString(text) => text == wanted,
         _ => false,
-    };
-    pairs.iter().any(|(name, value)| {
-        let flags = match value {
-            Value::Array(flags) | Value::Set(flags) => flags.as_slice(),
-            _ => &[],
-        };
-        is_text(name, "flags") && flags.iter().any(|flag| is_text(flag, "on"))
-    })
+    }
 }

@@ -226,18 +226,101 @@ async fn whatever_part_somebody_changes_by_hand_it_is_no_longer_the_state_that_w
             }
             assert_eq!(bring(&target, &finance, wanted, generation).await, Some(wanted), "mended");
         }
-        let harmless = match wanted {
-            Desired::Active => "+@all",
-            Desired::ReadOnly => "+@read",
-            _ => "off",
-        };
+        // Any rules but ours are a change by hand, and a user that is off lets nobody in whatever its rules.
+        let is_shut = matches!(wanted, Desired::Suspended | Desired::Archived);
         for rules in BY_HAND {
             set_user(&mut admin, &finance, &["resetkeys", "nocommands"]).await;
             set_user(&mut admin, &finance, rules).await;
             let is_wanted = seen().await == Some(wanted);
-            assert_eq!(is_wanted, rules.contains(&harmless), "{wanted}: the user has {rules:?}");
+            assert_eq!(is_wanted, is_shut && rules == ["off"], "{wanted}: the user has {rules:?}");
             assert_eq!(bring(&target, &finance, wanted, generation).await, Some(wanted), "mended");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_more_or_less_than_its_state_gives_it_is_drift_and_another_password_is_not() {
+    let server = server().await;
+    let target = with_users(&server.url());
+    let mut admin = connect(&server.url()).await.unwrap();
+    let finance = tenant("finance");
+    for (wanted, generation) in [(Desired::Active, 1), (Desired::ReadOnly, 2)] {
+        bring(&target, &finance, wanted, generation).await;
+        set_user(&mut admin, &finance, &[">another"]).await;
+        assert_eq!(target.observe(&finance).await.unwrap().state, Some(wanted), "a password");
+        for rules in [
+            &["~*", "+@all", "&*"][..],
+            &["-@all", "+get", "+set"],
+            &["~other:*"],
+            &["&other:*"],
+            &["(+@all ~*)"],
+            &["+client|tracking"],
+            &["+select"],
+            // As users were before they were kept in one database.
+            &["+copy", "+move", "+select", "+client|tracking"],
+        ] {
+            set_user(&mut admin, &finance, rules).await;
+            assert_ne!(target.observe(&finance).await.unwrap().state, Some(wanted), "{wanted}: {rules:?}");
+            assert_eq!(
+                bring(&target, &finance, wanted, generation).await,
+                Some(wanted),
+                "{rules:?} is mended"
+            );
+        }
+    }
+    let users: Vec<String> = redis::cmd("ACL").arg("USERS").query_async(&mut admin).await.unwrap();
+    assert_eq!(users, ["default".to_owned(), user(&finance)], "comparing leaves no user behind");
+}
+
+#[tokio::test]
+async fn a_tenants_client_stays_in_its_database_and_hears_of_no_key_but_its_own() {
+    let server = server().await;
+    let mut admin = connect(&server.url()).await.unwrap();
+    let finance = tenant("finance");
+    for database in [0, 3] {
+        let url = format!("{}/{database}", server.url());
+        let target = with_users(&url);
+        bring(&target, &finance, Desired::Active, 1).await;
+        enrol(&mut admin, &finance).await;
+        // As client libraries do when they connect.
+        let mut ours = client(&url, &finance).await.unwrap();
+        for greeting in [&["PING"][..], &["CLIENT", "SETNAME", "x"], &["CLIENT", "ID"], &["HELLO", "3"]] {
+            let greeted = redis::cmd(greeting[0]).arg(&greeting[1..]).exec_async(&mut ours).await;
+            assert!(greeted.is_ok(), "{greeting:?}: {greeted:?}");
+        }
+        let own = key(&finance, "a");
+        ours.set::<_, _, ()>(&own, "x").await.unwrap();
+        for refused in [
+            &["SELECT", "1"][..],
+            &["MOVE", &own, "1"],
+            &["COPY", &own, &own, "DB", "1"],
+            &["SWAPDB", "0", "1"],
+            &["CLIENT", "TRACKING", "ON", "BCAST"],
+            &["CLIENT", "LIST"],
+            &["EVAL", "return redis.call('SELECT', 1)", "0"],
+        ] {
+            let said = redis::cmd(refused[0]).arg(&refused[1..]).exec_async(&mut ours).await;
+            assert!(said.is_err(), "{refused:?} in database {database}");
+        }
+        assert_eq!(target.observe(&finance).await.unwrap().state, Some(Desired::Active), "{database}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_keys_go_from_every_database_of_the_server() {
+    let server = server().await;
+    let target = with_users(&server.url());
+    let mut elsewhere = connect(&format!("{}/3", server.url())).await.unwrap();
+    let (finance, neighbour) = (named("finance", "t:1:"), named("finance-2", "t:12:"));
+    bring(&target, &finance, Desired::Active, 1).await;
+    let theirs = key(&neighbour, "a");
+    elsewhere.set::<_, _, ()>(&theirs, "x").await.unwrap();
+    for (state, generation) in [(Desired::Suspended, 2), (Desired::Deleted, 3)] {
+        elsewhere.set::<_, _, ()>(key(&finance, "a"), "x").await.unwrap();
+        assert_ne!(target.observe(&finance).await.unwrap().state, Some(state), "a key in database 3");
+        assert_eq!(bring(&target, &finance, state, generation).await, Some(state));
+        let left: Vec<String> = elsewhere.keys("*").await.unwrap();
+        assert_eq!(left, [theirs.as_str()], "{state}");
     }
 }
 
