@@ -1,6 +1,6 @@
 //! Being an ordinary client for a moment.
 
-use tokio_postgres::Transaction;
+use tokio_postgres::{GenericClient, Transaction};
 
 use super::super::access::{become_tenant, failure};
 use super::super::{Failure, TenantRef};
@@ -12,6 +12,14 @@ pub(super) struct Seen {
     pub(super) writes: bool,
     /// A table of the application whose rows it sees although it should see none.
     pub(super) visible: Option<String>,
+}
+
+/// A table that no longer is protected as it was, and in what. What a client gets from a table can be tried only where the
+/// tenant has rows in it.
+pub(super) async fn unprotected(client: &impl GenericClient, role: &str) -> Result<Option<String>, Failure> {
+    let row =
+        client.query_one(include_str!("../sql/probe/unprotected.sql"), &[&role]).await.map_err(failure)?;
+    Ok(row.get(0))
 }
 
 /// Tries, in a transaction that the caller rolls back.

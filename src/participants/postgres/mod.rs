@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::OnceCell;
 
-use self::client::{Seen, probe};
+use self::client::{Seen, probe, unprotected};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
@@ -63,7 +63,9 @@ impl Postgres {
         if known.get(0) {
             return Ok(());
         }
-        Err(Failure::permanent("the database has no schema `tenancy`; set `install = true` to make it"))
+        Err(Failure::permanent(
+            "the database has no schema `tenancy` of this version; set `install = true` to make it",
+        ))
     }
 
     async fn converge(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
@@ -78,6 +80,11 @@ impl Postgres {
         }
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
+        }
+        if desired != Desired::Active
+            && let Some(table) = unprotected(&**client, &self.role).await?
+        {
+            return Err(not_protected(&table));
         }
         Ok(())
     }
@@ -98,17 +105,29 @@ impl Postgres {
             Desired::Deleted => purge::leftover(&transaction, tenant).await?,
             _ => None,
         };
+        let unprotected = unprotected(&*transaction, &self.role).await?;
         let seen = probe(&transaction, tenant, &self.role).await?;
         transaction.rollback().await.map_err(failure)?;
-        Ok(Observed::effect(state(named, &seen, leftover.as_deref())?, generation))
+        Ok(Observed::effect(state(named, &seen, unprotected.as_deref(), leftover.as_deref())?, generation))
     }
 }
 
 /// What an ordinary client meets, whatever the row says.
-fn state(named: Desired, seen: &Seen, leftover: Option<&str>) -> Result<Desired, Failure> {
+fn state(
+    named: Desired,
+    seen: &Seen,
+    unprotected: Option<&str>,
+    leftover: Option<&str>,
+) -> Result<Desired, Failure> {
     if let Some(table) = &seen.visible {
         tracing::warn!(table, "rows of a tenant that is locked out can be seen");
         return Ok(Desired::ReadOnly);
+    }
+    if let Some(table) = unprotected
+        && named != Desired::Active
+    {
+        tracing::warn!(table, "a table is not protected as it was, and a tenant is not to have all access");
+        return Ok(if named == Desired::ReadOnly { Desired::Active } else { Desired::ReadOnly });
     }
     Ok(match (seen.reads, seen.writes) {
         (true, true) => Desired::Active,
@@ -122,6 +141,13 @@ fn state(named: Desired, seen: &Seen, leftover: Option<&str>) -> Result<Desired,
         }
         (false, false) => named,
     })
+}
+
+fn not_protected(table: &str) -> Failure {
+    Failure::permanent(format!(
+        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, and drop policies that let \
+         more through"
+    ))
 }
 
 #[async_trait]
@@ -150,15 +176,20 @@ mod tests {
     #[test]
     fn the_state_is_what_a_client_meets_and_not_what_the_row_says() {
         for named in Desired::ALL {
-            assert_eq!(state(named, &seen(true, true), None), Ok(Desired::Active), "{named}");
-            assert_eq!(state(named, &seen(true, false), None), Ok(Desired::ReadOnly), "{named}");
-            assert!(state(named, &seen(false, true), None).is_err(), "{named}");
+            assert_eq!(state(named, &seen(true, true), None, None), Ok(Desired::Active), "{named}");
+            assert_eq!(state(named, &seen(true, false), None, None), Ok(Desired::ReadOnly), "{named}");
+            assert!(state(named, &seen(false, true), None, None).is_err(), "{named}");
             let leak = Seen { visible: Some("document".to_owned()), ..seen(false, false) };
-            assert_eq!(state(named, &leak, None), Ok(Desired::ReadOnly), "{named}");
+            assert_eq!(state(named, &leak, None, None), Ok(Desired::ReadOnly), "{named}");
+            let open = state(named, &seen(false, false), Some("document (policy open)"), None);
+            assert_ne!(open, Ok(named), "{named}");
         }
-        assert_eq!(state(Desired::Active, &seen(false, false), None), Ok(Desired::Suspended));
-        assert_eq!(state(Desired::Archived, &seen(false, false), None), Ok(Desired::Archived));
-        assert_eq!(state(Desired::Deleted, &seen(false, false), None), Ok(Desired::Deleted));
-        assert_eq!(state(Desired::Deleted, &seen(false, false), Some("document")), Ok(Desired::Archived));
+        assert_eq!(state(Desired::Active, &seen(false, false), None, None), Ok(Desired::Suspended));
+        assert_eq!(state(Desired::Archived, &seen(false, false), None, None), Ok(Desired::Archived));
+        assert_eq!(state(Desired::Deleted, &seen(false, false), None, None), Ok(Desired::Deleted));
+        assert_eq!(
+            state(Desired::Deleted, &seen(false, false), None, Some("document")),
+            Ok(Desired::Archived)
+        );
     }
 }

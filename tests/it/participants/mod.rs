@@ -4,6 +4,7 @@ mod alertmanager;
 pub(crate) mod certificates;
 mod outside;
 pub(crate) mod postgres;
+mod protection;
 mod qdrant;
 mod redis;
 mod remote;

@@ -31,8 +31,8 @@ pub(super) struct Application {
     pub(super) url: String,
     /// The role of the application; roles belong to the whole server, so each test has its own.
     pub(super) role: String,
-    admin: Client,
-    target: Arc<dyn Participant>,
+    pub(super) admin: Client,
+    pub(super) target: Arc<dyn Participant>,
 }
 
 async fn connect(url: &str) -> Client {
@@ -41,7 +41,7 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-fn at(url: &str, more: &str) -> Arc<dyn Participant> {
+pub(super) fn at(url: &str, more: &str) -> Arc<dyn Participant> {
     target(&format!("kind = \"postgres\", url = \"{url}\"{more}"))
 }
 
@@ -85,7 +85,7 @@ impl Application {
         self.admin.execute(visits, &[&id]).await.unwrap();
     }
 
-    async fn count(&self, tenant: &TenantRef) -> i64 {
+    pub(super) async fn count(&self, tenant: &TenantRef) -> i64 {
         let all = "SELECT (SELECT count(*) FROM folder WHERE tenant_id = $1)
             + (SELECT count(*) FROM document WHERE tenant_id = $1) + (SELECT count(*) FROM visit WHERE tenant_id = $1)";
         self.admin.query_one(all, &[&tenant.tenant_id.as_str()]).await.unwrap().get(0)
@@ -408,7 +408,7 @@ async fn each_failure_has_its_class_and_our_words() {
         (
             at(&empty_database().await, ""),
             FailureKind::Permanent,
-            "the database has no schema `tenancy`; set `install = true` to make it",
+            "the database has no schema `tenancy` of this version; set `install = true` to make it",
         ),
         // It would see no row to remove, and call that empty.
         (at(&weak, &format!(", role = \"{}\"", application.role)), FailureKind::Permanent, lacking),

@@ -1,1 +1,2 @@
-SELECT to_regprocedure('tenancy.purge_batch(text, integer)') IS NOT NULL
+-- The newest function: an older schema has none.
+SELECT to_regprocedure('tenancy.unprotected(text)') IS NOT NULL

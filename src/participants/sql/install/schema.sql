@@ -40,12 +40,24 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END
 $$;
 
--- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too.
+-- The tables that were protected: they are looked at and purged whatever has become of their policies.
+CREATE TABLE IF NOT EXISTS tenancy.protected (relation regclass PRIMARY KEY);
+
+-- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too. Called again it puts
+-- back what somebody took away; policies of other names are left alone.
 CREATE OR REPLACE FUNCTION tenancy.protect(protected regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    policy name;
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', protected);
+    FOREACH policy IN ARRAY ARRAY['tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads']
+    LOOP
+        IF EXISTS (SELECT 1 FROM pg_policy p WHERE p.polrelid = protected AND p.polname = policy) THEN
+            EXECUTE format('DROP POLICY %I ON %s', policy, protected);
+        END IF;
+    END LOOP;
     EXECUTE format('CREATE POLICY tenant_reads ON %s FOR SELECT '
         'USING (tenant_id = (SELECT tenancy.resolve(''r'')))', protected);
     EXECUTE format('CREATE POLICY tenant_inserts ON %s FOR INSERT '
@@ -56,18 +68,25 @@ BEGIN
         'USING (tenant_id = (SELECT tenancy.resolve(''w'')))', protected);
     EXECUTE format('CREATE POLICY archive_reads ON %s FOR SELECT TO tenantry_archive '
         'USING (tenant_id = (SELECT tenancy.resolve(''a'')))', protected);
+    IF protected <> 'tenancy.probe'::regclass THEN
+        INSERT INTO tenancy.protected (relation) VALUES (protected) ON CONFLICT DO NOTHING;
+    END IF;
 END
 $$;
 
--- Where an ordinary client is tried. It is empty but inside the transactions that try, which are rolled back.
+-- Where an ordinary client is tried, and the model of what a protected table looks like. It is empty but inside the
+-- transactions that try, which are rolled back.
 CREATE UNLOGGED TABLE IF NOT EXISTS tenancy.probe (tenant_id text NOT NULL);
-DO $$
-BEGIN
-    PERFORM tenancy.protect('tenancy.probe');
-EXCEPTION WHEN duplicate_object THEN
-    NULL;
-END
-$$;
+SELECT tenancy.protect('tenancy.probe');
+
+-- Those that were protected before there was a list of them; and none that is gone.
+INSERT INTO tenancy.protected (relation)
+SELECT DISTINCT p.polrelid::regclass FROM pg_policy p
+WHERE p.polrelid <> 'tenancy.probe'::regclass
+  AND p.polname IN ('tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads')
+  AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) LIKE '%tenancy.resolve(%'
+ON CONFLICT DO NOTHING;
+DELETE FROM tenancy.protected p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
 
 -- Lets a role of applications in: it must exist for `verify` to act as an ordinary client.
 CREATE OR REPLACE FUNCTION tenancy.admit(admitted text) RETURNS void
@@ -85,8 +104,8 @@ BEGIN
     END IF;
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.tenant_tables(), tenancy.visible() '
-            'TO %I', member);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.tenant_tables(), tenancy.visible(), '
+            'tenancy.unprotected(text) TO %I', member);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -95,15 +114,64 @@ BEGIN
 END
 $$;
 
--- The tables with tenants' rows: those whose policies ask `resolve`.
+-- The tables with tenants' rows: those that were protected, and those whose policies ask `resolve`.
 CREATE OR REPLACE FUNCTION tenancy.tenant_tables() RETURNS SETOF regclass
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT DISTINCT p.polrelid::regclass
+    SELECT t.relation FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
+    UNION
+    SELECT p.polrelid::regclass
     FROM pg_policy p
     WHERE p.polrelid <> 'tenancy.probe'::regclass
       AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
           LIKE '%tenancy.resolve(%'
+$$;
+
+-- The first table that no longer is as `protect` makes it, and in what; null where all are. A partition counts where the
+-- application may use it by its own name: the policies of the table above do not bind it then. Policies that narrow, and
+-- those for roles that the application does not have, are others' business.
+CREATE OR REPLACE FUNCTION tenancy.unprotected(application text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE family (relation, is_part) AS (
+        SELECT c.oid, false FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
+        UNION
+        SELECT i.inhrelid, true FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
+    ),
+    client AS (
+        SELECT r.oid FROM pg_roles r
+        WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND pg_has_role(r.oid, application::name, 'MEMBER')
+    ),
+    reached AS (
+        SELECT f.relation FROM family f
+        WHERE NOT f.is_part
+           OR EXISTS (SELECT 1 FROM client WHERE has_any_column_privilege(client.oid, f.relation, 'SELECT, INSERT, UPDATE')
+                                              OR has_table_privilege(client.oid, f.relation, 'DELETE'))
+    ),
+    policy AS (
+        SELECT p.polrelid, p.polname, p.polpermissive, p.polroles,
+            -- A column of another type of text is cast.
+            replace(concat_ws(' ', p.polcmd, p.polpermissive, p.polroles, 'using', pg_get_expr(p.polqual, p.polrelid),
+                'check', pg_get_expr(p.polwithcheck, p.polrelid)), '(tenant_id)::text', 'tenant_id') AS says
+        FROM pg_policy p
+    ),
+    model AS (SELECT polname, says FROM policy WHERE polrelid = 'tenancy.probe'::regclass),
+    difference (relation, what) AS (
+        SELECT c.oid, 'row-level security' FROM reached r JOIN pg_class c ON c.oid = r.relation
+        WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity)
+        UNION ALL
+        SELECT r.relation, 'policy ' || m.polname FROM reached r CROSS JOIN model m
+        WHERE NOT EXISTS (
+            SELECT 1 FROM policy p WHERE p.polrelid = r.relation AND p.polname = m.polname AND p.says = m.says)
+        UNION ALL
+        SELECT r.relation, 'policy ' || p.polname FROM reached r JOIN policy p ON p.polrelid = r.relation
+        WHERE p.polpermissive
+          AND NOT EXISTS (SELECT 1 FROM model m WHERE m.polname = p.polname)
+          AND EXISTS (
+              SELECT 1 FROM unnest(p.polroles) AS given (role)
+              WHERE role = 0 OR EXISTS (SELECT 1 FROM client WHERE pg_has_role(client.oid, role, 'USAGE')))
+    )
+    SELECT relation::regclass || ' (' || what || ')' FROM difference ORDER BY relation, what LIMIT 1
 $$;
 
 -- Removes up to so many of a tenant's rows from each table, and answers how many went. A row that others refer to waits

@@ -1,0 +1,1 @@
+SELECT tenancy.unprotected($1)
