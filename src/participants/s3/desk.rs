@@ -6,7 +6,8 @@
 //!
 //! A bucket is in doubt from the first write of a round until it is known that the round was the only one of its time.
 //! Where that is not known, or a write got no answer, the round is made again as soon as nothing of it can arrive any
-//! more, and then for all tenants of the bucket: whoever wrote meanwhile may have been overwritten.
+//! more, and then for all tenants of the bucket: whoever wrote meanwhile may have been overwritten. So it is where a tenant
+//! is to be denied by its record and the policy does not name it: whoever took it out may have taken out others.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,6 +20,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::super::{Failure, FailureKind};
+use super::denial;
 use super::fault::Fault;
 use super::lock::{Held, Lock};
 use super::place::Place;
@@ -57,6 +59,10 @@ struct Round<'a> {
     edits: &'a [Edit],
     /// What else the policy has to say, where it may have lost it.
     said: &'a [Said],
+    /// Principals of these edits that the records deny from before.
+    recorded: Vec<&'a [String]>,
+    /// Whether one of them was missing in the policy.
+    is_robbed: bool,
     /// One for each edit.
     outcomes: Vec<Outcome>,
     /// Whether the policy was seen to say all that it has to.
@@ -240,7 +246,10 @@ impl Shared {
         let mut outcomes = self.turn(bucket, edits).await;
         for _ in 0..REPEATS_MAX {
             let Some(until) = self.doubt(bucket) else { return outcomes };
-            tracing::warn!(bucket, "the turn to edit the policy was lost; it is made again for all tenants");
+            tracing::warn!(
+                bucket,
+                "the policy may lack what it has to say; it is made again for all tenants"
+            );
             tokio::time::sleep_until(until.into()).await;
             outcomes = self.turn(bucket, edits).await;
         }
@@ -302,26 +311,41 @@ impl Shared {
             said = roster.said(&self.bounds.principals);
         }
         // Records are read and written under the lock too, so that an old change cannot pass a new one.
-        let outcomes = join_all(edits.iter().map(|edit| self.not_overtaken(edit))).await;
-        let is_open = AtomicBool::new(false);
-        let mut round = Round { held, bucket, edits, said: &said, outcomes, is_whole: !is_doubtful, is_open };
+        let known = join_all(edits.iter().map(|edit| self.not_overtaken(edit))).await;
+        let denied = |record: &Record| denial(record.state).is_some();
+        let is_recorded =
+            |known: &Result<Option<Record>, Failure>| matches!(known, Ok(Some(record)) if denied(record));
+        let recorded = edits.iter().zip(&known).filter(|(_, known)| is_recorded(known));
+        let mut round = Round {
+            held,
+            bucket,
+            edits,
+            said: &said,
+            recorded: recorded.map(|(edit, _)| edit.place.principals.as_slice()).collect(),
+            is_robbed: false,
+            outcomes: known.into_iter().map(|known| known.map(drop)).collect(),
+            is_whole: !is_doubtful,
+            is_open: AtomicBool::new(false),
+        };
         self.edit_policy(&mut round).await;
         let remembered = round.edits.iter().zip(&round.outcomes).map(async |(edit, outcome)| match outcome {
             Ok(()) => self.remember(&round, edit).await,
             refused => refused.clone(),
         });
         let outcomes = join_all(remembered).await;
-        Made { outcomes, is_whole: round.is_whole, is_open: round.is_open.into_inner() }
+        let is_whole = round.is_whole && (is_doubtful || !round.is_robbed);
+        Made { outcomes, is_whole, is_open: round.is_open.into_inner() }
     }
 
-    async fn not_overtaken(&self, edit: &Edit) -> Outcome {
+    /// The record from before.
+    async fn not_overtaken(&self, edit: &Edit) -> Result<Option<Record>, Failure> {
         let record = record::read(&self.client, &edit.place).await;
         let record = record.map_err(|fault| fault.failing("the tenant's record cannot be read"))?;
         match record {
             Some(record) if record.generation > edit.record.generation => {
                 Err(Failure::permanent("a newer change was applied already"))
             }
-            _ => Ok(()),
+            known => Ok(known),
         }
     }
 
@@ -368,6 +392,7 @@ impl Shared {
     async fn write_policy(&self, round: &mut Round<'_>, open: &[usize]) -> Outcome {
         for _ in 0..WRITES_MAX {
             let before = read_policy(&self.client, round.bucket).await?;
+            round.is_robbed |= round.recorded.iter().any(|principals| !before.names(principals));
             let wanted = round.merge(&before, open, self.bounds.policy);
             if wanted.says_the_same(&before) {
                 round.is_whole = true;

@@ -9,6 +9,7 @@ use super::store::{Store, bring};
 
 on_each_server!(
     a_denial_that_somebody_takes_away_is_seen_and_put_back,
+    denials_that_somebody_deletes_are_put_back_for_all_when_one_is_looked_at,
     a_statement_that_somebody_narrowed_is_drift_whatever_a_client_gets,
     a_policy_that_is_full_says_the_way_out_and_keeps_what_it_has,
     the_sites_own_statements_stay_as_they_were,
@@ -34,6 +35,22 @@ async fn a_denial_that_somebody_takes_away_is_seen_and_put_back(store: &'static 
     ours.put_bucket_policy().bucket(&bucket.name).policy(policy.to_string()).send().await.unwrap();
     assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Active, 1)));
     bring(&target, &tenant, Desired::Archived, 1).await;
+}
+
+async fn denials_that_somebody_deletes_are_put_back_for_all_when_one_is_looked_at(store: &'static Store) {
+    let bucket = store.bucket("robbed").await;
+    let target = bucket.target("");
+    let [first, second, third] = super::store::TENANTS.map(|id| bucket.tenant(id));
+    bring(&target, &first, Desired::Suspended, 1).await;
+    bring(&target, &second, Desired::ReadOnly, 1).await;
+    bring(&target, &third, Desired::Active, 1).await;
+    // What the site grants stays: on some servers nobody gets anything without it.
+    let site = bucket.site_policy().to_string();
+    store.ours().put_bucket_policy().bucket(&bucket.name).policy(site).send().await.unwrap();
+    assert_eq!(target.observe(&second).await, Ok(Observed::effect(Desired::Active, 1)));
+    bring(&target, &first, Desired::Suspended, 2).await;
+    assert_eq!(target.observe(&second).await, Ok(Observed::effect(Desired::ReadOnly, 1)));
+    assert_eq!(target.observe(&third).await, Ok(Observed::effect(Desired::Active, 1)));
 }
 
 /// What somebody makes of a statement by hand.
