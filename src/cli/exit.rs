@@ -73,6 +73,12 @@ impl Failure {
         self.message.ends_with(&format!(" [{reason}]"))
     }
 
+    /// The same in other words.
+    #[must_use]
+    pub fn reworded(self, message: String) -> Self {
+        Self { message, ..self }
+    }
+
     /// The exit code.
     pub const fn code(&self) -> u8 {
         self.code

@@ -49,7 +49,7 @@ pub enum Command {
         /// Who answers for it.
         #[arg(long)]
         owner: Option<String>,
-        /// When it expires, RFC 3339; 90 days from now where not given.
+        /// When it expires, RFC 3339; 90 days from now where not given. A kill switch never does.
         #[arg(long)]
         expires: Option<String>,
         /// Only show what it would look like, and whom it would affect.
@@ -80,14 +80,8 @@ pub enum Command {
         /// Which.
         flag_key: String,
     },
-    /// Take a flag out of use for good, and keep it for the record.
-    Archive {
-        /// Which.
-        flag_key: String,
-        /// Even if flags that hang on it would break.
-        #[arg(long)]
-        force: bool,
-    },
+    /// Take a flag out of use for good, and keep it for the record, after showing whom that affects.
+    Archive(delete::Removal),
     /// Give everybody a share, now and later: `rollout search on=10,off=90 --then "2026-12-01T00:00:00Z on=50,off=50"`.
     Rollout {
         /// Which flag.
@@ -147,7 +141,7 @@ pub enum Command {
         dry_run: bool,
     },
     /// Delete a flag with its tier defaults and overrides, after showing them.
-    Delete(delete::Delete),
+    Delete(delete::Removal),
     /// Set what a tier sees: a variant or a share of several; without either, take it back.
     SetTier(value::SetTier),
     /// Set what a tenant sees: a variant or a share of several; without either, take it back.
@@ -263,11 +257,8 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             let request = json!({ "flag": flag, "updateMask": "defaultRollout", "validateOnly": dry_run });
             show_flag(output, &context.change("FeatureFlags/UpdateFlag", request).await?)
         }
-        Command::Archive { flag_key, force } => {
-            let request = json!({ "flagKey": flag_key, "force": force });
-            show_flag(output, &context.change("FeatureFlags/ArchiveFlag", request).await?)
-        }
-        Command::Delete(delete) => delete::run(delete, context).await,
+        Command::Archive(archive) => delete::archive(archive, context).await,
+        Command::Delete(delete) => delete::delete(delete, context).await,
         Command::Segment(command) => segment::run(command, context).await,
         Command::SetTier(set) => value::set_tier(set, context).await,
         Command::SetTenant(set) => value::set_tenant(set, context).await,

@@ -110,6 +110,7 @@ impl FeatureFlags for Handler {
                 key: convert::id("flag_key", FlagKey::known(&message.flag_key))?,
                 etag: convert::etag(message.etag),
                 force: message.force,
+                plan_etag: convert::etag(message.plan_etag),
             };
             self.registry.delete_flag(&removal, &command).await
         };
@@ -202,6 +203,7 @@ impl FeatureFlags for Handler {
                 key: convert::id("flag_key", FlagKey::known(&message.flag_key))?,
                 etag: convert::etag(message.etag),
                 force: message.force,
+                plan_etag: None,
             };
             self.registry.archive_flag(&removal, &command).await
         };

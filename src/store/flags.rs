@@ -61,6 +61,9 @@ pub struct Write {
     pub needs: Needs,
     /// No flag and no segment may have changed after this revision, where circles and dependents were looked for.
     pub unchanged_since: Option<Revision>,
+    /// No tier default that is written or cleared, and nothing that tiers and tenants have of a flag that is deleted, may
+    /// have changed after this revision.
+    pub values_unchanged_since: Option<Revision>,
 }
 
 /// Writes flags and segments as one. Conflict where anything is not as it was decided on, and where a default or an
@@ -77,6 +80,7 @@ pub fn flags_write(write: &Write, event: Event, context: &Context, reply: &impl 
         "tier_defaults_cleared": write.tier_defaults_cleared,
         "needs": write.needs,
         "unchanged_since": write.unchanged_since,
+        "values_unchanged_since": write.values_unchanged_since,
     });
     Change::new(change_sql!("flag/write.sql"), row, event, context, reply)
 }

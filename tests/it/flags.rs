@@ -8,6 +8,7 @@ mod life;
 mod relations;
 mod removals;
 mod sets;
+mod switches;
 mod targeting;
 mod values;
 

@@ -18,9 +18,9 @@ const SHOWN_MAX: usize = 160;
 /// What `apply` takes.
 #[derive(Debug, Clone, Args)]
 pub struct Apply {
-    /// A file, or a folder of .yaml, .yml and .json files.
-    #[arg(long = "file", short = 'f', value_name = "FILE|DIR")]
-    file: PathBuf,
+    /// A file, a folder of .yaml, .yml and .json files, or `-` for the standard input; may be given several times.
+    #[arg(long = "file", short = 'f', value_name = "FILE|DIR", required = true)]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     manner: Manner,
 }
@@ -42,11 +42,15 @@ pub(super) struct Manner {
     /// Even if flags that hang on what is changed would break.
     #[arg(long)]
     force: bool,
+    /// Kill switches that are to stand as the file says; any other stays as it stands.
+    #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
+    reset_kill_switches: Vec<String>,
 }
 
 pub(super) async fn run(apply: Apply, context: &Context<'_>) -> Result<(), Failure> {
-    let request = set::read(&apply.file)?;
-    show_then_change("FeatureFlags/ApplyFlags", request, &apply.manner, context).await
+    let set = set::read(&apply.files)?;
+    let done = show_then_change("FeatureFlags/ApplyFlags", set.request(), &apply.manner, context).await;
+    done.map_err(|failure| set.named(failure))
 }
 
 /// Shows what a request would change, asks, and makes it.
@@ -58,10 +62,11 @@ pub(super) async fn show_then_change(
 ) -> Result<(), Failure> {
     request["prune"] = manner.prune.into();
     request["force"] = manner.force.into();
+    request["resetKillSwitches"] = manner.reset_kill_switches.clone().into();
     let format = context.connection.output;
     let mut tried = request.clone();
     tried["validateOnly"] = true.into();
-    let planned = context.client.call(method, tried).await?;
+    let mut planned = context.client.call(method, tried).await?;
     let nothing = planned["differences"].as_array().is_none_or(Vec::is_empty);
     if format == Format::Table {
         print(&described(&planned))?;
@@ -71,11 +76,28 @@ pub(super) async fn show_then_change(
     if nothing || manner.dry_run || !confirmed(manner.yes, "Apply this?")? {
         return Ok(());
     }
+    if !manner.yes {
+        // What was agreed to is what is made, or nothing is.
+        request["planEtag"] = planned["planEtag"].take();
+    }
     let applied = context.change(method, request).await?;
     if format == Format::Table {
-        return print(&format!("applied as revision {}\n", applied["revision"]));
+        return print(&format!("{}applied as revision {}\n", gone(&applied), applied["revision"]));
     }
     show(format, &applied)
+}
+
+/// What went with the flags that were deleted.
+fn gone(applied: &Value) -> String {
+    let deleted = applied["differences"].as_array().into_iter().flatten().filter(|it| is_deleted_flag(it));
+    let mut text = String::new();
+    for key in deleted.filter_map(|difference| difference["name"].as_str()) {
+        let going = going_with(&applied["removed"], key);
+        if !going.is_empty() {
+            text.push_str(&format!("deleted with flag {}:\n{going}", harmless(key)));
+        }
+    }
+    text + &in_all(&applied["removed"])
 }
 
 fn is_deleted_flag(difference: &Value) -> bool {
@@ -104,6 +126,7 @@ fn described(planned: &Value) -> String {
     for warning in planned["warnings"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
         text.push_str(&format!("warning: {}\n", harmless(warning)));
     }
+    text.push_str(&kept(&planned["kept"]));
     if differences.is_empty() {
         text.push_str("nothing to change\n");
         return text;
@@ -120,20 +143,58 @@ fn described(planned: &Value) -> String {
             let key = difference["name"].as_str().unwrap_or_default();
             text.push_str(&going_with(&planned["removed"], key));
         }
-        let (before, after) = (parsed(&difference["before"]), parsed(&difference["after"]));
-        for field in difference["fields"].as_array().unwrap_or(&none).iter().filter_map(Value::as_str) {
-            match (part(&before, field), part(&after, field)) {
-                (None, None) => text.push_str(&format!("    {field}\n")),
-                (old, new) => {
-                    let [old, new] = [old, new].map(|value| shown(value.unwrap_or(&Value::Null)));
-                    text.push_str(&format!("    {field}: {old} → {new}\n"));
-                }
+        for (field, values) in changes(difference) {
+            match values {
+                None => text.push_str(&format!("    {field}\n")),
+                Some([old, new]) => text.push_str(&format!("    {field}: {old} → {new}\n")),
             }
         }
     }
     text.push_str(&in_all(&planned["removed"]));
     text.push_str(&format!("{}\n", said(&planned["impact"])));
     text
+}
+
+/// How kill switches stay that should be otherwise, and how to make them so.
+fn kept(kept: &Value) -> String {
+    let mut text = String::new();
+    for difference in kept.as_array().into_iter().flatten() {
+        let name = difference["name"].as_str().unwrap_or_default();
+        let (switch, what) = match name.split_once(' ') {
+            Some((switch, tier)) => (switch, format!("tier {}", harmless(tier))),
+            None => (name, String::new()),
+        };
+        let mut changed = changes(difference);
+        if changed.is_empty() {
+            // A tier's value as a whole, that is there or not.
+            changed.push(("choice", values(difference, "choice")));
+        }
+        for (field, [old, new]) in changed.into_iter().filter_map(|(field, both)| Some((field, both?))) {
+            let what = if what.is_empty() { field } else { &what };
+            text.push_str(&format!(
+                "= kill switch {} stands at {what}: {old} (given: {new}): kept\n",
+                harmless(switch)
+            ));
+        }
+    }
+    if !text.is_empty() {
+        text.push_str("  --reset-kill-switches, with its key, makes one stand as given\n");
+    }
+    text
+}
+
+/// The fields that differ, each with its values before and after where the server tells them.
+fn changes(difference: &Value) -> Vec<(&str, Option<[String; 2]>)> {
+    let fields = difference["fields"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    fields.map(|field| (field, values(difference, field))).collect()
+}
+
+fn values(difference: &Value, field: &str) -> Option<[String; 2]> {
+    let [before, after] = ["before", "after"].map(|when| parsed(&difference[when]));
+    match (part(&before, field), part(&after, field)) {
+        (None, None) => None,
+        (old, new) => Some([old, new].map(|value| shown(value.unwrap_or(&Value::Null)))),
+    }
 }
 
 /// A thing by its kind and its name; a file that names no flag set has none.

@@ -1,9 +1,10 @@
-//! `tenantry flag delete`, and what goes with a flag that is deleted in another way.
+//! `tenantry flag delete` and `archive`, and what goes with a flag that is deleted in another way.
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::apply::confirmed;
+use super::read::show_flag;
 use crate::cli::escape::harmless;
 use crate::cli::output::{print, show, text};
 use crate::cli::{Context, Failure, Format, class};
@@ -11,49 +12,77 @@ use crate::cli::{Context, Failure, Format, class};
 /// Most things of a kind that are named.
 const NAMED_MAX: usize = 20;
 
-/// What `delete` takes.
+/// What `delete` and `archive` take.
 #[derive(Debug, Clone, Args)]
-pub struct Delete {
+pub struct Removal {
     /// Which.
     flag_key: String,
     /// Even if flags that hang on it would break.
     #[arg(long)]
     force: bool,
-    /// Delete without asking.
+    /// Without asking.
     #[arg(long, short)]
     yes: bool,
-    /// Only show what would go.
+    /// Only show what would go, and whom that would affect.
     #[arg(long)]
     dry_run: bool,
 }
 
-pub(super) async fn run(delete: Delete, context: &Context<'_>) -> Result<(), Failure> {
-    let Delete { flag_key, force, yes, dry_run } = delete;
+pub(super) async fn delete(delete: Removal, context: &Context<'_>) -> Result<(), Failure> {
+    let Removal { flag_key, force, yes, dry_run } = delete;
     let mut request = json!({ "flagKey": flag_key, "force": force });
-    let (client, format) = (&context.client, context.connection.output);
-    match client.call("FeatureFlags/GetFlag", json!({ "flagKey": flag_key })).await {
+    let format = context.connection.output;
+    let mut tried = request.clone();
+    tried["validateOnly"] = true.into();
+    match context.client.call("FeatureFlags/DeleteFlag", tried).await {
         // It may be this very request that deleted it, which then gets its answer again.
         Err(failure) if failure.code() == class::NOT_FOUND && context.connection.request_id.is_some() => {}
-        flag => {
-            // What is shown is what goes, or nothing does.
-            request["etag"] = flag?["etag"].take();
-            let mut tried = request.clone();
-            tried["validateOnly"] = true.into();
-            let going = client.call("FeatureFlags/DeleteFlag", tried).await?;
+        going => {
+            let mut going = going?;
             if format == Format::Table {
-                let removed = &going["removed"];
-                let lines = [going_with(removed, &flag_key), in_all(removed), text(&going["impact"])];
-                print(&format!("- flag {}\n{}\n", harmless(&flag_key), lines.concat()))?;
+                let impact = text(&going["impact"]);
+                print(&format!("- flag {}\n{}{impact}\n", harmless(&flag_key), all_of(&going, &flag_key)))?;
             } else if dry_run {
                 show(format, &going)?;
             }
             if dry_run || !confirmed(yes, "Delete this?")? {
                 return Ok(());
             }
+            if !yes {
+                // What was agreed to is what goes, or nothing does.
+                request["planEtag"] = going["planEtag"].take();
+            }
         }
     }
-    context.change("FeatureFlags/DeleteFlag", request).await?;
-    print(&format!("flag {} is deleted\n", harmless(&flag_key)))
+    let gone = context.change("FeatureFlags/DeleteFlag", request).await?;
+    print(&format!("{}flag {} is deleted\n", all_of(&gone, &flag_key), harmless(&flag_key)))
+}
+
+/// All that goes with a flag.
+fn all_of(going: &Value, flag_key: &str) -> String {
+    going_with(&going["removed"], flag_key) + &in_all(&going["removed"])
+}
+
+pub(super) async fn archive(archive: Removal, context: &Context<'_>) -> Result<(), Failure> {
+    let Removal { flag_key, force, yes, dry_run } = archive;
+    let mut request = json!({ "flagKey": flag_key, "force": force });
+    let (client, format) = (&context.client, context.connection.output);
+    let mut flag = client.call("FeatureFlags/GetFlag", json!({ "flagKey": flag_key })).await?;
+    request["etag"] = flag["etag"].take();
+    let mut tried = request.clone();
+    tried["validateOnly"] = true.into();
+    let archived = client.call("FeatureFlags/ArchiveFlag", tried).await?;
+    if format == Format::Table || dry_run {
+        show_flag(format, &archived)?;
+    }
+    if dry_run || !confirmed(yes, "Archive this?")? {
+        return Ok(());
+    }
+    let archived = context.change("FeatureFlags/ArchiveFlag", request).await?;
+    if format == Format::Table {
+        return print(&format!("flag {} is archived\n", harmless(&flag_key)));
+    }
+    show_flag(format, &archived)
 }
 
 /// What is named of all that goes with a flag, and those that hang on it: a line for each kind.

@@ -16,9 +16,17 @@ const OF_TIERS: [&str; 2] = ["tierDefaults", "tierRollouts"];
 /// Largest whole number of which doubles leave out none.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Writes every flag that is ours, or those of one flag set, and all segments.
-pub(super) async fn export(flag_set: Option<&str>, context: &Context<'_>) -> Result<(), Failure> {
-    let listed = context.client.list("FeatureFlags/ListFlags", json!({}), "flags").await?;
+/// Writes every flag that is ours, or those of one flag set, and all segments. Without their expiry, an older document
+/// does not take back an extension.
+pub(super) async fn export(
+    flag_set: Option<&str>,
+    with_expiry: bool,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
+    let mut listed = context.client.list("FeatureFlags/ListFlags", json!({}), "flags").await?;
+    for flag in listed["flags"].as_array_mut().into_iter().flatten().filter(|_| !with_expiry) {
+        flag["expireTime"].take();
+    }
     let flags = listed["flags"].as_array().into_iter().flatten();
     let wanted = flags.filter(|flag| flag_set.is_none_or(|set| flag["flagSet"] == set));
     let (ours, imported): (Vec<_>, Vec<_>) = wanted.partition(|flag| flag["origin"].is_null());
@@ -58,25 +66,9 @@ fn by_key<'a>(things: impl IntoIterator<Item = &'a Value>, message: &str, key: &
         if entry.contains_key("conditions") {
             entry.remove("logic");
         }
-        if is_calm_switch(&entry) {
-            entry.remove("variants");
-            entry.remove("defaultVariant");
-        }
         (thing[key].as_str().unwrap_or_default().to_owned(), entry.into())
     };
     Value::Object(things.into_iter().map(entry).collect())
-}
-
-/// Whether it is a kill switch that is off, as it is where nobody says how it stands. A file that says so would end an
-/// emergency.
-fn is_calm_switch(entry: &Map<String, Value>) -> bool {
-    let said = [
-        ("kind", json!("kill_switch")),
-        ("type", json!("boolean")),
-        ("variants", json!({ "off": false, "on": true })),
-        ("defaultVariant", json!("off")),
-    ];
-    said.iter().all(|(field, value)| entry.get(*field) == Some(value))
 }
 
 /// What a caller may set of a message, and has.
@@ -181,14 +173,6 @@ mod tests {
         let expected =
             json!({"eu": {"conditions": [{"attribute": "a", "operator": "at_least", "values": [3]}]}});
         assert_eq!(by_key([&segment], "Segment", "segmentName"), expected);
-        let switch = |default: &str| {
-            let flag = json!({
-                "flagKey": "k", "type": "FLAG_TYPE_BOOLEAN", "kind": "FLAG_KIND_KILL_SWITCH", "defaultVariant": default,
-                "variants": {"on": true, "off": false},
-            });
-            by_key([&flag], "Flag", "flagKey")["k"]["defaultVariant"].clone()
-        };
-        assert_eq!((switch("off"), switch("on")), (Value::Null, json!("on")));
         assert_eq!(whole(&json!(-0.0)).to_string(), "-0.0");
         assert_eq!(whole(&json!(1e17)), json!(1e17));
     }

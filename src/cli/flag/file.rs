@@ -50,6 +50,9 @@ pub struct Export {
     /// What to write.
     #[arg(long, value_enum)]
     format: ExportFormat,
+    /// Also write when flags expire, which a later `apply` then sets back to that. Only in our own format.
+    #[arg(long)]
+    with_expiry: bool,
 }
 
 /// What is written.
@@ -72,7 +75,10 @@ pub(super) async fn export(export: Export, context: &Context<'_>) -> Result<(), 
         if export.tenant.is_some() {
             return Err(Failure::usage("--tenant needs --format flagd: what is applied is for all tenants"));
         }
-        return document::export(export.flag_set.as_deref(), context).await;
+        return document::export(export.flag_set.as_deref(), export.with_expiry, context).await;
+    }
+    if export.with_expiry {
+        return Err(Failure::usage("--with-expiry needs --format tenantry: flagd's files have no expiry"));
     }
     let request = json!({
         "flagSet": export.flag_set.unwrap_or_default(),

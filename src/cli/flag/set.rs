@@ -4,7 +4,7 @@
 //! values may be written short (`boolean`, `kill switch`), and `logic` may be written as what it is instead of as text.
 //! What tiers get stands with the flag: `tierDefaults: {gold: on}`, `tierRollouts: {gold: {weights: …}}`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -26,15 +26,61 @@ const ENUMS: [(&str, &str, &str); 5] = [
 /// Fields whose contents are the owner's: nothing in them is read as ours.
 const FREE: [&str; 5] = ["metadata", "variants", "values", "labels", "tierDefaults"];
 
-/// Reads a file, or every file of a folder that ends in .yaml, .yml or .json, as one set.
-pub(super) fn read(place: &Path) -> Result<Value, Failure> {
-    let mut set = json!({ "flags": [], "segments": [], "tierDefaults": [] });
-    for file in files(place)? {
-        let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
-        let part = parse(&text).map_err(|why| unreadable(&file, &why))?;
-        for (field, entries) in part {
-            if let Some(all) = set[field.as_str()].as_array_mut() {
-                all.extend(entries);
+/// What stands for the standard input.
+const STDIN: &str = "-";
+
+/// One set out of one or several files: the entries of each field, each with the file it is from.
+#[derive(Debug, Default)]
+pub(super) struct Set(BTreeMap<String, Vec<(Value, PathBuf)>>);
+
+impl Set {
+    /// What `ApplyFlags` takes.
+    pub(super) fn request(&self) -> Value {
+        let values =
+            |entries: &Vec<(Value, PathBuf)>| entries.iter().map(|(entry, _)| entry.clone()).collect();
+        Value::Object(self.0.iter().map(|(field, entries)| (field.clone(), values(entries))).collect())
+    }
+
+    /// A failure with the places of entries, which the server counts, as people know them: by key and file.
+    pub(super) fn named(&self, failure: Failure) -> Failure {
+        let mut message = failure.message().to_owned();
+        let mut files = BTreeSet::new();
+        for (field, told, key) in [
+            ("flags", "flags", "flagKey"),
+            ("segments", "segments", "segmentName"),
+            ("tierDefaults", "tier_defaults", "flagKey"),
+        ] {
+            for (place, (entry, file)) in self.0.get(field).into_iter().flatten().enumerate() {
+                let counted = format!("{told}[{place}]");
+                if message.contains(&counted) {
+                    let key = harmless(entry[key].as_str().unwrap_or_default());
+                    message = message.replace(&counted, &format!("{told}.{key}"));
+                    files.insert(harmless(&file.display().to_string()));
+                }
+            }
+        }
+        if files.is_empty() {
+            return failure;
+        }
+        let files = files.into_iter().collect::<Vec<_>>().join(", ");
+        failure.reworded(format!("{files}: {message}"))
+    }
+}
+
+/// Reads files, of a folder every one that ends in .yaml, .yml or .json, as one set.
+pub(super) fn read(places: &[PathBuf]) -> Result<Set, Failure> {
+    let mut set = Set::default();
+    for place in places {
+        for file in files(place)? {
+            let text = if file == Path::new(STDIN) {
+                std::io::read_to_string(std::io::stdin())
+            } else {
+                std::fs::read_to_string(&file)
+            };
+            let text = text.map_err(|error| unreadable(&file, &error))?;
+            for (field, entries) in parse(&text).map_err(|why| unreadable(&file, &why))? {
+                let entries = entries.into_iter().map(|entry| (entry, file.clone()));
+                set.0.entry(field).or_default().extend(entries);
             }
         }
     }
@@ -42,7 +88,7 @@ pub(super) fn read(place: &Path) -> Result<Value, Failure> {
 }
 
 fn files(place: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !place.is_dir() {
+    if place == Path::new(STDIN) || !place.is_dir() {
         return Ok(vec![place.to_owned()]);
     }
     let mut found = Vec::new();

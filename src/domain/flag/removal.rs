@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use super::{Choice, CompiledFlags};
@@ -42,6 +43,19 @@ pub struct Removal {
     pub dependents: Vec<FlagKey>,
     /// How many of these there are.
     pub dependents_total: usize,
+    /// The mark of the flags and of all that goes with them, told or not.
+    #[serde(skip)]
+    pub mark: String,
+}
+
+/// Tells two things apart that were told: equal ones have the same mark.
+pub fn mark(told: &impl Serialize) -> String {
+    // Our own types always have a JSON text.
+    let text = serde_json::to_vec(told).unwrap_or_default();
+    let hash = digest::digest(&digest::SHA256, &text);
+    // Half of it is more than enough.
+    let half = hash.as_ref().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+    format!("{half:032x}")
 }
 
 impl CompiledFlags {
@@ -49,7 +63,13 @@ impl CompiledFlags {
     pub fn removal(&self, deleted: &BTreeSet<FlagKey>) -> Removal {
         let mut removal = Removal::default();
         let mut dependents = BTreeSet::new();
+        let mut all = Vec::new();
         for key in deleted {
+            all.push((
+                self.flag(key.as_str()),
+                self.overrides_of_flag(key.as_str()).collect::<Vec<_>>(),
+                self.tier_defaults(key.as_str()).collect::<Vec<_>>(),
+            ));
             for own in self.overrides_of_flag(key.as_str()) {
                 removal.overrides_total += 1;
                 if removal.overrides.len() < TOLD_MAX {
@@ -64,6 +84,7 @@ impl CompiledFlags {
             }
             dependents.extend(self.dependents(key.as_str()).filter(|other| !deleted.contains(*other)));
         }
+        removal.mark = mark(&(all, &dependents));
         removal.dependents_total = dependents.len();
         removal.dependents = dependents.into_iter().take(TOLD_MAX).cloned().collect();
         removal

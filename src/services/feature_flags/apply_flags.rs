@@ -8,13 +8,13 @@ use super::{Deciding, judge};
 use crate::domain::error::Error;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::flag::impact::Impact;
-use crate::domain::flag::removal::Removal;
+use crate::domain::flag::removal::{self, Removal};
 use crate::domain::flag::{
-    Choice, Flag, FlagField, Kind, NewSegment, Segment, SegmentField, Settings, TierDefault,
+    Choice, Flag, FlagField, NewSegment, Segment, SegmentField, Settings, TierDefault,
 };
 use crate::domain::ids::{FlagKey, Revision, TierId};
 use crate::services::change::{Decision, Reply};
-use crate::services::tiers::get_tier;
+use crate::services::tiers::{check_same, get_tier};
 use crate::services::{Command, Registry};
 use crate::store::flags::{self, Deleting, Replacing, Write};
 use crate::store::log::Context;
@@ -25,8 +25,6 @@ use crate::view::Snapshot;
 pub struct FlagSpec {
     /// Its settings.
     pub settings: Settings,
-    /// Whether the set itself says the default variant, so that it is not one that was filled in.
-    pub says_default: bool,
     /// What its tiers get.
     pub tier_defaults: BTreeMap<TierId, Choice>,
 }
@@ -38,10 +36,21 @@ pub struct ApplyFlags {
     pub flags: Vec<FlagSpec>,
     /// The segments, each once.
     pub segments: Vec<NewSegment>,
-    /// Delete what is not named: flags of the same flag sets, segments, tier defaults of the named flags.
+    /// How: to prune is to delete flags of the same flag sets, segments, and tier defaults of the named flags.
+    pub manner: Manner,
+}
+
+/// How a set or a file is brought in.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// Delete what is not named.
     pub prune: bool,
     /// Even if flags that hang on what is changed would break.
     pub force: bool,
+    /// Kill switches that are to stand as given; all others stay as they stand.
+    pub reset_kill_switches: BTreeSet<FlagKey>,
+    /// Refuse if what is to be done is no longer what the answer with this mark told.
+    pub plan_etag: Option<String>,
 }
 
 /// What is done to a thing.
@@ -87,6 +96,26 @@ pub struct Difference {
     pub after: String,
 }
 
+impl Difference {
+    /// What is between a thing and what it is to be.
+    pub(super) fn new<T: Serialize>(
+        resource: Resource,
+        name: &str,
+        (before, after): (Option<&T>, Option<&T>),
+        fields: Vec<String>,
+    ) -> Self {
+        let action = match (before, after) {
+            (None, _) => Action::Create,
+            (Some(_), Some(_)) => Action::Update,
+            (Some(_), None) => Action::Delete,
+        };
+        // Our own types always have a JSON text.
+        let text = |value: Option<&T>| value.and_then(|value| serde_json::to_string(value).ok());
+        let (before, after) = (text(before).unwrap_or_default(), text(after).unwrap_or_default());
+        Self { resource, name: name.to_owned(), action, fields, before, after }
+    }
+}
+
 /// What an application did, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
@@ -97,9 +126,15 @@ pub struct Applied {
     /// What goes with the flags that are deleted; nothing where none is.
     #[serde(default)]
     pub removal: Option<Removal>,
+    /// How kill switches stand where something else was wanted.
+    #[serde(default)]
+    pub kept: Vec<Difference>,
     /// Whom it affects; only where nothing was changed.
     #[serde(skip)]
     pub impact: Option<Impact>,
+    /// The mark of what would be done; only where nothing was changed.
+    #[serde(skip)]
+    pub plan_etag: String,
 }
 
 impl Reply for Applied {
@@ -112,35 +147,42 @@ impl Registry {
     /// Brings flags, segments and tier defaults to what a set says.
     pub async fn apply_flags(&self, set: &ApplyFlags, command: &Command) -> Result<Applied, Error> {
         self.change(command, |snapshot, context| {
-            let mut plan = Plan::default();
+            let mut plan = Plan::new(&set.manner);
             plan.plan(snapshot, set, context)?;
             let field = |key: &FlagKey| {
                 let named = set.flags.iter().position(|spec| spec.settings.key == *key);
                 format!("flags[{}].", named.unwrap_or_default())
             };
-            plan.decide(&Deciding { snapshot, context, force: set.force, command }, field)
+            plan.decide(&Deciding { snapshot, context, force: set.manner.force, command }, field)
         })
         .await
     }
 }
 
 /// What is to be done.
-#[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
+    pub(super) manner: &'a Manner,
     pub(super) write: Write,
     pub(super) event: AppliedSet,
+    pub(super) kept: Vec<Difference>,
     differences: Vec<Difference>,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
+    pub(super) fn new(manner: &'a Manner) -> Self {
+        let (write, event) = (Write::default(), AppliedSet::default());
+        Self { manner, write, event, kept: Vec::new(), differences: Vec::new() }
+    }
+
     /// Judges what is planned, and makes one change of it. `field` says where in the request a flag is.
     pub(super) fn decide(
         mut self,
         deciding: &Deciding<'_>,
         field: impl Fn(&FlagKey) -> String,
     ) -> Result<Decision<Applied>, Error> {
+        self.kept.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         if self.event.is_empty() {
-            return Ok(Decision::Nothing(Applied::default()));
+            return Ok(Decision::Nothing(Applied { kept: self.kept, ..Applied::default() }));
         }
         let keys: Vec<_> = self.write.flags.iter().map(|flag| flag.row.key().clone()).collect();
         let field = |place: usize| keys.get(place).map(&field).unwrap_or_default();
@@ -149,10 +191,29 @@ impl Plan {
         self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         let deleted: BTreeSet<_> = self.write.flags_deleted.iter().map(|gone| gone.key.clone()).collect();
         let removal = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal(&deleted));
-        let applied = Applied { differences: self.differences, revision: Revision::ZERO, removal, impact };
+        let plan_etag = self.etag(removal.as_ref());
+        check_same(self.manner.plan_etag.as_deref(), &plan_etag)?;
+        // What tiers and tenants have of the flags has no etag of its own: it is as decided on, or nothing is done.
+        self.write.values_unchanged_since = Some(deciding.snapshot.revision);
+        let applied = Applied {
+            differences: self.differences,
+            revision: Revision::ZERO,
+            removal,
+            kept: self.kept,
+            impact,
+            plan_etag,
+        };
         let event = Event::FlagsApplied { set: Box::new(self.event) };
         let change = flags::flags_write(&self.write, event, deciding.context, &applied);
         Ok(Decision::Make(Box::new(change), applied))
+    }
+
+    /// The mark of all that is told. What it looks like after follows from the request and from what it was before.
+    fn etag(&self, removal: Option<&Removal>) -> String {
+        let differences = self.differences.iter().chain(&self.kept);
+        let told: Vec<_> =
+            differences.map(|it| (it.resource, &it.name, it.action, &it.fields, &it.before)).collect();
+        removal::mark(&(told, removal.map(|removal| &removal.mark)))
     }
 
     fn plan(&mut self, snapshot: &Snapshot, set: &ApplyFlags, context: &Context) -> Result<(), Error> {
@@ -161,7 +222,7 @@ impl Plan {
         }
         for (place, spec) in set.flags.iter().enumerate() {
             check_type(snapshot, &spec.settings, place)?;
-            self.plan_flag(snapshot, spec, context);
+            self.plan_flag(snapshot, (spec, place), context)?;
             for (tier, choice) in &spec.tier_defaults {
                 get_tier(snapshot, tier)?;
                 let field = format!("flags[{place}].tier_defaults");
@@ -169,7 +230,7 @@ impl Plan {
                 self.plan_tier_default(snapshot, &spec.settings.key, tier, Some(choice));
             }
         }
-        if set.prune {
+        if self.manner.prune {
             self.prune(snapshot, set);
         }
         Ok(())
@@ -199,29 +260,33 @@ impl Plan {
         self.write.segments.push(Replacing { row, expected: current.map(|old| old.revision) });
     }
 
-    fn plan_flag(&mut self, snapshot: &Snapshot, spec: &FlagSpec, context: &Context) {
+    fn plan_flag(
+        &mut self,
+        snapshot: &Snapshot,
+        (spec, place): (&FlagSpec, usize),
+        context: &Context,
+    ) -> Result<(), Error> {
         let mut wanted = spec.settings.clone();
-        let current = snapshot.flags.flag(wanted.key.as_str());
-        match current.map(|old| &old.settings) {
-            None => wanted.fill_expire_time(context.now),
-            // A set that does not say when a flag expires leaves that to whoever extended it, and one that names no kill
-            // switch to whoever gave the flag one: in an emergency nobody edits files.
-            Some(old) => {
-                wanted.expire_time = wanted.expire_time.or(old.expire_time);
-                wanted.kill_switch = wanted.kill_switch.or_else(|| old.kill_switch.clone());
-                // Likewise how a switch stands.
-                let stands = old.default_variant.clone().filter(|name| wanted.variants.contains_key(name));
-                if wanted.kind == Kind::KillSwitch && !spec.says_default && stands.is_some() {
-                    wanted.default_variant = stands;
-                }
-            }
-        }
+        let current = snapshot.flags.flag(wanted.key.as_str()).map(|old| &**old);
+        let field = format!("flags[{place}].");
+        super::check_expires(&wanted, current.map(|old| &old.settings), &field)?;
         let row = match current {
-            None => wanted.into_flag(Revision::ZERO, context.now),
-            // Whoever applies a set to a flag of a file makes it one of ours.
-            Some(old) => Flag { origin: None, ..old.with_settings(wanted, context.now) },
+            None => {
+                wanted.fill_expire_time(context.now);
+                wanted.into_flag(Revision::ZERO, context.now)
+            }
+            Some(old) => {
+                // A set that does not say when a flag expires leaves that to whoever extended it, and one that names no
+                // kill switch to whoever gave the flag one: in an emergency nobody edits files.
+                wanted.expire_time = wanted.expire_time.or(old.settings.expire_time);
+                wanted.kill_switch = wanted.kill_switch.or_else(|| old.settings.kill_switch.clone());
+                self.keep_standing(&snapshot.flags, (old, &mut wanted), &field)?;
+                // Whoever applies a set to a flag of a file makes it one of ours.
+                Flag { origin: None, ..old.with_settings(wanted, context.now) }
+            }
         };
-        self.put_flag(current.map(|old| &**old), row);
+        self.put_flag(current, row);
+        Ok(())
     }
 
     /// Writes a flag, unless it is so already.
@@ -264,7 +329,13 @@ impl Plan {
         }
         let fields =
             if before.is_some() && wanted.is_some() { vec!["choice".to_owned()] } else { Vec::new() };
-        self.differ(Resource::TierDefault, &format!("{flag} {tier}"), (before, wanted), fields);
+        let difference =
+            Difference::new(Resource::TierDefault, &format!("{flag} {tier}"), (before, wanted), fields);
+        if snapshot.flags.flag(flag.as_str()).is_some_and(|flag| self.stands(flag)) {
+            self.kept.push(difference);
+            return;
+        }
+        self.differences.push(difference);
         match wanted.cloned() {
             None => {
                 self.event.tier_defaults_cleared.push((flag.clone(), tier.clone()));
@@ -327,21 +398,7 @@ impl Plan {
         (before, after): (Option<&T>, Option<&T>),
         fields: Vec<String>,
     ) {
-        let action = match (before, after) {
-            (None, _) => Action::Create,
-            (Some(_), Some(_)) => Action::Update,
-            (Some(_), None) => Action::Delete,
-        };
-        // Our own types always have a JSON text.
-        let text = |value: Option<&T>| value.and_then(|value| serde_json::to_string(value).ok());
-        self.differences.push(Difference {
-            resource,
-            name: name.to_owned(),
-            action,
-            fields,
-            before: text(before).unwrap_or_default(),
-            after: text(after).unwrap_or_default(),
-        });
+        self.differences.push(Difference::new(resource, name, (before, after), fields));
     }
 }
 

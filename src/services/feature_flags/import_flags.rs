@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Deciding;
-use super::apply_flags::{Applied, Plan, Resource};
+use super::apply_flags::{Applied, Manner, Plan, Resource};
 use super::judge::check_set;
 use crate::domain::error::{Error, Reason};
 use crate::domain::flag::{Flag, FlagFile, Origin};
@@ -24,10 +24,8 @@ const WARNINGS_MAX: usize = 100;
 pub struct ImportFlags {
     /// What it says.
     pub file: File,
-    /// Delete what it does not name: flags of its flag set, segments of an earlier file of that name.
-    pub prune: bool,
-    /// Even if flags that hang on what is changed would break.
-    pub force: bool,
+    /// How: to prune is to delete flags of its flag set, and segments of an earlier file of that name.
+    pub manner: Manner,
 }
 
 impl ImportFlags {
@@ -86,29 +84,34 @@ impl Registry {
     /// Brings the flags of a file's flag set to what it says.
     pub async fn import_flags(&self, import: &ImportFlags, command: &Command) -> Result<Applied, Error> {
         self.change(command, |snapshot, context| {
-            let mut plan = Plan::default();
+            let mut plan = Plan::new(&import.manner);
             plan.import(snapshot, import, context)?;
-            let deciding = Deciding { snapshot, context, force: import.force, command };
-            plan.decide(&deciding, |key| format!("content.flags[{}].", quote(key.as_str())))
+            let deciding = Deciding { snapshot, context, force: import.manner.force, command };
+            plan.decide(&deciding, |key| place(key.as_str()))
         })
         .await
     }
 }
 
-impl Plan {
+/// Where in the request a flag is.
+fn place(key: &str) -> String {
+    format!("content.flags[{}].", quote(key))
+}
+
+impl Plan<'_> {
     fn import(&mut self, snapshot: &Snapshot, import: &ImportFlags, context: &Context) -> Result<(), Error> {
         let file = &import.file;
         let name = file.head.flag_set();
         check_set(snapshot, &name, || "content.metadata.flagSetId".to_owned())?;
         for (key, entry) in &file.flags {
-            let field = || format!("content.flags[{}].metadata.flagSetId", quote(key));
+            let field = || format!("{}metadata.flagSetId", place(key));
             check_set(snapshot, &entry.own_set().unwrap_or_default(), field)?;
         }
         self.import_head(snapshot, import, &name, context)?;
         for (key, entry) in &file.flags {
             self.import_flag(snapshot, (key, entry), &name, context)?;
         }
-        if import.prune {
+        if import.manner.prune {
             for flag in snapshot.flags.flags() {
                 if is_of(flag, &name) && !file.flags.contains_key(flag.key().as_str()) {
                     self.delete_flag(flag);
@@ -127,7 +130,7 @@ impl Plan {
     ) -> Result<(), Error> {
         let current = snapshot.flags.file(name);
         let head = match current {
-            Some(old) if !import.prune => old.head().with(&import.file.head),
+            Some(old) if !import.manner.prune => old.head().with(&import.file.head),
             _ => import.file.head.clone(),
         };
         if let Err(error) = Segments::compile_foreign(head.segments()) {
@@ -171,7 +174,8 @@ impl Plan {
                 .map_err(|violations| Error::invalid(Reason::InvalidField, violations).within("content."))
         };
         let mut settings = read(current.map(|old| &old.settings))?;
-        if current.is_some() {
+        if let Some(old) = current {
+            self.keep_standing(&snapshot.flags, (old, &mut settings), &place(key))?;
             // What stays of it, such as a kill switch, can make it another flag than the file's.
             origin.is_changed = !settings.says_the_same(&read(None)?);
         }

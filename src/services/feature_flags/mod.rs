@@ -9,11 +9,12 @@ mod list_flags;
 mod metrics;
 mod segments;
 mod set_value;
+mod standing;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use self::apply_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Resource};
+pub use self::apply_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Manner, Resource};
 pub use self::export_flags::{ExportFlags, Exported, export_flags};
 pub use self::import_flags::ImportFlags;
 pub use self::judge::Judged;
@@ -26,13 +27,15 @@ use jiff::Timestamp;
 use super::change::{Decision, Reply};
 use super::paging::{Keyed, Page, PageRequest, page_by_key};
 use super::tenant_registry::get_tenant;
-use super::tiers::check_etag;
+use super::tiers::{check_etag, check_same};
 use super::{Command, Registry};
 use crate::domain::error::{Error, Reason};
 use crate::domain::event::Event;
 use crate::domain::filter::OrderBy;
 use crate::domain::flag::removal::Removal;
-use crate::domain::flag::{CompiledFlags, Flag, FlagField, FlagState, Settings, TenantOverride, validate};
+use crate::domain::flag::{
+    CompiledFlags, Flag, FlagField, FlagState, Kind, Settings, TenantOverride, validate,
+};
 use crate::domain::ids::{FlagKey, Revision, TenantId};
 use crate::store::flags::{self, Deleting, Replacing, Write};
 use crate::store::log;
@@ -73,6 +76,8 @@ pub struct FlagRemoval {
     pub etag: Option<String>,
     /// Even if flags that hang on it would break.
     pub force: bool,
+    /// Refuse if what goes with it is no longer what the answer with this mark told.
+    pub plan_etag: Option<String>,
 }
 
 /// Reads a flag.
@@ -127,7 +132,7 @@ impl Registry {
             if snapshot.flags.flag(flag.key.as_str()).is_some() {
                 return Err(Error::exists(Reason::FlagExists, "flag", "flag_key", &flag.key));
             }
-            check_expiry(flag.expire_time, None, context.now)?;
+            check_expiry(&flag, None, context.now)?;
             let mut settings = flag.clone();
             settings.fill_expire_time(context.now);
             let flag = settings.into_flag(Revision::ZERO, context.now);
@@ -146,7 +151,7 @@ impl Registry {
             for field in &update.fields {
                 settings.take(*field, &update.flag);
             }
-            check_expiry(settings.expire_time, current.settings.expire_time, context.now)?;
+            check_expiry(&settings, Some(&current.settings), context.now)?;
             settings.fill_expire_time(current.create_time);
             let mut violations = validate(&settings);
             // What was so before may stay so: a rule for flags that is newer than the flag is no reason to leave it as it is.
@@ -209,12 +214,14 @@ impl Registry {
             check_etag(removal.etag.as_deref(), current.revision)?;
             let key = removal.key.clone();
             let gone = Deleting { key: key.clone(), expected: current.revision };
-            let mut write = Write { flags_deleted: vec![gone], ..Write::default() };
+            let values_unchanged_since = Some(snapshot.revision);
+            let mut write = Write { flags_deleted: vec![gone], values_unchanged_since, ..Write::default() };
             let after = judge::judge(snapshot, &mut write, removal.force, &|_| String::new())?;
             let deleted = BTreeSet::from([key.clone()]);
             let deciding = Deciding { snapshot, context, force: removal.force, command };
-            let made = Some(snapshot.flags.removal(&deleted));
-            let judged = Judged { made, impact: deciding.impact(&after, &deleted) };
+            let going = snapshot.flags.removal(&deleted);
+            check_same(removal.plan_etag.as_deref(), &going.mark)?;
+            let judged = Judged { made: Some(going), impact: deciding.impact(&after, &deleted) };
             let event = Event::FlagDeleted { flag_key: key };
             Ok(Decision::Make(Box::new(flags::flags_write(&write, event, context, &judged)), judged))
         })
@@ -222,12 +229,25 @@ impl Registry {
     }
 }
 
-/// Refuses an end that has passed already, unless the flag had it before.
-fn check_expiry(wanted: Option<Timestamp>, before: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
-    if wanted == before || wanted.is_none_or(|end| end > now) {
+/// Refuses an end that has passed already, and any of a kill switch, unless the flag had it before.
+fn check_expiry(wanted: &Settings, before: Option<&Settings>, now: Timestamp) -> Result<(), Error> {
+    check_expires(wanted, before, "flag.")?;
+    let end = wanted.expire_time;
+    if end == before.and_then(|before| before.expire_time) || end.is_none_or(|end| end > now) {
         return Ok(());
     }
     Err(Error::field("flag.expire_time", "must lie in the future"))
+}
+
+/// Refuses an end of a kill switch that it did not have before.
+fn check_expires(wanted: &Settings, before: Option<&Settings>, prefix: &str) -> Result<(), Error> {
+    let had = before.and_then(|before| before.expire_time);
+    if wanted.kind != Kind::KillSwitch || wanted.expire_time.is_none() || wanted.expire_time == had {
+        return Ok(());
+    }
+    let why =
+        "must not be set for a kill switch: it never expires, or what it turns off would come back by itself";
+    Err(Error::field(format!("{prefix}expire_time"), why))
 }
 
 /// When a flag would have expired that now lives longer.

@@ -114,7 +114,11 @@ fn not_found(tier_id: &TierId) -> Error {
 
 /// Refuses a lost update: `given` is what the caller saw last.
 pub(super) fn check_etag(given: Option<&str>, revision: Revision) -> Result<(), Error> {
-    let current = etag(revision);
+    check_same(given, &etag(revision))
+}
+
+/// The same of any mark of what was read.
+pub(super) fn check_same(given: Option<&str>, current: &str) -> Result<(), Error> {
     match given {
         Some(given) if given != current => Err(Error::new(
             Reason::EtagMismatch,

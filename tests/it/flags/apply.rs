@@ -140,11 +140,17 @@ async fn a_set_that_names_no_kill_switch_leaves_the_one_that_a_flag_has() {
 
     let switches = set(vec![switch("kill"), switch("other"), wanted.clone()]);
     let again = apply(&mut replica, v1::ApplyFlagsRequest { prune: true, ..switches }).await;
-    assert_eq!(again.differences, Vec::new(), "how a switch stands is not said, and stays");
+    assert_eq!(again.differences, Vec::new(), "how a switch stands stays");
     let unthrown = v1::Flag { default_variant: "off".into(), ..switch("kill") };
-    apply(&mut replica, set(vec![unthrown.clone()])).await;
-    assert_eq!(evaluate(&mut replica, "search").await.variant, "on", "that was said");
-    apply(&mut replica, set(vec![v1::Flag { default_variant: "on".into(), ..unthrown }])).await;
+    let kept = apply(&mut replica, set(vec![unthrown.clone()])).await;
+    assert_eq!((kept.differences.len(), kept.kept.len()), (0, 1), "whatever a set says");
+    let reset = |flag: v1::Flag| v1::ApplyFlagsRequest {
+        reset_kill_switches: vec!["kill".into()],
+        ..set(vec![flag])
+    };
+    apply(&mut replica, reset(unthrown.clone())).await;
+    assert_eq!(evaluate(&mut replica, "search").await.variant, "on", "that was asked for");
+    apply(&mut replica, reset(v1::Flag { default_variant: "on".into(), ..unthrown })).await;
     assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::KillSwitch);
 
     let moved = apply(&mut replica, set(vec![v1::Flag { kill_switch: "other".into(), ..wanted }])).await;

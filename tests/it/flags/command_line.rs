@@ -9,14 +9,14 @@ use super::{boolean, set_tenant, set_tier, with_flag};
 use crate::support::Replica;
 
 /// What a command said, where it must succeed.
-async fn said(replica: &Replica, arguments: &[&str]) -> String {
+pub(super) async fn said(replica: &Replica, arguments: &[&str]) -> String {
     let done = tenantry(replica, arguments).await;
     assert!(done.status.success(), "{arguments:?}: {}", text(&done));
     text(&done)
 }
 
 /// The same where it must fail with a code.
-async fn refused(replica: &Replica, arguments: &[&str], code: i32) -> String {
+pub(super) async fn refused(replica: &Replica, arguments: &[&str], code: i32) -> String {
     let done = tenantry(replica, arguments).await;
     assert_eq!(done.status.code(), Some(code), "{arguments:?}: {}", text(&done));
     text(&done)

@@ -89,7 +89,8 @@ async fn the_files_of_the_documentation_are_applied_and_one_says_all_that_the_mo
     for block in &blocks {
         applied(&replica, "block.yaml", block).await;
     }
-    let document: Value = serde_json::from_str(&exported(&replica, &["-o", "json"]).await).unwrap();
+    let document: Value =
+        serde_json::from_str(&exported(&replica, &["-o", "json", "--with-expiry"]).await).unwrap();
 
     let pool = DescriptorPool::decode(tenantry::proto::DESCRIPTOR_SET).unwrap();
     let mut messages = BTreeMap::new();

@@ -95,6 +95,12 @@ pub(in crate::grpc) fn encode_deleted(judged: &Judged<Option<Removal>>) -> v1::D
     v1::DeleteFlagResponse {
         removed: judged.made.as_ref().map(encode_removal),
         impact: judged.impact.as_ref().map(encode_impact),
+        // Told of what was only tried.
+        plan_etag: judged
+            .impact
+            .as_ref()
+            .and(judged.made.as_ref())
+            .map_or_else(String::new, |it| it.mark.clone()),
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::Faults;
+use super::super::{Faults, etag};
 use super::{answer, choice, segment};
 use crate::domain::error::Error;
 use crate::domain::flag::dependencies::FLAGS_MAX;
 use crate::domain::flag::{Choice, Settings};
 use crate::domain::ids::{FlagKey, TierId};
+use crate::domain::text::quote;
 use crate::proto::v1;
 use crate::proto::v1::apply_flags_response as response;
-use crate::services::feature_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Resource};
+use crate::services::feature_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Manner, Resource};
 
 /// Most segments there can be.
 const SEGMENTS_MAX: usize = 1_000;
@@ -19,6 +20,7 @@ const TIER_DEFAULTS_MAX: usize = 10 * FLAGS_MAX;
 
 pub(in crate::grpc) fn decode(message: v1::ApplyFlagsRequest) -> Result<ApplyFlags, Error> {
     let v1::ApplyFlagsRequest { flags, segments, tier_defaults, prune, force, .. } = message;
+    let (reset, plan_etag) = (message.reset_kill_switches, message.plan_etag);
     for (field, entries, entries_max) in [
         ("flags", flags.len(), FLAGS_MAX),
         ("segments", segments.len(), SEGMENTS_MAX),
@@ -29,19 +31,39 @@ pub(in crate::grpc) fn decode(message: v1::ApplyFlagsRequest) -> Result<ApplyFla
         }
     }
     let segments = decode_each("segments", segments, segment::decode_whole, "segment_name", |it| &it.name)?;
-    let says_default: Vec<_> = flags.iter().map(|flag| !flag.default_variant.is_empty()).collect();
     let flags = decode_each("flags", flags, super::decode_whole, "flag_key", |it| &it.key)?;
     let mut tiers = decode_tiers(tier_defaults)?;
-    let spec = |(settings, says_default): (Settings, bool)| {
+    let spec = |settings: Settings| {
         let tier_defaults = tiers.remove(&settings.key).unwrap_or_default();
-        FlagSpec { settings, says_default, tier_defaults }
+        FlagSpec { settings, tier_defaults }
     };
-    let flags = flags.into_iter().zip(says_default).map(spec).collect();
+    let flags: Vec<_> = flags.into_iter().map(spec).collect();
     if let Some(stray) = tiers.keys().next() {
         let why = format!("must be of flags of this set; \"{stray}\" is not one");
         return Err(Error::field("tier_defaults.flag_key", why));
     }
-    Ok(ApplyFlags { flags, segments, prune, force })
+    let keys: BTreeSet<_> = flags.iter().map(|spec| &spec.settings.key).collect();
+    let reset_kill_switches = decode_reset(&reset, |key| keys.contains(key))?;
+    let manner = Manner { prune, force, reset_kill_switches, plan_etag: etag(plan_etag) };
+    Ok(ApplyFlags { flags, segments, manner })
+}
+
+/// The kill switches that are to stand as given, each of which has to be given.
+pub(super) fn decode_reset(
+    keys: &[String],
+    is_named: impl Fn(&FlagKey) -> bool,
+) -> Result<BTreeSet<FlagKey>, Error> {
+    let mut faults = Faults::default();
+    let mut reset = BTreeSet::new();
+    for (place, text) in keys.iter().enumerate() {
+        let field = format!("reset_kill_switches[{place}]");
+        let Some(key) = faults.id(&field, FlagKey::known(text)) else { continue };
+        if !is_named(&key) {
+            faults.add(field, format!("must be a flag that is given; {} is not one", quote(text)));
+        }
+        reset.insert(key);
+    }
+    faults.check(Some(reset))
 }
 
 /// Decodes every entry of a list, each of another key.
@@ -94,7 +116,14 @@ pub(in crate::grpc) fn encode(applied: &Applied) -> v1::ApplyFlagsResponse {
         impact: applied.impact.as_ref().map(answer::encode_impact),
         revision: applied.revision.as_i64(),
         removed: applied.removal.as_ref().map(answer::encode_removal),
+        kept: applied.kept.iter().map(encode_difference).collect(),
+        plan_etag: encode_plan_etag(applied),
     }
+}
+
+/// Told of what was only tried, as whom it affects.
+pub(super) fn encode_plan_etag(applied: &Applied) -> String {
+    applied.impact.as_ref().map_or_else(String::new, |_| applied.plan_etag.clone())
 }
 
 pub(super) fn encode_difference(difference: &Difference) -> response::Difference {

@@ -1,12 +1,12 @@
 //! Flag files of other systems.
 
-use super::super::{Faults, count};
+use super::super::{Faults, count, etag};
 use super::{answer, apply};
 use crate::domain::error::Error;
 use crate::domain::flagd::File;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{FlagKey, TenantId};
 use crate::proto::v1;
-use crate::services::feature_flags::{Applied, ExportFlags, Exported, ImportFlags};
+use crate::services::feature_flags::{Applied, ExportFlags, Exported, ImportFlags, Manner};
 
 pub(in crate::grpc) fn decode_import(message: &v1::ImportFlagsRequest) -> Result<ImportFlags, Error> {
     let mut faults = Faults::default();
@@ -20,7 +20,14 @@ pub(in crate::grpc) fn decode_import(message: &v1::ImportFlagsRequest) -> Result
             if error.path == "file" { "content".to_owned() } else { format!("content.{}", error.path) };
         Error::field(field, error.why)
     })?;
-    Ok(ImportFlags { file, prune: message.prune, force: message.force })
+    let is_named = |key: &FlagKey| file.flags.contains_key(key.as_str());
+    let manner = Manner {
+        prune: message.prune,
+        force: message.force,
+        reset_kill_switches: apply::decode_reset(&message.reset_kill_switches, is_named)?,
+        plan_etag: etag(message.plan_etag.clone()),
+    };
+    Ok(ImportFlags { file, manner })
 }
 
 pub(in crate::grpc) fn encode_import(applied: &Applied, warnings: Vec<String>) -> v1::ImportFlagsResponse {
@@ -29,6 +36,8 @@ pub(in crate::grpc) fn encode_import(applied: &Applied, warnings: Vec<String>) -
         impact: applied.impact.as_ref().map(answer::encode_impact),
         revision: applied.revision.as_i64(),
         removed: applied.removal.as_ref().map(answer::encode_removal),
+        kept: applied.kept.iter().map(apply::encode_difference).collect(),
+        plan_etag: apply::encode_plan_etag(applied),
         warnings,
     }
 }
