@@ -87,7 +87,7 @@ async fn every_statement_is_valid_against_the_schema() {
     replica.stop().await;
 }
 
-/// It listed the participants' contract, the stubs' and flagd's, and calls of them were METHOD_UNKNOWN.
+/// It listed the participants' contract, the stubs' and flagd's, and calls of them were `METHOD_UNKNOWN`.
 #[tokio::test]
 async fn reflection_lists_what_the_listener_serves_and_nothing_else() {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;

@@ -26,7 +26,7 @@ fn builder(services: &[String]) -> Builder<'static> {
         .fold(Builder::configure(), |builder, set| builder.register_encoded_file_descriptor_set(set))
         // It is among the sets above already.
         .include_reflection_service(false);
-    services.iter().fold(builder, |builder, service| builder.with_service_name(service))
+    services.iter().fold(builder, Builder::with_service_name)
 }
 
 /// `grpc.reflection.v1.ServerReflection`, of a listener that serves these.

@@ -52,7 +52,7 @@ fn check_variants(flags: &CompiledFlags, old: &Flag, wanted: &Settings, field: &
     if standing.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = standing.iter().map(|name| quote(name.as_str()).to_string()).collect();
+    let names: Vec<_> = standing.iter().map(|name| quote(name.as_str())).collect();
     let why = format!(
         "must keep {} as it is: the kill switch {} stands at it; reset_kill_switches takes it as given here",
         names.join(", "),
