@@ -66,8 +66,12 @@ fn id(scope: &Scope) -> Option<&str> {
 
 fn flag(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Json {
     let settings = &resolved.flag.settings;
-    let variants: Map<String, Json> =
+    let mut variants: Map<String, Json> =
         settings.variants.iter().map(|(name, value)| (name.to_string(), value.to_json())).collect();
+    if variants.is_empty() {
+        // A broken flag of a file has none, and some providers refuse the whole set for it. Nothing gives this one.
+        variants.insert("no variant".to_owned(), json!(false));
+    }
     let mut flag = Map::new();
     flag.insert("state".to_owned(), json!(if resolved.is_enabled { "ENABLED" } else { "DISABLED" }));
     flag.insert("variants".to_owned(), Json::Object(variants));
@@ -79,6 +83,8 @@ fn flag(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Json {
     }
     let mut metadata = own_metadata(snapshot, resolved.flag);
     metadata.insert("revision".to_owned(), json!(resolved.flag.revision.get()));
+    // For an empty name some refuse the set, too.
+    metadata.remove("");
     flag.insert("metadata".to_owned(), Json::Object(metadata));
     Json::Object(flag)
 }

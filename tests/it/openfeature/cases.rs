@@ -121,8 +121,9 @@ const WEB: (Language, &str) = (Language::Web, "rpc");
 const RUST: (Language, &str) = (Language::Rust, "rpc");
 const RUST_IN_PROCESS: (Language, &str) = (Language::Rust, "in-process");
 const RUST_OFREP: (Language, &str) = (Language::Rust, "ofrep");
-const WITHOUT_DEFAULT: &[&str] = &["no-default", "no-default-targeted"];
-const VALUELESS: &[&str] = &["disabled", "no-default", "no-default-targeted"];
+const WITHOUT_DEFAULT: &[&str] = &["no-default", "no-default-targeted", "variants-missing", "variants-empty"];
+const VALUELESS: &[&str] =
+    &["disabled", "no-default", "no-default-targeted", "variants-missing", "variants-empty"];
 const RULED: &[&str] = &[
     "targeted",
     "evaluator",
@@ -133,7 +134,10 @@ const RULED: &[&str] = &[
     "no-default-targeted",
     "no-such-variant",
 ];
-const BROKEN: &[&str] = &["no-such-variant", "dangling"];
+/// Those that fail whoever asks.
+const UNREADABLE: &[&str] = &["dangling", "default-nowhere", "default-no-text", "variants-no-object"];
+const BROKEN: &[&str] =
+    &["no-such-variant", "dangling", "default-nowhere", "default-no-text", "variants-no-object"];
 
 const DIFFERENCES: &[Difference] = &[
     // They read no metadata.
@@ -152,12 +156,18 @@ const DIFFERENCES: &[Difference] = &[
     of(RUST, WITHOUT_DEFAULT, |case| fail(case, "FLAG_NOT_FOUND")),
     of(RUST, &["string"], |case| fail(case, "INVALID_CONTEXT")),
     of(RUST, &["no-such-variant"], |case| fail(case, "Internal")),
-    of(RUST, &["dangling"], |case| fail(case, "DataLoss")),
+    of(RUST, UNREADABLE, |case| fail(case, "DataLoss")),
     always(RUST, &["object"], without_value),
     of(RUST_IN_PROCESS, &["disabled"], |case| fail(case, "FLAG_NOT_FOUND")),
     of(RUST_IN_PROCESS, &["no-default"], |case| fail(case, "Variant  for flag no-default was not found")),
     of(RUST_IN_PROCESS, &["no-default-targeted"], |case| {
         fail(case, "Variant  for flag no-default-targeted was not found");
+    }),
+    of(RUST_IN_PROCESS, &["variants-missing"], |case| {
+        fail(case, "Variant  for flag variants-missing was not found");
+    }),
+    of(RUST_IN_PROCESS, &["variants-empty"], |case| {
+        fail(case, "Variant  for flag variants-empty was not found");
     }),
     of(RUST_IN_PROCESS, &["no-such-variant"], |case| {
         fail(case, "Variant purple for flag no-such-variant was not found");
