@@ -1,6 +1,6 @@
 //! Weighted and progressive rollouts with stable bucketing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct Step {
 }
 
 /// Variants by weight. The same key gets the same variant as long as the weights stay. When the first variant's part
-/// of the sum grows, keys only move towards it: list the variant that is rolled out first.
+/// of the sum grows, keys only move towards it: list the variant that is rolled out first. Steps are in the same order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Hashed before the key: rollouts with the same seed put the same keys into the same share. The flag's key where
@@ -84,6 +84,21 @@ impl Rollout {
             before = Some(step.start_time);
         }
         found
+    }
+
+    /// The same with all its weights in one order, that in which they first name the variants: a step with another one
+    /// would take from keys what they have.
+    #[must_use]
+    pub fn in_one_order(mut self) -> Self {
+        let mut places = HashMap::new();
+        for variant in self.variants() {
+            let next = places.len();
+            places.entry(variant.clone()).or_insert(next);
+        }
+        for step in &mut self.steps {
+            step.weights.sort_by_key(|share| places.get(&share.variant).copied());
+        }
+        self
     }
 
     /// The weights at a moment.
@@ -240,6 +255,26 @@ mod tests {
         assert_eq!(rollout.next_change(at(0)), Some(at(100)));
         assert_eq!(rollout.next_change(at(100)), Some(at(200)));
         assert_eq!(rollout.next_change(at(300)), None);
+    }
+
+    #[test]
+    fn a_step_that_names_its_variants_in_another_order_takes_nothing_from_whoever_has_it() {
+        let rollout = Rollout {
+            seed: "new-checkout".to_owned(),
+            weights: weights(&[("on", 10), ("off", 90)]),
+            steps: vec![
+                Step { start_time: at(100), weights: weights(&[("late", 10), ("off", 40), ("on", 50)]) },
+                Step { start_time: at(200), weights: weights(&[("off", 0), ("late", 40), ("on", 60)]) },
+            ],
+        };
+        let rollout = rollout.in_one_order();
+        assert_eq!(rollout.steps[0].weights, weights(&[("on", 50), ("off", 40), ("late", 10)]));
+        assert_eq!(rollout.steps[1].weights, weights(&[("on", 60), ("off", 0), ("late", 40)]));
+        let is_on = |key: &str, second| rollout.select(Some(key), at(second)).unwrap().as_str() == "on";
+        let keys: Vec<String> = (0..1_000).map(|key| format!("tenant-{key}")).collect();
+        let first: Vec<&String> = keys.iter().filter(|key| is_on(key, 0)).collect();
+        assert!(first.len() > 50, "{}", first.len());
+        assert!(first.iter().all(|key| is_on(key, 100) && is_on(key, 200)));
     }
 
     #[test]

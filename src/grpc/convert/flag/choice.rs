@@ -51,9 +51,10 @@ pub(super) fn decode_rollout(
     let bucket_by = if bucket_by.is_empty() { BUCKET_BY.to_owned() } else { bucket_by };
     let split = Split { rollout: Rollout { seed, weights, steps }, bucket_by };
     let mut found = Vec::new();
+    // As it came, so that what is wrong is named by its place there.
     validate::split(&split, field, &mut found);
     faults.extend(found);
-    split
+    Split { rollout: split.rollout.in_one_order(), ..split }
 }
 
 fn decode_weight(message: v1::VariantWeight, field: &str, faults: &mut Faults) -> Option<Weight> {
