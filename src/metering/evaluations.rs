@@ -13,9 +13,11 @@ use jiff::Timestamp;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::flag::CompiledFlags;
 use crate::domain::ids::{FlagKey, TenantId};
+use crate::store::Error;
 use crate::store::connect::Database;
-use crate::store::evaluations::{self, Counted};
+use crate::store::evaluations::{self, Counted, CountedBulk};
 
 /// Maps that share the work: twice the threads of a usual server, so that two rarely meet.
 const STRIPES: usize = 16;
@@ -45,9 +47,12 @@ type Pairs = HashMap<FlagKey, HashMap<Option<TenantId>, Count>>;
 struct Stripe {
     pairs: Pairs,
     pair_count: usize,
-    /// Of all flags at once, by tenant.
-    bulk: HashMap<Option<TenantId>, Count>,
+    bulk: Bulk,
 }
+
+/// Evaluations of all flags at once: by the flag set, where only one was asked for, and by when the newest flag was made
+/// that was there. As many as there are sets, times the flags that are made between two writes.
+type Bulk = HashMap<(Option<String>, Timestamp), Count>;
 
 /// Counts evaluations. Cheap to clone.
 #[derive(Clone)]
@@ -144,13 +149,12 @@ impl Evaluations {
         of_flag.entry(place).or_insert(Count::none(now)).add(now);
     }
 
-    /// Counts one evaluation of all flags.
-    pub fn count_all(&self, tenant: Option<&TenantId>, now: Timestamp) {
-        let mut stripe = self.stripe();
-        let tenant = tenant.cloned();
-        let place =
-            if stripe.bulk.len() < PAIRS_MAX || stripe.bulk.contains_key(&tenant) { tenant } else { None };
-        stripe.bulk.entry(place).or_insert(Count::none(now)).add(now);
+    /// Counts one evaluation of all flags, or of those of one set. Where there are none, nothing was evaluated.
+    pub fn count_all(&self, flags: &CompiledFlags, flag_set: Option<&str>, now: Timestamp) {
+        let is_there = |name: &str| name.is_empty() || flags.has_set(name);
+        let Some(newest) = flags.newest().filter(|_| flag_set.is_none_or(is_there)) else { return };
+        let place = (flag_set.map(str::to_owned), newest);
+        self.stripe().bulk.entry(place).or_insert(Count::none(now)).add(now);
     }
 
     fn stripe(&self) -> std::sync::MutexGuard<'_, Stripe> {
@@ -175,46 +179,55 @@ impl Evaluations {
 
     /// Writes what was counted so far.
     pub async fn flush(&self, database: &Database) {
-        let counted = self.take();
+        let (counted, bulk) = self.take();
         for rows in counted.chunks(ROWS_MAX) {
             let add = async { evaluations::add(&**database.pooled().await?, rows).await };
-            let added = tokio::time::timeout(WRITE_MAX, add).await;
-            if !matches!(added, Ok(Ok(()))) {
-                let lost: u64 = rows.iter().map(|row| row.evaluations).sum();
-                self.metrics.dropped.inc_by(lost);
-                tracing::warn!(evaluations = lost, "counts of flag evaluations could not be written");
-            }
+            self.written(add, rows.iter().map(|row| row.evaluations)).await;
+        }
+        for rows in bulk.chunks(ROWS_MAX) {
+            let add = async { evaluations::add_bulk(&**database.pooled().await?, rows).await };
+            self.written(add, rows.iter().map(|row| row.evaluations)).await;
         }
     }
 
-    fn take(&self) -> Vec<Counted> {
-        let mut all: HashMap<(String, String), Count> = HashMap::new();
-        let mut add = |flag: &str, tenant: Option<TenantId>, count: Count| {
-            let tenant = tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
-            let sum = all.entry((flag.to_owned(), tenant)).or_insert(Count::none(count.last));
-            sum.evaluations += count.evaluations;
-            sum.last = sum.last.max(count.last);
-        };
+    async fn written(&self, add: impl Future<Output = Result<(), Error>>, counts: impl Iterator<Item = u64>) {
+        let added = tokio::time::timeout(WRITE_MAX, add).await;
+        if !matches!(added, Ok(Ok(()))) {
+            let lost: u64 = counts.sum();
+            self.metrics.dropped.inc_by(lost);
+            tracing::warn!(evaluations = lost, "counts of flag evaluations could not be written");
+        }
+    }
+
+    fn take(&self) -> (Vec<Counted>, Vec<CountedBulk>) {
+        let mut by_name: HashMap<(FlagKey, Option<TenantId>), Count> = HashMap::new();
+        let mut bulk = Bulk::new();
         for stripe in &*self.stripes {
             let taken = std::mem::take(&mut *stripe.lock().unwrap_or_else(PoisonError::into_inner));
-            for (tenant, count) in taken.bulk {
+            for (place, count) in taken.bulk {
                 self.metrics.bulk.inc_by(count.evaluations);
-                add("", tenant, count);
+                bulk.entry(place).or_insert(Count::none(count.last)).merge(count);
             }
             for (flag, tenants) in taken.pairs {
                 self.metrics.count(&flag, tenants.values().map(|count| count.evaluations).sum());
                 for (tenant, count) in tenants {
-                    add(flag.as_str(), tenant, count);
+                    by_name.entry((flag.clone(), tenant)).or_insert(Count::none(count.last)).merge(count);
                 }
             }
         }
-        let row = |((flag_key, tenant_id), count): (_, Count)| Counted {
-            flag_key,
-            tenant_id,
+        let counted = |((flag_key, tenant_id), count): ((FlagKey, Option<TenantId>), Count)| Counted {
+            flag_key: flag_key.to_string(),
+            tenant_id: tenant_id.map(|tenant| tenant.to_string()).unwrap_or_default(),
             evaluations: count.evaluations,
             last_time: count.last,
         };
-        all.into_iter().map(row).collect()
+        let counted_bulk = |((flag_set, newest_flag_time), count): (_, Count)| CountedBulk {
+            flag_set,
+            newest_flag_time,
+            evaluations: count.evaluations,
+            last_time: count.last,
+        };
+        (by_name.into_iter().map(counted).collect(), bulk.into_iter().map(counted_bulk).collect())
     }
 }
 
@@ -224,8 +237,12 @@ impl Count {
     }
 
     fn add(&mut self, now: Timestamp) {
-        self.evaluations += 1;
-        self.last = self.last.max(now);
+        self.merge(Self { evaluations: 1, last: now });
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.evaluations += other.evaluations;
+        self.last = self.last.max(other.last);
     }
 }
 
@@ -240,6 +257,8 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::flag::{FlagType, Settings};
+    use crate::domain::ids::Revision;
 
     fn flag(name: &str) -> FlagKey {
         FlagKey::parse(name).unwrap()
@@ -249,29 +268,37 @@ mod tests {
         TenantId::parse(id).unwrap()
     }
 
+    fn flags_with(name: &str, flag_set: &str, made: Timestamp) -> CompiledFlags {
+        let mut settings = Settings::new(flag(name), FlagType::Boolean);
+        flag_set.clone_into(&mut settings.flag_set);
+        CompiledFlags::new().with_flag(Arc::new(settings.into_flag(Revision(1), made)))
+    }
+
     #[test]
     fn what_is_counted_on_many_threads_adds_up_and_is_taken_once() {
         let counters = Evaluations::new().unwrap();
         let now = Timestamp::UNIX_EPOCH;
+        let flags = flags_with("search", "", now);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
                         counters.count(&flag("search"), Some(&tenant("finance")), now);
-                        counters.count_all(Some(&tenant("finance")), now);
+                        counters.count_all(&flags, None, now);
                     }
                     counters.count(&flag("search"), None, now);
                 });
             }
         });
-        let mut taken = counters.take();
+        let (mut taken, bulk) = counters.take();
         taken.sort_unstable_by(|a, b| (&a.flag_key, &a.tenant_id).cmp(&(&b.flag_key, &b.tenant_id)));
         let shown: Vec<_> = taken
             .iter()
             .map(|row| (row.flag_key.as_str(), row.tenant_id.as_str(), row.evaluations))
             .collect();
-        assert_eq!(shown, [("", "finance", 8_000), ("search", "", 8), ("search", "finance", 8_000)]);
-        assert!(counters.take().is_empty());
+        assert_eq!(shown, [("search", "", 8), ("search", "finance", 8_000)]);
+        assert_eq!(bulk.iter().map(|row| row.evaluations).collect::<Vec<_>>(), [8_000]);
+        assert_eq!(counters.take(), (Vec::new(), Vec::new()));
         assert_eq!(counters.metrics.by_flag.with_label_values(&["search"]).get(), 8_008);
         assert_eq!(counters.metrics.bulk.get(), 8_000);
     }
@@ -283,11 +310,26 @@ mod tests {
         for number in 0..many {
             counters.count(&flag("search"), Some(&tenant(&format!("t{number}"))), Timestamp::UNIX_EPOCH);
         }
-        let taken = counters.take();
+        let (taken, _) = counters.take();
         assert_eq!(taken.len(), PAIRS_MAX + 1);
         assert_eq!(taken.iter().map(|row| row.evaluations).sum::<u64>(), many as u64);
         let rest = taken.iter().find(|row| row.tenant_id.is_empty()).unwrap();
         assert_eq!(rest.evaluations, 500);
+    }
+
+    #[test]
+    fn all_flags_are_counted_by_the_set_asked_for_and_only_where_there_is_such_a_set() {
+        let counters = Evaluations::new().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let flags = flags_with("search", "web", now);
+        counters.count_all(&CompiledFlags::new(), None, now);
+        for set in [None, Some(""), Some("web"), Some("web"), Some("no-such-set")] {
+            counters.count_all(&flags, set, now);
+        }
+        let (_, mut bulk) = counters.take();
+        bulk.sort_unstable_by(|a, b| a.flag_set.cmp(&b.flag_set));
+        let shown: Vec<_> = bulk.iter().map(|row| (row.flag_set.as_deref(), row.evaluations)).collect();
+        assert_eq!(shown, [(None, 1), (Some(""), 1), (Some("web"), 2)]);
     }
 
     #[test]

@@ -12,10 +12,23 @@ use super::Error;
 /// Evaluations since they were last written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Counted {
-    /// Which flag; empty for all of them at once.
+    /// Which flag.
     pub flag_key: String,
     /// For which tenant; empty for those that were too many to be told apart, and for none.
     pub tenant_id: String,
+    /// How many.
+    pub evaluations: u64,
+    /// The last of them.
+    pub last_time: Timestamp,
+}
+
+/// Evaluations of all flags at once since they were last written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CountedBulk {
+    /// The flag set, where only its flags were asked for; the empty name is that of flags without a set.
+    pub flag_set: Option<String>,
+    /// When the newest flag was made that was there.
+    pub newest_flag_time: Timestamp,
     /// How many.
     pub evaluations: u64,
     /// The last of them.
@@ -41,8 +54,14 @@ pub async fn add(client: &impl GenericClient, counted: &[Counted]) -> Result<(),
     Ok(())
 }
 
+/// Adds evaluations of all flags at once to those that are known.
+pub async fn add_bulk(client: &impl GenericClient, counted: &[CountedBulk]) -> Result<(), Error> {
+    client.execute(include_str!("sql/flag/add_bulk_evaluations.sql"), &[&Json(counted)]).await?;
+    Ok(())
+}
+
 /// What is known of some flags' evaluations, by key. Evaluations of all flags at once count for every flag that was
-/// there then.
+/// there then and in the set that was asked for.
 pub async fn tallies(client: &impl GenericClient, keys: &[&str]) -> Result<BTreeMap<String, Tally>, Error> {
     let rows = client.query(include_str!("sql/flag/tallies.sql"), &[&keys]).await?;
     let count = |number: i64| u64::try_from(number).unwrap_or_default();

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (6, "resource names", include_str!("migrations/0006_resource_names.sql")),
     (7, "flagd files", include_str!("migrations/0007_flagd_files.sql")),
     (8, "names by the domain", include_str!("migrations/0008_names_by_the_domain.sql")),
+    (9, "bulk evaluations", include_str!("migrations/0009_bulk_evaluations.sql")),
 ];
 
 /// What was done.

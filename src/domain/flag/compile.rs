@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
+use jiff::Timestamp;
 
 use super::ask::Case;
 use super::compiled::Compiled;
@@ -54,6 +55,8 @@ pub struct CompiledFlags {
     pub(super) moments: Moments,
     pub(super) edition: Edition,
     count: usize,
+    /// When the newest that was ever among them was made.
+    newest: Option<Timestamp>,
     /// How many of them read the time.
     timed: usize,
     crowded: usize,
@@ -112,6 +115,7 @@ impl CompiledFlags {
     fn link(&mut self, compiled: &Compiled) {
         let settings = &compiled.flag.settings;
         self.count += 1;
+        self.newest = self.newest.max(Some(compiled.flag.create_time));
         self.timed += usize::from(compiled.reads_time());
         self.sets.add(&settings.flag_set);
         for needed in settings.needs() {
@@ -261,6 +265,11 @@ impl CompiledFlags {
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// When the newest flag was made that was ever among these: one made later is none of them.
+    pub const fn newest(&self) -> Option<Timestamp> {
+        self.newest
     }
 
     /// Which flags these are.

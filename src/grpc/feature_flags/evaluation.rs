@@ -89,7 +89,7 @@ impl Handler {
             }
             Ok::<_, Error>(answers.finish())
         })?;
-        self.registry.evaluations.count_all(Some(&tenant_id), now);
+        self.registry.evaluations.count_all(flags, None, now);
         Ok(reply)
     }
 

@@ -75,9 +75,11 @@ impl Asked<'_> {
         Ok(resolution)
     }
 
-    /// Counts an evaluation of all flags.
+    /// Counts an evaluation of all flags asked for.
     pub fn count_all(&self) {
-        self.evaluations.count_all(self.tenant_id(), self.now);
+        if !self.scope.is_empty {
+            self.evaluations.count_all(&self.snapshot.flags, self.scope.flag_set.as_deref(), self.now);
+        }
     }
 
     /// Every flag asked for, by key; a broken one is an error of its own. Counting them is for the caller to do.

@@ -134,6 +134,37 @@ async fn stale_flags_are_listed_with_how_often_and_when_last_they_were_evaluated
     replica.stop().await;
 }
 
+/// A flag was said to have had every bulk call that its tenants ever made as soon as one had come after it.
+#[tokio::test]
+async fn a_bulk_evaluation_counts_for_the_flags_that_were_there_and_for_no_later_one() {
+    let mut replica = with_flag().await;
+    replica.tenant("marketing").await;
+    let mut counts = Vec::new();
+    for (round, key) in ["first", "second", "third"].into_iter().enumerate() {
+        let soon = v1::Flag { expire_time: Some(seconds_from_now(10 * DAY)), ..boolean(key) };
+        create(&mut replica, soon).await;
+        for tenant_id in ["finance", "marketing", "finance"].into_iter().take(3 - round) {
+            let all = v1::EvaluateFlagsRequest { tenant_id: tenant_id.into(), ..Default::default() };
+            replica.flags.evaluate_flags(all).await.unwrap();
+        }
+        if round == 1 {
+            // What is counted in two writes adds up.
+            replica.server.registry.evaluations.flush(&replica.server.registry.database).await;
+        }
+    }
+    create(&mut replica, v1::Flag { expire_time: Some(seconds_from_now(10 * DAY)), ..boolean("unasked") })
+        .await;
+    replica.server.registry.evaluations.flush(&replica.server.registry.database).await;
+    let listed = replica.flags.list_stale_flags(v1::ListStaleFlagsRequest::default()).await.unwrap();
+    for flag in listed.into_inner().flags {
+        let is_known = flag.last_evaluated_time.is_some();
+        counts.push((flag.flag_key, flag.bulk_evaluations, is_known));
+    }
+    let expected = [("first", 6, true), ("second", 3, true), ("third", 1, true), ("unasked", 0, false)];
+    assert_eq!(counts, expected.map(|(key, count, is_known)| (key.to_owned(), count, is_known)));
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn flags_are_listed_by_what_they_are_and_in_the_order_asked_for() {
     let mut replica = with_flag().await;

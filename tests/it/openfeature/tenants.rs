@@ -1,8 +1,12 @@
 //! Two tenants side by side in one program.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::json;
+use tenantry::proto::v1;
 
 use super::client::{Client, Language};
+use super::ofrep::{ALL, post};
 use super::world::World;
 
 /// A boolean flag that is on for finance alone, and the same for everybody else.
@@ -63,5 +67,38 @@ async fn in_process_providers_of_two_tenants_see_each_their_own() {
             assert_eq!(said["value"], wanted, "{language:?} {tenant}: {said}");
         }
     }
+    world.stop().await;
+}
+
+/// A call for the set "web" was told as one of every flag.
+#[tokio::test]
+async fn a_bulk_evaluation_counts_for_the_flags_of_the_set_that_was_asked_for() {
+    let mut world = World::start().await;
+    let soon = SystemTime::now() + Duration::from_secs(10 * 24 * 60 * 60);
+    for (key, flag_set) in [("of-web", "web"), ("of-shop", "shop"), ("of-none", "")] {
+        let flag = v1::Flag {
+            flag_key: key.to_owned(),
+            r#type: v1::FlagType::Boolean.into(),
+            flag_set: flag_set.to_owned(),
+            owner: "counted".to_owned(),
+            expire_time: Some(soon.into()),
+            ..Default::default()
+        };
+        world.create(flag).await;
+    }
+    for (selector, times) in [("flagSetId=web", 3), ("flagSetId=", 2), ("flagSetId=nowhere", 1), ("", 1)] {
+        for _ in 0..times {
+            let headers = [("flagd-selector", selector)];
+            let headers = if selector.is_empty() { &headers[..0] } else { &headers };
+            let (code, _, body) = post(&world, ALL, "{}", headers).await;
+            assert_eq!(code, 200, "{selector}: {body}");
+        }
+    }
+    let registry = &world.replica.server.registry;
+    registry.evaluations.flush(&registry.database).await;
+    let request = v1::ListStaleFlagsRequest { filter: "owner = counted".into(), ..Default::default() };
+    let listed = world.replica.flags.list_stale_flags(request).await.unwrap().into_inner().flags;
+    let counts: Vec<_> = listed.iter().map(|flag| (flag.flag_key.as_str(), flag.bulk_evaluations)).collect();
+    assert_eq!(counts, [("of-none", 3), ("of-shop", 1), ("of-web", 4)]);
     world.stop().await;
 }

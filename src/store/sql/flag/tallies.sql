@@ -1,4 +1,4 @@
--- $1: flag keys. A bulk evaluation before the flag was made does not count for it.
+-- $1: flag keys. A bulk evaluation counts for a flag that was there, and in the set where only one was asked for.
 SELECT f.flag_key, coalesce(own.evaluations, 0)::bigint, coalesce(bulk.evaluations, 0)::bigint,
        coalesce(own.tenants, 0)::bigint, greatest(own.last_time, bulk.last_time)
 FROM flag f
@@ -9,6 +9,8 @@ LEFT JOIN LATERAL (
 ) own ON true
 LEFT JOIN LATERAL (
     SELECT sum(e.evaluations) AS evaluations, max(e.last_time) AS last_time
-    FROM flag_evaluation e WHERE e.flag_key = '' AND e.last_time >= f.create_time
+    FROM flag_bulk_evaluation e
+    WHERE e.newest_flag_time >= f.create_time
+        AND (e.flag_set IS NULL OR e.flag_set = coalesce(f.flag_set, ''))
 ) bulk ON true
 WHERE f.flag_key = ANY($1::text[])
