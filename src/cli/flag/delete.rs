@@ -67,8 +67,11 @@ pub(super) async fn archive(archive: Removal, context: &Context<'_>) -> Result<(
     let Removal { flag_key, force, yes, dry_run } = archive;
     let mut request = json!({ "flagKey": flag_key, "force": force });
     let (client, format) = (&context.client, context.connection.output);
-    let mut flag = client.call("FeatureFlags/GetFlag", json!({ "flagKey": flag_key })).await?;
-    request["etag"] = flag["etag"].take();
+    if !yes {
+        // What was shown is what is archived, or nothing is.
+        let mut flag = client.call("FeatureFlags/GetFlag", json!({ "flagKey": flag_key })).await?;
+        request["etag"] = flag["etag"].take();
+    }
     let mut tried = request.clone();
     tried["validateOnly"] = true.into();
     let archived = client.call("FeatureFlags/ArchiveFlag", tried).await?;
