@@ -182,6 +182,8 @@ impl<'a> Plan<'a> {
     ) -> Result<Decision<Applied>, Error> {
         self.kept.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         if self.event.is_empty() {
+            // A plan of nothing has no mark: whoever brings one was told of something.
+            check_same(self.manner.plan_etag.as_deref(), "")?;
             return Ok(Decision::Nothing(Applied { kept: self.kept, ..Applied::default() }));
         }
         let keys: Vec<_> = self.write.flags.iter().map(|flag| flag.row.key().clone()).collect();
