@@ -5,7 +5,7 @@
 //! Floors, top to bottom; no import runs upwards (`tests/it/tidy.rs` holds the table in
 //! `docs/ARCHITECTURE.md` against every `use crate::`):
 //!
-//! `app` · `grpc` `http` · `services` · `auth` · `view` `cascade` · `store` · `participants` `config` · `domain`
+//! `app` · `grpc` `http` · `services` · `auth` · `cascade` · `view` `metering` `audit` · `store` · `participants` `config` · `domain`
 //!
 //! | module | is |
 //! |---|---|

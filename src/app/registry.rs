@@ -24,8 +24,14 @@ use crate::view::{View, follower};
 /// a small change does, so a busy writer must not pay for it each time; a fortieth of the 200 ms that they poll at.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Puts the parts together and starts those that run by themselves; they stop with `stop`.
-pub fn start(config: &Config, database: Database, stop: &CancellationToken) -> Result<Registry, WiringError> {
+/// Puts the parts together and starts those that run by themselves; they stop with `stop`. Calls that wait for something
+/// to come true answer with `drain`, which comes before.
+pub fn start(
+    config: &Config,
+    database: Database,
+    drain: &CancellationToken,
+    stop: &CancellationToken,
+) -> Result<Registry, WiringError> {
     let view = Arc::new(View::new(
         config.view.stale_after,
         config.view.slow_reader_after,
@@ -80,6 +86,7 @@ pub fn start(config: &Config, database: Database, stop: &CancellationToken) -> R
         evaluations,
         kept_answers: KeptAnswers::default(),
         static_context: Arc::new(static_context(&config.flags)?),
+        drain: drain.clone(),
     };
     lifecycle::start_background(&registry, stop);
     Ok(registry)

@@ -96,8 +96,8 @@ pub enum StartError {
         /// What to do.
         advice: &'static str,
     },
-    /// The schema could not be brought up to date.
-    #[error("The database's schema could not be brought up to date: {0}.")]
+    /// The schema is not Tenantry's, or could not be brought up to date.
+    #[error("The database's schema cannot be used or brought up to date: {0}.")]
     Migrate(store::Error),
     /// A part of the server could not be made.
     #[error("The server cannot be set up: {0}.")]
@@ -148,7 +148,10 @@ pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, S
             tracing::info!(from = report.from, to = report.to, "the schema was brought up to date");
         }
     }
-    let found = migrate::version(&client).await.map_err(unreachable)?;
+    let found = migrate::version(&client).await.map_err(|error| match error {
+        store::Error::Foreign(_) => StartError::Migrate(error),
+        error => unreachable(error),
+    })?;
     let needed = migrate::newest();
     if found == needed {
         return Ok(database);
@@ -172,7 +175,7 @@ impl Server {
         let grpc_listener = bind("grpc-listen", config.server.grpc_listen)?;
         let http_listener = bind("http-listen", config.server.http_listen)?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let registry = registry::start(config, database, &stop)?;
+        let registry = registry::start(config, database, &drain, &stop)?;
         let prometheus = Prometheus::new();
         let metrics = Metrics::register(&prometheus).map_err(set_up)?;
         registry.evaluations.register(&prometheus).map_err(set_up)?;

@@ -61,7 +61,7 @@ impl Patience {
         };
         let late = |_| match self.0 {
             Some((whole, _)) => {
-                Failure::unreached(format!("not done in {} s, the --timeout", whole.as_secs()))
+                Failure::unreached(format!("not done in {} s, the --timeout", whole.as_secs_f64()))
             }
             None => Failure::unreached(format!("the server did not answer in {} s", longest.as_secs())),
         };
@@ -83,7 +83,7 @@ impl Client {
         let channel = endpoint.connect().await.map_err(|error| {
             let why = if is_encrypted(&endpoint) { format!(" ({})", cause(&error)) } else { String::new() };
             Failure::unreached(format!(
-                "no server answers at {server}{why}; start one with `tenantry dev`, or name another with --server"
+                "no server answers at {server}{why}; start one with `tenantry dev`, or name another (with --server; a stub by its URL)"
             ))
         })?;
         Ok(Self { channel, patience })

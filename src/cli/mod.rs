@@ -60,8 +60,8 @@ pub struct Connection {
     pub output: Format,
     /// Longest time the command may take, in seconds. Not given: 30 for each call, and as long as it takes for what is
     /// followed to its end.
-    #[arg(long, global = true, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = number::seconds)]
+    pub timeout: Option<Duration>,
     /// A UUID that makes the change safe to repeat for 24 hours.
     #[arg(long, global = true, value_name = "UUID")]
     pub request_id: Option<String>,
@@ -111,8 +111,8 @@ fn with_client(
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let timeout = connection.timeout.map(Duration::from_secs);
-        let client = Client::connect(&connection.server, connection.ca_file.as_deref(), timeout).await?;
+        let (server, ca_file) = (&connection.server, connection.ca_file.as_deref());
+        let client = Client::connect(server, ca_file, connection.timeout).await?;
         command(client).await
     })
 }

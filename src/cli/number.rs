@@ -1,13 +1,32 @@
 //! Numbers on the command line.
 
+use std::time::Duration;
+
 /// A number with a value; JSON, in which requests go out, has no others, and would make one that is left out of them.
 pub(super) fn finite(text: &str) -> Result<f64, &'static str> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or("must be a number, such as 0.999")
 }
 
+/// A time in seconds, more than none.
+pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = finite(text).ok().and_then(|number| Duration::try_from_secs_f64(number).ok());
+    seconds.filter(|time| !time.is_zero()).ok_or("must be a number of seconds above 0, such as 5 or 0.5")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::finite;
+    use std::time::Duration;
+
+    use super::{finite, seconds};
+
+    #[test]
+    fn a_time_is_more_than_none_and_may_be_a_part_of_a_second() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        assert_eq!(seconds("90"), Ok(Duration::from_secs(90)));
+        for text in ["0", "-1", "nan", "1e300", "", "1s"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn what_json_cannot_hold_is_no_number() {

@@ -81,13 +81,26 @@ pub fn quote(input: &str) -> String {
 /// the terminal or the direction of text.
 pub fn display_name(name: &str) -> Result<(), Invalid> {
     one_line(name, DISPLAY_NAME_MAX)?;
-    if name.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+    if !is_seen(name) {
         return Err(Invalid::new("must not be empty or blank"));
     }
     Ok(())
 }
 
-/// Checks an optional one-line text of at most `chars_max` characters; empty is fine.
+/// Checks an optional one-line text that people read: as [`one_line`], and not blank where it is not empty.
+pub fn optional_line(text: &str, chars_max: usize) -> Result<(), Invalid> {
+    if text.is_empty() || is_seen(text) {
+        return one_line(text, chars_max);
+    }
+    Err(Invalid::new("must be empty, or hold a character that can be seen"))
+}
+
+/// Whether any of it can be seen.
+fn is_seen(text: &str) -> bool {
+    !text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+}
+
+/// Checks a one-line text of at most `chars_max` characters; empty is fine.
 pub fn one_line(text: &str, chars_max: usize) -> Result<(), Invalid> {
     length(text, chars_max)?;
     for (index, c) in text.chars().enumerate() {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 pub use self::change::Command;
 use self::kept_answers::KeptAnswers;
@@ -59,6 +60,8 @@ pub struct Registry {
     pub settings: config::Cascade,
     /// There is a bulk operation to look at.
     pub bulk_news: Arc<Notify>,
+    /// The server is about to end: a call that waits for an operation answers it as it is.
+    pub drain: CancellationToken,
 }
 
 /// The time, in the precision that the database keeps: what is answered now and what is read later are equal.

@@ -11,6 +11,9 @@ pub enum Error {
     /// The database refused a statement.
     #[error("the database refused a statement: {}", said(.0))]
     Refused(#[source] tokio_postgres::Error),
+    /// The database is another program's.
+    #[error("it holds tables of another program ({}); give Tenantry a database of its own", said(.0))]
+    Foreign(#[source] tokio_postgres::Error),
     /// A row cannot be read: made by another version, or by hand.
     #[error("a row of {table} cannot be read: {why}")]
     Row {
@@ -57,7 +60,7 @@ impl From<Error> for domain::error::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Unreachable(_) => Self::unavailable(error),
-            Error::Refused(_) | Error::Row { .. } => Self::bug(error),
+            Error::Refused(_) | Error::Foreign(_) | Error::Row { .. } => Self::bug(error),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Numbered migrations inside the binary, each in a transaction of its own.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::Error;
 
@@ -37,24 +38,43 @@ pub async fn version(client: &Client) -> Result<i32, Error> {
     if !known {
         return Ok(0);
     }
-    Ok(client.query_one(include_str!("sql/migration/version.sql"), &[]).await?.get(0))
+    let row = client.query_one(include_str!("sql/migration/version.sql"), &[]).await;
+    Ok(row.map_err(|error| foreign(error.into()))?.get(0))
 }
 
 /// Brings the schema up to this program's version. Several replicas may do so at once: they queue on one lock.
 pub async fn migrate(client: &mut Client) -> Result<Report, Error> {
-    client.batch_execute(include_str!("sql/migration/prepare.sql")).await?;
+    version(client).await?;
     let mut from = None;
     for (number, name, sql) in MIGRATIONS {
         let transaction = client.transaction().await?;
+        if from.is_none() {
+            // With the first one, so that a database that refuses it is left as it was.
+            transaction.batch_execute(include_str!("sql/migration/prepare.sql")).await?;
+        }
         transaction.batch_execute(include_str!("sql/migration/lock.sql")).await?;
         let found: i32 = transaction.query_one(include_str!("sql/migration/version.sql"), &[]).await?.get(0);
         from.get_or_insert(found);
         if found < *number {
-            transaction.batch_execute(sql).await?;
+            let done = transaction.batch_execute(sql).await.map_err(Error::from);
+            done.map_err(|error| if found == 0 { foreign(error) } else { error })?;
             transaction.execute(include_str!("sql/migration/record.sql"), &[number, name]).await?;
         }
         transaction.commit().await?;
     }
     let to = version(client).await?;
     Ok(Report { from: from.unwrap_or(to), to })
+}
+
+/// A table that is in the way of the first ones was made by another program.
+fn foreign(error: Error) -> Error {
+    match error {
+        Error::Refused(cause)
+            if [Some(&SqlState::DUPLICATE_TABLE), Some(&SqlState::UNDEFINED_COLUMN)]
+                .contains(&cause.code()) =>
+        {
+            Error::Foreign(cause)
+        }
+        other => other,
+    }
 }

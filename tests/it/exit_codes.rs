@@ -7,7 +7,7 @@ use tenantry::proto::v1;
 use tokio::io::AsyncReadExt as _;
 
 use crate::command_line::tenantry;
-use crate::support::{Replica, Setup, empty_database, new_tenant};
+use crate::support::{Replica, Setup, empty_database, new_tenant, sql};
 
 #[tokio::test]
 async fn what_is_no_number_changes_nothing() {
@@ -85,6 +85,8 @@ async fn a_timeout_bounds_the_whole_command_and_not_each_call_of_it() {
     assert!(said.contains(" goes on by itself: tenantry operation watch "), "{said}");
     let (code, said) = tenantry(&["tenant", "watch", "--timeout", "1", "--server", &server]).await;
     assert!(code == Some(6) && said.contains("not done in 1 s"), "{code:?} {said}");
+    let (code, said) = tenantry(&["tenant", "watch", "--timeout", "0.3", "--server", &server]).await;
+    assert!(code == Some(6) && said.contains("not done in 0.3 s"), "{code:?} {said}");
     stub.set_fault(&tenant.uid, None);
     replica.stop().await;
 }
@@ -131,6 +133,28 @@ async fn commands_of_the_server_end_with_the_exit_code_of_their_failures_class()
     let (code, said) = tenantry(&[&serve[..], &[&url, "--grpc-listen", &taken]].concat()).await;
     assert!(code == Some(4) && said.contains("somebody is listening there already"), "{code:?} {said}");
     replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_left_as_it_was() {
+    for table in ["tenant (id integer)", "schema_migration (version text)"] {
+        let url = empty_database().await;
+        sql(&url, &format!("CREATE TABLE {table}")).await;
+        for arguments in
+            [vec!["migrate"], vec!["serve", "--insecure-no-auth", "--grpc-listen", "127.0.0.1:0"]]
+        {
+            let (code, said) = tenantry(&[&arguments[..], &["--database-url", &url]].concat()).await;
+            let unmade = arguments[0] == "serve" && table.starts_with("tenant");
+            let wanted = if unmade { "schema version 0" } else { "give Tenantry a database of its own" };
+            assert!(code == Some(4) && said.contains(wanted), "{table} {arguments:?}: {code:?} {said}");
+        }
+        let tables = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class \
+             WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let tables: String = client.query_one(tables, &[]).await.unwrap().get(0);
+        assert_eq!(tables, table.split(' ').next().unwrap());
+    }
 }
 
 #[tokio::test]

@@ -250,6 +250,27 @@ async fn a_batch_whose_parents_form_a_chain_is_made_at_once_or_refused_from_the_
     replica.stop().await;
 }
 
+#[tokio::test]
+async fn an_id_that_a_batch_takes_is_not_free_for_what_is_only_tried_behind_it() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let item = |tenant_id: &str, validate_only| v1::CreateTenantRequest {
+        tenant: Some(new_tenant(tenant_id)),
+        validate_only,
+        ..Default::default()
+    };
+    let requests =
+        vec![item("a", true), item("a", true), item("b", false), item("b", true), item("a", false)];
+    let answer = replica.tenants.batch_create_tenants(v1::BatchCreateTenantsRequest { requests }).await;
+    let codes =
+        answer.unwrap().into_inner().results.into_iter().map(|result| match result.outcome.unwrap() {
+            v1::batch_create_tenants_response::result::Outcome::Tenant(_) => Code::Ok,
+            v1::batch_create_tenants_response::result::Outcome::Error(error) => Code::from(error.code),
+        });
+    let wanted = [Code::Ok, Code::AlreadyExists, Code::Ok, Code::AlreadyExists, Code::Ok];
+    assert_eq!(codes.collect::<Vec<_>>(), wanted);
+    replica.stop().await;
+}
+
 /// 150 tenants at the documented limits were one answer of 5 MB, which no client takes by default; a million of them ended
 /// in INTERNAL.
 #[tokio::test]

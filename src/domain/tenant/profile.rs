@@ -242,7 +242,7 @@ impl Profile {
         check("display_name", text::display_name(&self.display_name));
         check("description", text::free(&self.description, DESCRIPTION_MAX));
         for (field, value, chars_max) in lines {
-            check(field, text::one_line(value, chars_max));
+            check(field, text::optional_line(value, chars_max));
         }
         check("labels", text::labels(self.labels.iter()));
         check("annotations", text::annotations(self.annotations.iter()));
@@ -276,9 +276,9 @@ impl Profile {
         }
         for (index, contact) in self.contacts.iter().enumerate() {
             for (field, check) in [
-                ("name", text::one_line(&contact.name, LINE_MAX)),
+                ("name", text::optional_line(&contact.name, LINE_MAX)),
                 ("email", text::contact(&contact.email)),
-                ("role", text::one_line(&contact.role, LINE_MAX)),
+                ("role", text::optional_line(&contact.role, LINE_MAX)),
             ] {
                 if let Err(invalid) = check {
                     found.push(Violation::new(format!("contacts[{index}].{field}"), invalid.why));
@@ -299,7 +299,7 @@ impl Profile {
             let field = format!("compliance_frameworks[{index}]");
             if framework.is_empty() {
                 found.push(Violation::new(field, "must not be empty"));
-            } else if let Err(invalid) = text::one_line(framework, 64) {
+            } else if let Err(invalid) = text::optional_line(framework, 64) {
                 found.push(Violation::new(field, invalid.why));
             } else if self.compliance_frameworks[..index].contains(framework) {
                 found.push(Violation::new(field, format!("{} is there twice", quote(framework))));
@@ -346,6 +346,7 @@ mod tests {
         let mut profile = minimal();
         profile.display_name = "\u{202e}".into();
         profile.description = "a\0b".into();
+        profile.owner = "\u{200b} ".into();
         profile.region = "a\nb".into();
         profile.contacts =
             [Contact { name: String::new(), email: "nobody".into(), role: String::new() }].into();
@@ -359,6 +360,7 @@ mod tests {
             [
                 "display_name",
                 "description",
+                "owner",
                 "region",
                 "contacts[0].email",
                 "compliance_frameworks[1]",

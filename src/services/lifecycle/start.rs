@@ -209,7 +209,9 @@ impl Registry {
             }
         };
         if !wait.is_zero() {
-            // Too slow is no failure: the caller gets the running operation.
+            // Too slow is no failure: the caller gets the running operation. Neither is a server that ends, which another
+            // replica, or the next start, goes on for.
+            let ended = self.drain.run_until_cancelled(ended);
             let _ = tokio::time::timeout(wait, ended).await;
         }
         newest().map_or(operation, |(operation, _)| (*operation).clone())

@@ -74,7 +74,11 @@ impl Registry {
                     revision: Revision::ZERO,
                 };
                 match known.control {
-                    Some(now) if now.paused == asked.paused => Ok(Decision::Nothing((*now).clone())),
+                    Some(now)
+                        if now.paused == asked.paused && (!asked.paused || now.reason == asked.reason) =>
+                    {
+                        Ok(Decision::Nothing((*now).clone()))
+                    }
                     None if !asked.paused => Ok(Decision::Nothing(control)),
                     _ => Ok(Decision::Make(Box::new(target_set(&control, context)), control)),
                 }

@@ -1,6 +1,6 @@
 //! Making tenants.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt as _;
@@ -81,7 +81,7 @@ impl Registry {
         context: &Context,
     ) -> Result<(Tenant, Option<Operation>), Error> {
         if snapshot.tenants.contains_key(&new.tenant_id) {
-            return Err(Error::exists(Reason::TenantExists, "tenant", "tenant_id", &new.tenant_id));
+            return Err(tenant_exists(&new.tenant_id));
         }
         if snapshot.flags.has_set(new.tenant_id.as_str()) {
             let why = "must not be the name of a flag set; clients select both by flagSetId";
@@ -156,8 +156,20 @@ impl Registry {
                 results.insert(place, self.create(new, command, Class::Second, false).await);
             }
         }
+        // What was only tried left no trace: an id that an earlier item takes is not free any more.
+        let mut taken = HashSet::new();
+        for (place, (new, command)) in &good {
+            let Some(result) = results.get_mut(place).filter(|result| result.is_ok()) else { continue };
+            if !taken.insert(&new.tenant_id) && command.validate_only {
+                *result = Err(tenant_exists(&new.tenant_id));
+            }
+        }
         results.into_values().collect()
     }
+}
+
+fn tenant_exists(tenant_id: &TenantId) -> Error {
+    Error::exists(Reason::TenantExists, "tenant", "tenant_id", tenant_id)
 }
 
 /// In which order the items of a batch are made.

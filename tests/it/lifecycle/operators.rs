@@ -149,8 +149,11 @@ async fn a_paused_target_is_left_alone_for_everybody_and_operations_wait_for_it_
         v1::PauseTargetRequest { target: "cache".into(), reason: "upgrade".into(), ..Default::default() };
     let paused = replica.lifecycle.pause_target(pause.clone()).await.unwrap().into_inner();
     assert!(paused.paused && paused.reason == "upgrade" && paused.configured, "{paused:?}");
-    let again = replica.lifecycle.pause_target(pause).await.unwrap().into_inner();
+    let again = replica.lifecycle.pause_target(pause.clone()).await.unwrap().into_inner();
     assert_eq!(again.revision, paused.revision, "it is so already");
+    let why = v1::PauseTargetRequest { reason: "upgrade, and then a restore".into(), ..pause };
+    let paused = replica.lifecycle.pause_target(why.clone()).await.unwrap().into_inner();
+    assert!(paused.paused && paused.reason == why.reason, "what is told now is why: {paused:?}");
     let calls = stub.calls();
     let request = v1::SuspendTenantRequest { wait: None, ..suspend("finance") };
     let operation = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
@@ -271,4 +274,27 @@ async fn an_abort_is_answered_at_once_when_only_a_paused_target_is_left() {
     let tenant = replica.settled("finance").await;
     assert_eq!((tenant.status(), tenant.access()), (v1::TenantStatus::Active, v1::TenantAccess::Full));
     replica.stop().await;
+}
+
+/// The call held the drain up for all of its 20 s, and was cut without an answer then.
+#[tokio::test]
+async fn who_waits_while_the_server_drains_gets_the_operation_as_it_is() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let settings =
+        vec![("server.drain_timeout", "20s".to_owned()), ("cascade.apply_deadline", "9s".to_owned())];
+    let setup = Setup { stubs: vec![("cache", stub.clone())], settings, ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("finance").await;
+    stub.set_fault(&tenant.uid, Some(Fault::Hanging));
+    let (mut lifecycle, before) = (replica.lifecycle.clone(), stub.calls());
+    let call = tokio::spawn(async move { lifecycle.suspend_tenant(suspend("finance")).await });
+    while stub.calls() == before {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let began = std::time::Instant::now();
+    let stopping = tokio::spawn(replica.stop());
+    let operation = call.await.unwrap().unwrap().into_inner();
+    assert_eq!(operation.state(), v1::OperationState::Running, "{operation:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    stopping.await.unwrap();
 }

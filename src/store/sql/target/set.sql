@@ -5,6 +5,6 @@ changed AS (
     ON CONFLICT (target) DO UPDATE SET
         paused = excluded.paused, reason = excluded.reason, actor = excluded.actor,
         update_time = excluded.update_time, revision = excluded.revision
-    WHERE c.paused <> excluded.paused
+    WHERE c.paused <> excluded.paused OR excluded.paused AND c.reason <> excluded.reason
     RETURNING target
 )
