@@ -87,7 +87,10 @@ impl Tree {
             Event::Alias(anchor) => (0, Node::Alias(anchor)),
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.map(|tag| written(&tag));
-                (anchor, Node::Scalar(Scalar::new(text.into_owned(), style == ScalarStyle::Plain, tag)))
+                (
+                    anchor,
+                    Node::Scalar(Scalar::new(text.into_owned(), style == ScalarStyle::Plain, tag.as_deref())),
+                )
             }
             Event::SequenceStart(anchor, _) => {
                 self.anchors.insert(anchor, place);

@@ -45,8 +45,8 @@ enum Plain {
 }
 
 impl Scalar {
-    pub(super) fn new(text: String, is_plain: bool, tag: Option<String>) -> Self {
-        let kind = match tag.as_deref() {
+    pub(super) fn new(text: String, is_plain: bool, tag: Option<&str>) -> Self {
+        let kind = match tag {
             None | Some("!") => {
                 if is_plain {
                     Kind::Plain

@@ -14,10 +14,16 @@ fn refusal(text: &str) -> String {
     read(text).map(|read| read.value).expect_err(text)
 }
 
+/// What stands behind a key, and what it is.
+fn check(table: &[(&str, Value)]) {
+    for (text, expected) in table {
+        assert_eq!(value(&format!("a: {text}\n"))["a"], *expected, "{text}");
+    }
+}
+
 #[test]
-fn a_plain_text_is_what_flagd_takes_it_for() {
-    for (text, expected) in [
-        // Whole numbers, of four bases.
+fn a_whole_number_may_be_of_four_bases() {
+    check(&[
         ("017", json!(15)),
         ("-017", json!(-15)),
         ("0o17", json!(15)),
@@ -46,7 +52,13 @@ fn a_plain_text_is_what_flagd_takes_it_for() {
         ("+18446744073709551615", json!(18_446_744_073_709_551_615.0)),
         ("18446744073709551616", json!(18_446_744_073_709_552_000.0)),
         ("-9223372036854775809", json!(-9_223_372_036_854_775_808.0)),
-        // Others.
+    ]);
+}
+
+#[test]
+fn a_number_has_digits_and_perhaps_a_fraction_and_an_exponent() {
+    assert_eq!(value("a: -0.0")["a"].to_string(), "-0.0");
+    check(&[
         ("1.0", json!(1)),
         ("1.", json!(1)),
         ("1.e3", json!(1000)),
@@ -64,7 +76,12 @@ fn a_plain_text_is_what_flagd_takes_it_for() {
         ("+", json!("+")),
         (".e3", json!(".e3")),
         ("1:20", json!("1:20")),
-        // Words.
+    ]);
+}
+
+#[test]
+fn words_and_times_are_what_flagd_takes_them_for() {
+    check(&[
         ("", json!(null)),
         ("Null", json!(null)),
         ("nULL", json!("nULL")),
@@ -73,7 +90,6 @@ fn a_plain_text_is_what_flagd_takes_it_for() {
         ("yes", json!("yes")),
         ("on", json!("on")),
         ("n", json!("n")),
-        // Times.
         ("2026-01-01", json!("2026-01-01T00:00:00Z")),
         ("0000-01-01", json!("0000-01-01T00:00:00Z")),
         ("2026-1-2T3:4:5Z", json!("2026-01-02T03:04:05Z")),
@@ -95,7 +111,12 @@ fn a_plain_text_is_what_flagd_takes_it_for() {
         ("2026-01-02 03:04", json!("2026-01-02 03:04")),
         ("2026-01-02T3:04:05.Z", json!("2026-01-02T3:04:05.Z")),
         ("2026-01-02T03:04:05+0200", json!("2026-01-02T03:04:05+0200")),
-        // Tags, and quotes.
+    ]);
+}
+
+#[test]
+fn tags_and_quotes_say_what_a_text_is() {
+    check(&[
         ("'017'", json!("017")),
         ("!!str 017", json!("017")),
         ("!!str", json!("")),
@@ -114,10 +135,7 @@ fn a_plain_text_is_what_flagd_takes_it_for() {
         ("|\n  017", json!("017\n")),
         ("{b:1}", json!({"b:1": null})),
         ("{\"b\":1}", json!({"b": 1})),
-    ] {
-        assert_eq!(value(&format!("a: {text}\n"))["a"], expected, "{text}");
-    }
-    assert_eq!(value("a: -0.0")["a"].to_string(), "-0.0");
+    ]);
 }
 
 #[test]
@@ -227,8 +245,8 @@ fn a_short_document_does_not_grow_without_end() {
     }
     assert!(refusal(&by_alias).contains("nested more than"));
     // A file that says much of its flags once is no such document.
-    let flags: String =
-        (0..2_000).map(|flag| format!("  f{flag}: {{<<: *base, owner: o{flag}}}\n")).collect();
+    let flag = |number: u32| format!("  f{number}: {{<<: *base, owner: o{number}}}\n");
+    let flags = (0..2_000).map(flag).collect::<Vec<_>>().concat();
     let file = value(&format!("base: &base {{type: boolean, kind: release}}\nflags:\n{flags}"));
     assert_eq!(file["flags"]["f1999"], json!({"type": "boolean", "kind": "release", "owner": "o1999"}));
 }
