@@ -10,6 +10,7 @@ mod rollout;
 mod segment;
 mod set;
 mod value;
+mod yaml;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};

@@ -139,6 +139,12 @@ fn yaml(value: &Value) -> Result<String, Failure> {
     Ok(yaml)
 }
 
+/// YAML as [`yaml`] writes it.
+#[cfg(test)]
+pub(super) fn as_yaml(value: &Value) -> String {
+    yaml(value).unwrap_or_default()
+}
+
 /// Whether a text has to be in quotes: a bare one would control a terminal, or be a truth value, a number, a time or a
 /// merge of maps to some reader.
 fn needs_quotes(text: &str) -> bool {

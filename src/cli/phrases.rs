@@ -39,6 +39,14 @@ pub(super) fn phrase(fields: &Map<String, Value>) -> Option<String> {
     if let (Some(flag), Some(variants), 2) = (said("flagKey"), field("variants"), fields.len()) {
         return Some(format!("{flag} = {}", joined(variants, " or ")));
     }
+    if let (Some(previous), Some(actor), Some(time)) =
+        (said("previousExpireTime"), said("actor"), said("extendTime"))
+    {
+        let end = said("expireTime").filter(|end| !end.is_empty()).unwrap_or_else(|| "never".to_owned());
+        let reason = said("reason").filter(|reason| !reason.is_empty());
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        return Some(format!("{previous} → {end} by {actor} at {time}{reason}"));
+    }
     if let (Some(start), Some(end), 2) = (field("startTime"), field("endTime"), fields.len()) {
         let bound = |word: &str, time: &Value| {
             if time.is_null() { String::new() } else { format!("{word} {}", text(time)) }

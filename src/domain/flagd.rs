@@ -13,4 +13,4 @@ mod tests;
 
 pub use self::file::{Entry, File, FileError, Flag, Head, Slot};
 pub use self::json_text::pretty;
-pub use self::settings::{definition, settings};
+pub use self::settings::{definition, named_metadata, named_values, settings};

@@ -81,6 +81,7 @@ pub fn flags_write(write: &Write, event: Event, context: &Context, reply: &impl 
         "needs": write.needs,
         "unchanged_since": write.unchanged_since,
         "values_unchanged_since": write.values_unchanged_since,
+        "time": context.now,
     });
     Change::new(change_sql!("flag/write.sql"), row, event, context, reply)
 }

@@ -10,7 +10,9 @@ mod removals;
 mod sets;
 mod switches;
 mod targeting;
+mod terminal;
 mod values;
+mod yaml;
 
 use tenantry::proto::v1;
 use tonic::Code;

@@ -192,7 +192,7 @@ async fn a_database_in_which_names_meet_is_not_taken_over() {
     sql(
         &url,
         // Every migration from the sixth on is undone.
-        "ALTER TABLE flag DROP COLUMN origin;
+        "ALTER TABLE flag DROP COLUMN origin, DROP COLUMN extensions;
          DROP TABLE flag_file, flag_bulk_evaluation;
          DROP INDEX tenant_database_schema, tenant_vector_namespace, tenant_monitoring_label;
          ALTER TABLE tenant DROP CONSTRAINT tenant_bucket_prefixes_apart;

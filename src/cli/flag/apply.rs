@@ -155,11 +155,28 @@ fn described(planned: &Value) -> String {
     text
 }
 
-/// How kill switches stay that should be otherwise, and how to make them so.
+/// How kill switches and what they guard stay that should be otherwise, and how to make them so.
 fn kept(kept: &Value) -> String {
     let mut text = String::new();
     for difference in kept.as_array().into_iter().flatten() {
         let name = difference["name"].as_str().unwrap_or_default();
+        let is_guarded = parsed(&difference["before"])["kind"] != "KILL_SWITCH";
+        if difference["resource"] == "segment" {
+            text.push_str(&format!(
+                "= segment {} stays as it is: a kill switch uses it (given otherwise): kept\n",
+                harmless(name)
+            ));
+            continue;
+        }
+        if difference["resource"] == "flag" && is_guarded {
+            if let Some([old, new]) = values(difference, "kill_switch") {
+                text.push_str(&format!(
+                    "= flag {} has kill_switch: {old} (given: {new}): kept\n",
+                    harmless(name)
+                ));
+            }
+            continue;
+        }
         let (switch, what) = match name.split_once(' ') {
             Some((switch, tier)) => (switch, format!("tier {}", harmless(tier))),
             None => (name, String::new()),
@@ -178,7 +195,7 @@ fn kept(kept: &Value) -> String {
         }
     }
     if !text.is_empty() {
-        text.push_str("  --reset-kill-switches, with its key, makes one stand as given\n");
+        text.push_str("  --reset-kill-switches, with a switch's key, makes it stand and guard as given\n");
     }
     text
 }

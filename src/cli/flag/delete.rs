@@ -29,33 +29,21 @@ pub struct Removal {
 }
 
 pub(super) async fn delete(delete: Removal, context: &Context<'_>) -> Result<(), Failure> {
-    let Removal { flag_key, force, yes, dry_run } = delete;
-    let mut request = json!({ "flagKey": flag_key, "force": force });
+    let request = json!({ "flagKey": delete.flag_key, "force": delete.force });
     let format = context.connection.output;
-    let mut tried = request.clone();
-    tried["validateOnly"] = true.into();
-    match context.client.call("FeatureFlags/DeleteFlag", tried).await {
-        // It may be this very request that deleted it, which then gets its answer again.
-        Err(failure) if failure.code() == class::NOT_FOUND && context.connection.request_id.is_some() => {}
-        going => {
-            let mut going = going?;
-            if format == Format::Table {
-                let impact = text(&going["impact"]);
-                print(&format!("- flag {}\n{}{impact}\n", harmless(&flag_key), all_of(&going, &flag_key)))?;
-            } else if dry_run {
-                show(format, &going)?;
-            }
-            if dry_run || !confirmed(yes, "Delete this?")? {
-                return Ok(());
-            }
-            if !yes {
-                // What was agreed to is what goes, or nothing does.
-                request["planEtag"] = going["planEtag"].take();
-            }
+    let name = harmless(&delete.flag_key);
+    let plan = |going: &Value| {
+        if format == Format::Table {
+            let impact = text(&going["impact"]);
+            return print(&format!("- flag {name}\n{}{impact}\n", all_of(going, &delete.flag_key)));
         }
+        if delete.dry_run { show(format, going) } else { Ok(()) }
+    };
+    let way = ("FeatureFlags/DeleteFlag", "Delete this?");
+    match shown_first(way, request, &delete, plan, context).await? {
+        None => Ok(()),
+        Some(gone) => print(&format!("{}flag {name} is deleted\n", all_of(&gone, &delete.flag_key))),
     }
-    let gone = context.change("FeatureFlags/DeleteFlag", request).await?;
-    print(&format!("{}flag {} is deleted\n", all_of(&gone, &flag_key), harmless(&flag_key)))
 }
 
 /// All that goes with a flag.
@@ -64,28 +52,52 @@ fn all_of(going: &Value, flag_key: &str) -> String {
 }
 
 pub(super) async fn archive(archive: Removal, context: &Context<'_>) -> Result<(), Failure> {
-    let Removal { flag_key, force, yes, dry_run } = archive;
-    let mut request = json!({ "flagKey": flag_key, "force": force });
-    let (client, format) = (&context.client, context.connection.output);
-    if !yes {
-        // What was shown is what is archived, or nothing is.
-        let mut flag = client.call("FeatureFlags/GetFlag", json!({ "flagKey": flag_key })).await?;
-        request["etag"] = flag["etag"].take();
+    let mut request = json!({ "flagKey": archive.flag_key, "force": archive.force });
+    let format = context.connection.output;
+    if !archive.yes {
+        // What is shown is what is archived, or nothing is.
+        let named = json!({ "flagKey": archive.flag_key });
+        request["etag"] = context.client.call("FeatureFlags/GetFlag", named).await?["etag"].take();
     }
+    let plan = |archived: &Value| {
+        if format == Format::Table || archive.dry_run { show_flag(format, archived) } else { Ok(()) }
+    };
+    let way = ("FeatureFlags/ArchiveFlag", "Archive this?");
+    match shown_first(way, request, &archive, plan, context).await? {
+        None => Ok(()),
+        Some(_) if format == Format::Table => {
+            print(&format!("flag {} is archived\n", harmless(&archive.flag_key)))
+        }
+        Some(archived) => show_flag(format, &archived),
+    }
+}
+
+/// Tries a removal, shows what it would do, asks, and does it: the answer, where it was done. What was agreed to is what is
+/// done, or nothing is.
+async fn shown_first(
+    (method, question): (&str, &str),
+    mut request: Value,
+    removal: &Removal,
+    plan: impl FnOnce(&Value) -> Result<(), Failure>,
+    context: &Context<'_>,
+) -> Result<Option<Value>, Failure> {
     let mut tried = request.clone();
     tried["validateOnly"] = true.into();
-    let archived = client.call("FeatureFlags/ArchiveFlag", tried).await?;
-    if format == Format::Table || dry_run {
-        show_flag(format, &archived)?;
+    match context.client.call(method, tried).await {
+        // It may be this very request that deleted it, which then gets its answer again.
+        Err(failure) if failure.code() == class::NOT_FOUND && context.connection.request_id.is_some() => {}
+        told => {
+            let mut told = told?;
+            plan(&told)?;
+            if removal.dry_run || !confirmed(removal.yes, question)? {
+                return Ok(None);
+            }
+            if !removal.yes && told["planEtag"].is_string() {
+                request["planEtag"] = told["planEtag"].take();
+            }
+        }
     }
-    if dry_run || !confirmed(yes, "Archive this?")? {
-        return Ok(());
-    }
-    let archived = context.change("FeatureFlags/ArchiveFlag", request).await?;
-    if format == Format::Table {
-        return print(&format!("flag {} is archived\n", harmless(&flag_key)));
-    }
-    show_flag(format, &archived)
+    context.change(method, request).await.map(Some)
 }
 
 /// What is named of all that goes with a flag, and those that hang on it: a line for each kind.

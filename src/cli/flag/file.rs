@@ -1,5 +1,6 @@
 //! `tenantry flag import` and `export`: flag files of other systems.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::apply::{Manner, show_then_change};
-use super::{document, repeated, set};
+use super::{document, repeated, set, yaml};
+use crate::cli::escape::harmless;
 use crate::cli::output::{json_escaped, print_data, warn};
 use crate::cli::{Context, Failure};
 
@@ -100,14 +102,30 @@ fn read(file: &Path) -> Result<String, Failure> {
         return Ok(text);
     }
     text = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
-    let is_yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    if is_yaml {
-        let read = repeated::yaml(&text).map_err(|error| unusable(&error))?;
-        warn_of(&read.repeated);
-        return Ok(read.value.to_string());
+    if file.extension().is_some_and(is_yaml) {
+        return read_yaml(&text).map_err(|why| unusable(&why));
     }
     warn_of_json(&text);
     Ok(text)
+}
+
+fn is_yaml(ending: &OsStr) -> bool {
+    ["yaml", "yml"].iter().any(|yaml| ending.eq_ignore_ascii_case(yaml))
+}
+
+/// YAML as the JSON that flagd makes of it; what flagd refuses is refused, since its readers would go on without it.
+fn read_yaml(text: &str) -> Result<String, String> {
+    let read = yaml::read(text)?;
+    if let Some(place) = read.repeated.first() {
+        return Err(format!("the key {} is there twice, which flagd refuses", harmless(place)));
+    }
+    if let Some(place) = read.textless.first() {
+        return Err(format!("the key {} is no text, which flagd refuses: put it in quotes", harmless(place)));
+    }
+    if read.is_more {
+        warn("only the first of the file's documents is read, as by flagd");
+    }
+    Ok(read.value.to_string())
 }
 
 /// What is no JSON is refused by the server, with the place.

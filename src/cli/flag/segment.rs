@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{repeated, set};
+use super::{set, yaml};
 use crate::cli::output::{Column, print, show, show_list};
 use crate::cli::{Context, Failure};
 
@@ -87,7 +87,7 @@ impl Fields {
 
 /// A condition as a file has it, which is YAML or JSON.
 fn condition(text: &str) -> Result<Value, Failure> {
-    let read = repeated::yaml(text).map_err(|error| error.to_string());
+    let read = yaml::read(text);
     let read = read.and_then(|read| set::written_out(read.value)).and_then(|condition| {
         if condition.is_object() { Ok(condition) } else { Err("it must be a map".to_owned()) }
     });

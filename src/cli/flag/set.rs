@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use prost_reflect::EnumDescriptor;
 use serde_json::{Map, Value, json};
 
-use super::repeated;
+use super::{repeated, yaml};
 use crate::cli::escape::harmless;
 use crate::cli::{Failure, contract};
 
@@ -119,8 +119,11 @@ fn parse(text: &str) -> Result<Vec<(String, Vec<Value>)>, String> {
     // JSON is almost YAML: a YAML parser refuses some of its escapes.
     let file = match repeated::json(text) {
         Ok(file) => file,
-        Err(_) => repeated::yaml(text).map_err(|error| error.to_string())?,
+        Err(_) => yaml::read(text)?,
     };
+    if file.is_more {
+        return Err("it has several documents; each must be a file of its own".to_owned());
+    }
     if let Some(place) = file.repeated.first() {
         return Err(format!("the key {place} is there twice"));
     }

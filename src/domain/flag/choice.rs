@@ -104,6 +104,13 @@ pub struct TenantOverride {
     pub update_time: Timestamp,
 }
 
+impl TenantOverride {
+    /// Whether it has ended: it decides nothing any more.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.expire_time.is_some_and(|end| end <= now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

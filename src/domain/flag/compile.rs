@@ -325,6 +325,11 @@ impl CompiledFlags {
         compiled.filter(uses).map(|compiled| &compiled.flag)
     }
 
+    /// Whether the rules of a flag use a segment of its own world: of its file's, or of those made here.
+    pub fn uses_segment(&self, flag: &Flag, name: &str) -> bool {
+        self.compiled(flag.key().as_str()).is_some_and(|compiled| compiled.uses(name))
+    }
+
     /// The segments that the rules of a flag made here use, directly or through others.
     pub fn segments_of<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
         let compiled = self.compiled(key).filter(|compiled| compiled.flag.origin.is_none());

@@ -43,9 +43,6 @@ pub struct Removal {
     pub dependents: Vec<FlagKey>,
     /// How many of these there are.
     pub dependents_total: usize,
-    /// The mark of the flags and of all that goes with them, told or not.
-    #[serde(skip)]
-    pub mark: String,
 }
 
 /// Tells two things apart that were told: equal ones have the same mark.
@@ -62,14 +59,7 @@ impl CompiledFlags {
     /// What would go with these flags.
     pub fn removal(&self, deleted: &BTreeSet<FlagKey>) -> Removal {
         let mut removal = Removal::default();
-        let mut dependents = BTreeSet::new();
-        let mut all = Vec::new();
         for key in deleted {
-            all.push((
-                self.flag(key.as_str()),
-                self.overrides_of_flag(key.as_str()).collect::<Vec<_>>(),
-                self.tier_defaults(key.as_str()).collect::<Vec<_>>(),
-            ));
             for own in self.overrides_of_flag(key.as_str()) {
                 removal.overrides_total += 1;
                 if removal.overrides.len() < TOLD_MAX {
@@ -82,11 +72,27 @@ impl CompiledFlags {
                     removal.tier_defaults.push(Had::new(key, default.tier.clone(), &default.choice));
                 }
             }
-            dependents.extend(self.dependents(key.as_str()).filter(|other| !deleted.contains(*other)));
         }
-        removal.mark = mark(&(all, &dependents));
+        let dependents = self.left_without(deleted);
         removal.dependents_total = dependents.len();
         removal.dependents = dependents.into_iter().take(TOLD_MAX).cloned().collect();
         removal
+    }
+
+    /// The mark of these flags and of all that would go with them, told or not. It reads all of it, so it is for whoever
+    /// asked for a plan or brings one.
+    pub fn removal_mark(&self, deleted: &BTreeSet<FlagKey>) -> String {
+        let all = deleted.iter().map(|key| {
+            let overrides: Vec<_> = self.overrides_of_flag(key.as_str()).collect();
+            let defaults: Vec<_> = self.tier_defaults(key.as_str()).collect();
+            (self.flag(key.as_str()), overrides, defaults)
+        });
+        mark(&(all.collect::<Vec<_>>(), self.left_without(deleted)))
+    }
+
+    /// The flags that stay and need one of these.
+    fn left_without(&self, deleted: &BTreeSet<FlagKey>) -> BTreeSet<&FlagKey> {
+        let dependents = deleted.iter().flat_map(|key| self.dependents(key.as_str()));
+        dependents.filter(|other| !deleted.contains(*other)).collect()
     }
 }

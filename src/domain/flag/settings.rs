@@ -222,6 +222,13 @@ impl Settings {
         }
     }
 
+    /// Keeps the end of before where none is given. A kill switch has none.
+    pub fn keep_expire_time(&mut self, before: &Self) {
+        if self.kind != Kind::KillSwitch {
+            self.expire_time = self.expire_time.or(before.expire_time);
+        }
+    }
+
     /// What a tenant that is not active gets.
     pub fn safe_answer(&self) -> Option<&VariantName> {
         self.safe_variant.as_ref().or(self.expired_variant.as_ref()).or(self.default_variant.as_ref())
@@ -252,7 +259,15 @@ impl Settings {
 
     /// The flag as first stored.
     pub fn into_flag(self, revision: Revision, now: Timestamp) -> Flag {
-        Flag { settings: self, origin: None, version: 1, revision, create_time: now, update_time: now }
+        Flag {
+            settings: self,
+            origin: None,
+            extensions: Vec::new(),
+            version: 1,
+            revision,
+            create_time: now,
+            update_time: now,
+        }
     }
 }
 
@@ -276,6 +291,9 @@ pub struct Flag {
     /// Where it was taken from; none for one that was made here.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// The longer lives that it was given, oldest first.
+    #[serde(default)]
+    pub extensions: Vec<super::Extension>,
     /// How often it was written, from 1.
     pub version: u64,
     /// The revision of its last change.
@@ -302,6 +320,7 @@ impl Flag {
         Self {
             settings,
             origin,
+            extensions: self.extensions.clone(),
             version: self.version.saturating_add(1),
             revision: self.revision,
             create_time: self.create_time,

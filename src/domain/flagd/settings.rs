@@ -105,16 +105,33 @@ pub fn definition(resolved: &Resolved<'_>) -> String {
     let mut flag = origin.as_ref().map(|origin| Entry::again(&origin.source).others()).unwrap_or_default();
     let state = if settings.state == FlagState::Enabled { "ENABLED" } else { "DISABLED" };
     flag.insert("state".to_owned(), state.into());
-    let variants = settings.variants.iter().map(|(name, value)| (name.to_string(), value.to_json()));
-    flag.insert("variants".to_owned(), Json::Object(variants.collect()));
+    flag.insert("variants".to_owned(), Json::Object(named_values(settings)));
     // One that is disabled is decided no further, but keeps what it would give.
     let default = if resolved.is_enabled { resolved.default } else { settings.default_variant.as_ref() };
     flag.insert("defaultVariant".to_owned(), default.map_or(Json::Null, |name| name.as_str().into()));
     if let Some(targeting) = &resolved.targeting {
         flag.insert("targeting".to_owned(), targeting.clone());
     }
-    if !settings.metadata.is_empty() {
-        flag.insert("metadata".to_owned(), Json::Object(settings.metadata.clone()));
+    let metadata = named_metadata(settings.metadata.clone());
+    if !metadata.is_empty() {
+        flag.insert("metadata".to_owned(), Json::Object(metadata));
     }
     Json::Object(flag).to_string()
+}
+
+/// The variants of a flag, for clients. A broken flag of a file has none, and some providers refuse the whole set for it:
+/// it gets one that nothing gives.
+pub fn named_values(settings: &Settings) -> Map<String, Json> {
+    let values = settings.variants.iter().map(|(name, value)| (name.to_string(), value.to_json()));
+    let mut variants: Map<String, Json> = values.collect();
+    if variants.is_empty() {
+        variants.insert("no variant".to_owned(), Json::Bool(false));
+    }
+    variants
+}
+
+/// Metadata for clients: for an empty name, too, some refuse the whole set.
+pub fn named_metadata(mut metadata: Map<String, Json>) -> Map<String, Json> {
+    metadata.remove("");
+    metadata
 }

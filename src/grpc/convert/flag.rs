@@ -15,8 +15,8 @@ use prost_types::FieldMask;
 use super::{Faults, decode_timestamp, etag, mask, timestamp, value};
 use crate::domain::error::Error;
 use crate::domain::flag::{
-    Choice, Flag, FlagField, FlagState, FlagType, Kind, Prerequisite, Settings, Value, Variants, Window,
-    stale, validate,
+    Choice, Extension, Flag, FlagField, FlagState, FlagType, Kind, Prerequisite, Settings, Value, Variants,
+    Window, stale, validate,
 };
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
 use crate::domain::rule::HashVersion;
@@ -35,6 +35,7 @@ const FIXED: &[&str] = &[
     "update_time",
     "warnings",
     "impact",
+    "extensions",
 ];
 /// Most entries of a list that are looked at; the rules for flags have smaller bounds, and say so.
 const ENTRIES_MAX: usize = 1_000;
@@ -66,7 +67,18 @@ pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, flag: &Flag, now: Tim
             .origin
             .as_ref()
             .map(|origin| v1::FlagOrigin { file: origin.file.clone(), is_changed: origin.is_changed }),
+        extensions: flag.extensions.iter().map(encode_extension).collect(),
         ..encode_settings(&flag.settings)
+    }
+}
+
+fn encode_extension(extension: &Extension) -> v1::FlagExtension {
+    v1::FlagExtension {
+        previous_expire_time: Some(timestamp(extension.previous_expire_time)),
+        expire_time: extension.expire_time.map(timestamp),
+        actor: extension.actor.clone(),
+        extend_time: Some(timestamp(extension.time)),
+        reason: extension.reason.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Deciding, judge};
@@ -47,8 +48,8 @@ pub struct Manner {
     pub prune: bool,
     /// Even if flags that hang on what is changed would break.
     pub force: bool,
-    /// Kill switches that are to stand as given; all others stay as they stand.
-    pub reset_kill_switches: BTreeSet<FlagKey>,
+    /// Kill switches that are to stand, and to guard, as given; all others stay as they stand.
+    pub reset_kill_switches: Vec<FlagKey>,
     /// Refuse if what is to be done is no longer what the answer with this mark told.
     pub plan_etag: Option<String>,
 }
@@ -147,7 +148,7 @@ impl Registry {
     /// Brings flags, segments and tier defaults to what a set says.
     pub async fn apply_flags(&self, set: &ApplyFlags, command: &Command) -> Result<Applied, Error> {
         self.change(command, |snapshot, context| {
-            let mut plan = Plan::new(&set.manner);
+            let mut plan = Plan::new(&set.manner, context);
             plan.plan(snapshot, set, context)?;
             let field = |key: &FlagKey| {
                 let named = set.flags.iter().position(|spec| spec.settings.key == *key);
@@ -162,6 +163,8 @@ impl Registry {
 /// What is to be done.
 pub(super) struct Plan<'a> {
     pub(super) manner: &'a Manner,
+    pub(super) now: Timestamp,
+    actor: &'a str,
     pub(super) write: Write,
     pub(super) event: AppliedSet,
     pub(super) kept: Vec<Difference>,
@@ -169,9 +172,10 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(manner: &'a Manner) -> Self {
+    pub(super) fn new(manner: &'a Manner, context: &'a Context) -> Self {
+        let (now, actor) = (context.now, context.actor.as_str());
         let (write, event) = (Write::default(), AppliedSet::default());
-        Self { manner, write, event, kept: Vec::new(), differences: Vec::new() }
+        Self { manner, now, actor, write, event, kept: Vec::new(), differences: Vec::new() }
     }
 
     /// Judges what is planned, and makes one change of it. `field` says where in the request a flag is.
@@ -188,13 +192,15 @@ impl<'a> Plan<'a> {
         }
         let keys: Vec<_> = self.write.flags.iter().map(|flag| flag.row.key().clone()).collect();
         let field = |place: usize| keys.get(place).map(&field).unwrap_or_default();
-        let after = judge::judge(deciding.snapshot, &mut self.write, deciding.force, &field)?;
+        let after = judge::judge(deciding.snapshot, &mut self.write, (deciding.force, self.now), &field)?;
         let impact = deciding.impact(&after, &judge::changed(&self.write));
         self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         let deleted: BTreeSet<_> = self.write.flags_deleted.iter().map(|gone| gone.key.clone()).collect();
         let removal = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal(&deleted));
-        let plan_etag = self.etag(removal.as_ref());
-        check_same(self.manner.plan_etag.as_deref(), &plan_etag)?;
+        let plan_etag = deciding.plan_etag(self.manner.plan_etag.as_deref(), || {
+            let going = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal_mark(&deleted));
+            self.etag(going.as_deref())
+        })?;
         // What tiers and tenants have of the flags has no etag of its own: it is as decided on, or nothing is done.
         self.write.values_unchanged_since = Some(deciding.snapshot.revision);
         let applied = Applied {
@@ -211,14 +217,18 @@ impl<'a> Plan<'a> {
     }
 
     /// The mark of all that is told. What it looks like after follows from the request and from what it was before.
-    fn etag(&self, removal: Option<&Removal>) -> String {
+    fn etag(&self, going: Option<&str>) -> String {
         let differences = self.differences.iter().chain(&self.kept);
         let told: Vec<_> =
             differences.map(|it| (it.resource, &it.name, it.action, &it.fields, &it.before)).collect();
-        removal::mark(&(told, removal.map(|removal| &removal.mark)))
+        removal::mark(&(told, going))
     }
 
     fn plan(&mut self, snapshot: &Snapshot, set: &ApplyFlags, context: &Context) -> Result<(), Error> {
+        self.check_reset(
+            &snapshot.flags,
+            &set.flags.iter().map(|spec| spec.settings.key.as_str()).collect(),
+        )?;
         for segment in &set.segments {
             self.plan_segment(snapshot, segment, context);
         }
@@ -257,6 +267,11 @@ impl<'a> Plan<'a> {
         };
         let names = fields.into_iter().map(|field| field.as_str().to_owned()).collect();
         let before = current.map(|old| &old.settings);
+        let mut users = snapshot.flags.users_of_segment(wanted.name.as_str());
+        if before.is_some_and(|old| old.source != wanted.source) && users.any(|flag| self.stands(flag)) {
+            self.keep(Resource::Segment, wanted.name.as_str(), (before, Some(wanted)), names);
+            return;
+        }
         self.differ(Resource::Segment, wanted.name.as_str(), (before, Some(wanted)), names);
         self.event.segments.push(row.clone());
         self.write.segments.push(Replacing { row, expected: current.map(|old| old.revision) });
@@ -278,11 +293,13 @@ impl<'a> Plan<'a> {
                 wanted.into_flag(Revision::ZERO, context.now)
             }
             Some(old) => {
-                // A set that does not say when a flag expires leaves that to whoever extended it, and one that names no
-                // kill switch to whoever gave the flag one: in an emergency nobody edits files.
-                wanted.expire_time = wanted.expire_time.or(old.settings.expire_time);
-                wanted.kill_switch = wanted.kill_switch.or_else(|| old.settings.kill_switch.clone());
-                self.keep_standing(&snapshot.flags, (old, &mut wanted), &field)?;
+                // A set that does not say when a flag expires leaves that to whoever extended it.
+                wanted.keep_expire_time(&old.settings);
+                if self.stands(old) {
+                    self.keep_standing(&snapshot.flags, (old, &mut wanted), &field)?;
+                } else {
+                    self.keep_guard(old, &mut wanted);
+                }
                 // Whoever applies a set to a flag of a file makes it one of ours.
                 Flag { origin: None, ..old.with_settings(wanted, context.now) }
             }
@@ -292,7 +309,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Writes a flag, unless it is so already.
-    pub(super) fn put_flag(&mut self, current: Option<&Flag>, row: Flag) {
+    pub(super) fn put_flag(&mut self, current: Option<&Flag>, mut row: Flag) {
         let wanted = &row.settings;
         let mut fields: Vec<String> = Vec::new();
         if let Some(old) = current {
@@ -308,10 +325,11 @@ impl<'a> Plan<'a> {
                 return;
             }
         }
-        if let Some(previous) = current.and_then(|old| super::extended(old, &row)) {
-            self.event.expiries_extended.push((wanted.key.clone(), previous));
+        if let Some(previous) = current.and_then(|old| row.extended_from(old)) {
+            self.event.expiries_extended.push((row.key().clone(), previous));
+            row.keep_extension(previous, self.actor, "");
         }
-        let before = current.map(|old| &old.settings);
+        let (before, wanted) = (current.map(|old| &old.settings), &row.settings);
         self.differ(Resource::Flag, wanted.key.as_str(), (before, Some(wanted)), fields);
         self.event.flags.push(row.clone());
         self.write.flags.push(Replacing { row, expected: current.map(|old| old.revision) });
@@ -373,10 +391,11 @@ impl<'a> Plan<'a> {
         let segments: BTreeSet<_> = set.segments.iter().map(|segment| &segment.name).collect();
         for segment in snapshot.flags.segments() {
             let name = &segment.settings.name;
-            // One that flags outside of the set use is theirs.
+            // One that flags outside of the set use is theirs, and one that a kill switch uses stays as that stands.
             let mut users = snapshot.flags.users_of_segment(name.as_str());
             let is_used = users.any(|flag| {
-                !named.contains_key(flag.key()) && !self.event.flags_deleted.contains(flag.key())
+                let stays = self.stands(flag) || !named.contains_key(flag.key());
+                stays && !self.event.flags_deleted.contains(flag.key())
             });
             if segments.contains(name) || is_used {
                 continue;

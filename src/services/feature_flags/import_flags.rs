@@ -84,7 +84,7 @@ impl Registry {
     /// Brings the flags of a file's flag set to what it says.
     pub async fn import_flags(&self, import: &ImportFlags, command: &Command) -> Result<Applied, Error> {
         self.change(command, |snapshot, context| {
-            let mut plan = Plan::new(&import.manner);
+            let mut plan = Plan::new(&import.manner, context);
             plan.import(snapshot, import, context)?;
             let deciding = Deciding { snapshot, context, force: import.manner.force, command };
             plan.decide(&deciding, |key| place(key.as_str()))
@@ -107,6 +107,7 @@ impl Plan<'_> {
             let field = || format!("{}metadata.flagSetId", place(key));
             check_set(snapshot, &entry.own_set().unwrap_or_default(), field)?;
         }
+        self.check_reset(&snapshot.flags, &file.flags.keys().map(String::as_str).collect())?;
         self.import_head(snapshot, import, &name, context)?;
         for (key, entry) in &file.flags {
             self.import_flag(snapshot, (key, entry), &name, context)?;
@@ -129,10 +130,13 @@ impl Plan<'_> {
         context: &Context,
     ) -> Result<(), Error> {
         let current = snapshot.flags.file(name);
-        let head = match current {
+        let mut head = match current {
             Some(old) if !import.manner.prune => old.head().with(&import.file.head),
             _ => import.file.head.clone(),
         };
+        if let Some(old) = current {
+            self.keep_evaluators(&snapshot.flags, name, (&old.head(), &mut head));
+        }
         if let Err(error) = Segments::compile_foreign(head.segments()) {
             return Err(Error::field("content.$evaluators", error.to_string()));
         }
@@ -175,7 +179,9 @@ impl Plan<'_> {
         };
         let mut settings = read(current.map(|old| &old.settings))?;
         if let Some(old) = current {
-            self.keep_standing(&snapshot.flags, (old, &mut settings), &place(key))?;
+            if self.stands(old) {
+                self.keep_standing(&snapshot.flags, (old, &mut settings), &place(key))?;
+            }
             // What stays of it, such as a kill switch, can make it another flag than the file's.
             origin.is_changed = !settings.says_the_same(&read(None)?);
         }

@@ -78,7 +78,7 @@ pub(super) fn changed(write: &Write) -> BTreeSet<FlagKey> {
 pub(super) fn judge(
     snapshot: &Snapshot,
     write: &mut Write,
-    force: bool,
+    (force, now): (bool, Timestamp),
     field: &dyn Fn(usize) -> String,
 ) -> Result<CompiledFlags, Error> {
     let before = &snapshot.flags;
@@ -100,7 +100,7 @@ pub(super) fn judge(
             return Err(Error::invalid(Reason::InvalidField, violations).within(&field(place)));
         }
         check_relations(before, &after, settings, &field(place))?;
-        check_variants_in_use(&after, settings)?;
+        check_variants_in_use(&after, settings, now)?;
     }
     let changed = changed(write);
     if let Some(circle) = after.circle(changed.iter()) {
@@ -272,7 +272,7 @@ fn refuse_breakage(broken: &[Broken]) -> Result<(), Error> {
     .with("dependents_total", broken.len()))
 }
 
-fn check_variants_in_use(after: &CompiledFlags, settings: &Settings) -> Result<(), Error> {
+fn check_variants_in_use(after: &CompiledFlags, settings: &Settings, now: Timestamp) -> Result<(), Error> {
     let key = settings.key.as_str();
     let refuse = |variant: &VariantName, who: String| {
         Err(Error::new(Reason::VariantInUse, format!("variant \"{variant}\" is used by {who}"))
@@ -287,7 +287,7 @@ fn check_variants_in_use(after: &CompiledFlags, settings: &Settings) -> Result<(
             return refuse(&variant, format!("the default of tier \"{}\"", default.tier));
         }
     }
-    for own in after.overrides_of_flag(key) {
+    for own in after.overrides_of_flag(key).filter(|own| !own.has_ended(now)) {
         if let Some(variant) = gone(own.choice.variants()) {
             return refuse(&variant, format!("the override of tenant \"{}\"", own.tenant));
         }

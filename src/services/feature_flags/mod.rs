@@ -23,6 +23,7 @@ pub use self::metrics::register_metrics;
 pub use self::segments::{SegmentUpdate, get_segment, list_segments};
 pub use self::set_value::{SetTenantOverride, SetTierDefault};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::change::{Decision, Reply};
 use super::paging::{Keyed, Page, PageRequest, page_by_key};
@@ -41,8 +42,19 @@ use crate::store::flags::{self, Deleting, Replacing, Write};
 use crate::store::log;
 use crate::view::Snapshot;
 
+/// What a deletion takes with it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Going {
+    /// What that is. An answer that a version kept which told nothing has none.
+    pub removal: Option<Removal>,
+    /// The mark of the plan; only where nothing was changed.
+    #[serde(skip)]
+    pub plan_etag: String,
+}
+
 /// It has no revision of its own.
-impl Reply for Removal {
+impl Reply for Going {
     fn set_revision(&mut self, _: Revision) {}
 }
 
@@ -151,6 +163,10 @@ impl Registry {
             for field in &update.fields {
                 settings.take(*field, &update.flag);
             }
+            if settings.kind == Kind::KillSwitch && !update.fields.contains(&FlagField::ExpireTime) {
+                // What becomes a kill switch loses its end, or what it turns off would come back by itself.
+                settings.expire_time = None;
+            }
             check_expiry(&settings, Some(&current.settings), context.now)?;
             settings.fill_expire_time(current.create_time);
             let mut violations = validate(&settings);
@@ -166,13 +182,13 @@ impl Registry {
             if !violations.is_empty() {
                 return Err(Error::invalid(Reason::InvalidField, violations).within("flag."));
             }
-            let flag = current.with_settings(settings, context.now);
-            let kept = Box::new(flag.clone());
-            let event = match extended(&current, &flag) {
-                None => Event::FlagUpdated { flag: kept },
+            let mut flag = current.with_settings(settings, context.now);
+            let event = match flag.extended_from(&current) {
+                None => Event::FlagUpdated { flag: Box::new(flag.clone()) },
                 Some(previous_expire_time) => {
                     let reason = update.reason.clone();
-                    Event::FlagExpiryExtended { flag: kept, previous_expire_time, reason }
+                    flag.keep_extension(previous_expire_time, &context.actor, &reason);
+                    Event::FlagExpiryExtended { flag: Box::new(flag.clone()), previous_expire_time, reason }
                 }
             };
             let deciding = Deciding { snapshot, context, force: update.force, command };
@@ -202,13 +218,12 @@ impl Registry {
         .await
     }
 
-    /// Deletes a flag with its defaults and overrides, and tells which. An answer that a version kept which told
-    /// nothing has none.
+    /// Deletes a flag with its defaults and overrides, and tells which.
     pub async fn delete_flag(
         &self,
         removal: &FlagRemoval,
         command: &Command,
-    ) -> Result<Judged<Option<Removal>>, Error> {
+    ) -> Result<Judged<Going>, Error> {
         self.change(command, |snapshot, context| {
             let current = get_flag(snapshot, &removal.key)?;
             check_etag(removal.etag.as_deref(), current.revision)?;
@@ -216,12 +231,13 @@ impl Registry {
             let gone = Deleting { key: key.clone(), expected: current.revision };
             let values_unchanged_since = Some(snapshot.revision);
             let mut write = Write { flags_deleted: vec![gone], values_unchanged_since, ..Write::default() };
-            let after = judge::judge(snapshot, &mut write, removal.force, &|_| String::new())?;
+            let after = judge::judge(snapshot, &mut write, (removal.force, context.now), &|_| String::new())?;
             let deleted = BTreeSet::from([key.clone()]);
             let deciding = Deciding { snapshot, context, force: removal.force, command };
-            let going = snapshot.flags.removal(&deleted);
-            check_same(removal.plan_etag.as_deref(), &going.mark)?;
-            let judged = Judged { made: Some(going), impact: deciding.impact(&after, &deleted) };
+            let plan_etag =
+                deciding.plan_etag(removal.plan_etag.as_deref(), || snapshot.flags.removal_mark(&deleted))?;
+            let going = Going { removal: Some(snapshot.flags.removal(&deleted)), plan_etag };
+            let judged = Judged { made: going, impact: deciding.impact(&after, &deleted) };
             let event = Event::FlagDeleted { flag_key: key };
             Ok(Decision::Make(Box::new(flags::flags_write(&write, event, context, &judged)), judged))
         })
@@ -239,21 +255,15 @@ fn check_expiry(wanted: &Settings, before: Option<&Settings>, now: Timestamp) ->
     Err(Error::field("flag.expire_time", "must lie in the future"))
 }
 
-/// Refuses an end of a kill switch that it did not have before.
+/// Refuses an end of a kill switch that it did not have before, as a kill switch.
 fn check_expires(wanted: &Settings, before: Option<&Settings>, prefix: &str) -> Result<(), Error> {
-    let had = before.and_then(|before| before.expire_time);
+    let had = before.filter(|before| before.kind == Kind::KillSwitch).and_then(|before| before.expire_time);
     if wanted.kind != Kind::KillSwitch || wanted.expire_time.is_none() || wanted.expire_time == had {
         return Ok(());
     }
     let why =
         "must not be set for a kill switch: it never expires, or what it turns off would come back by itself";
     Err(Error::field(format!("{prefix}expire_time"), why))
-}
-
-/// When a flag would have expired that now lives longer.
-fn extended(before: &Flag, after: &Flag) -> Option<Timestamp> {
-    let previous = before.settings.expire_time?;
-    after.settings.expire_time.is_none_or(|end| end > previous).then_some(previous)
 }
 
 /// What a decision about flags is made with.
@@ -273,10 +283,21 @@ impl Deciding<'_> {
     ) -> Result<Decision<Judged<Flag>>, Error> {
         let row = Replacing { row: flag.clone(), expected };
         let mut write = Write { flags: vec![row], ..Write::default() };
-        let after = judge::judge(self.snapshot, &mut write, self.force, &|_| "flag.".to_owned())?;
+        let after =
+            judge::judge(self.snapshot, &mut write, (self.force, self.context.now), &|_| "flag.".to_owned())?;
         let change = flags::flags_write(&write, event, self.context, &flag);
         let impact = self.impact(&after, &judge::changed(&write));
         Ok(Decision::Make(Box::new(change), Judged { made: flag, impact }))
+    }
+
+    /// The mark of a plan, where it is one or one is brought, which it then has to be.
+    fn plan_etag(&self, brought: Option<&str>, mark: impl FnOnce() -> String) -> Result<String, Error> {
+        if !self.command.validate_only && brought.is_none() {
+            return Ok(String::new());
+        }
+        let mark = mark();
+        check_same(brought, &mark)?;
+        Ok(mark)
     }
 
     /// Looked for only where nothing is changed: it takes time.

@@ -59,7 +59,7 @@ impl Registry {
             let segment = segment.clone().into_segment(context.now);
             let event = Event::SegmentCreated { segment: Box::new(segment.clone()) };
             let mut write = written(&segment, None);
-            judge::judge(snapshot, &mut write, false, &|_| String::new())?;
+            judge::judge(snapshot, &mut write, (false, context.now), &|_| String::new())?;
             let change = flags::flags_write(&write, event, context, &segment);
             Ok(Decision::Make(Box::new(change), segment))
         })
@@ -86,7 +86,7 @@ impl Registry {
             let segment = current.with_settings(settings, context.now);
             let event = Event::SegmentUpdated { segment: Box::new(segment.clone()) };
             let mut write = written(&segment, Some(current.revision));
-            let after = judge::judge(snapshot, &mut write, false, &|_| String::new())?;
+            let after = judge::judge(snapshot, &mut write, (false, context.now), &|_| String::new())?;
             let change = flags::flags_write(&write, event, context, &segment);
             let deciding = Deciding { snapshot, context, force: false, command };
             let impact = deciding.impact(&after, &BTreeSet::new());
@@ -107,7 +107,7 @@ impl Registry {
             check_etag(etag, current.revision)?;
             let gone = Deleting { key: name.clone(), expected: current.revision };
             let mut write = Write { segments_deleted: vec![gone], ..Write::default() };
-            judge::judge(snapshot, &mut write, false, &|_| String::new())?;
+            judge::judge(snapshot, &mut write, (false, context.now), &|_| String::new())?;
             let event = Event::SegmentDeleted { segment_name: name.clone() };
             Ok(Decision::Make(Box::new(flags::flags_write(&write, event, context, &())), ()))
         })

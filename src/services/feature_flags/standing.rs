@@ -1,19 +1,62 @@
-//! How kill switches stand: no set and no file changes that unless it is asked for, so that none ends an emergency.
+//! How kill switches stand, and what they guard: no set and no file changes that unless it is asked for, so that none
+//! ends or weakens an emergency.
 
 use std::collections::BTreeSet;
+
+use serde::Serialize;
 
 use super::apply_flags::{Difference, Plan, Resource};
 use crate::domain::error::Error;
 use crate::domain::flag::{Choice, CompiledFlags, Flag, FlagField, Kind, Settings};
+use crate::domain::flagd::Head;
+use crate::domain::ids::FlagKey;
 use crate::domain::text::quote;
 
-/// What of a switch's settings says how it stands; what tiers get of it does, too.
-const STANDING: [FlagField; 3] = [FlagField::State, FlagField::DefaultVariant, FlagField::DefaultRollout];
+/// What of a switch's settings has no say in what it gives. Everything else says how it stands, and so does what tiers have
+/// of it. Variants are no more than names and values: those that it can give must stay, which is checked. An end it never has.
+const FREE: [FlagField; 7] = [
+    FlagField::Description,
+    FlagField::Variants,
+    FlagField::Owner,
+    FlagField::Labels,
+    FlagField::FlagSet,
+    FlagField::Metadata,
+    FlagField::ExpireTime,
+];
 
 impl Plan<'_> {
     /// Whether a flag is a kill switch that stays as it stands.
     pub(super) fn stands(&self, flag: &Flag) -> bool {
-        flag.settings.kind == Kind::KillSwitch && !self.manner.reset_kill_switches.contains(flag.key())
+        flag.settings.kind == Kind::KillSwitch && !self.is_reset(flag.key())
+    }
+
+    fn is_reset(&self, key: &FlagKey) -> bool {
+        self.manner.reset_kill_switches.contains(key)
+    }
+
+    /// Refuses to reset what is neither given nor guards something that is: that would do nothing, unnoticed.
+    pub(super) fn check_reset(&self, flags: &CompiledFlags, given: &BTreeSet<&str>) -> Result<(), Error> {
+        let guards = given.iter().filter_map(|key| flags.flag(key)?.settings.kill_switch.as_ref());
+        let guards: BTreeSet<_> = guards.map(FlagKey::as_str).collect();
+        let is_known = |key: &FlagKey| given.contains(key.as_str()) || guards.contains(key.as_str());
+        let keys = &self.manner.reset_kill_switches;
+        let Some(place) = keys.iter().position(|key| !is_known(key)) else { return Ok(()) };
+        let why = format!(
+            "must be a flag that is given, or the kill switch of one; {} is neither",
+            quote(keys[place].as_str())
+        );
+        Err(Error::field(format!("reset_kill_switches[{place}]"), why))
+    }
+
+    /// Tells that something stays where something else was wanted.
+    pub(super) fn keep<T: Serialize>(
+        &mut self,
+        resource: Resource,
+        name: &str,
+        (before, wanted): (Option<&T>, Option<&T>),
+        fields: Vec<String>,
+    ) {
+        self.kept.push(Difference::new(resource, name, (before, wanted), fields));
     }
 
     /// Leaves a kill switch as it stands, and tells where something else was wanted. `field` says where in the request
@@ -24,39 +67,90 @@ impl Plan<'_> {
         (old, wanted): (&Flag, &mut Settings),
         field: &str,
     ) -> Result<(), Error> {
-        if !self.stands(old) {
-            return Ok(());
-        }
-        check_variants(flags, old, wanted, field)?;
+        self.check_variants(flags, old, wanted, field)?;
+        // A set that names no kill switch says nothing of it.
+        wanted.kill_switch = wanted.kill_switch.take().or_else(|| old.settings.kill_switch.clone());
+        wanted.expire_time = None;
         let said = wanted.clone();
-        let differing = STANDING.into_iter().filter(|field| !said.same(*field, &old.settings));
-        let fields: Vec<_> = differing.inspect(|field| wanted.take(*field, &old.settings)).collect();
+        let decides = FlagField::ALL.iter().filter(|field| !FREE.contains(field));
+        let differing = decides.filter(|field| !said.same(**field, &old.settings));
+        let fields: Vec<_> = differing.inspect(|field| wanted.take(**field, &old.settings)).collect();
         if !fields.is_empty() {
             let names = fields.into_iter().map(|field| field.as_str().to_owned()).collect();
-            let change = (Some(&old.settings), Some(&said));
-            self.kept.push(Difference::new(Resource::Flag, old.key().as_str(), change, names));
+            self.keep(Resource::Flag, old.key().as_str(), (Some(&old.settings), Some(&said)), names);
         }
         Ok(())
     }
-}
 
-/// Refuses to take away, or to give another meaning, what a switch stands at.
-fn check_variants(flags: &CompiledFlags, old: &Flag, wanted: &Settings, field: &str) -> Result<(), Error> {
-    let (key, settings) = (old.key().as_str(), &old.settings);
-    let of_tiers = flags.tier_defaults(key).map(|default| &default.choice);
-    let choices = of_tiers.chain(flags.overrides_of_flag(key).map(|own| &own.choice));
-    let mut standing: BTreeSet<_> = choices.flat_map(Choice::variants).collect();
-    standing.extend(&settings.default_variant);
-    standing.extend(settings.default_rollout.iter().flat_map(|split| split.rollout.variants()));
-    standing.retain(|name| settings.variants.get(*name) != wanted.variants.get(*name));
-    if standing.is_empty() {
-        return Ok(());
+    /// Leaves a flag with the kill switch that it has: whoever gave it one may have done so in an emergency, in which
+    /// nobody edits files, and another one may not be thrown.
+    pub(super) fn keep_guard(&mut self, old: &Flag, wanted: &mut Settings) {
+        let Some(guard) = &old.settings.kill_switch else { return };
+        let said = wanted.kill_switch.replace(guard.clone());
+        let Some(said) = said.filter(|said| *said != *guard) else { return };
+        let said = Settings { kill_switch: Some(said), ..wanted.clone() };
+        if self.is_reset(guard) {
+            *wanted = said;
+            return;
+        }
+        let names = vec![FlagField::KillSwitch.as_str().to_owned()];
+        self.keep(Resource::Flag, old.key().as_str(), (Some(&old.settings), Some(&said)), names);
     }
-    let names: Vec<_> = standing.iter().map(|name| quote(name.as_str())).collect();
-    let why = format!(
-        "must keep {} as it is: the kill switch {} stands at it; reset_kill_switches takes it as given here",
-        names.join(", "),
-        quote(key)
-    );
-    Err(Error::field(format!("{field}variants"), why))
+
+    /// Leaves the segments of a file that its kill switches use.
+    pub(super) fn keep_evaluators(
+        &mut self,
+        flags: &CompiledFlags,
+        file: &str,
+        (old, wanted): (&Head, &mut Head),
+    ) {
+        for (name, source) in &old.evaluators {
+            let said = wanted.evaluators.get(name);
+            let mut users = flags.flags_of_file(file).filter(|flag| flags.uses_segment(flag, name));
+            if said == Some(source) || !users.any(|flag| self.stands(flag)) {
+                continue;
+            }
+            self.keep(Resource::Segment, name, (Some(source), said), Vec::new());
+            wanted.evaluators.insert(name.clone(), source.clone());
+            wanted.members.remove("$evaluators");
+        }
+    }
+
+    /// Refuses to take away, or to give another meaning, what a switch can give as it stands.
+    fn check_variants(
+        &self,
+        flags: &CompiledFlags,
+        old: &Flag,
+        wanted: &Settings,
+        field: &str,
+    ) -> Result<(), Error> {
+        let (key, settings) = (old.key().as_str(), &old.settings);
+        let of_tiers = flags.tier_defaults(key).map(|default| &default.choice);
+        let of_tenants = flags.overrides_of_flag(key).filter(|own| !own.has_ended(self.now));
+        let choices = of_tiers.chain(of_tenants.map(|own| &own.choice));
+        let mut standing: BTreeSet<_> = choices.flat_map(Choice::variants).collect();
+        let given = [
+            &settings.default_variant,
+            &settings.off_variant,
+            &settings.safe_variant,
+            &settings.expired_variant,
+        ];
+        standing.extend(given.into_iter().flatten());
+        standing.extend(settings.default_rollout.iter().flat_map(|split| split.rollout.variants()));
+        if !settings.rules.is_empty() {
+            // What a rule can give is known only where it is evaluated.
+            standing.extend(settings.variants.keys());
+        }
+        standing.retain(|name| settings.variants.get(*name) != wanted.variants.get(*name));
+        if standing.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = standing.iter().map(|name| quote(name.as_str())).collect();
+        let why = format!(
+            "must keep {} as it is: the kill switch {} stands at it; reset_kill_switches takes it as given here",
+            names.join(", "),
+            quote(key)
+        );
+        Err(Error::field(format!("{field}variants"), why))
+    }
 }

@@ -7,6 +7,7 @@ use super::resolve::own_metadata;
 use super::scope::Scope;
 use crate::domain::error::Error;
 use crate::domain::flag::{Query, Resolved};
+use crate::domain::flagd;
 use crate::domain::rule::Context;
 use crate::domain::tenant::ATTRIBUTES;
 use crate::view::{Record, Snapshot};
@@ -66,15 +67,9 @@ fn id(scope: &Scope) -> Option<&str> {
 
 fn flag(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Json {
     let settings = &resolved.flag.settings;
-    let mut variants: Map<String, Json> =
-        settings.variants.iter().map(|(name, value)| (name.to_string(), value.to_json())).collect();
-    if variants.is_empty() {
-        // A broken flag of a file has none, and some providers refuse the whole set for it. Nothing gives this one.
-        variants.insert("no variant".to_owned(), json!(false));
-    }
     let mut flag = Map::new();
     flag.insert("state".to_owned(), json!(if resolved.is_enabled { "ENABLED" } else { "DISABLED" }));
-    flag.insert("variants".to_owned(), Json::Object(variants));
+    flag.insert("variants".to_owned(), Json::Object(flagd::named_values(settings)));
     // Without a default, flagd sends the empty name.
     let default = resolved.default.map_or("", |variant| variant.as_str());
     flag.insert("defaultVariant".to_owned(), json!(default));
@@ -83,8 +78,6 @@ fn flag(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Json {
     }
     let mut metadata = own_metadata(snapshot, resolved.flag);
     metadata.insert("revision".to_owned(), json!(resolved.flag.revision.get()));
-    // For an empty name some refuse the set, too.
-    metadata.remove("");
-    flag.insert("metadata".to_owned(), Json::Object(metadata));
+    flag.insert("metadata".to_owned(), Json::Object(flagd::named_metadata(metadata)));
     Json::Object(flag)
 }

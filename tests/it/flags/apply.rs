@@ -153,8 +153,17 @@ async fn a_set_that_names_no_kill_switch_leaves_the_one_that_a_flag_has() {
     apply(&mut replica, reset(v1::Flag { default_variant: "on".into(), ..unthrown })).await;
     assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::KillSwitch);
 
-    let moved = apply(&mut replica, set(vec![v1::Flag { kill_switch: "other".into(), ..wanted }])).await;
-    assert_eq!(moved.differences[0].fields, ["kill_switch"], "one that is named is taken");
+    let elsewhere = set(vec![v1::Flag { kill_switch: "other".into(), ..wanted }]);
+    let moved = apply(&mut replica, elsewhere.clone()).await;
+    assert_eq!((moved.differences.len(), moved.kept.len()), (0, 1), "another one may not be thrown");
+    assert_eq!(
+        (moved.kept[0].name.as_str(), &moved.kept[0].fields[..]),
+        ("search", &["kill_switch".into()][..])
+    );
+    assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::KillSwitch);
+    let reset = v1::ApplyFlagsRequest { reset_kill_switches: vec!["kill".into()], ..elsewhere };
+    let moved = apply(&mut replica, reset).await;
+    assert_eq!(moved.differences[0].fields, ["kill_switch"], "that was asked for");
     assert_eq!(evaluate(&mut replica, "search").await.variant, "on");
     replica.stop().await;
 }

@@ -40,7 +40,7 @@ async fn imported(replica: &mut Replica, request: v1::ImportFlagsRequest) -> v1:
     replica.flags.import_flags(request).await.unwrap().into_inner()
 }
 
-async fn exported(replica: &mut Replica, flag_set: &str, tenant_id: &str) -> String {
+pub(super) async fn exported(replica: &mut Replica, flag_set: &str, tenant_id: &str) -> String {
     let request = v1::ExportFlagsRequest {
         flag_set: flag_set.into(),
         tenant_id: tenant_id.into(),
@@ -49,7 +49,7 @@ async fn exported(replica: &mut Replica, flag_set: &str, tenant_id: &str) -> Str
     replica.flags.export_flags(request).await.unwrap().into_inner().content
 }
 
-fn json_of(text: &str) -> Value {
+pub(super) fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -365,7 +365,7 @@ async fn numbers_of_a_file_stay_as_they_are_written_for_in_process_clients() {
     replica.stop().await;
 }
 
-fn write(folder: &Path, name: &str, contents: &str) -> String {
+pub(super) fn write(folder: &Path, name: &str, contents: &str) -> String {
     std::fs::write(folder.join(name), contents).unwrap();
     folder.join(name).to_str().unwrap().to_owned()
 }
@@ -391,6 +391,25 @@ async fn the_command_line_imports_after_showing_the_difference_and_exports_the_f
     assert!(done.status.success(), "{}", text(&done));
     let seen = tenantry(&replica, &["flag", "evaluate", "finance", "colour"]).await;
     assert!(text(&seen).contains("on"), "{}", text(&seen));
+    replica.stop().await;
+}
+
+/// A document with one such flag was refused as a whole by in-process providers.
+#[tokio::test]
+async fn a_broken_flag_is_exported_so_that_every_client_takes_the_file() {
+    let mut replica = with_flag().await;
+    let file = r#"{"flags": {"unreadable": {"state": 5, "variants": {"a": 1}},
+        "named": {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a", "metadata": {"": "x", "y": "z"}}}}"#;
+    imported(&mut replica, import(file)).await;
+    let exported = json_of(&exported(&mut replica, "", "finance").await);
+    let broken = &exported["flags"]["unreadable"];
+    assert_eq!(broken["variants"], json!({"no variant": false}), "{broken}");
+    assert_eq!(broken["defaultVariant"], Value::Null);
+    assert_eq!(exported["flags"]["named"]["metadata"], json!({"y": "z"}));
+    // What is given back is taken again, and still gives nothing.
+    imported(&mut replica, import(&exported.to_string())).await;
+    let answer = evaluate(&mut replica, "unreadable").await;
+    assert_eq!((answer.variant.as_str(), answer.value), ("", None), "{:?}", answer.error_code);
     replica.stop().await;
 }
 

@@ -66,6 +66,47 @@ async fn an_extension_is_an_event_of_its_own_with_its_reason() {
 }
 
 #[tokio::test]
+async fn who_extended_a_flag_s_life_when_and_why_is_told_with_the_flag() {
+    let mut replica = with_flag().await;
+    let made = replica.flags.get_flag(v1::GetFlagRequest { flag_key: "search".into() }).await.unwrap();
+    let first = made.into_inner().expire_time;
+    let extend = |end: prost_types::Timestamp, reason: &str| v1::UpdateFlagRequest {
+        flag: Some(v1::Flag { expire_time: Some(end), ..boolean("search") }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["expire_time".into()] }),
+        reason: reason.into(),
+        ..Default::default()
+    };
+    let (later, sooner, latest) =
+        (seconds_from_now(200 * DAY), seconds_from_now(150 * DAY), seconds_from_now(300 * DAY));
+    replica.flags.update_flag(extend(later, "the pilot goes on")).await.unwrap();
+    replica.flags.update_flag(extend(sooner, "not so long")).await.unwrap();
+    apply(&mut replica, v1::Flag { expire_time: Some(latest), ..boolean("search") }).await;
+
+    // Another replica has them from the database.
+    let setup = crate::support::Setup { no_targets: true, ..Default::default() };
+    let mut other = Replica::on(&replica.database_url, &setup).await;
+    let flag = other.flags.get_flag(v1::GetFlagRequest { flag_key: "search".into() }).await.unwrap();
+    let found: Vec<_> = flag
+        .into_inner()
+        .extensions
+        .into_iter()
+        .map(|it| {
+            assert!(!it.actor.is_empty() && it.extend_time.is_some(), "{it:?}");
+            (it.previous_expire_time, it.expire_time, it.reason)
+        })
+        .collect();
+    let expected =
+        [(first, Some(later), "the pilot goes on".to_owned()), (Some(sooner), Some(latest), String::new())];
+    assert_eq!(found, expected);
+    let shown = super::command_line::said(&other, &["flag", "get", "search"]).await;
+    assert!(shown.contains(": the pilot goes on") && shown.contains(" by "), "{shown}");
+    let exported = super::command_line::said(&other, &["flag", "export", "--format", "tenantry"]).await;
+    assert!(!exported.contains("extensions"), "{exported}");
+    other.stop().await;
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn an_expired_flag_gives_its_expired_variant_or_else_goes_on() {
     let mut replica = with_flag().await;
     let over =

@@ -8,7 +8,7 @@ use crate::domain::flag::{Evaluation, Layer, LayerExplanation, Value};
 use crate::domain::ids::{TenantId, TierId, VariantName};
 use crate::proto::v1;
 use crate::proto::v1::list_stale_flags_response as stale;
-use crate::services::feature_flags::{Dependent, Judged, StaleFlag};
+use crate::services::feature_flags::{Dependent, Going, Judged, StaleFlag};
 
 /// Largest value of an example, in bytes of its JSON text.
 const EXAMPLE_MAX: usize = 1 << 10;
@@ -91,16 +91,12 @@ pub(in crate::grpc) fn encode_removal(removal: &Removal) -> v1::FlagRemoval {
     }
 }
 
-pub(in crate::grpc) fn encode_deleted(judged: &Judged<Option<Removal>>) -> v1::DeleteFlagResponse {
+pub(in crate::grpc) fn encode_deleted(judged: &Judged<Going>) -> v1::DeleteFlagResponse {
+    let is_plan = judged.impact.is_some();
     v1::DeleteFlagResponse {
-        removed: judged.made.as_ref().map(encode_removal),
+        removed: judged.made.removal.as_ref().map(encode_removal),
         impact: judged.impact.as_ref().map(encode_impact),
-        // Told of what was only tried.
-        plan_etag: judged
-            .impact
-            .as_ref()
-            .and(judged.made.as_ref())
-            .map_or_else(String::new, |it| it.mark.clone()),
+        plan_etag: if is_plan { judged.made.plan_etag.clone() } else { String::new() },
     }
 }
 

@@ -8,7 +8,6 @@ use crate::domain::error::Error;
 use crate::domain::flag::dependencies::FLAGS_MAX;
 use crate::domain::flag::{Choice, Settings};
 use crate::domain::ids::{FlagKey, TierId};
-use crate::domain::text::quote;
 use crate::proto::v1;
 use crate::proto::v1::apply_flags_response as response;
 use crate::services::feature_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Manner, Resource};
@@ -42,27 +41,18 @@ pub(in crate::grpc) fn decode(message: v1::ApplyFlagsRequest) -> Result<ApplyFla
         let why = format!("must be of flags of this set; \"{stray}\" is not one");
         return Err(Error::field("tier_defaults.flag_key", why));
     }
-    let keys: BTreeSet<_> = flags.iter().map(|spec| &spec.settings.key).collect();
-    let reset_kill_switches = decode_reset(&reset, |key| keys.contains(key))?;
+    let reset_kill_switches = decode_reset(&reset)?;
     let manner = Manner { prune, force, reset_kill_switches, plan_etag: etag(plan_etag) };
     Ok(ApplyFlags { flags, segments, manner })
 }
 
-/// The kill switches that are to stand as given, each of which has to be given.
-pub(super) fn decode_reset(
-    keys: &[String],
-    is_named: impl Fn(&FlagKey) -> bool,
-) -> Result<BTreeSet<FlagKey>, Error> {
+/// The kill switches that are to stand, and to guard, as given.
+pub(super) fn decode_reset(keys: &[String]) -> Result<Vec<FlagKey>, Error> {
     let mut faults = Faults::default();
-    let mut reset = BTreeSet::new();
-    for (place, text) in keys.iter().enumerate() {
-        let field = format!("reset_kill_switches[{place}]");
-        let Some(key) = faults.id(&field, FlagKey::known(text)) else { continue };
-        if !is_named(&key) {
-            faults.add(field, format!("must be a flag that is given; {} is not one", quote(text)));
-        }
-        reset.insert(key);
-    }
+    let parse = |(place, text): (usize, &String)| {
+        faults.id(&format!("reset_kill_switches[{place}]"), FlagKey::known(text))
+    };
+    let reset = keys.iter().enumerate().filter_map(parse).collect();
     faults.check(Some(reset))
 }
 

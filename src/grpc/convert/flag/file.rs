@@ -4,7 +4,7 @@ use super::super::{Faults, count, etag};
 use super::{answer, apply};
 use crate::domain::error::Error;
 use crate::domain::flagd::File;
-use crate::domain::ids::{FlagKey, TenantId};
+use crate::domain::ids::TenantId;
 use crate::proto::v1;
 use crate::services::feature_flags::{Applied, ExportFlags, Exported, ImportFlags, Manner};
 
@@ -20,11 +20,10 @@ pub(in crate::grpc) fn decode_import(message: &v1::ImportFlagsRequest) -> Result
             if error.path == "file" { "content".to_owned() } else { format!("content.{}", error.path) };
         Error::field(field, error.why)
     })?;
-    let is_named = |key: &FlagKey| file.flags.contains_key(key.as_str());
     let manner = Manner {
         prune: message.prune,
         force: message.force,
-        reset_kill_switches: apply::decode_reset(&message.reset_kill_switches, is_named)?,
+        reset_kill_switches: apply::decode_reset(&message.reset_kill_switches)?,
         plan_etag: etag(message.plan_etag.clone()),
     };
     Ok(ImportFlags { file, manner })

@@ -1,6 +1,6 @@
 -- $8: {segments: [{row, expected}], flags: [{row, expected}], files: [{row, expected}], tier_defaults: [row], segments_deleted: [{key, expected}],
 -- flags_deleted: [{key, expected}], tier_defaults_cleared: [[flag, tier]], needs: {flags, segments}, unchanged_since,
--- values_unchanged_since}.
+-- values_unchanged_since, time}.
 -- All of it or nothing: what is no longer as it was decided on keeps everything from being written. `expected` is the
 -- revision of what is replaced, null for what must not be there yet.
 flag_in AS (
@@ -53,13 +53,14 @@ flag_in AS (
       AND NOT EXISTS (SELECT 1 FROM default_in i WHERE NOT EXISTS (SELECT 1 FROM flag_in w WHERE w.flag_key = i.flag_key)
                         AND NOT EXISTS (SELECT 1 FROM flag f WHERE f.flag_key = i.flag_key
                                         AND f.variants ?& ARRAY(SELECT jsonb_array_elements_text(i.row -> 'variants'))))
-      -- No default and no override may be left without its variants.
+      -- No default and no override may be left without its variants, but one that has ended: it gives none any more.
       AND NOT EXISTS (SELECT 1 FROM flag_in i JOIN tier_default d USING (flag_key)
                       WHERE NOT (i.row -> 'variants') ?& coalesce(d.variants, ARRAY[d.variant])
                         AND NOT EXISTS (SELECT 1 FROM default_in n WHERE n.flag_key = d.flag_key AND n.tier_id = d.tier_id)
                         AND NOT EXISTS (SELECT 1 FROM default_out n WHERE n.flag_key = d.flag_key AND n.tier_id = d.tier_id))
       AND NOT EXISTS (SELECT 1 FROM flag_in i JOIN tenant_override o USING (flag_key)
-                      WHERE NOT (i.row -> 'variants') ?& coalesce(o.variants, ARRAY[o.variant]))
+                      WHERE NOT (i.row -> 'variants') ?& coalesce(o.variants, ARRAY[o.variant])
+                        AND (o.expire_time IS NULL OR o.expire_time > ($8::jsonb ->> 'time')::timestamptz))
 ), segments_written AS (
     INSERT INTO segment
     SELECT s.* FROM stands, next, segment_in i, jsonb_populate_record(NULL::segment, i.row || next.revision) s
@@ -82,7 +83,8 @@ flag_in AS (
         expired_variant = excluded.expired_variant, expire_time = excluded.expire_time,
         kill_switch = excluded.kill_switch, schedule = excluded.schedule, prerequisites = excluded.prerequisites,
         conflict_groups = excluded.conflict_groups, priority = excluded.priority, rules = excluded.rules,
-        hash_version = excluded.hash_version, flag_type = excluded.flag_type, origin = excluded.origin, version = excluded.version, update_time = excluded.update_time,
+        hash_version = excluded.hash_version, flag_type = excluded.flag_type, origin = excluded.origin,
+        extensions = excluded.extensions, version = excluded.version, update_time = excluded.update_time,
         revision = excluded.revision
 ), defaults_written AS (
     INSERT INTO tier_default

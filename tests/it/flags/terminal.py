@@ -1,0 +1,30 @@
+"""Runs a program on a terminal, answers once it asks, and ends with what it said and as it ended.
+
+usage: terminal.py ANSWER PROGRAM [ARGUMENT ...]; the answer `^D` is the end of input.
+"""
+
+import os
+import pty
+import signal
+import sys
+
+answer, program = sys.argv[1], sys.argv[2:]
+signal.alarm(60)
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(program[0], program)
+said, is_asked = b"", False
+while True:
+    try:
+        part = os.read(terminal, 4096)
+    except OSError:  # Linux says so where the other end is closed.
+        break
+    if not part:
+        break
+    said += part
+    if not is_asked and said.endswith(b"[y/N] "):
+        is_asked = True
+        os.write(terminal, b"\x04" if answer == "^D" else answer.encode() + b"\n")
+sys.stdout.buffer.write(said)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status) if is_asked else 99)
