@@ -17,7 +17,6 @@ pub mod tiers;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::change::Command;
@@ -30,6 +29,7 @@ use crate::domain::ids::TargetName;
 use crate::domain::rule::Context;
 use crate::metering::evaluations::Evaluations;
 use crate::store::connect::Database;
+pub use crate::store::now;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
 use crate::view::View;
@@ -59,10 +59,4 @@ pub struct Registry {
     pub settings: config::Cascade,
     /// There is a bulk operation to look at.
     pub bulk_news: Arc<Notify>,
-}
-
-/// The time, in the precision that the database keeps: what is answered now and what is read later are equal.
-pub fn now() -> Timestamp {
-    let microseconds = Timestamp::now().as_microsecond();
-    Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
