@@ -24,6 +24,7 @@ lint: setup $(BUF) ## Check formatting, lints and the contract in proto/.
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+	scripts/participant.sh
 	tools/node_modules/.bin/buf lint
 	scripts/proto_breaking.sh
 

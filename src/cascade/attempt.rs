@@ -1,6 +1,7 @@
 //! One attempt of one target: wait for its turn, apply, read back. And a look without changing anything.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 
@@ -21,6 +22,20 @@ pub(super) struct Task {
     pub(super) class: Class,
     /// It was seen in the desired state: it is looked at, and nothing is applied.
     pub(super) only_look: bool,
+    /// It is to get access, and was not looked at since the operation began: it may hold a newer change, which the registry
+    /// has forgotten, and to lock the tenant out.
+    pub(super) unseen: Option<Unseen>,
+}
+
+/// Targets that are looked at before anything is applied.
+pub(super) type Unseen = Arc<Mutex<BTreeSet<TargetName>>>;
+
+/// How an attempt ended.
+enum Ended {
+    /// It was read back.
+    Seen(Observed),
+    /// It holds a newer change than was asked for, or another one under the same number.
+    Ahead(Observed),
 }
 
 /// What a look at one target found.
@@ -41,29 +56,63 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
     let Some(pass) = system.gate.enter(task.class).await else {
         return Outcome::Retryable("the server is going down".to_owned());
     };
-    let attempt = async {
-        if !task.only_look {
-            system.participant.apply(&task.tenant, task.desired, task.generation).await?;
-        }
+    let ended = tokio::time::timeout(inner.settings.attempt_max, attempt(system, task))
+        .await
+        .unwrap_or_else(|_| Err(Failure::unknown("did not answer in time")));
+    let trial = pass.is_trial();
+    report(inner, system, pass, task, &ended);
+    match ended {
+        Ok(Ended::Ahead(seen)) => Outcome::Ahead(seen.generation, seen.state),
+        Ok(Ended::Seen(seen)) if task.only_look => judge_again(inner, &seen, task),
+        Ok(Ended::Seen(seen)) => judge(seen, task, system.participant.keeps_generation()),
+        Err(failure) => failed(&failure, trial),
+    }
+}
+
+async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
+    let observe = async || {
         system.participant.observe(&task.tenant).await.map_err(|failure| Failure {
             // What cannot be seen may be seen later, whatever the reason.
             kind: FailureKind::Unknown,
             ..failure
         })
     };
-    let ended = tokio::time::timeout(inner.settings.attempt_max, attempt)
-        .await
-        .unwrap_or_else(|_| Err(Failure::unknown("did not answer in time")));
-    let trial = pass.is_trial();
-    report(inner, system, pass, task, &ended);
-    match ended {
-        Ok(seen) if task.only_look => judge_again(inner, &seen, task),
-        Ok(seen) => judge(&seen, task.desired, task.generation),
-        Err(failure) => failed(&failure, trial),
+    if let Some(unseen) = &task.unseen {
+        let seen = observe().await?;
+        if task.is_behind(&seen, true) {
+            return Ok(Ended::Ahead(seen));
+        }
+        unseen.lock().unwrap_or_else(PoisonError::into_inner).remove(&task.target);
+    }
+    if !task.only_look
+        && let Err(failure) = system.participant.apply(&task.tenant, task.desired, task.generation).await
+    {
+        // It may refuse because of what it holds.
+        let keeps = system.participant.keeps_generation();
+        return match failure.kind {
+            FailureKind::Permanent => {
+                let seen = observe().await.ok().filter(|seen| task.is_behind(seen, keeps));
+                seen.map_or(Err(failure), |seen| Ok(Ended::Ahead(seen)))
+            }
+            _ => Err(failure),
+        };
+    }
+    let seen = observe().await?;
+    Ok(if task.is_behind(&seen, false) { Ended::Ahead(seen) } else { Ended::Seen(seen) })
+}
+
+impl Task {
+    /// Whether what was seen comes from a newer change; or, where it is `also` told by its state, from another one of the
+    /// same number.
+    fn is_behind(&self, seen: &Observed, also: bool) -> bool {
+        seen.generation > self.generation
+            || (also
+                && seen.generation == self.generation
+                && seen.state.is_some_and(|state| state != self.desired))
     }
 }
 
-fn report(inner: &Inner, system: &Target, pass: Pass<'_>, task: &Task, ended: &Result<Observed, Failure>) {
+fn report(inner: &Inner, system: &Target, pass: Pass<'_>, task: &Task, ended: &Result<Ended, Failure>) {
     // Whoever refuses, or got on, is there.
     let answered = ended.as_ref().map_or_else(
         |failure| !matches!(failure.kind, FailureKind::Retryable | FailureKind::Unknown),
@@ -86,16 +135,18 @@ fn report(inner: &Inner, system: &Target, pass: Pass<'_>, task: &Task, ended: &R
 }
 
 /// What follows from what was read back.
-fn judge(seen: &Observed, desired: Desired, generation: u64) -> Outcome {
-    if seen.generation > generation {
-        return Outcome::Permanent(format!("has a newer generation ({}) than this one", seen.generation));
-    }
+fn judge(seen: Observed, task: &Task, keeps_generation: bool) -> Outcome {
+    let (desired, generation) = (task.desired, task.generation);
+    let told = seen.generation != 0 || keeps_generation;
     match seen.state {
         // The same state as before may be there without anything having been applied.
-        Some(state) if state == desired && seen.generation != 0 && seen.generation < generation => {
+        Some(state) if state == desired && told && seen.generation < generation => {
             Outcome::Retryable(format!("still shows generation {}, not {generation}", seen.generation))
         }
-        Some(state) => Outcome::Observed(state, seen.verification),
+        Some(state) => match seen.amiss {
+            Some(why) => Outcome::Amiss(state, shortened(&why)),
+            None => Outcome::Observed(state, seen.verification),
+        },
         // What has never heard of a tenant, or forgot it, has nothing of it.
         None if desired == Desired::Deleted => Outcome::Observed(desired, seen.verification),
         None => Outcome::Retryable("took the change, but does not know the tenant".to_owned()),
@@ -105,19 +156,19 @@ fn judge(seen: &Observed, desired: Desired, generation: u64) -> Outcome {
 /// What follows from what is seen of a target that had been seen in the desired state, at this or an earlier generation.
 fn judge_again(inner: &Inner, seen: &Observed, task: &Task) -> Outcome {
     let known = seen.state.or_else(|| (task.desired == Desired::Deleted).then_some(Desired::Deleted));
-    if known == Some(task.desired) || seen.generation > task.generation {
-        return judge(
-            &Observed { generation: seen.generation.max(task.generation), ..*seen },
-            task.desired,
-            task.generation,
-        );
+    if known == Some(task.desired) && seen.amiss.is_none() {
+        return Outcome::Observed(task.desired, seen.verification);
     }
     inner.counts.drifts.with_label_values(&[task.target.as_str()]).inc();
-    Outcome::Drifted(seen.state)
+    Outcome::Drifted(seen.state, seen.amiss.as_deref().map(shortened).unwrap_or_default())
+}
+
+fn shortened(message: &str) -> String {
+    message.chars().take(ERROR_MAX).collect()
 }
 
 fn failed(failure: &Failure, trial: bool) -> Outcome {
-    let message: String = failure.message.chars().take(ERROR_MAX).collect();
+    let message = shortened(&failure.message);
     match failure.kind {
         FailureKind::Permanent => Outcome::Permanent(message),
         // That the target is down was known before: whoever looks whether it is back pays no attempt for it.

@@ -1,8 +1,8 @@
 //! Driving one operation to its end.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,14 +12,15 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::attempt::{Task, try_target};
+use super::attempt::{Task, Unseen, try_target};
 use super::gate::Class;
 use super::{Driven, Inner};
 use crate::domain::ids::{OperationId, RequestId, TargetName};
-use crate::domain::lifecycle::Verb;
+use crate::domain::lifecycle::{Access, Verb};
 use crate::domain::operation::{Attempt, Operation, Outcome, READING_AGE_MAX, State, Step, TargetState};
 use crate::participants::TenantRef;
 use crate::store::log::{Change, Context, Idempotency, Outcome as Written};
+use crate::store::now;
 use crate::store::operations::{operation_advance, operation_purge};
 use crate::store::writer::Submitted;
 use crate::view::{Record, Snapshot};
@@ -49,8 +50,15 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64, c
     let task = {
         let inner = Arc::clone(&inner);
         async move {
-            let driver =
-                Driver { inner: &inner, operation_id, epoch, class, changed, rounds: AtomicU32::new(0) };
+            let driver = Driver {
+                inner: &inner,
+                operation_id,
+                epoch,
+                class,
+                changed,
+                rounds: AtomicU32::new(0),
+                unseen: Unseen::default(),
+            };
             tokio::select! {
                 () = driver.run() => {}
                 () = inner.stop.cancelled() => {}
@@ -74,6 +82,8 @@ struct Driver<'a> {
     changed: Arc<Notify>,
     /// How often targets were looked at again because what was seen of them was old.
     rounds: AtomicU32,
+    /// Targets that get access, and are looked at first.
+    unseen: Unseen,
 }
 
 /// The attempts that run.
@@ -169,6 +179,7 @@ impl Driver<'_> {
             generation,
             class: if first { self.class } else { Class::Second },
             only_look: step.was_verified(),
+            unseen: self.is_unseen(operation, step).then(|| Arc::clone(&self.unseen)),
         });
         let span = tracing::info_span!("attempt", target = %target, generation);
         let of = target.clone();
@@ -181,6 +192,16 @@ impl Driver<'_> {
         };
         let handle = running.attempts.spawn(attempt.instrument(span));
         running.of.push((of, generation, handle));
+    }
+
+    /// Whether a target is looked at before it is asked to let the tenant in. A new tenant is in none yet.
+    fn is_unseen(&self, operation: &Operation, step: &Step) -> bool {
+        let gives = step.desired.access() != Access::None && operation.verb != Verb::Provision;
+        let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+        if gives && step.is_untried() && !step.was_verified() {
+            unseen.insert(step.target.clone());
+        }
+        gives && unseen.contains(&step.target)
     }
 
     /// Waits for an attempt to end; `None` when instead a step fell due, or the operation, its lease or a target
@@ -349,7 +370,19 @@ fn log_result(attempt: &Attempt) {
         Outcome::Observed(state, _) => {
             tracing::info!(target_system = target, state = %state, "read back");
         }
-        Outcome::Drifted(_) => {
+        Outcome::Amiss(state, why) => {
+            tracing::warn!(target_system = target, state = %state, why, "read back, and not as it should be");
+        }
+        Outcome::Ahead(generation, state) => {
+            let state = state.map(tracing::field::display);
+            tracing::warn!(
+                target_system = target,
+                generation,
+                state,
+                "holds a newer generation than the registry"
+            );
+        }
+        Outcome::Drifted(..) => {
             tracing::warn!(target_system = target, "is no longer in the state in which it was read back");
         }
         Outcome::Unfinished(progress) => {
@@ -361,9 +394,4 @@ fn log_result(attempt: &Attempt) {
         }
         Outcome::Permanent(error) => tracing::error!(target_system = target, error, "refused for good"),
     }
-}
-
-fn now() -> Timestamp {
-    let microseconds = Timestamp::now().as_microsecond();
-    Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }

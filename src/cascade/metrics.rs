@@ -94,17 +94,13 @@ impl Collector for Gauges {
     fn collect(&self) -> Vec<MetricFamily> {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let snapshot = self.engine.inner.view.snapshot().ok();
+        let operations = || snapshot.iter().flat_map(|snapshot| snapshot.operations.values());
         for state in [State::Running, State::Reverting, State::NeedsOperator, State::Scheduled] {
-            let found = snapshot.as_ref().map_or(0, |snapshot| {
-                snapshot.operations.values().filter(|operation| operation.state == state).count()
-            });
+            let found = operations().filter(|operation| operation.state == state).count();
             self.operations.with_label_values(&[state.as_str()]).set(count(found));
         }
         let now = jiff::Timestamp::now();
-        let stuck = snapshot.as_ref().map_or(0, |snapshot| {
-            snapshot.operations.values().filter(|operation| operation.is_stuck(now)).count()
-        });
-        self.stuck.set(count(stuck));
+        self.stuck.set(count(operations().filter(|operation| operation.is_stuck(now)).count()));
         for (target, system) in &self.engine.inner.targets {
             let labels = [target.as_str()];
             self.circuits.with_label_values(&labels).set(match system.gate.state() {

@@ -167,9 +167,11 @@ pub(super) fn verdict(last: &Value) -> Result<(), Failure> {
     let bulk_operation_id = text(&last["bulkOperationId"]);
     if needs_somebody(last) {
         return Err(Failure::unsuccessful(format!(
-            "bulk operation {bulk_operation_id} does not go on by itself: {} of {} tenants need an operator; {}",
+            "bulk operation {bulk_operation_id} does not go on by itself: {} of {} tenants need an operator: {}{}{}",
             text(&last["needsOperator"]),
             text(&last["total"]),
+            text(&last["error"]),
+            if text(&last["error"]).is_empty() { "" } else { "; those that have begun: " },
             members(&bulk_operation_id)
         )));
     }

@@ -235,6 +235,13 @@ pub(super) async fn verify(context: &Context<'_>, verify: Verify) -> Result<(), 
     if drifted > 0 {
         return Err(Failure::unsuccessful(format!("{drifted} targets drifted")));
     }
+    let ahead = answer["targets"].as_array().into_iter().flatten();
+    let ahead = ahead.filter(|target| target["result"] == "CHECK_RESULT_AHEAD").count();
+    if ahead > 0 {
+        return Err(Failure::unsuccessful(format!(
+            "{ahead} targets hold a newer generation than the registry has asked for"
+        )));
+    }
     let unknown = answer["targets"].as_array().into_iter().flatten();
     let unknown = unknown.filter(|target| target["result"] != "CHECK_RESULT_AS_DESIRED").count();
     if unknown > 0 {

@@ -44,6 +44,12 @@ pub enum Command {
         operation_id: String,
         /// Which target.
         target: String,
+        /// The operation counts although the target holds a newer generation, as after a restore of the registry.
+        #[arg(long, requires = "reason")]
+        adopt: bool,
+        /// Why it is to count there, for people and for the log.
+        #[arg(long, requires = "adopt")]
+        reason: Option<String>,
     },
     /// Have an open operation go on without a target.
     Skip {
@@ -138,8 +144,13 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             }
             progress::verdict(&ended)
         }
-        Command::Retry { operation_id, target } => {
-            let request = json!({ "operationId": operation_id, "target": target });
+        Command::Retry { operation_id, target, adopt, reason } => {
+            let request = json!({
+                "operationId": operation_id,
+                "target": target,
+                "adopt": adopt,
+                "reason": reason.unwrap_or_default(),
+            });
             intervene(context, "RetryTarget", request).await
         }
         Command::Skip { operation_id, target, reason } => {

@@ -80,10 +80,13 @@ pub(super) fn verdict(operation: &Value) -> Result<(), Failure> {
 
 /// The names of the targets that an operation waits for.
 pub(super) fn stuck(operation: &Value) -> Vec<String> {
+    open_steps(operation).map(|step| text(&step["target"])).collect()
+}
+
+fn open_steps(operation: &Value) -> impl Iterator<Item = &Value> {
     let steps = operation["targets"].as_array().into_iter().flatten();
     let done = ["TARGET_STATE_VERIFIED", "TARGET_STATE_SKIPPED"];
-    let open = steps.filter(|step| !done.iter().any(|state| step["state"] == *state));
-    open.map(|step| text(&step["target"])).collect()
+    steps.filter(move |step| !done.iter().any(|state| step["state"] == *state))
 }
 
 /// What whoever asked for it can do now, a line each.
@@ -91,9 +94,16 @@ fn what_next(operation: &Value) -> String {
     let id = text(&operation["operationId"]);
     match (enum_name(operation["state"].as_str().unwrap_or_default()), &operation["verb"]) {
         ("NEEDS_OPERATOR", _) => {
-            let retry = stuck(operation)
-                .into_iter()
-                .map(|target| format!("\n  when {target} is mended: tenantry operation retry {id} {target}"));
+            let retry = open_steps(operation).map(|step| {
+                let target = text(&step["target"]);
+                let retry = format!("tenantry operation retry {id} {target}");
+                if text(&step["aheadGeneration"]) == "0" {
+                    return format!("\n  when {target} is mended: {retry}");
+                }
+                format!(
+                    "\n  if this counts at {target}, whatever it was told since: {retry} --adopt --reason …"
+                )
+            });
             let skip = format!("\n  without a target: tenantry operation skip {id} TARGET --reason …");
             let abort = format!("\n  to take it back: tenantry operation abort {id} --reason …");
             retry.chain([skip]).chain(can_be_taken_back(operation).then_some(abort)).collect()

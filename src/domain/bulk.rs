@@ -87,7 +87,7 @@ pub struct Bulk {
     pub waiting: u32,
     /// Under way.
     pub running: u32,
-    /// Under way, but automatic retries have stopped.
+    /// Under way, but automatic retries have stopped; or not begun, and waiting for another operation of which that is true.
     pub needs_operator: u32,
     /// Moved.
     pub succeeded: u32,
@@ -153,6 +153,9 @@ pub struct Item {
     pub operation_id: Option<OperationId>,
     /// Why it failed, or what it waits for before it can begin, for people.
     pub error: String,
+    /// Whether what it waits for needs an operator. Only its driver knows: it asks again where it takes the work over.
+    #[serde(skip)]
+    pub is_blocked: bool,
 }
 
 impl Item {
@@ -218,9 +221,11 @@ impl Bulk {
         let count = |state: ItemState| {
             u32::try_from(items.iter().filter(|item| item.state == state).count()).unwrap_or(u32::MAX)
         };
-        self.waiting = count(ItemState::Waiting);
+        let blocked = items.iter().filter(|item| item.state == ItemState::Waiting && item.is_blocked);
+        let blocked = u32::try_from(blocked.count()).unwrap_or(u32::MAX);
+        self.waiting = count(ItemState::Waiting) - blocked;
         self.running = count(ItemState::Running);
-        self.needs_operator = count(ItemState::NeedsOperator);
+        self.needs_operator = count(ItemState::NeedsOperator) + blocked;
         self.succeeded = count(ItemState::Succeeded);
         self.failed = count(ItemState::Failed);
         self.error = failures(items);
@@ -275,6 +280,7 @@ mod tests {
             state: *state,
             operation_id: None,
             error: String::new(),
+            is_blocked: false,
         };
         states.iter().map(item).collect()
     }
@@ -289,6 +295,7 @@ mod tests {
                 state: if number == 0 { ItemState::Succeeded } else { ItemState::Failed },
                 operation_id: None,
                 error: "x".repeat(300),
+                is_blocked: false,
             })
             .collect();
         bulk.settle(&items, Timestamp::UNIX_EPOCH);
@@ -306,6 +313,15 @@ mod tests {
         assert_eq!(bulk.room(&items, 1), 2, "nor what only waits for a target");
         bulk.settle(&items, Timestamp::UNIX_EPOCH);
         assert_eq!((bulk.state, bulk.needs_operator, bulk.finish_time), (BulkState::Running, 1, None));
+    }
+
+    #[test]
+    fn what_waits_for_an_operation_that_needs_an_operator_needs_one_too() {
+        let mut bulk = bulk(2);
+        let mut items = items(&[ItemState::Waiting, ItemState::Waiting, ItemState::Succeeded]);
+        items[0].is_blocked = true;
+        bulk.settle(&items, Timestamp::UNIX_EPOCH);
+        assert_eq!((bulk.waiting, bulk.needs_operator, bulk.finish_time), (1, 1, None));
     }
 
     #[test]

@@ -248,6 +248,15 @@ impl Desired {
     /// Every desired state.
     pub const ALL: [Self; 5] = [Self::Active, Self::ReadOnly, Self::Suspended, Self::Archived, Self::Deleted];
 
+    /// What a tenant can do in a system that is in this state.
+    pub const fn access(self) -> Access {
+        match self {
+            Self::Active => Access::Full,
+            Self::ReadOnly => Access::ReadOnly,
+            Self::Suspended | Self::Archived | Self::Deleted => Access::None,
+        }
+    }
+
     /// The name in the contract, for example `READ_ONLY`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 //!
 //! Pure: the cascade engine tells what it saw, this says what follows from it.
 
+mod ahead;
 mod begin;
 mod intervene;
 mod progress;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::ahead::{Adoption, Ahead};
 pub use self::begin::Request;
 pub use self::intervene::{Drift, Refusal};
 pub use self::progress::backoff;
@@ -129,6 +131,9 @@ pub struct Details {
     /// Of a migration to another place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<PlaceChange>,
+    /// Targets that were seen to hold a newer generation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<Ahead>,
 }
 
 /// From which tier to which.
@@ -247,8 +252,13 @@ pub(super) mod verb_name {
 pub enum Outcome {
     /// It was read back in this state, which may or may not be the desired one.
     Observed(Desired, Verification),
-    /// It had been seen in the desired state, and is in another one by now; `None` where it does not know the tenant.
-    Drifted(Option<Desired>),
+    /// It was read back in this state, and something else is wrong there, for people.
+    Amiss(Desired, String),
+    /// It had been seen in the desired state, and is in another one by now; `None` where it does not know the tenant. And
+    /// what else is wrong there, for people.
+    Drifted(Option<Desired>, String),
+    /// It holds a newer generation than was asked for, or the same one of another state, and is in this state.
+    Ahead(u64, Option<Desired>),
     /// It got on, within a bounded batch, and has more to do: no failure, and none before it counts any more.
     Unfinished(String),
     /// It did not get on, and for a reason that was known or is nobody's fault: no attempt that counts.

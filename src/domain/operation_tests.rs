@@ -50,6 +50,10 @@ fn seen(state: Desired) -> Outcome {
     Outcome::Observed(state, Verification::Effect)
 }
 
+fn drift(target: &TargetName, observed: Option<Desired>) -> Drift {
+    Drift { target: target.clone(), observed, why: String::new(), ahead: None }
+}
+
 fn all_observed(operation: &mut Operation, state: Desired) {
     for target in targets() {
         let generation = operation.generation;
@@ -225,13 +229,13 @@ fn stuck_suspension() -> Operation {
 fn a_target_that_is_retried_starts_from_the_first_attempt_and_ends_the_operation() {
     let mut operation = stuck_suspension();
     let cache = &targets()[0];
-    operation.retry_target(cache, now(2)).unwrap();
+    operation.retry_target(cache, None, now(2)).unwrap();
     assert_eq!((operation.state, operation.steps[0].attempts), (State::Running, 0));
     assert_eq!(operation.due(now(2)).count(), 1);
     tried(&mut operation, cache, 2, seen(Desired::Suspended), now(3));
     operation.settle(now(3));
     assert_eq!((operation.state, operation.error.as_str()), (State::Succeeded, ""));
-    assert_eq!(operation.retry_target(cache, now(4)), Err(Refusal::Ended));
+    assert_eq!(operation.retry_target(cache, None, now(4)), Err(Refusal::Ended));
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn an_operation_that_is_stuck_on_its_way_back_goes_on_back() {
     }
     operation.settle(now(2));
     assert_eq!((operation.state, operation.heading()), (State::NeedsOperator, Status::Active));
-    operation.retry_target(&targets()[0], now(3)).unwrap();
+    operation.retry_target(&targets()[0], None, now(3)).unwrap();
     assert_eq!((operation.state, operation.steps[0].desired), (State::Reverting, Desired::Active));
 }
 
@@ -282,7 +286,7 @@ fn a_scheduled_operation_that_is_aborted_never_begins() {
     let mut operation =
         Operation::schedule(&tenant(Status::Active), request(Verb::Suspend, 1), now(60), now(0));
     assert_eq!((operation.state, operation.schedule_time), (State::Scheduled, Some(now(60))));
-    assert_eq!(operation.retry_target(&targets()[0], now(1)), Err(Refusal::NotBegun));
+    assert_eq!(operation.retry_target(&targets()[0], None, now(1)), Err(Refusal::NotBegun));
     operation.abort("not needed".into(), now(1)).unwrap();
     assert_eq!((operation.state, operation.finish_time), (State::Cancelled, Some(now(1))));
 }
@@ -306,14 +310,14 @@ fn a_migration_to_another_place_only_goes_forward_once_it_is_being_finished() {
 #[test]
 fn reported_drift_waits_for_an_operator_and_any_verb_may_take_its_place() {
     let mut operation = started(Status::Suspended, Verb::Repair);
-    let drift = Drift { target: targets()[1].clone(), observed: Some(Desired::Active) };
-    operation.found(std::slice::from_ref(&drift));
+    let drift = drift(&targets()[1], Some(Desired::Active));
+    operation.found(std::slice::from_ref(&drift), now(1));
     operation.report_only(&[drift], now(1));
     assert_eq!((operation.state, operation.steps.len()), (State::NeedsOperator, 1));
     assert!(operation.steps[0].last_error.contains("ACTIVE, not SUSPENDED"));
     let next = Operation::in_place_of_repair(&operation, request(Verb::Archive, 2), now(2)).unwrap();
     assert_eq!((next.to_status, next.generation), (Status::Archived, 3));
-    operation.retry_target(&targets()[1], now(2)).unwrap();
+    operation.retry_target(&targets()[1], None, now(2)).unwrap();
     assert_eq!(operation.state, State::Running);
 }
 
@@ -367,7 +371,7 @@ fn what_drifted_meanwhile_goes_back_to_work_under_a_new_generation() {
     let names = targets();
     tried(&mut operation, &names[0], 2, seen(Desired::Suspended), now(45));
     operation.settle(now(45));
-    tried(&mut operation, &names[1], 2, Outcome::Drifted(Some(Desired::Active)), now(46));
+    tried(&mut operation, &names[1], 2, Outcome::Drifted(Some(Desired::Active), String::new()), now(46));
     tried(&mut operation, &names[2], 3, seen(Desired::Suspended), now(46));
     operation.settle(now(46));
     let step = &operation.steps[1];
@@ -384,7 +388,7 @@ fn what_drifted_meanwhile_goes_back_to_work_under_a_new_generation() {
 #[test]
 fn a_verifier_that_finds_drift_beside_an_open_operation_has_it_taken_up() {
     let names = targets();
-    let drift = Drift { target: names[1].clone(), observed: Some(Desired::Active) };
+    let drift = drift(&names[1], Some(Desired::Active));
     let mut waiting = waits_for_cache();
     let taken = waiting.take_up(std::slice::from_ref(&drift), false, now(20));
     assert_eq!(taken, names[1..2], "it is to bring it there anyway");
@@ -397,10 +401,10 @@ fn a_verifier_that_finds_drift_beside_an_open_operation_has_it_taken_up() {
     stuck.settle(now(21));
     assert_eq!(stuck.state, State::NeedsOperator, "as before");
 
-    let first = Drift { target: names[0].clone(), observed: None };
+    let first = self::drift(&names[0], None);
     let report = || {
         let mut report = started(Status::Suspended, Verb::Repair);
-        report.found(std::slice::from_ref(&first));
+        report.found(std::slice::from_ref(&first), now(1));
         report.report_only(std::slice::from_ref(&first), now(1));
         report
     };

@@ -161,7 +161,7 @@ impl Lifecycle for Handler {
     ) -> Result<Response<Operation>, Status> {
         let (message, command) = commanded!(request, "RetryTarget");
         let asked = decode::decode_intervene(&message.operation_id, message.wait.as_ref(), |faults| {
-            decode::decode_retry(&message.target, faults)
+            decode::decode_retry(&message, faults)
         });
         self.intervene(asked, command).await
     }

@@ -62,7 +62,7 @@ impl TenantRef {
 }
 
 /// What a system was seen in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// The state; `None` where the system has never heard of the tenant.
     pub state: Option<Desired>,
@@ -70,20 +70,29 @@ pub struct Observed {
     pub generation: u64,
     /// Whether an ordinary client's view was seen, or only what is stored.
     pub verification: Verification,
+    /// What keeps it from being as it should be, whatever state it is in, in our words; `None` where nothing does.
+    pub amiss: Option<String>,
 }
 
 impl Observed {
     /// A system that has never heard of the tenant, or has forgotten it.
-    pub const UNKNOWN_TENANT: Self = Self { state: None, generation: 0, verification: Verification::Effect };
+    pub const UNKNOWN_TENANT: Self =
+        Self { state: None, generation: 0, verification: Verification::Effect, amiss: None };
 
     /// What an ordinary client was seen to get.
     pub const fn effect(state: Desired, generation: u64) -> Self {
-        Self { state: Some(state), generation, verification: Verification::Effect }
+        Self { state: Some(state), generation, verification: Verification::Effect, amiss: None }
     }
 
     /// What is stored, without a client having been tried.
     pub const fn policy(state: Desired, generation: u64) -> Self {
-        Self { state: Some(state), generation, verification: Verification::PolicyOnly }
+        Self { state: Some(state), generation, verification: Verification::PolicyOnly, amiss: None }
+    }
+
+    /// As it is, but not as it should be.
+    #[must_use]
+    pub fn with_amiss(self, amiss: Option<String>) -> Self {
+        Self { amiss, ..self }
     }
 }
 
@@ -153,6 +162,12 @@ pub trait Participant: Send + Sync {
 
     /// Says which state the tenant is really in: what an ordinary client of the system would now get.
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure>;
+
+    /// Whether what it observes always tells the generation that was applied last, so that 0 beside a state means that no
+    /// change has reached it. Of our own adapters some states leave nothing to keep it in; they look at the state alone then.
+    fn keeps_generation(&self) -> bool {
+        false
+    }
 
     /// How many calls it can serve at once, where that is known: further ones wait, and have no deadline while they do.
     fn concurrent_max(&self) -> Option<usize> {

@@ -65,6 +65,11 @@ impl Participant for Remote {
         // The contract asks the service for what an ordinary client of it would now get.
         Ok(decode_state(state).map_or(Observed::UNKNOWN_TENANT, |state| Observed::effect(state, generation)))
     }
+
+    /// The contract asks for it: a state without its generation may be there by itself, and not by our change.
+    fn keeps_generation(&self) -> bool {
+        true
+    }
 }
 
 fn encode(tenant: &TenantRef) -> wire::TenantRef {

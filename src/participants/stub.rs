@@ -48,6 +48,8 @@ pub enum Fault {
     Flapping,
     /// Says of what it observes that it is in the desired state, whatever it is in.
     Unseeing,
+    /// Says of what it observes no generation.
+    Unnumbered,
 }
 
 /// What a stub holds of one tenant.
@@ -254,7 +256,14 @@ impl Participant for Stub {
             Some(Fault::Refusing) => return Err(Status::failed_precondition("told to refuse")),
             Some(Fault::Hanging) => std::future::pending::<()>().await,
             Some(Fault::Lying) => return Ok(Response::new(ApplyResponse { changed: true })),
-            Some(Fault::Late(_) | Fault::DroppingReplies(_) | Fault::Unseeing | Fault::Flapping) | None => {}
+            Some(
+                Fault::Late(_)
+                | Fault::DroppingReplies(_)
+                | Fault::Unseeing
+                | Fault::Unnumbered
+                | Fault::Flapping,
+            )
+            | None => {}
         }
         let changed = self.work(&who, wanted)?;
         match fault {
@@ -289,7 +298,10 @@ impl Participant for Stub {
         };
         Ok(Response::new(ObserveResponse {
             state: seen.map_or(State::Unspecified, |held| encode_state(held.state)).into(),
-            generation: seen.map_or(0, |held| i64::try_from(held.generation).unwrap_or(i64::MAX)),
+            generation: match (seen, fault) {
+                (None, _) | (_, Some(Fault::Unnumbered)) => 0,
+                (Some(held), _) => i64::try_from(held.generation).unwrap_or(i64::MAX),
+            },
         }))
     }
 }

@@ -17,7 +17,6 @@ pub mod tiers;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +30,7 @@ use crate::domain::ids::TargetName;
 use crate::domain::rule::Context;
 use crate::metering::evaluations::Evaluations;
 use crate::store::connect::Database;
+pub use crate::store::now;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
 use crate::view::View;
@@ -62,10 +62,4 @@ pub struct Registry {
     pub bulk_news: Arc<Notify>,
     /// The server is about to end: a call that waits for an operation answers it as it is.
     pub drain: CancellationToken,
-}
-
-/// The time, in the precision that the database keeps: what is answered now and what is read later are equal.
-pub fn now() -> Timestamp {
-    let microseconds = Timestamp::now().as_microsecond();
-    Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -210,3 +210,26 @@ async fn a_move_that_children_follow_ends_with_what_became_of_them() {
     assert_eq!(replica.settled("hr").await.status(), v1::TenantStatus::Active);
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn a_bulk_operation_whose_tenants_wait_for_others_that_need_an_operator_is_not_followed_for_ever() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = replica.tenant("held").await;
+    replica.tenant("free").await;
+    stub.set_fault(&tenant.uid, Some(Fault::Refusing));
+    let wait = Some(prost_types::Duration { seconds: 10, nanos: 0 });
+    let suspend = v1::SuspendTenantRequest { tenant_id: "held".into(), wait, ..Default::default() };
+    let open = replica.lifecycle.suspend_tenant(suspend).await.unwrap().into_inner();
+    assert_eq!(open.state(), v1::OperationState::NeedsOperator, "{open:?}");
+    let server = format!("http://{}", replica.server.grpc);
+    let start = ["bulk", "start", "start-migration", "--filter", "tenant_id:*", "--server", &server];
+    let start = [&start[..], &["--to-region", "me-south-1", "--timeout", "60"]].concat();
+    let (code, said) = tenantry(&start).await;
+    assert_eq!(code, Some(7), "{said}");
+    let why = format!("held: waits for operation {} (SUSPEND), which needs an operator", open.operation_id);
+    assert!(said.contains("1 of 2 tenants need an operator: ") && said.contains(&why), "{said}");
+    assert_eq!(replica.settled("free").await.status(), v1::TenantStatus::Migrating);
+    replica.stop().await;
+}

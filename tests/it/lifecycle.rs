@@ -5,6 +5,7 @@ mod drift;
 mod history;
 mod many;
 mod operators;
+mod restored;
 pub(crate) mod schedule;
 
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tenantry::participants::stub::Stub;
 use tenantry::proto::v1;
 use tonic::Code;
 
-use crate::support::{Replica, Setup, reason};
+use crate::support::{Replica, Setup, new_tenant, reason};
 
 const TEN_SECONDS: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 10, nanos: 0 });
 
@@ -23,6 +24,18 @@ async fn five_targets() -> Setup {
         stubs.push((name, Stub::start(Duration::from_millis(1)).await.unwrap()));
     }
     Setup { stubs, ..Setup::default() }
+}
+
+/// A server with a stub target, and the tenant `finance` in the region `eu-west-1`.
+async fn in_a_region() -> (Replica, Stub, v1::Tenant) {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenant = v1::Tenant { region: "eu-west-1".into(), ..new_tenant("finance") };
+    let request = v1::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
+    replica.tenants.create_tenant(request).await.unwrap();
+    let tenant = replica.settled("finance").await;
+    (replica, stub, tenant)
 }
 
 fn suspend(tenant_id: &str) -> v1::SuspendTenantRequest {

@@ -84,7 +84,8 @@ impl Operation {
 
     /// What others wait for while it is open, for people.
     pub fn awaited(&self) -> String {
-        format!("waits for operation {} ({})", self.operation_id, self.verb)
+        let needs = if self.state == State::NeedsOperator { ", which needs an operator" } else { "" };
+        format!("waits for operation {} ({}){needs}", self.operation_id, self.verb)
     }
 
     /// Ends a scheduled operation that could not begin when its time came.
@@ -181,7 +182,10 @@ impl Operation {
         let steps = open.steps.iter().map(|step| Step::pending(step.target.clone(), desired)).collect();
         let tenant = (open.tenant_id.clone(), open.tenant_uid);
         let generation = open.generation + 1;
-        Self { generation, steps, ..Self::fresh(tenant, open.from_status, to_status, request, now) }
+        let mut anew =
+            Self { generation, steps, ..Self::fresh(tenant, open.from_status, to_status, request, now) };
+        anew.inherit_those_ahead(open, now);
+        anew
     }
 
     /// Adds targets that were not there when the operation it took over from began.

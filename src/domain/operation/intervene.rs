@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{ERROR_MAX, Operation, State, Step, TargetState};
+use super::{Adoption, ERROR_MAX, Operation, State, Step, TargetState};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Desired, Verb, desired_by};
 
@@ -25,6 +25,9 @@ pub enum Refusal {
     /// It is on its way back already.
     #[error("the operation is being taken back already")]
     TurnedBack,
+    /// It is not known to hold a newer generation.
+    #[error("the target is not known to hold a newer generation: retry it without adopting one")]
+    NotAhead,
     /// There is no way back.
     #[error("the operation is past the point of no return; it can only be brought to its end")]
     PointOfNoReturn,
@@ -37,21 +40,42 @@ pub struct Drift {
     pub target: TargetName,
     /// What it was seen in; `None` where it does not know the tenant.
     pub observed: Option<Desired>,
+    /// What else is wrong there, for people; empty where nothing is.
+    pub why: String,
+    /// The newer generation that it holds than the registry has asked for.
+    pub ahead: Option<u64>,
 }
 
 impl Operation {
     /// Has a target tried again from the first attempt on, at once. A provisioning that is stuck on its way back is
-    /// tried again as a whole, forward: the tenant is to be what it was made for, and there is no state before to keep.
+    /// tried again as a whole, forward: the tenant is to be what it was made for, and there is no state before to keep. A
+    /// target that holds a newer generation takes the change only with an `adoption`.
     ///
     /// # Errors
     ///
-    /// Where the operation is not open, or the target is done.
-    pub fn retry_target(&mut self, target: &TargetName, now: Timestamp) -> Result<(), Refusal> {
+    /// Where the operation is not open, or the target is done, or is to be adopted and holds no newer generation.
+    pub fn retry_target(
+        &mut self,
+        target: &TargetName,
+        adoption: Option<Adoption>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let begins_again = self.verb == Verb::Provision && self.backward && self.abort_reason.is_empty();
+        let is_ahead = self.waits_behind(target).is_some();
         let step = self.open_step(target)?;
+        if adoption.is_some() && !is_ahead {
+            return Err(Refusal::NotAhead);
+        }
         step.start_over(step.desired);
+        if is_ahead {
+            // As if nothing had been tried there: before it gets access, it is looked at.
+            step.last_error.clear();
+        }
+        if let Some(adoption) = adoption {
+            self.adopt(target, adoption);
+        }
         if begins_again {
-            self.begin_again();
+            self.begin_again(now);
         }
         self.drive_on(now);
         Ok(())
@@ -106,7 +130,7 @@ impl Operation {
             _ if self.is_forward_only() => return Err(Refusal::PointOfNoReturn),
             _ => {
                 self.error.clear();
-                self.turn_back();
+                self.turn_back(now);
             }
         }
         self.abort_reason = reason;
@@ -117,7 +141,7 @@ impl Operation {
 
     /// What was found, in a repair that is to begin: which targets drifted. Those that are as they should be are made
     /// true again as well, since the new generation is for all.
-    pub fn found(&mut self, drifts: &[Drift]) {
+    pub fn found(&mut self, drifts: &[Drift], now: Timestamp) {
         for drift in drifts {
             if let Some(step) = self.steps.iter_mut().find(|step| step.target == drift.target) {
                 step.observed = drift.observed;
@@ -126,6 +150,11 @@ impl Operation {
         }
         let found: Vec<String> = drifts.iter().map(|drift| drift.target.to_string()).collect();
         self.error = format!("drift was found in {}", found.join(", ")).chars().take(ERROR_MAX).collect();
+        for drift in drifts {
+            if let Some(generation) = drift.ahead {
+                self.found_ahead(&drift.target, generation, drift.observed, now);
+            }
+        }
     }
 
     /// Only reports what was found: nothing is tried until an operator says so.
@@ -149,11 +178,12 @@ impl Operation {
     }
 
     /// Every target is to be brought forward once more, under a new generation.
-    fn begin_again(&mut self) {
+    fn begin_again(&mut self, now: Timestamp) {
         self.backward = false;
         self.generation += 1;
         let forward = desired_by(self.verb, self.to_status);
         self.steps.iter_mut().for_each(|step| step.start_over(forward));
+        self.meet_those_ahead(now);
     }
 
     /// From waiting for an operator to being driven, in the direction it had.
@@ -167,8 +197,12 @@ impl Operation {
 }
 
 pub(super) fn drifted(drift: &Drift, desired: Desired) -> String {
+    let why = if drift.why.is_empty() { String::new() } else { format!(": {}", drift.why) };
     match drift.observed {
-        Some(observed) => format!("was found in state {observed}, not {desired}"),
+        Some(observed) if observed == desired => {
+            format!("was found in state {observed}, but not as it should be{why}")
+        }
+        Some(observed) => format!("was found in state {observed}, not {desired}{why}"),
         None => format!("does not know the tenant, which should be {desired} there"),
     }
 }

@@ -72,6 +72,13 @@ impl Operation {
                 }
                 format!("took the change, but was read back in state {observed}")
             }
+            Outcome::Amiss(observed, why) => {
+                step.observed = Some(observed);
+                format!("took the change, but was read back in state {observed}: {why}")
+            }
+            Outcome::Ahead(generation, observed) => {
+                return self.found_ahead(&target, generation, observed, now);
+            }
             Outcome::Permanent(error) => {
                 step.state = TargetState::Failed;
                 step.last_error = error;
@@ -82,10 +89,10 @@ impl Operation {
             // That it was tried at all tells it from one that got somewhere.
             Outcome::Waiting(why) => return step.go_on(before.max(1), why, now),
             Outcome::Retryable(error) => error,
-            Outcome::Drifted(observed) => {
+            Outcome::Drifted(observed, why) => {
                 step.start_over(step.desired);
                 step.observed = observed;
-                step.last_error = drifted(&Drift { target, observed }, step.desired);
+                step.last_error = drifted(&Drift { target, observed, why, ahead: None }, step.desired);
                 // A target does nothing for a generation that it has applied.
                 self.generation += 1;
                 return;
@@ -138,8 +145,14 @@ impl Operation {
         }
         self.error = self.failure();
         self.update_time = now;
-        if self.state == State::Running && self.turns_back() {
-            self.turn_back();
+        // A target that holds a newer generation refuses nothing: an operator has to say which counts.
+        let refuses = |step: &Step| match step.state {
+            TargetState::Failed => true,
+            TargetState::NeedsOperator => self.waits_behind(&step.target).is_none(),
+            _ => false,
+        };
+        if self.state == State::Running && self.turns_back() && self.steps.iter().any(refuses) {
+            self.turn_back(now);
         } else if !any(&[TargetState::Retrying]) {
             self.state = State::NeedsOperator;
         }
@@ -152,12 +165,13 @@ impl Operation {
     }
 
     /// Every target is to be brought to the state before, under a new generation.
-    pub(super) fn turn_back(&mut self) {
+    pub(super) fn turn_back(&mut self, now: Timestamp) {
         self.backward = true;
         self.state = State::Reverting;
         self.generation += 1;
         let back = desired(self.from_status);
         self.steps.iter_mut().for_each(|step| step.start_over(back));
+        self.meet_those_ahead(now);
     }
 
     fn failure(&self) -> String {

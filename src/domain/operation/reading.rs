@@ -97,7 +97,13 @@ impl Operation {
             self.generation += 1;
             self.drive_on(now);
         }
+        for drift in drifts.iter().filter(|drift| taken.contains(&drift.target)) {
+            if let Some(generation) = drift.ahead {
+                self.found_ahead(&drift.target, generation, drift.observed, now);
+            }
+        }
         self.update_time = now;
+        self.settle(now);
         taken
     }
 

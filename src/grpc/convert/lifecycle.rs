@@ -186,8 +186,17 @@ pub(in crate::grpc) fn decode_intervene(
 }
 
 /// Decodes that a target is to be tried again.
-pub(in crate::grpc) fn decode_retry(target: &str, faults: &mut Faults) -> Option<Intervention> {
-    faults.id("target", TargetName::parse(target)).map(Intervention::Retry)
+pub(in crate::grpc) fn decode_retry(
+    message: &v1::RetryTargetRequest,
+    faults: &mut Faults,
+) -> Option<Intervention> {
+    if message.adopt {
+        require_reason(&message.reason, faults);
+    } else if !message.reason.is_empty() {
+        faults.add("reason", "must not be set without adopt");
+    }
+    let target = faults.id("target", TargetName::parse(&message.target))?;
+    Some(Intervention::Retry { target, adopt: message.adopt.then(|| message.reason.clone()) })
 }
 
 /// Decodes that a target is to be skipped.

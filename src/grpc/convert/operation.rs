@@ -5,7 +5,7 @@ use super::timestamp;
 use crate::domain::error::Error;
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Desired, MigrationEnd, Status, Verb, Verification};
-use crate::domain::operation::{Operation, State, Step, TargetState};
+use crate::domain::operation::{Ahead, Operation, State, Step, TargetState};
 use crate::proto::v1;
 use crate::services::lifecycle::{Check, Hold};
 
@@ -24,8 +24,8 @@ pub(in crate::grpc) fn encode(operation: &Operation, holds: &[(TargetName, Hold)
         state: encode_state(operation.state).into(),
         reason: operation.reason.clone(),
         actor: operation.actor.clone(),
-        generation: i64::try_from(operation.generation).unwrap_or(i64::MAX),
-        targets: operation.steps.iter().map(|step| encode_step(step, holds)).collect(),
+        generation: generation(operation.generation),
+        targets: operation.steps.iter().map(|step| encode_step(operation, step, holds)).collect(),
         error: operation.error.clone(),
         create_time: Some(timestamp(operation.create_time)),
         update_time: Some(timestamp(operation.update_time)),
@@ -39,6 +39,7 @@ pub(in crate::grpc) fn encode(operation: &Operation, holds: &[(TargetName, Hold)
         to_cell: place.map(|place| place.cell.to_string()).unwrap_or_default(),
         bulk_operation_id: id(operation.bulk_id),
         children_bulk_operation_id: id(details.children_bulk),
+        adoptions: details.ahead.iter().filter_map(encode_adoption).collect(),
     }
 }
 
@@ -61,7 +62,22 @@ pub(in crate::grpc) fn encode_plan(plan: &Operation, unknown: &[(TargetName, Str
     message
 }
 
-fn encode_step(step: &Step, holds: &[(TargetName, Hold)]) -> v1::TargetStep {
+fn encode_adoption(ahead: &Ahead) -> Option<v1::Adoption> {
+    let adoption = ahead.adoption.as_ref()?;
+    Some(v1::Adoption {
+        target: ahead.target.to_string(),
+        generation: generation(ahead.generation),
+        actor: adoption.actor.clone(),
+        reason: adoption.reason.clone(),
+        time: Some(timestamp(adoption.time)),
+    })
+}
+
+fn generation(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn encode_step(operation: &Operation, step: &Step, holds: &[(TargetName, Hold)]) -> v1::TargetStep {
     let hold = match holds.iter().find(|(target, _)| *target == step.target) {
         Some((_, Hold::Paused)) => v1::TargetHold::Paused,
         Some((_, Hold::CircuitOpen)) => v1::TargetHold::CircuitOpen,
@@ -93,6 +109,7 @@ fn encode_step(step: &Step, holds: &[(TargetName, Hold)]) -> v1::TargetStep {
         skip_reason: step.skip_reason.clone(),
         hold: hold.into(),
         planned_change: 0,
+        ahead_generation: operation.waits_behind(&step.target).map_or(0, generation),
     }
 }
 
@@ -100,17 +117,18 @@ fn encode_step(step: &Step, holds: &[(TargetName, Hold)]) -> v1::TargetStep {
 pub(in crate::grpc) fn encode_check(check: &Check) -> v1::TargetCheck {
     let seen = check.found.as_ref().ok();
     let result = match seen {
+        Some(_) if check.is_ahead() => v1::CheckResult::Ahead,
         Some(_) if check.drifted() => v1::CheckResult::Drifted,
         Some(_) => v1::CheckResult::AsDesired,
         None => v1::CheckResult::Unknown,
     };
-    let generation = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let amiss = seen.and_then(|seen| seen.amiss.clone()).unwrap_or_default();
     v1::TargetCheck {
         target: check.target.to_string(),
         desired: encode_desired(check.desired).into(),
         observed: seen.and_then(|seen| seen.state).map_or(0, |state| encode_desired(state).into()),
         result: result.into(),
-        error: check.found.as_ref().err().cloned().unwrap_or_default(),
+        error: check.found.as_ref().err().cloned().unwrap_or(amiss),
         desired_generation: generation(check.generation),
         applied_generation: seen.map_or(0, |seen| generation(seen.generation)),
     }

@@ -81,12 +81,10 @@ impl Postgres {
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
         }
-        if desired != Desired::Active
-            && let Some(table) = unprotected(&**client, &self.role).await?
-        {
-            return Err(not_protected(&table));
+        match unprotected(&**client, &self.role).await? {
+            Some(table) => Err(Failure::permanent(not_protected(&table))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
@@ -108,46 +106,53 @@ impl Postgres {
         let unprotected = unprotected(&*transaction, &self.role).await?;
         let seen = probe(&transaction, tenant, &self.role).await?;
         transaction.rollback().await.map_err(failure)?;
-        Ok(Observed::effect(state(named, &seen, unprotected.as_deref(), leftover.as_deref())?, generation))
+        let (state, amiss) = state(named, &seen, unprotected.as_deref(), leftover.as_deref())?;
+        Ok(Observed::effect(state, generation).with_amiss(amiss))
     }
 }
 
-/// What an ordinary client meets, whatever the row says.
+/// What an ordinary client meets, whatever the row says; and what is wrong beside that.
 fn state(
     named: Desired,
     seen: &Seen,
     unprotected: Option<&str>,
     leftover: Option<&str>,
-) -> Result<Desired, Failure> {
-    if let Some(table) = &seen.visible {
-        tracing::warn!(table, "rows of a tenant that is locked out can be seen");
-        return Ok(Desired::ReadOnly);
+) -> Result<(Desired, Option<String>), Failure> {
+    if let Some(table) = unprotected {
+        // A tenant that has all access has too much: what is others'.
+        let state = match named {
+            Desired::Active | Desired::ReadOnly => Desired::Active,
+            _ => Desired::ReadOnly,
+        };
+        return Ok((state, Some(not_protected(table))));
     }
-    if let Some(table) = unprotected
-        && named != Desired::Active
-    {
-        tracing::warn!(table, "a table is not protected as it was, and a tenant is not to have all access");
-        return Ok(if named == Desired::ReadOnly { Desired::Active } else { Desired::ReadOnly });
+    if let Some(table) = &seen.visible {
+        let why = format!(
+            "rows of {table} can be seen although the tenant is locked out: look at the policies of that table, or run \
+             `tenancy.protect` for it"
+        );
+        return Ok((Desired::ReadOnly, Some(why)));
     }
     Ok(match (seen.reads, seen.writes) {
-        (true, true) => Desired::Active,
-        (true, false) => Desired::ReadOnly,
+        (true, true) => (Desired::Active, None),
+        (true, false) => (Desired::ReadOnly, None),
         (false, true) => return Err(Failure::retryable("writes pass but reads do not")),
         // Nothing passes: which kind of nothing, only the row and what is left can say.
-        (false, false) if matches!(named, Desired::Active | Desired::ReadOnly) => Desired::Suspended,
-        (false, false) if leftover.is_some() => {
-            tracing::warn!(table = leftover, "rows of a deleted tenant are left");
-            Desired::Archived
-        }
-        (false, false) => named,
+        (false, false) if matches!(named, Desired::Active | Desired::ReadOnly) => (Desired::Suspended, None),
+        (false, false) => match leftover {
+            Some(table) => {
+                (Desired::Archived, Some(format!("rows of the deleted tenant are left in {table}")))
+            }
+            None => (named, None),
+        },
     })
 }
 
-fn not_protected(table: &str) -> Failure {
-    Failure::permanent(format!(
+fn not_protected(table: &str) -> String {
+    format!(
         "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, and drop policies that let \
          more through"
-    ))
+    )
 }
 
 #[async_trait]
@@ -173,23 +178,46 @@ mod tests {
         Seen { reads, writes, visible: None }
     }
 
+    /// The state alone, where nothing else is wrong.
+    fn met(named: Desired, reads: bool, writes: bool) -> Option<Desired> {
+        let (state, amiss) = state(named, &seen(reads, writes), None, None).ok()?;
+        assert_eq!(amiss, None);
+        Some(state)
+    }
+
     #[test]
     fn the_state_is_what_a_client_meets_and_not_what_the_row_says() {
         for named in Desired::ALL {
-            assert_eq!(state(named, &seen(true, true), None, None), Ok(Desired::Active), "{named}");
-            assert_eq!(state(named, &seen(true, false), None, None), Ok(Desired::ReadOnly), "{named}");
-            assert!(state(named, &seen(false, true), None, None).is_err(), "{named}");
-            let leak = Seen { visible: Some("document".to_owned()), ..seen(false, false) };
-            assert_eq!(state(named, &leak, None, None), Ok(Desired::ReadOnly), "{named}");
-            let open = state(named, &seen(false, false), Some("document (policy open)"), None);
-            assert_ne!(open, Ok(named), "{named}");
+            assert_eq!(met(named, true, true), Some(Desired::Active), "{named}");
+            assert_eq!(met(named, true, false), Some(Desired::ReadOnly), "{named}");
+            assert_eq!(met(named, false, true), None, "{named}");
         }
-        assert_eq!(state(Desired::Active, &seen(false, false), None, None), Ok(Desired::Suspended));
-        assert_eq!(state(Desired::Archived, &seen(false, false), None, None), Ok(Desired::Archived));
-        assert_eq!(state(Desired::Deleted, &seen(false, false), None, None), Ok(Desired::Deleted));
-        assert_eq!(
-            state(Desired::Deleted, &seen(false, false), None, Some("document")),
-            Ok(Desired::Archived)
-        );
+        assert_eq!(met(Desired::Active, false, false), Some(Desired::Suspended));
+        assert_eq!(met(Desired::Archived, false, false), Some(Desired::Archived));
+        assert_eq!(met(Desired::Deleted, false, false), Some(Desired::Deleted));
+    }
+
+    #[test]
+    fn what_keeps_a_tenant_from_being_as_it_should_be_is_named_in_whatever_state_it_is() {
+        let leak = Seen { visible: Some("document".to_owned()), ..seen(false, false) };
+        for named in Desired::ALL {
+            let (met, amiss) = state(named, &leak, None, None).unwrap();
+            assert_eq!(
+                (met, amiss.unwrap().contains("rows of document")),
+                (Desired::ReadOnly, true),
+                "{named}"
+            );
+            let open = state(
+                named,
+                &seen(named == Desired::Active, named == Desired::Active),
+                Some("document (policy open)"),
+                None,
+            );
+            let (met, amiss) = open.unwrap();
+            assert_eq!(met == named, named == Desired::Active, "{named}");
+            assert!(amiss.unwrap().contains("document (policy open)"), "{named}");
+        }
+        let (met, amiss) = state(Desired::Deleted, &seen(false, false), None, Some("document")).unwrap();
+        assert_eq!((met, amiss.unwrap().contains("document")), (Desired::Archived, true));
     }
 }

@@ -119,7 +119,7 @@ impl Redis {
             tracing::warn!(tenant_id = %tenant.tenant_id, "keys of a tenant that is locked out are in the cache");
             seen = Desired::Active;
         }
-        Ok(Observed { state: Some(seen), generation: held.generation, verification })
+        Ok(Observed { state: Some(seen), generation: held.generation, verification, amiss: None })
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::children::item;
+use super::children::{can_take, item};
 use crate::domain::bulk::{Bulk, Item, TENANTS_MAX};
 use crate::domain::error::{Error, Reason};
 use crate::domain::filter::Filter;
 use crate::domain::ids::{OperationId, Revision};
-use crate::domain::lifecycle::{Verb, transition};
+use crate::domain::lifecycle::Verb;
 use crate::domain::operation::Wish;
 use crate::services::change::{Decision, Reply};
 use crate::services::paging::{Keyed, Page, PageRequest, page_by_key};
@@ -28,7 +28,7 @@ impl Reply for Bulk {
 /// A verb is asked of many tenants.
 #[derive(Debug, Clone)]
 pub struct StartBulk {
-    /// Which tenants; of those that match, the ones whose state the verb can start in.
+    /// Which tenants; of those that match, the ones that can take the verb now or once their open operation has ended.
     pub filter: Filter,
     /// The filter as it was written.
     pub filter_text: String,
@@ -74,7 +74,7 @@ impl Registry {
                 let items: Vec<Item> = snapshot
                     .tenants
                     .values()
-                    .filter(|record| transition(record.tenant.status, start.verb).is_ok())
+                    .filter(|record| can_take(snapshot, &record.tenant, start.verb))
                     .filter(|record| start.filter.matches(&snapshot.row(record)))
                     .map(|record| item(record))
                     .collect();

@@ -175,6 +175,15 @@ fn open(snapshot: &Snapshot, item: &Item) -> Option<Arc<Operation>> {
     snapshot.operations.get(&open).cloned()
 }
 
+/// Whether a tenant is where a verb leads to.
+fn is_there(snapshot: &Snapshot, item: &Item, verb: Verb) -> bool {
+    let record = snapshot.tenant(&item.tenant_id).filter(|record| record.tenant.uid == item.tenant_uid);
+    record.is_some_and(|record| {
+        let tenant = &record.tenant;
+        verb.moves() && tenant.operation_id.is_none() && verb.leads_to(tenant.status) == tenant.status
+    })
+}
+
 /// Begins as many as there is room for. Answers whether some that were asked for turned out to wait for another operation,
 /// so that there is room for others; they are passed by until that changes.
 async fn begin(
@@ -191,6 +200,7 @@ async fn begin(
         let stays = open(&snapshot, item).is_some_and(|open| (open.operation_id, open.state) == *other);
         if !stays {
             item.error.clear();
+            item.is_blocked = false;
         }
         stays
     });
@@ -216,12 +226,21 @@ async fn begin(
             Err(error) if error.reason == Reason::OperationInProgress => {
                 if let Some(open) = open(&*registry.view.snapshot()?, item) {
                     item.error = open.awaited();
+                    item.is_blocked = open.state == State::NeedsOperator;
                     in_the_way.insert(place, (open.operation_id, open.state));
                     room_again = true;
                 }
             }
             // It waits for whoever changes it right now, or for the database.
             Err(error) if matches!(error.reason.code(), Code::Unavailable | Code::Aborted) => {}
+            // What it waited for has brought it there.
+            Err(error)
+                if error.reason == Reason::IllegalTransition
+                    && is_there(&*registry.view.snapshot()?, item, bulk.verb) =>
+            {
+                item.state = ItemState::Succeeded;
+                item.error.clear();
+            }
             Err(error) => {
                 item.state = ItemState::Failed;
                 item.error = error.message;

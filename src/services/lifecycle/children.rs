@@ -9,8 +9,9 @@ use uuid::Uuid;
 use crate::domain::bulk::{Bulk, Item, ItemState};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
-use crate::domain::lifecycle::{Status, transition};
+use crate::domain::lifecycle::{Status, Verb, transition};
 use crate::domain::operation::{Children, Request, Wish};
+use crate::domain::tenant::Tenant;
 use crate::store::bulks::Begun;
 use crate::view::{Record, Snapshot};
 
@@ -64,7 +65,7 @@ pub(super) fn follow(
 ) -> Option<Begun> {
     let able = below(snapshot, tenant_id)
         .into_iter()
-        .filter(|record| transition(record.tenant.status, request.verb).is_ok());
+        .filter(|record| can_take(snapshot, &record.tenant, request.verb));
     let items: Vec<Item> = able.map(|record| item(record)).collect();
     let bulk = Bulk {
         parent: Some(tenant_id.clone()),
@@ -77,6 +78,14 @@ pub(super) fn follow(
     (!items.is_empty()).then_some(Begun { bulk, items })
 }
 
+/// Whether a tenant can take a verb: in the status that it is in, or in the one that its open operation leads to. There the
+/// verb takes over from that operation, or waits for its end.
+pub(super) fn can_take(snapshot: &Snapshot, tenant: &Tenant, verb: Verb) -> bool {
+    let open = tenant.operation_id.and_then(|id| snapshot.operations.get(&id));
+    let soon = open.map(|open| open.heading());
+    [Some(tenant.status), soon].into_iter().flatten().any(|status| transition(status, verb).is_ok())
+}
+
 /// A tenant of a bulk operation that has not begun.
 pub(super) fn item(record: &Record) -> Item {
     Item {
@@ -85,5 +94,6 @@ pub(super) fn item(record: &Record) -> Item {
         state: ItemState::Waiting,
         operation_id: None,
         error: String::new(),
+        is_blocked: false,
     }
 }

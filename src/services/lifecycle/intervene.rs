@@ -8,7 +8,7 @@ use super::operations::operation_at_hand;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::lifecycle::{MigrationEnd, Status, Verb};
-use crate::domain::operation::{Operation, Refusal, State, Wish};
+use crate::domain::operation::{Adoption, Operation, Refusal, State, Wish};
 use crate::services::change::Decision;
 use crate::services::{Command, Registry};
 use crate::store::log::{Change, Context};
@@ -19,7 +19,12 @@ use crate::view::Snapshot;
 #[derive(Debug, Clone)]
 pub enum Intervention {
     /// Try a target again at once.
-    Retry(TargetName),
+    Retry {
+        /// Which.
+        target: TargetName,
+        /// Why it is to count there although the target holds a newer generation; `None` where it is not to.
+        adopt: Option<String>,
+    },
     /// Go on without a target.
     Skip {
         /// Which.
@@ -67,7 +72,14 @@ impl Registry {
                 };
                 let mut next = (*operation).clone();
                 let done = match &asked.what {
-                    Intervention::Retry(target) => next.retry_target(target, context.now),
+                    Intervention::Retry { target, adopt } => {
+                        let adoption = adopt.as_ref().map(|reason| Adoption {
+                            actor: context.actor.clone(),
+                            reason: reason.clone(),
+                            time: context.now,
+                        });
+                        next.retry_target(target, adoption, context.now)
+                    }
                     Intervention::Skip { target, reason } => {
                         next.skip_target(target, reason.clone(), context.now)
                     }
@@ -142,7 +154,7 @@ fn refused(refusal: Refusal, operation: &Operation, asked: &Intervene, snapshot:
     let reason = match refusal {
         Refusal::NoSuchTarget => {
             return match &asked.what {
-                Intervention::Retry(target) | Intervention::Skip { target, .. } => {
+                Intervention::Retry { target, .. } | Intervention::Skip { target, .. } => {
                     Error::missing(Reason::TargetNotFound, "target of this operation", "target", target)
                 }
                 Intervention::Abort { .. } => Error::bug(refusal),
@@ -151,9 +163,9 @@ fn refused(refusal: Refusal, operation: &Operation, asked: &Intervene, snapshot:
         Refusal::Ended if finishing => Reason::PointOfNoReturn,
         Refusal::Ended => Reason::OperationEnded,
         Refusal::PointOfNoReturn | Refusal::TurnedBack => Reason::PointOfNoReturn,
-        Refusal::NotBegun | Refusal::TargetDone => Reason::TargetNotWaiting,
+        Refusal::NotBegun | Refusal::TargetDone | Refusal::NotAhead => Reason::TargetNotWaiting,
     };
-    let is_retry = matches!(asked.what, Intervention::Retry(_));
+    let is_retry = matches!(asked.what, Intervention::Retry { .. });
     let what = match (&refusal, operation.verb) {
         (Refusal::Ended, verb) if is_retry && operation.state == State::Failed => {
             let again = if verb == Verb::Provision {

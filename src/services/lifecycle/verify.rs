@@ -58,13 +58,22 @@ impl Check {
     pub fn drifted(&self) -> bool {
         // What has never heard of a tenant has nothing of it.
         let gone = |state: Option<Desired>| state.is_none() && self.desired == Desired::Deleted;
-        self.found.as_ref().is_ok_and(|seen| seen.state != Some(self.desired) && !gone(seen.state))
+        let is_elsewhere = |seen: &Observed| seen.state != Some(self.desired) && !gone(seen.state);
+        self.found.as_ref().is_ok_and(|seen| is_elsewhere(seen) || seen.amiss.is_some() || self.is_ahead())
+    }
+
+    /// Whether it holds a newer generation than the registry has asked for, whatever state that is of: the registry was
+    /// restored from an older state, or another registry uses the target.
+    pub fn is_ahead(&self) -> bool {
+        self.found.as_ref().is_ok_and(|seen| seen.generation > self.generation)
     }
 
     /// What was found, where it drifted.
     fn drift(&self) -> Option<Drift> {
         let seen = self.found.as_ref().ok().filter(|_| self.drifted())?;
-        Some(Drift { target: self.target.clone(), observed: seen.state })
+        let why = seen.amiss.clone().unwrap_or_default();
+        let ahead = self.is_ahead().then_some(seen.generation);
+        Some(Drift { target: self.target.clone(), observed: seen.state, why, ahead })
     }
 }
 
@@ -185,10 +194,13 @@ impl Registry {
                 bulk_id: None,
             };
             let mut decided = self.decide(snapshot, record, request, context)?;
-            decided.operation.found(drifts);
-            if policy == Policy::Report {
-                decided.operation.report_only(drifts, context.now);
+            decided.operation.found(drifts, context.now);
+            match policy {
+                Policy::Repair => drop(decided.operation.settle(context.now)),
+                Policy::Report => decided.operation.report_only(drifts, context.now),
             }
+            // It may have gone beyond what a target holds.
+            decided.tenant.follow(&decided.operation, context.now);
             let change = self.opening(record, &decided, false, context);
             Ok(Decision::Make(Box::new(change), decided.operation))
         };

@@ -1,17 +1,18 @@
 //! Watching an operation until it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::domain::error::Error;
 use crate::domain::ids::OperationId;
-use crate::domain::operation::Operation;
-use crate::services::Registry;
+use crate::domain::operation::{Operation, State};
+use crate::services::{Registry, now};
 
 impl Registry {
-    /// Tells an operation as it is now, then at every change of it or of what holds up its targets, until it ended.
-    /// Level triggered: changes that follow each other closely may be told as one.
+    /// Tells an operation as it is now, then at every change of it, of what holds up its targets, or of what it waits for
+    /// once its time has come, until it ended. Level triggered: changes that follow each other closely may be told as one.
     pub async fn watch_operation(
         &self,
         operation_id: OperationId,
@@ -29,8 +30,10 @@ impl Registry {
             let patience = view.slow_reader_after();
             let mut seen = None;
             loop {
-                let holds = view.snapshot().map(|snapshot| registry.holds(&snapshot, &operation));
-                let now = Some((operation.revision, holds.unwrap_or_default()));
+                let waits = view.snapshot().map(|snapshot| {
+                    (registry.holds(&snapshot, &operation), registry.waits_for(&snapshot, &operation))
+                });
+                let now = Some((operation.revision, waits.unwrap_or_default()));
                 if now != seen {
                     seen = now;
                     let ended = operation.finish_time.is_some();
@@ -44,6 +47,7 @@ impl Registry {
                 }
                 tokio::select! {
                     changed = revisions.changed() => if changed.is_err() { return },
+                    () = until_due(&operation) => {}
                     () = told.closed() => return,
                 }
                 if let Some(newer) =
@@ -54,5 +58,17 @@ impl Registry {
             }
         });
         Ok(receiver)
+    }
+}
+
+/// Waits until the time of a scheduled operation comes: then it waits for something, and no change says so. For ever where
+/// it has come already.
+async fn until_due(operation: &Operation) {
+    let left = operation.schedule_time.filter(|_| operation.state == State::Scheduled);
+    let left = left.and_then(|time| Duration::try_from(time.duration_since(now())).ok());
+    match left.filter(|left| !left.is_zero()) {
+        // Not a moment before: it is due strictly after its time.
+        Some(left) => tokio::time::sleep(left + Duration::from_millis(2)).await,
+        None => std::future::pending().await,
     }
 }

@@ -10,7 +10,7 @@ use tonic::Code;
 use super::verbs::{Clients, TARGETS, VERBS, Verb, assert_true, patiently, stubs};
 use crate::support::{Replica, Setup, reason, sql};
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 9] = [
     Fault::Failing(2),
     Fault::Flapping,
     Fault::Refusing,
@@ -19,6 +19,7 @@ const FAULTS: [Fault; 8] = [
     Fault::Lying,
     Fault::DroppingReplies(2),
     Fault::Unseeing,
+    Fault::Unnumbered,
 ];
 
 /// One verb against one misbehaving target.
@@ -158,7 +159,7 @@ impl Play {
             | Fault::Late(_)
             | Fault::Flapping
             | Fault::Unseeing => true,
-            Fault::Refusing | Fault::Hanging | Fault::Lying => false,
+            Fault::Refusing | Fault::Hanging | Fault::Lying | Fault::Unnumbered => false,
         };
         assert_eq!(must_succeed, ended.state() == v1::OperationState::Succeeded, "{context}: {ended:?}");
     }

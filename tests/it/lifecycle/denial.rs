@@ -1,23 +1,15 @@
 //! Deny first: a move to less access takes over, whatever the open operation waits for.
 
-use std::time::Duration;
-
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::stub::Stub;
 use tenantry::proto::v1;
 
-use super::{activate, suspend};
-use crate::support::{Replica, Setup, new_tenant, reason};
+use super::{activate, in_a_region, suspend};
+use crate::support::{Replica, reason};
 
 /// A replica with a tenant that is active, and a target that is paused.
 async fn paused() -> (Replica, Stub, v1::Tenant) {
-    let stub = Stub::start(Duration::ZERO).await.unwrap();
-    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
-    let mut replica = Replica::start(&setup).await;
-    let tenant = v1::Tenant { region: "eu-west-1".into(), ..new_tenant("finance") };
-    let request = v1::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
-    replica.tenants.create_tenant(request).await.unwrap();
-    let tenant = replica.settled("finance").await;
+    let (mut replica, stub, tenant) = in_a_region().await;
     let pause =
         v1::PauseTargetRequest { target: "cache".into(), reason: "upgrade".into(), ..Default::default() };
     replica.lifecycle.pause_target(pause).await.unwrap();

@@ -6,7 +6,7 @@ use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
 
-use super::{TEN_SECONDS, suspend};
+use super::{TEN_SECONDS, in_a_region, suspend};
 use crate::support::{Replica, Setup, fields, new_tenant, reason};
 
 async fn bulk_ended(replica: &mut Replica, bulk: &v1::BulkOperation) -> v1::BulkOperation {
@@ -107,13 +107,13 @@ async fn tenants_that_have_another_operation_open_take_no_place_of_a_bulk_operat
     let mut now = started.clone();
     for _ in 0..1_000 {
         now = replica.lifecycle.get_bulk_operation(get()).await.unwrap().into_inner();
-        if now.succeeded == 3 {
+        if (now.succeeded, now.needs_operator) == (3, 6) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!((now.succeeded, now.waiting, now.running), (3, 6, 0), "{now:?}");
-    let why = format!("a0: waits for operation {} (SUSPEND)", open[0].operation_id);
+    assert_eq!((now.succeeded, now.waiting, now.running, now.needs_operator), (3, 0, 0, 6), "{now:?}");
+    let why = format!("a0: waits for operation {} (SUSPEND), which needs an operator", open[0].operation_id);
     assert!(now.error.starts_with(&why) && now.error.ends_with("; and 1 more"), "{now:?}");
     // One of them is free again, and has its turn.
     stub.set_fault(&replica.get("a0").await.uid, None);
@@ -127,7 +127,7 @@ async fn tenants_that_have_another_operation_open_take_no_place_of_a_bulk_operat
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!((now.succeeded, now.waiting), (4, 5), "{now:?}");
+    assert_eq!((now.succeeded, now.needs_operator), (4, 5), "{now:?}");
     assert!(now.error.starts_with("a1: waits for operation "), "{now:?}");
     replica.stop().await;
 }
@@ -217,6 +217,48 @@ async fn children_block_or_follow_as_asked() {
 }
 
 #[tokio::test]
+async fn children_whose_suspension_is_still_open_follow_an_activation() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    make(&mut replica, &["holding"], "").await;
+    make(&mut replica, &["hr", "it"], "holding").await;
+    let hr = replica.get("hr").await;
+    stub.set_fault(&hr.uid, Some(Fault::Refusing));
+    let asked =
+        v1::SuspendTenantRequest { children: v1::ChildrenPolicy::Follow.into(), ..suspend("holding") };
+    replica.lifecycle.suspend_tenant(asked).await.unwrap();
+    replica.settled("it").await;
+    crate::participants::until("hr waits", async || {
+        let open = replica.get("hr").await;
+        (open.status(), open.access()) == (v1::TenantStatus::Active, v1::TenantAccess::None)
+    })
+    .await;
+    stub.set_fault(&hr.uid, None);
+    let asked = v1::ActivateTenantRequest {
+        tenant_id: "holding".into(),
+        children: v1::ChildrenPolicy::Follow.into(),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    let ended = replica.lifecycle.activate_tenant(asked).await.unwrap().into_inner();
+    let followed =
+        v1::BulkOperation { bulk_operation_id: ended.children_bulk_operation_id, ..Default::default() };
+    let followed = bulk_ended(&mut replica, &followed).await;
+    assert_eq!(
+        (followed.state(), followed.succeeded),
+        (v1::BulkOperationState::Succeeded, 2),
+        "{followed:?}"
+    );
+    for tenant_id in ["hr", "it"] {
+        let tenant = replica.settled(tenant_id).await;
+        assert_eq!(tenant.access(), v1::TenantAccess::Full, "{tenant_id}");
+    }
+    assert_eq!(stub.held(&hr.uid).unwrap().state, Desired::Active);
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn another_tier_counts_at_once_and_is_made_true_in_every_target() {
     let stub = Stub::start(Duration::ZERO).await.unwrap();
     let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
@@ -267,13 +309,7 @@ async fn another_tier_counts_at_once_and_is_made_true_in_every_target() {
 
 #[tokio::test]
 async fn a_migration_can_be_taken_back_until_its_end_is_asked_for() {
-    let stub = Stub::start(Duration::ZERO).await.unwrap();
-    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
-    let mut replica = Replica::start(&setup).await;
-    let tenant = v1::Tenant { region: "eu-west-1".into(), ..new_tenant("finance") };
-    let request = v1::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
-    replica.tenants.create_tenant(request).await.unwrap();
-    let tenant = replica.settled("finance").await;
+    let (mut replica, stub, tenant) = in_a_region().await;
     let start = || v1::StartMigrationRequest {
         tenant_id: "finance".into(),
         to_region: "me-south-1".into(),

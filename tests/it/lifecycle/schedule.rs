@@ -165,10 +165,28 @@ async fn however_many_scheduled_operations_wait_the_others_begin_and_those_are_l
     let list = v1::ListOperationsRequest { filter, page_size: 1, ..Default::default() };
     let stuck = replica.lifecycle.list_operations(list).await.unwrap().into_inner();
     assert_eq!(stuck.total_size, 70);
-    let why = format!("waits for operation {} (SUSPEND)", open.operation_id);
+    let why = format!("waits for operation {} (SUSPEND), which needs an operator", open.operation_id);
     assert_eq!(stuck.operations[0].error, why);
     let metrics = metrics(&replica).await;
     assert!(metrics.contains("tenantry_operations_stuck 71"), "with the one they wait for: {metrics}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_tells_when_a_scheduled_operation_is_due_and_waits() {
+    let (mut replica, _, _, open) = held().await;
+    let due = replica.lifecycle.start_migration(migration(in_seconds(2))).await.unwrap().into_inner();
+    let request = v1::WatchOperationRequest { operation_id: due.operation_id };
+    let mut watch = replica.lifecycle.watch_operation(request).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!((first.state(), first.error.as_str()), (v1::OperationState::Scheduled, ""));
+    // Nothing changes in the registry when its time comes.
+    let told = tokio::time::timeout(Duration::from_secs(8), watch.message()).await.expect("it is told");
+    let told = told.unwrap().unwrap();
+    assert_eq!((told.state(), told.revision), (v1::OperationState::Scheduled, first.revision));
+    assert!(told.error.starts_with(&format!("waits for operation {}", open.operation_id)), "{told:?}");
+    // Once, not over and over.
+    assert!(tokio::time::timeout(Duration::from_secs(1), watch.message()).await.is_err());
     replica.stop().await;
 }
 

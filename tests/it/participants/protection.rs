@@ -2,9 +2,13 @@
 
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
+use tenantry::proto::v1;
 
 use super::postgres::{Application, at};
 use super::{bring, tenant, told};
+use crate::support::{Replica, Setup};
+
+const TEN_SECONDS: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 10, nanos: 0 });
 
 const NO_POLICIES: &str = "
     DROP POLICY tenant_reads ON document; DROP POLICY tenant_inserts ON document; DROP POLICY tenant_updates ON document;
@@ -32,11 +36,13 @@ async fn a_table_that_lost_its_protection_is_drift_is_named_and_can_be_protected
             &format!("REVOKE ALL ON visit_2025 FROM {}", application.role),
         ),
     ];
-    for (state, generation) in [(Desired::ReadOnly, 1), (Desired::Suspended, 2)] {
+    for (state, generation) in [(Desired::Active, 1), (Desired::ReadOnly, 2), (Desired::Suspended, 3)] {
         bring(target, &acme, state, generation).await;
         for (change, table, back) in by_hand {
             application.admin.batch_execute(change).await.unwrap();
-            assert_ne!(target.observe(&acme).await.unwrap().state, Some(state), "{state}: {change}");
+            let seen = target.observe(&acme).await.unwrap();
+            assert_eq!(seen.state == Some(state), state == Desired::Active, "{state}: {change}");
+            assert!(seen.amiss.is_some_and(|why| why.contains(table)), "{state}: {change}");
             let (kind, words) = told(target.apply(&acme, state, generation).await);
             assert_eq!(kind, FailureKind::Permanent, "{change}: {words}");
             assert!(words.contains(table), "{change}: {words}");
@@ -50,6 +56,75 @@ async fn a_table_that_lost_its_protection_is_drift_is_named_and_can_be_protected
         CREATE POLICY staff ON document TO pg_monitor USING (true)";
     application.admin.batch_execute(others).await.unwrap();
     assert_eq!(target.observe(&acme).await.unwrap().state, Some(Desired::Suspended));
+}
+
+/// A server with the tenant `finance`, which has rows in an application's database.
+async fn served(drift: &str) -> (Application, Replica) {
+    let application = Application::new("").await;
+    let (url, role) = (&application.url, &application.role);
+    let targets = format!("orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\" }}");
+    let settings = vec![("cascade.targets", targets), ("cascade.drift", drift.to_owned())];
+    let mut replica = Replica::start(&Setup { settings, ..Setup::default() }).await;
+    replica.tenant("finance").await;
+    application.fill(&tenant("finance"), 5).await;
+    (application, replica)
+}
+
+async fn verify(replica: &mut Replica) -> v1::VerifyTenantResponse {
+    let request =
+        v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    replica.lifecycle.verify_tenant(request).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn verify_finds_a_table_that_lost_its_protection_while_the_tenant_is_active_and_names_it() {
+    for (drift, words) in [("repair", "run that for it again"), ("report", "but not as it should be")] {
+        let (application, mut replica) = served(drift).await;
+        assert!(verify(&mut replica).await.operation.is_none());
+        let widened = "ALTER POLICY tenant_reads ON document USING (true)";
+        application.admin.batch_execute(widened).await.unwrap();
+        let found = verify(&mut replica).await;
+        let check = found.targets.iter().find(|check| check.target == "orders").unwrap();
+        assert_eq!((check.result(), check.observed()), (v1::CheckResult::Drifted, v1::DesiredState::Active));
+        assert!(check.error.contains("document (policy tenant_reads)"), "{check:?}");
+        let report = found.operation.unwrap();
+        assert_eq!(report.state(), v1::OperationState::NeedsOperator, "{report:?}");
+        let step = report.targets.iter().find(|step| step.target == "orders").unwrap();
+        assert!(step.last_error.contains(words) && step.last_error.contains("tenant_reads"), "{step:?}");
+        application.admin.execute("SELECT tenancy.protect('document')", &[]).await.unwrap();
+        let retry = v1::RetryTargetRequest {
+            operation_id: report.operation_id,
+            target: "orders".into(),
+            wait: TEN_SECONDS,
+            ..Default::default()
+        };
+        let ended = replica.lifecycle.retry_target(retry).await.unwrap().into_inner();
+        assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+        assert!(verify(&mut replica).await.operation.is_none());
+        replica.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn rows_that_can_be_seen_for_another_reason_are_named_with_their_table() {
+    let (application, mut replica) = served("repair").await;
+    // Not one that was ever protected: its own policies ask for the tenant, and let all through beside.
+    let leaking = format!(
+        "CREATE TABLE notice (tenant_id text NOT NULL);
+         INSERT INTO notice VALUES ('finance');
+         ALTER TABLE notice ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY own ON notice USING (tenant_id = (SELECT tenancy.resolve('r')) OR true);
+         GRANT SELECT ON notice TO {}",
+        application.role
+    );
+    application.admin.batch_execute(&leaking).await.unwrap();
+    let request =
+        v1::SuspendTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    let stuck = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
+    assert_eq!(stuck.state(), v1::OperationState::NeedsOperator, "{stuck:?}");
+    let step = stuck.targets.iter().find(|step| step.target == "orders").unwrap();
+    assert!(step.last_error.contains("read back in state READ_ONLY: rows of public.notice can be seen"), "{step:?}");
+    replica.stop().await;
 }
 
 #[tokio::test]

@@ -2,17 +2,21 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
+use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::participant::participant_client::ParticipantClient;
 use tenantry::proto::participant::{ApplyRequest, State, TenantRef};
+use tenantry::proto::v1;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Code;
 use tonic::transport::{Server, ServerTlsConfig};
 
 use super::certificates::Certificates;
 use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told};
+use crate::support::{Replica, Setup};
 
 #[path = "../../../docs/participant/participant.rs"]
 #[allow(dead_code, unreachable_pub)] // It is a program of its own, with a `main` for those who run it.
@@ -89,6 +93,32 @@ async fn keeps_its_own_rules(port: u16) {
         let answer = client.apply(ApplyRequest { tenant, desired, generation }).await;
         assert_eq!(answer.err().map(|status| status.code()), expected, "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_state_without_the_generation_that_was_applied_is_not_done() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("documents", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let made = replica.tenant("finance").await;
+    // It takes each change, and tells the state: but whose that is, it does not say.
+    stub.set_fault(&made.uid, Some(Fault::Unnumbered));
+    let wait = Some(prost_types::Duration { seconds: 10, nanos: 0 });
+    let suspend = v1::SuspendTenantRequest { tenant_id: "finance".into(), wait, ..Default::default() };
+    let stuck = replica.lifecycle.suspend_tenant(suspend).await.unwrap().into_inner();
+    assert_eq!(stub.held(&made.uid).unwrap().state, Desired::Suspended);
+    assert_eq!(stuck.state(), v1::OperationState::NeedsOperator, "{stuck:?}");
+    assert_eq!(stuck.targets[0].last_error, "still shows generation 0, not 2");
+    stub.set_fault(&made.uid, None);
+    let retry = v1::RetryTargetRequest {
+        operation_id: stuck.operation_id,
+        target: "documents".into(),
+        wait,
+        ..Default::default()
+    };
+    let ended = replica.lifecycle.retry_target(retry).await.unwrap().into_inner();
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+    replica.stop().await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 changed AS (
     UPDATE operation o SET
         state = g.state, generation = g.generation, error = g.error, backward = g.backward,
-        abort_reason = g.abort_reason, update_time = g.update_time, finish_time = g.finish_time, revision = g.revision
+        abort_reason = g.abort_reason, details = g.details, update_time = g.update_time, finish_time = g.finish_time, revision = g.revision
     FROM next, jsonb_populate_record(NULL::operation, ($8::jsonb -> 'operation') || next.revision) g
     WHERE o.operation_id = g.operation_id AND o.revision = ($8::jsonb ->> 'expected')::bigint
       AND (jsonb_typeof($8::jsonb -> 'lease_epoch') = 'null' OR EXISTS (

@@ -65,7 +65,7 @@ async fn without_a_credential_to_try_the_answer_says_that_only_the_policy_was_re
         let verification = Verification::PolicyOnly;
         assert_eq!(
             target.observe(&tenant).await,
-            Ok(Observed { state: Some(state), generation, verification })
+            Ok(Observed { state: Some(state), generation, verification, amiss: None })
         );
     }
 }

@@ -273,7 +273,10 @@ pub(crate) fn prefix(tenant_id: &str) -> String {
 pub(crate) async fn bring(target: &S3, tenant: &TenantRef, state: Desired, generation: u64) {
     target.apply(tenant, state, generation).await.unwrap_or_else(|failure| panic!("{state}: {failure}"));
     let seen = target.observe(tenant).await.unwrap_or_else(|failure| panic!("{state}: {failure}"));
-    assert_eq!(seen, Observed { state: Some(state), generation, verification: Verification::Effect });
+    assert_eq!(
+        seen,
+        Observed { state: Some(state), generation, verification: Verification::Effect, amiss: None }
+    );
 }
 
 /// A tenant in a bucket, whose prefix derives from its id.
