@@ -5,11 +5,20 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::path::name_hash;
+use super::word::Word;
+
+/// Texts to search.
+#[derive(Debug, Clone)]
+pub(super) enum Texts {
+    /// One, as most rules by tier have it: kept in place, so that no further step in memory is taken.
+    One { hash: u64, text: Word },
+    Many(Table),
+}
 
 /// Texts in a table by their hashes, at most half full, so that a text that is not among them is mostly known not to be
 /// after one look.
 #[derive(Debug, Clone)]
-pub(super) struct Texts {
+pub(super) struct Table {
     /// A power of two of them. 0 where nothing is, else the upper half of a text's hash and its index, counted from 1.
     slots: Arc<[u64]>,
     texts: Arc<[Box<str>]>,
@@ -20,6 +29,23 @@ const INDEX: u64 = 0xffff_ffff;
 impl Texts {
     /// None where one of the items is no text.
     pub(super) fn of(items: &[Value]) -> Option<Self> {
+        match items {
+            [Value::String(text)] => Some(Self::One { hash: name_hash(text), text: Word::new(text) }),
+            _ => Table::of(items).map(Self::Many),
+        }
+    }
+
+    /// Whether a text, whose hash is given, is one of them.
+    pub(super) fn contains(&self, hash: u64, text: &str) -> bool {
+        match self {
+            Self::One { hash: own_hash, text: own } => *own_hash == hash && own.is(text),
+            Self::Many(table) => table.contains(hash, text),
+        }
+    }
+}
+
+impl Table {
+    fn of(items: &[Value]) -> Option<Self> {
         let texts: Arc<[Box<str>]> =
             items.iter().map(|item| item.as_str().map(Box::from)).collect::<Option<_>>()?;
         let mut slots = vec![0; (2 * texts.len()).next_power_of_two()];
@@ -33,8 +59,7 @@ impl Texts {
         Some(Self { slots: slots.into(), texts })
     }
 
-    /// Whether a text, whose hash is given, is one of them.
-    pub(super) fn contains(&self, hash: u64, text: &str) -> bool {
+    fn contains(&self, hash: u64, text: &str) -> bool {
         for place in places(hash, self.slots.len()) {
             let slot = self.slots.get(place).copied().unwrap_or_default();
             if slot == 0 {
@@ -70,6 +95,7 @@ mod tests {
     #[test]
     fn a_list_with_something_else_than_texts_is_none_of_ours() {
         assert!(Texts::of(&[json!("a"), json!(1)]).is_none());
+        assert!(Texts::of(&[json!(1)]).is_none());
         assert!(!Texts::of(&[]).unwrap().contains(name_hash("a"), "a"));
     }
 
