@@ -1,6 +1,6 @@
 //! `tenantry flag apply`: shows what would change, asks, and makes it so.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -112,7 +112,9 @@ pub(super) fn confirmed(yes: bool, question: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("nothing was changed: give --yes to do this without being asked"));
     }
+    // A terminal shows a line once it ends, and this one does not end before the answer.
     print(&format!("{question} [y/N] "))?;
+    io::stdout().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y") || answer.trim().eq_ignore_ascii_case("yes"))

@@ -3,17 +3,33 @@
 usage: terminal.py ANSWER PROGRAM [ARGUMENT ...]; the answer `^D` is the end of input.
 """
 
+import fcntl
 import os
 import pty
 import signal
+import struct
 import sys
+import termios
 
 answer, program = sys.argv[1], sys.argv[2:]
-signal.alarm(60)
 child, terminal = pty.fork()
 if child == 0:
+    # A new one has no size, and a table of no width is a column of letters.
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     os.execvp(program[0], program)
 said, is_asked = b"", False
+
+
+def give_up(*_):
+    """It neither ends nor asks: what it said tells why."""
+    os.kill(child, signal.SIGKILL)
+    sys.stdout.buffer.write(said)
+    sys.stdout.flush()
+    os._exit(98)
+
+
+signal.signal(signal.SIGALRM, give_up)
+signal.alarm(20)
 while True:
     try:
         part = os.read(terminal, 4096)
