@@ -196,7 +196,7 @@ impl Registry {
             let mut decided = self.decide(snapshot, record, request, context)?;
             decided.operation.found(drifts, context.now);
             match policy {
-                Policy::Repair => drop(decided.operation.settle(context.now)),
+                Policy::Repair => decided.operation.settle(context.now),
                 Policy::Report => decided.operation.report_only(drifts, context.now),
             }
             // It may have gone beyond what a target holds.

@@ -123,7 +123,10 @@ async fn rows_that_can_be_seen_for_another_reason_are_named_with_their_table() {
     let stuck = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
     assert_eq!(stuck.state(), v1::OperationState::NeedsOperator, "{stuck:?}");
     let step = stuck.targets.iter().find(|step| step.target == "orders").unwrap();
-    assert!(step.last_error.contains("read back in state READ_ONLY: rows of public.notice can be seen"), "{step:?}");
+    assert!(
+        step.last_error.contains("read back in state READ_ONLY: rows of public.notice can be seen"),
+        "{step:?}"
+    );
     replica.stop().await;
 }
 
