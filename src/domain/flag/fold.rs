@@ -119,8 +119,8 @@ impl Fold<'_> {
     }
 
     /// The same in words that do not depend on what a language makes of a missing attribute. In `cat` it counts as the
-    /// empty text, where JavaScript's provider writes `null` and Python's `None`. A `fractional` by one goes by the
-    /// targeting key, where those two give nothing.
+    /// empty text, where JavaScript's and Python's providers write `null`. A `fractional` by one goes by the targeting
+    /// key, where those two give nothing.
     fn alike(&self, operation_inside: Value) -> Value {
         match operation(&operation_inside) {
             Some(("cat", Value::Array(parts))) => {

