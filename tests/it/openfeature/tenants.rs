@@ -107,7 +107,7 @@ async fn a_bulk_evaluation_counts_for_the_flags_of_the_set_that_was_asked_for() 
     world.stop().await;
 }
 
-/// What ResolveAll says of a flag, asked often enough to be answered with kept bytes.
+/// What `ResolveAll` says of a flag, asked often enough to be answered with kept bytes.
 async fn among_all(world: &World, tenant: &str) -> bool {
     let mut client = V1::new(channel(world, "rpc").await);
     let mut seen = Vec::new();
