@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::server::{StartError, bind};
 use crate::config::{self, Config};
 use crate::grpc::edge::NoSuchPage;
-use crate::grpc::flagd;
+use crate::grpc::flagd::{self, Flagd};
 use crate::http::ofrep;
 use crate::services::openfeature::OpenFeature;
 
@@ -56,6 +56,11 @@ impl Protocols {
         routes
     }
 
+    /// flagd's evaluation, where it is served.
+    pub(super) fn flagd(self, feature: &OpenFeature) -> Option<Flagd> {
+        self.evaluation.then(|| Flagd::new(feature.clone()))
+    }
+
     /// OFREP's pages, where they are served.
     pub(super) fn pages(self, feature: &OpenFeature) -> Option<Router> {
         self.ofrep.then(|| ofrep::router(feature.clone()))
@@ -74,6 +79,7 @@ pub(super) enum Protocol {
 pub(super) struct Own {
     pub(super) socket: TcpListener,
     pub(super) routes: Routes,
+    pub(super) flagd: Option<Flagd>,
     pub(super) pages: Option<Router>,
 }
 
@@ -117,7 +123,8 @@ impl Plan {
         let own = self.own.iter().map(|served| {
             let routes = served.protocols.add_to(Routes::default(), feature, request_max);
             let pages = served.protocols.pages(feature).map(alone);
-            Ok(Own { socket: bind(served.flag, served.address)?, routes, pages })
+            let flagd = served.protocols.flagd(feature);
+            Ok(Own { socket: bind(served.flag, served.address)?, routes, flagd, pages })
         });
         own.collect()
     }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::openfeature;
+use super::openfeature::{self, Protocols};
 use super::registry;
 use super::targets::WiringError;
 use crate::cli::class;
@@ -272,16 +272,19 @@ fn listeners(
         Some(ofrep) => main.pages.merge(ofrep),
         None => main.pages,
     };
-    let straight = |routes: Routes| Straight::new(main.handler.clone(), routes.prepare());
-    let mut grpc = listener(config, "gRPC", main.grpc, straight(on_grpc));
+    let straight = |protocols: Protocols, routes: Routes| {
+        Straight::new(Some(main.handler.clone()), protocols.flagd(feature), routes.prepare())
+    };
+    let mut grpc = listener(config, "gRPC", main.grpc, straight(plan.grpc, on_grpc));
     if let Some(ofrep) = plan.grpc.pages(feature) {
         grpc = grpc.with_pages(openfeature::alone(ofrep));
     }
-    let http =
-        listener(config, "HTTP", main.http, straight(on_http)).with_pages(pages).outlasting_the_drain();
+    let http = listener(config, "HTTP", main.http, straight(plan.http, on_http))
+        .with_pages(pages)
+        .outlasting_the_drain();
     let mut all = vec![grpc, http];
     for own in plan.listen(feature, request_max)? {
-        let routes = Straight::without(own.routes.prepare());
+        let routes = Straight::new(None, own.flagd, own.routes.prepare());
         let listener = listener(config, "OpenFeature", own.socket, routes);
         all.push(match own.pages {
             Some(pages) => listener.with_pages(pages),

@@ -14,6 +14,7 @@ use super::frame::unframed;
 use super::metadata::{command, now};
 use super::status::status;
 use crate::domain::error::Error;
+use crate::domain::flag::InProcess;
 use crate::domain::ids::{FlagKey, SegmentName, TenantId};
 use crate::proto::v1::feature_flags_server::FeatureFlags;
 use crate::proto::v1::{
@@ -50,7 +51,8 @@ impl FeatureFlags for Handler {
             self.registry.create_flag(flag::decode_new(message.flag)?, &command).await
         };
         let made = made.await.map_err(|error| status(&error))?;
-        Ok(self.respond(flag::encode_judged(None, &made, now())))
+        let snapshot = self.registry.view.snapshot().ok();
+        Ok(self.respond(flag::encode_judged(snapshot.as_deref(), &made, now())))
     }
 
     async fn get_flag(&self, request: Request<GetFlagRequest>) -> Result<Response<Flag>, Status> {
@@ -69,8 +71,9 @@ impl FeatureFlags for Handler {
         let message = request.into_inner();
         let list = ListFlags { filter: message.filter, order_by: message.order_by };
         let now = now();
+        let in_process = InProcess::new(&snapshot.flags, now);
         let page = convert::page(message.page_size, message.page_token).and_then(|page| {
-            let encode = |item: &Arc<_>| flag::encode(Some(&snapshot), item, now);
+            let encode = |item: &Arc<_>| flag::encode_among(Some((&snapshot, &in_process)), item, now);
             convert::fit(&page, |page| list.run(&snapshot, page), encode)
         });
         let page = page.map_err(|error| status(&error))?;

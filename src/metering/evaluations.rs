@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::flag::CompiledFlags;
@@ -30,6 +31,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const WRITE_MAX: Duration = Duration::from_secs(10);
 /// Most rows of one statement.
 const ROWS_MAX: usize = 5_000;
+/// Time between two looks for counts that need not be kept as they are; rows come in by the day, not by the second.
+const TIDY_EVERY: Duration = Duration::from_hours(1);
+/// Most statements of such a look: what is left waits for the next one.
+const TIDY_STEPS_MAX: usize = 20;
 /// Most flags that have a series of their own in the metrics; others share one.
 const SERIES_MAX: usize = 1_000;
 /// The series of those flags.
@@ -165,6 +170,7 @@ impl Evaluations {
 
     /// Writes what was counted, every few seconds and once more at the end.
     pub async fn write(self, database: Database, stop: CancellationToken) {
+        let mut tidied = Instant::now();
         loop {
             let ended = tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => false,
@@ -173,6 +179,30 @@ impl Evaluations {
             self.flush(&database).await;
             if ended {
                 return;
+            }
+            if tidied.elapsed() >= TIDY_EVERY {
+                tidied = Instant::now();
+                self.tidy(&database).await;
+            }
+        }
+    }
+
+    /// Takes away counts of bulk evaluations that are too old to matter, and puts together those that count for the same
+    /// flags: as many rows stay as there are flags and sets, whatever came and went.
+    pub async fn tidy(&self, database: &Database) {
+        let step = async || evaluations::tidy_bulk(&**database.pooled().await?).await;
+        for _ in 0..TIDY_STEPS_MAX {
+            match tokio::time::timeout(WRITE_MAX, step()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %error, "old counts of flag evaluations could not be tidied up");
+                    return;
+                }
+                Err(_) => {
+                    tracing::warn!("old counts of flag evaluations could not be tidied up in time");
+                    return;
+                }
             }
         }
     }

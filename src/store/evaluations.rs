@@ -60,6 +60,15 @@ pub async fn add_bulk(client: &impl GenericClient, counted: &[CountedBulk]) -> R
     Ok(())
 }
 
+/// Takes away what was last counted more than 400 days ago, and puts together what counts for the same flags. Up to 1,000
+/// rows of each; answers whether there may be more.
+pub async fn tidy_bulk(client: &impl GenericClient) -> Result<bool, Error> {
+    const ROWS_MAX: u64 = 1_000;
+    let forgotten = client.execute(include_str!("sql/flag/forget_bulk_evaluations.sql"), &[]).await?;
+    let folded: i64 = client.query_one(include_str!("sql/flag/fold_bulk_evaluations.sql"), &[]).await?.get(0);
+    Ok(forgotten >= ROWS_MAX || u64::try_from(folded).unwrap_or_default() >= ROWS_MAX)
+}
+
 /// What is known of some flags' evaluations, by key. Evaluations of all flags at once count for every flag that was
 /// there then and in the set that was asked for.
 pub async fn tallies(client: &impl GenericClient, keys: &[&str]) -> Result<BTreeMap<String, Tally>, Error> {

@@ -5,6 +5,7 @@ mod command_line;
 mod documents;
 mod files;
 mod life;
+mod races;
 mod relations;
 mod removals;
 mod sets;

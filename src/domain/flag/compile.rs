@@ -18,7 +18,6 @@ use super::explain::{self, LayerExplanation};
 use super::file::{CompiledFile, Sets};
 use super::moments::Moments;
 use super::segment::evaluators;
-use super::settings::Settings;
 use super::{Flag, Segment, TenantOverride, TierDefault};
 use crate::domain::ids::{FlagKey, GroupName, SegmentName, TenantId, TierId};
 use crate::domain::rule::Segments;
@@ -359,15 +358,6 @@ impl CompiledFlags {
     /// The members of a group, the one that wins first.
     pub(super) fn members(&self, group: &GroupName) -> impl Iterator<Item = &(Reverse<i32>, FlagKey)> {
         self.groups.get(group).into_iter().flatten()
-    }
-
-    /// Those that exclude a flag where they are on.
-    pub(super) fn rivals_above<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = &'a FlagKey> {
-        let place = (Reverse(settings.priority), &settings.key);
-        settings.conflict_groups.iter().flat_map(move |group| {
-            let above = self.members(group).take_while(move |(priority, key)| (*priority, key) < place);
-            above.map(|(_, key)| key)
-        })
     }
 
     /// What a tenant sees of one flag. An unknown flag is boolean false with reason ERROR, layer `UnknownFlag`.

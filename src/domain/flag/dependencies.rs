@@ -2,6 +2,7 @@
 //!
 //! A change is judged by the flags as they would be after it, which are cheap to make.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use super::settings::{FlagState, Kind, Settings};
@@ -40,6 +41,22 @@ pub struct Broken {
 }
 
 impl CompiledFlags {
+    /// Those that exclude a flag where they are on.
+    pub(super) fn rivals_above<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = &'a FlagKey> {
+        settings.conflict_groups.iter().flat_map(move |group| self.rivals_in(settings, group))
+    }
+
+    /// The same, of one of its groups.
+    pub(super) fn rivals_in<'a>(
+        &'a self,
+        settings: &'a Settings,
+        group: &'a GroupName,
+    ) -> impl Iterator<Item = &'a FlagKey> {
+        let place = (Reverse(settings.priority), &settings.key);
+        let above = self.members(group).take_while(move |(priority, key)| (*priority, key) < place);
+        above.map(|(_, key)| key)
+    }
+
     /// All that a flag of this set names that is not in it.
     pub fn missing<'a>(&'a self, settings: &'a Settings) -> Vec<Missing<'a>> {
         let mut missing = Vec::new();

@@ -4,22 +4,29 @@
 //! An in-process provider evaluates these. It must see nothing of other tenants, and knows neither tiers nor overrides
 //! nor prerequisites, so all of that is worked in here.
 
+mod shapes;
+
+use std::cell::RefCell;
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
+
+use self::shapes::{Part, broken, join, or_else, share, unreadable};
 
 use super::ask::{Case, Verdict};
 use super::choice::{BUCKET_BY, Choice, Split};
 use super::compile::CompiledFlags;
 use super::compiled::{Compiled, served};
-use super::evaluate::{Evaluation, Memo, Query};
+use super::evaluate::{Memo, Query};
 use super::fold::Fold;
-use super::settings::{Flag, FlagState};
+use super::settings::{Flag, FlagState, Settings};
 use super::targeting::TargetingRule;
 use super::words::Layer;
-use crate::domain::ids::{FlagKey, VariantName};
+use crate::domain::ids::{FlagKey, GroupName, VariantName};
+use crate::domain::rule::Context;
 use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
-use crate::domain::rule::{Rollout, Weight};
+use crate::domain::tenant::ATTRIBUTES;
 
 /// How many flags that hang on each other are worked into one rule. One that hangs on so many is answered as for a client
 /// without attributes, as is one whose rule would be larger or deeper than a rule may be: that would overrun the
@@ -37,6 +44,9 @@ pub struct Resolved<'a> {
     pub default: Option<&'a VariantName>,
     /// What is left to decide, in flagd's JSONLogic.
     pub targeting: Option<Json>,
+    /// Whether it, or a flag that it hangs on, is answered as for a client without attributes, since the rule would be
+    /// larger than one may be. So a client's attributes do not have the effect that they should have.
+    pub is_cut: bool,
 }
 
 impl Resolved<'_> {
@@ -57,14 +67,6 @@ impl Resolved<'_> {
     }
 }
 
-/// A step of a flag's answer.
-enum Part {
-    /// Where this holds, that is given, whatever follows.
-    Guard(Json, Option<String>),
-    /// The variant's name, or null for the next step.
-    Try(Json),
-}
-
 /// What a layer means for those after it.
 enum Walk<'a> {
     /// They have their turn.
@@ -73,15 +75,20 @@ enum Walk<'a> {
     Ends(Option<&'a VariantName>),
 }
 
+/// Whether those that exclude a flag are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rivals {
+    Regarded,
+    Ignored,
+}
+
 /// Another flag that a flag hangs on.
-struct Test<'a> {
-    other: &'a FlagKey,
+struct Test<'t, 'a> {
+    other: Option<&'t Resolved<'a>>,
     /// The variants of it that count.
     names: Vec<String>,
     /// Whether the flag is off where the other has one of these, or where it has none of them.
     off_if_in: bool,
-    /// What is given then.
-    off: Option<String>,
 }
 
 /// One resolution of a whole set.
@@ -100,6 +107,51 @@ struct Found<'a> {
     resolved: Resolved<'a>,
     /// How many flags are worked into each other in its rule; 0 where no attribute of a client's counts.
     levels: usize,
+    /// The same as if it excluded nobody and nobody it, where it is in one group.
+    ///
+    /// Of flags that are in one group and no other, one is on if and only if one would be so by itself: the first of
+    /// those excludes the rest, and nothing excludes it. So a rule needs what each of those above says by itself, not
+    /// all that these rest on in turn, which doubles with each.
+    alone: Option<(Resolved<'a>, usize)>,
+}
+
+/// Tells which flags in-process providers get as for a client without attributes.
+pub struct InProcess<'a> {
+    flags: &'a CompiledFlags,
+    now: Timestamp,
+    /// What is known from one flag to the next.
+    known: RefCell<HashMap<&'a str, bool>>,
+}
+
+impl<'a> InProcess<'a> {
+    /// Of these flags, at a moment.
+    pub fn new(flags: &'a CompiledFlags, now: Timestamp) -> Self {
+        Self { flags, now, known: RefCell::default() }
+    }
+
+    /// Whether a flag is [cut](Resolved::is_cut) for whoever has nothing of its own. Only those that hang on others are
+    /// looked at.
+    pub fn is_cut(&self, key: &str) -> bool {
+        let asked = self.flags.compiled(key).filter(|compiled| compiled.hangs_on_others);
+        let Some(asked) = asked else { return false };
+        let mut known = self.known.borrow_mut();
+        if let Some(is_cut) = known.get(key) {
+            return *is_cut;
+        }
+        let context = Context::default();
+        let query = Query { tenant: None, context: &context, now: self.now };
+        let mut resolver = Resolver::new(self.flags, &query, &ATTRIBUTES);
+        if known.is_empty() {
+            resolver.resolve(asked.flag.key());
+        } else {
+            // Whoever asks for a second one goes through a list.
+            let all = self.flags.flags().map(|flag| flag.key());
+            all.filter(|key| self.flags.compiled(key.as_str()).is_some_and(|it| it.hangs_on_others))
+                .for_each(|key| resolver.resolve(key));
+        }
+        known.extend(resolver.found.iter().map(|(key, found)| (*key, found.resolved.is_cut)));
+        known.get(key).copied().unwrap_or_default()
+    }
 }
 
 impl CompiledFlags {
@@ -152,39 +204,82 @@ impl<'a, 'q> Resolver<'a, 'q> {
     fn find(&mut self, key: &'a FlagKey, compiled: &'a Compiled) -> Found<'a> {
         let flag = &*compiled.flag;
         if flag.settings.state != FlagState::Enabled {
-            let resolved = Resolved { flag, is_enabled: false, default: None, targeting: None };
-            return Found { resolved, levels: 0 };
+            let resolved =
+                Resolved { flag, is_enabled: false, default: None, targeting: None, is_cut: false };
+            return Found { resolved, levels: 0, alone: None };
         }
-        let needed = self.flags.hangs_on(compiled).filter_map(|needed| self.found.get(needed.as_str()));
-        let below = needed.map(|found| found.levels).max().unwrap_or(0);
-        let is_left = below < LEVELS_MAX && (below > 0 || !self.is_fixed(key, compiled));
-        let worked = is_left.then(|| self.worked_in(key, compiled));
+        let needed = flag.settings.needs().filter_map(|needed| self.found.get(needed.as_str()));
+        let (mut below, mut is_cut) = (0, false);
+        for found in needed {
+            below = below.max(found.levels);
+            is_cut |= found.resolved.is_cut;
+        }
+        let is_fixed = self.is_fixed(key, compiled);
+        let alone = (flag.settings.conflict_groups.len() == 1 && below < LEVELS_MAX).then(|| {
+            let alone = Resolved { is_cut, ..self.worked_in(key, compiled, Rivals::Ignored) };
+            let depends = alone.targeting.is_some() && (below > 0 || !is_fixed);
+            (alone, if depends { below + 1 } else { 0 })
+        });
+        let alone = alone.filter(|(alone, _)| alone.is_within_limits());
+        for (rival, levels) in self.rivals(&flag.settings) {
+            below = below.max(levels);
+            is_cut |= rival.is_cut;
+        }
+        if below == 0 && is_fixed {
+            return Found { resolved: self.answered(flag, is_cut), levels: 0, alone };
+        }
+        let worked = (below < LEVELS_MAX).then(|| self.worked_in(key, compiled, Rivals::Regarded));
         match worked.filter(Resolved::is_within_limits) {
-            None => Found { resolved: self.answered(flag), levels: 0 },
+            None => Found { resolved: self.answered(flag, true), levels: 0, alone },
             Some(resolved) => {
                 let levels = if resolved.targeting.is_some() { below + 1 } else { 0 };
-                Found { resolved, levels }
+                Found { resolved: Resolved { is_cut, ..resolved }, levels, alone }
             }
         }
     }
 
+    /// Those that exclude a flag where they are on, each as it counts in the flag's rule, with its levels.
+    fn rivals<'s>(
+        &'s self,
+        settings: &'a Settings,
+    ) -> impl Iterator<Item = (&'s Resolved<'a>, usize)> + use<'s, 'a, 'q> {
+        settings.conflict_groups.iter().flat_map(move |group| self.rivals_in(settings, group))
+    }
+
+    fn rivals_in<'s>(
+        &'s self,
+        settings: &'a Settings,
+        group: &'a GroupName,
+    ) -> Vec<(&'s Resolved<'a>, usize)> {
+        let above = self.flags.rivals_in(settings, group);
+        let found: Vec<_> = above.filter_map(|rival| self.found.get(rival.as_str())).collect();
+        // A disabled one is off however it is looked at.
+        let by_itself = |found: &&'s Found<'a>| match &found.alone {
+            Some((alone, levels)) => Some((alone, *levels)),
+            None => (!found.resolved.is_enabled).then_some((&found.resolved, 0)),
+        };
+        let by_themselves: Option<Vec<_>> = found.iter().map(by_itself).collect();
+        by_themselves.unwrap_or_else(|| found.iter().map(|found| (&found.resolved, found.levels)).collect())
+    }
+
     /// As for a client without attributes of its own.
-    fn answered(&mut self, flag: &'a Flag) -> Resolved<'a> {
+    fn answered(&mut self, flag: &'a Flag, is_cut: bool) -> Resolved<'a> {
         let default = self.flags.evaluate_after(&mut self.memo, self.query, flag.key().as_str());
-        Resolved { flag, is_enabled: true, default: default.variant, targeting: broken(&default) }
+        Resolved { flag, is_enabled: true, default: default.variant, targeting: broken(&default), is_cut }
     }
 
     /// With the layers that hang on the client as a rule.
-    fn worked_in(&self, key: &'a FlagKey, compiled: &'a Compiled) -> Resolved<'a> {
+    fn worked_in(&self, key: &'a FlagKey, compiled: &'a Compiled, rivals: Rivals) -> Resolved<'a> {
         let mut parts = Vec::new();
         let mut default = None;
-        for layer in &compiled.layers {
+        let is_regarded = |layer: &&Layer| **layer != Layer::Conflict || rivals == Rivals::Regarded;
+        for layer in compiled.layers.iter().filter(is_regarded) {
             if let Walk::Ends(end) = self.walk(key, *layer, &mut parts) {
                 default = end;
                 break;
             }
         }
-        Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts) }
+        Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts), is_cut: false }
     }
 
     /// Whether nothing of a client's can change the answer, but for what the flag hangs on.
@@ -221,22 +316,24 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 let Some(other) = settings.kill_switch.as_ref() else { return Walk::GoesOn };
                 // Whatever else it gives, nothing included, it does not say that it is off.
                 let names = flags.variants_where(other, |value, _| value.as_bool() == Some(false));
-                self.guard(parts, Test { other, names, off_if_in: false, off });
+                guard(parts, off, [Test { other: self.resolved(other), names, off_if_in: false }]);
             }
             Layer::Prerequisite => {
                 for needed in &settings.prerequisites {
                     let names = needed.variants.iter().map(ToString::to_string).collect();
-                    let test = Test { other: &needed.flag_key, names, off_if_in: false, off: off.clone() };
-                    self.guard(parts, test);
+                    let test = Test { other: self.resolved(&needed.flag_key), names, off_if_in: false };
+                    guard(parts, off.clone(), [test]);
                 }
             }
             Layer::Conflict => {
-                for other in flags.rivals_above(settings) {
+                let tests = self.rivals(settings).map(|(rival, _)| {
+                    let other = rival.flag.key();
                     let of_rival = flags.compiled(other.as_str()).and_then(|rival| rival.off.as_ref());
                     let is_on = |name: &VariantName| of_rival.is_none_or(|(off, _)| off != name);
                     let names = flags.variants_where(other, |_, name| is_on(name));
-                    self.guard(parts, Test { other, names, off_if_in: true, off: off.clone() });
-                }
+                    Test { other: Some(rival), names, off_if_in: true }
+                });
+                guard(parts, off, tests);
             }
             Layer::TargetingRule => {
                 for (rule, compiled_rule) in settings.rules.iter().zip(&compiled.rules) {
@@ -286,29 +383,8 @@ impl<'a, 'q> Resolver<'a, 'q> {
         }
     }
 
-    /// Adds the test of another flag.
-    fn guard(&self, parts: &mut Vec<Part>, test: Test<'a>) {
-        let Test { other, names, off_if_in, off } = test;
-        // What always holds or never does needs no test, and ends the walk or is left out.
-        if matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
-            return;
-        }
-        let found = self.found.get(other.as_str()).map(|found| &found.resolved);
-        let default = found.and_then(|found| found.default).map(VariantName::as_str);
-        let is_in = |variant: &str| names.iter().any(|name| name == variant);
-        match found.and_then(|found| found.targeting.as_ref()) {
-            // A broken flag has no variant, whoever asks.
-            Some(rule) if *rule != unreadable() => {
-                let is_in = json!({"in": [or_else(rule.clone(), json!(default.unwrap_or_default())), names]});
-                parts.push(Part::Guard(if off_if_in { is_in } else { json!({"!": [is_in]}) }, off));
-            }
-            broken => {
-                let variant = default.filter(|_| broken.is_none());
-                if variant.is_some_and(is_in) == off_if_in {
-                    parts.push(Part::Guard(Json::Bool(true), off));
-                }
-            }
-        }
+    fn resolved(&self, key: &FlagKey) -> Option<&Resolved<'a>> {
+        self.found.get(key.as_str()).map(|found| &found.resolved)
     }
 
     fn rule(&self, rule: &TargetingRule, fold: &Fold<'_>) -> Json {
@@ -330,80 +406,53 @@ impl<'a, 'q> Resolver<'a, 'q> {
     }
 }
 
-/// An operator that there is not: flagd's evaluators answer PARSE_ERROR for this flag alone. With a reference to a
-/// segment that is not there, some would refuse the whole set.
-fn unreadable() -> Json {
-    json!({"broken_rule": []})
-}
-
-fn broken(evaluation: &Evaluation<'_>) -> Option<Json> {
-    evaluation.error.map(|_| unreadable())
-}
-
-/// A share by an attribute of the client's, as it is now.
-fn share(split: &Split, now: jiff::Timestamp) -> Json {
-    let rollout = Rollout {
-        weights: weights_at(&split.rollout, now).to_vec(),
-        steps: Vec::new(),
-        ..split.rollout.clone()
-    };
-    let mut source = rollout.to_json();
-    rename_attribute(&mut source, "targetingKey", &split.bucket_by);
-    json!({"if": [{"var": split.bucket_by}, source, null]})
-}
-
-fn weights_at(rollout: &Rollout, now: jiff::Timestamp) -> &[Weight] {
-    let begun = rollout.steps.iter().filter(|step| step.start_time <= now);
-    begun.max_by_key(|step| step.start_time).map_or(&rollout.weights, |step| &step.weights)
-}
-
-fn rename_attribute(source: &mut Json, from: &str, to: &str) {
-    match source {
-        Json::Object(map) => {
-            if map.get("var").is_some_and(|name| name == from) {
-                map.insert("var".to_owned(), json!(to));
+/// Adds tests of other flags: where one of them says so, `off` is given. What always says so or never does needs no
+/// test, and ends the walk or is left out.
+fn guard<'t, 'a: 't>(
+    parts: &mut Vec<Part>,
+    off: Option<String>,
+    tests: impl IntoIterator<Item = Test<'t, 'a>>,
+) {
+    if matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
+        return;
+    }
+    let mut conditions = Vec::new();
+    for test in tests {
+        match test.condition() {
+            Json::Bool(false) => {}
+            Json::Bool(true) => {
+                parts.push(Part::Guard(Json::Bool(true), off));
                 return;
             }
-            map.values_mut().for_each(|value| rename_attribute(value, from, to));
+            condition => conditions.push(condition),
         }
-        Json::Array(items) => items.iter_mut().for_each(|item| rename_attribute(item, from, to)),
-        _ => {}
+    }
+    match conditions.len() {
+        0 => {}
+        1 => parts.push(Part::Guard(conditions.swap_remove(0), off)),
+        // Side by side: within each other they would soon be deeper than a rule may be.
+        _ => parts.push(Part::Guard(json!({ "or": conditions }), off)),
     }
 }
 
-/// The steps as one rule; none where nothing is left to decide.
-fn join(parts: Vec<Part>) -> Option<Json> {
-    parts.into_iter().rev().fold(None, |next, part| match part {
-        Part::Try(Json::Null) => next,
-        Part::Try(rule) => Some(match next {
-            None => rule,
-            Some(next) => or_else(rule, next),
-        }),
-        Part::Guard(condition, off) => Some(json!({"if": [condition, off, next.unwrap_or(Json::Null)]})),
-    })
-}
-
-/// A rule, or another where it says null.
-fn or_else(rule: Json, next: Json) -> Json {
-    match rule {
-        Json::String(_) => rule,
-        // The usual shape needs no second look at its own result.
-        Json::Object(ref map) if map.len() == 1 && is_plain_if(map.get("if")) => {
-            let mut branches = rule["if"].as_array().cloned().unwrap_or_default();
-            branches.truncate(2);
-            branches.push(next);
-            json!({"if": branches})
+impl Test<'_, '_> {
+    /// Whether the flag is off by it.
+    fn condition(self) -> Json {
+        let Self { other, names, off_if_in } = self;
+        let default = other.and_then(|found| found.default).map(VariantName::as_str);
+        let is_in = |variant: &str| names.iter().any(|name| name == variant);
+        match other.and_then(|found| found.targeting.as_ref()) {
+            // A broken flag has no variant, whoever asks.
+            Some(rule) if *rule != unreadable() => {
+                let is_in = json!({"in": [or_else(rule.clone(), json!(default.unwrap_or_default())), names]});
+                if off_if_in { is_in } else { json!({"!": [is_in]}) }
+            }
+            broken => {
+                let variant = default.filter(|_| broken.is_none());
+                Json::Bool(variant.is_some_and(is_in) == off_if_in)
+            }
         }
-        rule => json!({"if": [{"!==": [rule.clone(), null]}, rule, next]}),
     }
-}
-
-/// `[condition, "variant"]`, maybe with a null at the end.
-fn is_plain_if(branches: Option<&Json>) -> bool {
-    matches!(
-        branches.and_then(Json::as_array).map(Vec::as_slice),
-        Some([_, Json::String(_)] | [_, Json::String(_), Json::Null])
-    )
 }
 
 impl CompiledFlags {

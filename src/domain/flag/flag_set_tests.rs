@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
 use super::super::choice::{Choice, Split, TenantOverride};
+use super::super::dependencies::GROUP_MAX;
 use super::super::evaluate::TenantFacts;
 use super::super::settings::{Prerequisite, Settings};
 use super::super::targeting::{Body, TargetingRule};
@@ -18,6 +19,10 @@ const KNOWN: [&str; 2] = ["tenantId", "tier"];
 
 fn variant(name: &str) -> VariantName {
     VariantName::parse(name).unwrap()
+}
+
+fn group(name: &str) -> GroupName {
+    GroupName::parse(name).unwrap()
 }
 
 /// A boolean flag that is off by default.
@@ -174,14 +179,17 @@ fn some_rule() -> impl Strategy<Value = Json> {
     (conditions, given.clone(), given).prop_map(|(condition, yes, no)| json!({"if": [condition, yes, no]}))
 }
 
-/// Three flags, each of which may hang on those before it.
+/// Flags of which each may hang on those before it, and exclude those after it.
+const FLAGS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// These flags.
 fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
-    let one = (prop::collection::vec(some_rule(), 0..3), any::<[bool; 4]>(), prop::bool::weighted(0.2));
-    prop::collection::vec(one, 3).prop_map(|flags| {
+    let groups = prop::sample::subsequence(vec!["group", "other"], 0..=2);
+    let one =
+        (prop::collection::vec(some_rule(), 0..3), any::<[bool; 3]>(), groups, prop::bool::weighted(0.2));
+    prop::collection::vec(one, FLAGS.len()).prop_map(|flags| {
         let mut made: Vec<Settings> = Vec::new();
-        for (name, (rules, [is_on, needs, is_killed, excludes], is_disabled)) in
-            ["a", "b", "c"].into_iter().zip(flags)
-        {
+        for (name, (rules, [is_on, needs, is_killed], groups, is_disabled)) in FLAGS.into_iter().zip(flags) {
             let mut flag = settings(name);
             flag.state = if is_disabled { FlagState::Disabled } else { FlagState::Enabled };
             flag.rules = rules.into_iter().map(rule).collect();
@@ -192,10 +200,8 @@ fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
                     vec![Prerequisite { flag_key: before, variants: [variant("on")].into() }];
             }
             flag.kill_switch = before.filter(|_| is_killed);
-            if excludes {
-                flag.conflict_groups = [crate::domain::ids::GroupName::parse("group").unwrap()].into();
-                flag.priority = -i32::try_from(made.len()).unwrap();
-            }
+            flag.conflict_groups = groups.into_iter().map(group).collect();
+            flag.priority = -i32::try_from(made.len()).unwrap();
             made.push(flag);
         }
         made
@@ -216,7 +222,7 @@ proptest! {
         let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
         let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
         let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
-        for key in ["a", "b", "c"] {
+        for key in FLAGS {
             let (default, targeting) = seen(&flags, key);
             let provider = provided(key, (&default, targeting.as_ref()), &query);
             let registry = flags.evaluate(&query, key).variant.map(ToString::to_string);
@@ -276,6 +282,98 @@ fn a_flag_that_needs_a_broken_one_is_off_whatever_a_client_brings() {
     flag.default_variant = Some(variant("on"));
     flag.prerequisites = vec![Prerequisite { flag_key: base.key.clone(), variants: [variant("on")].into() }];
     assert_eq!(seen(&build(vec![base, flag], Vec::new()), "needs"), ("off".to_owned(), None));
+}
+
+/// Each was worked into all after it, with all that it excluded in turn: from the seventh on the rule was too large.
+#[test]
+fn a_whole_group_of_flags_with_rules_of_client_attributes_is_handed_out_as_it_is() {
+    let name = |place: usize| format!("flag{place:03}");
+    let member = |place: usize| {
+        let mut flag = settings(&name(place));
+        flag.rules = vec![rule(json!({"if": [{"==": [{"var": "plan"}, name(place)]}, "on", null]}))];
+        flag.rules.push(rule(json!({"if": [{"==": [{"var": "also"}, name(place)]}, "on", null]})));
+        flag.conflict_groups = [group("group")].into();
+        flag
+    };
+    let flags = build((0..GROUP_MAX).map(member).collect(), Vec::new());
+    let given = all_seen(&flags);
+    let rules: Vec<_> = (0..GROUP_MAX)
+        .map(|place| {
+            let (default, targeting, levels) = &given[&name(place)];
+            assert_eq!((default.as_str(), *levels), ("off", if place == 0 { 1 } else { 2 }), "{place}");
+            Rule::compile(targeting.as_ref().unwrap(), &Segments::new(), HashVersion::V2).unwrap()
+        })
+        .collect();
+    for (plan, also) in [(3, 70), (70, 3), (GROUP_MAX - 1, 0), (8, 8), (GROUP_MAX, GROUP_MAX - 1)] {
+        let attributes = [("plan", name(plan)), ("also", name(also))];
+        let attributes =
+            attributes.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect();
+        let context = Context::new(attributes).unwrap();
+        for (place, rule) in rules.iter().enumerate() {
+            let input = Input { flag_key: &name(place), now: Timestamp::UNIX_EPOCH, context: &context };
+            let is_on = rule.select(&input) == Selection::Variant("on".into());
+            assert_eq!(is_on, place == plan.min(also), "{place} for {plan} and {also}");
+        }
+    }
+    let in_process = InProcess::new(&flags, Timestamp::UNIX_EPOCH);
+    assert!((0..GROUP_MAX).all(|place| !in_process.is_cut(&name(place))));
+}
+
+#[test]
+fn what_is_given_without_a_client_s_attributes_is_known_with_all_that_hangs_on_it() {
+    let nodes: Vec<_> =
+        (0..GRAPH).map(|place: usize| (place.checked_sub(1).into_iter().collect(), true)).collect();
+    let names: Vec<String> = (0..GRAPH).map(|place| format!("f{place:02}")).collect();
+    let flags = graph(&nodes, &names);
+    for order in [names.clone(), names.iter().rev().cloned().collect()] {
+        let in_process = InProcess::new(&flags, Timestamp::UNIX_EPOCH);
+        for key in order {
+            let place = names.iter().position(|name| *name == key).unwrap();
+            // The eighth is deeper than a rule may be; those that hang on it are no better off.
+            assert_eq!(in_process.is_cut(&key), place >= LEVELS_MAX - 1, "{key}");
+        }
+    }
+}
+
+/// Python's and JavaScript's providers wrote their word for nothing, or gave nothing.
+#[test]
+fn a_missing_attribute_is_handed_out_so_that_every_language_takes_it_alike() {
+    let mut flag = settings("ruled");
+    let var = || json!({"var": "email"});
+    let shares = [json!(["on", 50]), json!(["off", 50])];
+    let by = |by: Json| {
+        let mut args = vec![by];
+        args.extend(shares.clone());
+        json!({ "fractional": args })
+    };
+    for (source, given) in [
+        (by(json!({"cat": ["seed", var()]})), by(json!({"cat": ["seed", {"var": ["email", ""]}]}))),
+        (by(json!({"cat": var()})), by(json!({"cat": [{"var": ["email", ""]}]}))),
+        (by(json!({"cat": [{"var": ["email", "none"]}]})), by(json!({"cat": [{"var": ["email", "none"]}]}))),
+        (by(var()), json!({"if": [{"!==": [var(), null]}, by(var()), {"fractional": shares}]})),
+    ] {
+        flag.rules = vec![rule(source.clone())];
+        let flags = build(vec![flag.clone()], Vec::new());
+        let (default, targeting) = seen(&flags, "ruled");
+        assert_eq!(targeting, Some(given), "{source}");
+        for attributes in [
+            json!({}),
+            json!({"email": null}),
+            json!({"email": ""}),
+            json!({"email": "a@b"}),
+            json!({"email": 5}),
+            json!({"targetingKey": "ada"}),
+            json!({"targetingKey": "bob", "email": null}),
+            json!({"targetingKey": "bob", "email": 5}),
+            json!({"targetingKey": "bob", "email": "x"}),
+        ] {
+            let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+            let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
+            let provider = provided("ruled", (&default, targeting.as_ref()), &query);
+            let registry = flags.evaluate(&query, "ruled").variant.map(ToString::to_string);
+            assert_eq!(Some(provider), registry, "{source} {attributes}");
+        }
+    }
 }
 
 /// How many flags there are in a graph.

@@ -1,7 +1,8 @@
 //! Working out what is known of a rule, so that only what is not known is left of it.
 //!
 //! A rule may list other tenants by name. Handed out to one tenant's provider, such a list must be gone: the part of
-//! the rule that reads only known attributes is replaced by its result.
+//! the rule that reads only known attributes is replaced by its result. What is left is put so that every language's
+//! provider makes the same of it.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -109,10 +110,29 @@ impl Fold<'_> {
         }
         match source {
             Value::Object(map) => {
-                Value::Object(map.iter().map(|(key, inner)| (key.clone(), self.inside(inner))).collect())
+                let inside = map.iter().map(|(key, inner)| (key.clone(), self.inside(inner)));
+                self.alike(Value::Object(inside.collect()))
             }
             Value::Array(items) => Value::Array(items.iter().map(|item| self.inside(item)).collect()),
             other => other.clone(),
+        }
+    }
+
+    /// The same in words that do not depend on what a language makes of a missing attribute. In `cat` it counts as the
+    /// empty text, where JavaScript's and Python's providers write `null`. A `fractional` by one goes by the targeting
+    /// key, where those two give nothing.
+    fn alike(&self, operation_inside: Value) -> Value {
+        match operation(&operation_inside) {
+            Some(("cat", Value::Array(parts))) => {
+                json!({"cat": parts.iter().map(or_empty).collect::<Vec<_>>()})
+            }
+            Some(("cat", part)) if variable(part).is_some() => json!({"cat": [or_empty(part)]}),
+            Some(("fractional", Value::Array(args))) if self.hash != HashVersion::V3 => {
+                let by = args.split_first().filter(|(by, _)| variable(by).is_some());
+                let Some((by, shares)) = by else { return operation_inside };
+                json!({"if": [{"!==": [by, null]}, operation_inside, {"fractional": shares}]})
+            }
+            _ => operation_inside,
         }
     }
 
@@ -136,6 +156,18 @@ impl Fold<'_> {
 fn operation(source: &Value) -> Option<(&str, &Value)> {
     let map = source.as_object().filter(|map| map.len() == 1)?;
     map.iter().next().map(|(operator, arguments)| (operator.as_str(), arguments))
+}
+
+/// The attribute that is read, where it is nothing else and has no default of its own.
+fn variable(source: &Value) -> Option<&str> {
+    match operation(source)? {
+        ("var", path) => only(path).as_str().filter(|path| !path.is_empty()),
+        _ => None,
+    }
+}
+
+fn or_empty(part: &Value) -> Value {
+    variable(part).map_or_else(|| part.clone(), |path| json!({"var": [path, ""]}))
 }
 
 fn operation_of(operator: &str, arguments: Value) -> Value {

@@ -39,7 +39,7 @@ pub use self::evaluate::{Evaluation, Query, TenantFacts};
 pub use self::explain::LayerExplanation;
 pub use self::extension::Extension;
 pub use self::file::FlagFile;
-pub use self::flag_set::Resolved;
+pub use self::flag_set::{InProcess, Resolved};
 pub use self::segment::{NewSegment, Segment, SegmentField};
 pub use self::settings::{
     Flag, FlagField, FlagState, Kind, Origin, Prerequisite, Settings, Variants, Window,

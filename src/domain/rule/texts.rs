@@ -11,7 +11,10 @@ use super::word::Word;
 #[derive(Debug, Clone)]
 pub(super) enum Texts {
     /// One, as most rules by tier have it: kept in place, so that no further step in memory is taken.
-    One { hash: u64, text: Word },
+    One {
+        hash: u64,
+        text: Word,
+    },
     Many(Table),
 }
 

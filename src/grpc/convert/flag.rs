@@ -15,8 +15,8 @@ use prost_types::FieldMask;
 use super::{Faults, decode_timestamp, etag, mask, timestamp, value};
 use crate::domain::error::Error;
 use crate::domain::flag::{
-    Choice, Extension, Flag, FlagField, FlagState, FlagType, Kind, Prerequisite, Settings, Value, Variants,
-    Window, stale, validate,
+    Choice, Extension, Flag, FlagField, FlagState, FlagType, InProcess, Kind, Prerequisite, Settings, Value,
+    Variants, Window, stale, validate,
 };
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
 use crate::domain::rule::HashVersion;
@@ -37,11 +37,25 @@ const FIXED: &[&str] = &[
     "impact",
     "extensions",
 ];
+/// What is said of a flag that in-process providers get without what clients' attributes do to it.
+const CUT: &str = "in-process providers get it as for a client without attributes: the flags that it hangs on are too many, or \
+                   their rules too large, to be worked into its own";
 /// Most entries of a list that are looked at; the rules for flags have smaller bounds, and say so.
 const ENTRIES_MAX: usize = 1_000;
 
-/// Encodes a flag with its tier defaults.
+/// Encodes a flag with its tier defaults and what people should hear of it.
 pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, flag: &Flag, now: Timestamp) -> v1::Flag {
+    let known = snapshot.map(|snapshot| (snapshot, InProcess::new(&snapshot.flags, now)));
+    encode_among(known.as_ref().map(|(snapshot, in_process)| (*snapshot, in_process)), flag, now)
+}
+
+/// The same for one of many, which share what is found out for in-process providers.
+pub(in crate::grpc) fn encode_among(
+    known: Option<(&Snapshot, &InProcess<'_>)>,
+    flag: &Flag,
+    now: Timestamp,
+) -> v1::Flag {
+    let snapshot = known.map(|(snapshot, _)| snapshot);
     let key = flag.key().as_str();
     let defaults = || snapshot.into_iter().flat_map(|snapshot| snapshot.flags.tier_defaults(key));
     let (mut tier_defaults, mut tier_rollouts) = (BTreeMap::new(), BTreeMap::new());
@@ -62,7 +76,10 @@ pub(in crate::grpc) fn encode(snapshot: Option<&Snapshot>, flag: &Flag, now: Tim
         revision: flag.revision.as_i64(),
         create_time: Some(timestamp(flag.create_time)),
         update_time: Some(timestamp(flag.update_time)),
-        warnings: stale::warning(flag, now).into_iter().collect(),
+        warnings: stale::warning(flag, now)
+            .into_iter()
+            .chain(known.filter(|(_, in_process)| in_process.is_cut(key)).map(|_| CUT.to_owned()))
+            .collect(),
         origin: flag
             .origin
             .as_ref()

@@ -35,6 +35,7 @@ mod status;
 mod stream;
 mod worker;
 
+pub(in crate::grpc) use self::status::answer_too_large;
 pub use self::{
     deadline::Deadline,
     limits::Limits,

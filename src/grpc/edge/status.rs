@@ -174,6 +174,11 @@ impl Refusal {
     }
 }
 
+/// The status of an answer that is not sent, for those who encode it themselves.
+pub(in crate::grpc) fn answer_too_large() -> Status {
+    ANSWER_TOO_LARGE.status()
+}
+
 /// The status of a message with more items than are taken, counted before it is decoded.
 pub(super) fn too_many_items(field: &str) -> Status {
     let sentence = format!(

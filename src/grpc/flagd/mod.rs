@@ -41,9 +41,16 @@ pub struct Flagd {
     feature: OpenFeature,
 }
 
+impl Flagd {
+    /// Handlers over the use cases.
+    pub const fn new(feature: OpenFeature) -> Self {
+        Self { feature }
+    }
+}
+
 /// Adds the evaluation services, versions 1 and 2. A request may have `request_max` bytes.
 pub fn add_evaluation(routes: Routes, feature: OpenFeature, request_max: usize) -> Routes {
-    let flagd = Flagd { feature };
+    let flagd = Flagd::new(feature);
     let v1 = V1::new(flagd.clone()).max_decoding_message_size(request_max);
     let v2 = V2::new(flagd).max_decoding_message_size(request_max);
     routes
@@ -53,7 +60,7 @@ pub fn add_evaluation(routes: Routes, feature: OpenFeature, request_max: usize) 
 
 /// Adds the sync service. A request may have `request_max` bytes.
 pub fn add_sync(routes: Routes, feature: OpenFeature, request_max: usize) -> Routes {
-    let sync = FlagSyncServiceServer::new(Flagd { feature });
+    let sync = FlagSyncServiceServer::new(Flagd::new(feature));
     routes.add_service(sync.max_decoding_message_size(request_max).max_encoding_message_size(ANSWER_MAX))
 }
 
@@ -97,22 +104,6 @@ impl Flagd {
         let resolved = question(request.metadata(), "").and_then(|question| {
             let snapshot = self.feature.snapshot()?;
             self.feature.ask(&snapshot, &question, attributes(context)?)?.one_of_type(key, wanted)
-        });
-        resolved.map_err(|error| status(&error))
-    }
-
-    /// Every flag; broken ones are left out.
-    fn resolve_all<T>(
-        &self,
-        request: &Request<T>,
-        context: Option<Struct>,
-    ) -> Result<Vec<Resolution>, Status> {
-        let resolved = question(request.metadata(), "").and_then(|question| {
-            let snapshot = self.feature.snapshot()?;
-            let asked = self.feature.ask(&snapshot, &question, attributes(context)?)?;
-            asked.count_all();
-            let all = asked.all();
-            Ok(all.into_iter().filter_map(|(_, resolution)| resolution.ok()).collect())
         });
         resolved.map_err(|error| status(&error))
     }

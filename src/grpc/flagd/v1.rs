@@ -1,10 +1,15 @@
 //! `flagd.evaluation.v1`: a disabled flag has its type's zero, and one without a default is not found.
 
+use bytes::Bytes;
+use prost::Message as _;
+use prost_types::Struct;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::{Events, Flagd, encode_struct, given, status};
+use super::{Events, Flagd, attributes, encode_struct, given, question, status};
 use crate::domain::error::{Error, Reason as Failure};
 use crate::domain::flag::{FlagType, Reason, Value};
+use crate::grpc::frame::{framed, unframed};
 use crate::proto::flagd::evaluation::v1::any_flag;
 use crate::proto::flagd::evaluation::v1::service_server::Service;
 use crate::proto::flagd::evaluation::v1::{
@@ -31,11 +36,35 @@ macro_rules! resolve {
 
 /// A flag that has nothing to give and is not disabled does not exist in this version.
 fn with_value(found: Resolution) -> Result<Resolution, Status> {
-    if found.variant.is_none() && found.reason != Reason::Disabled {
+    if !has_answer(&found) {
         let error = Error::missing(Failure::FlagNotFound, "default variant of flag", "flag_key", &found.key);
         return Err(status(&error));
     }
     Ok(found)
+}
+
+fn has_answer(found: &Resolution) -> bool {
+    found.variant.is_some() || found.reason == Reason::Disabled
+}
+
+impl Flagd {
+    /// Every flag, as the reply goes out; those that are broken or have nothing to give are left out. `asked` is the
+    /// message as it came.
+    pub(in crate::grpc) fn resolve_every(
+        &self,
+        metadata: &MetadataMap,
+        context: Option<Struct>,
+        asked: &[u8],
+    ) -> Result<Bytes, Error> {
+        let question = question(metadata, "")?;
+        let snapshot = self.feature.snapshot()?;
+        let asking = self.feature.ask(&snapshot, &question, attributes(context)?)?;
+        Ok(self.feature.all_kept("flagd.evaluation.v1", &asking, asked, |found| {
+            let found = found.into_iter().filter_map(|(_, found)| found.ok().filter(has_answer));
+            let flags = found.map(|found| (found.key.clone(), any(found))).collect();
+            framed(&ResolveAllResponse { flags, metadata: None })
+        }))
+    }
 }
 
 #[tonic::async_trait]
@@ -44,10 +73,11 @@ impl Service for Flagd {
         &self,
         request: Request<ResolveAllRequest>,
     ) -> Result<Response<ResolveAllResponse>, Status> {
-        let found = self.resolve_all(&request, request.get_ref().context.clone())?;
-        let found = found.into_iter().filter_map(|found| with_value(found).ok());
-        let flags = found.map(|found| (found.key.clone(), any(found))).collect();
-        Ok(Response::new(ResolveAllResponse { flags, metadata: None }))
+        let (metadata, _, message) = request.into_parts();
+        let asked = message.encode_to_vec();
+        let reply = self.resolve_every(&metadata, message.context, &asked);
+        let answer = reply.and_then(|reply| unframed(&reply));
+        Ok(Response::new(answer.map_err(|error| status(&error))?))
     }
 
     async fn resolve_boolean(

@@ -24,50 +24,52 @@ use tower::Service;
 
 pub(super) use self::replies::Replies;
 use self::reply::ReplyBody;
-use super::Handler;
+use super::edge::answer_too_large;
+use super::flagd::Flagd;
 use super::frame::PREFIX;
 use super::status::status;
 use super::tenant_registry::find;
+use super::{ANSWER_MAX, Handler};
+use crate::proto::flagd::evaluation::v1::ResolveAllRequest;
 use crate::proto::v1;
 
 /// The calls that go the straight way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
-    GetTenant,
-    EvaluateFlag,
-    EvaluateFlags,
-}
-
-impl Call {
-    fn of<B>(request: &Request<B>) -> Option<Self> {
-        let call = match request.uri().path() {
-            "/tenantry.v1.TenantRegistry/GetTenant" => Self::GetTenant,
-            "/tenantry.v1.FeatureFlags/EvaluateFlag" => Self::EvaluateFlag,
-            "/tenantry.v1.FeatureFlags/EvaluateFlags" => Self::EvaluateFlags,
-            _ => return None,
-        };
-        let plain = request.headers().get("grpc-encoding").is_none_or(|encoding| encoding == "identity");
-        plain.then_some(call)
-    }
+    GetTenant(Arc<Handler>),
+    EvaluateFlag(Arc<Handler>),
+    EvaluateFlags(Arc<Handler>),
+    ResolveAll(Arc<Flagd>),
 }
 
 /// Answers some calls itself, and hands all others on.
 #[derive(Clone)]
 pub struct Straight<S> {
-    /// Without one, all calls are handed on.
+    /// Without one, the registry's own calls are handed on.
     handler: Option<Arc<Handler>>,
+    /// Without one, flagd's calls are handed on.
+    flagd: Option<Arc<Flagd>>,
     rest: S,
 }
 
 impl<S> Straight<S> {
-    /// The straight way in front of `rest`, which has the same handlers.
-    pub fn new(handler: Handler, rest: S) -> Self {
-        Self { handler: Some(Arc::new(handler)), rest }
+    /// The straight way in front of `rest`, which has the same handlers. Of services that `rest` does not have there is
+    /// no handler.
+    pub fn new(handler: Option<Handler>, flagd: Option<Flagd>, rest: S) -> Self {
+        Self { handler: handler.map(Arc::new), flagd: flagd.map(Arc::new), rest }
     }
 
-    /// No straight way: `rest` alone, for a listener that serves none of these calls.
-    pub const fn without(rest: S) -> Self {
-        Self { handler: None, rest }
+    fn call_of<B>(&self, request: &Request<B>) -> Option<Call> {
+        let plain = request.headers().get("grpc-encoding").is_none_or(|encoding| encoding == "identity");
+        if !plain {
+            return None;
+        }
+        match request.uri().path() {
+            "/tenantry.v1.TenantRegistry/GetTenant" => self.handler.clone().map(Call::GetTenant),
+            "/tenantry.v1.FeatureFlags/EvaluateFlag" => self.handler.clone().map(Call::EvaluateFlag),
+            "/tenantry.v1.FeatureFlags/EvaluateFlags" => self.handler.clone().map(Call::EvaluateFlags),
+            "/flagd.evaluation.v1.Service/ResolveAll" => self.flagd.clone().map(Call::ResolveAll),
+            _ => None,
+        }
     }
 }
 
@@ -84,13 +86,13 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some((call, handler)) = Call::of(&request).zip(self.handler.clone()) else {
+        let Some(call) = self.call_of(&request) else {
             return Either::Right(self.rest.call(request));
         };
         Either::Left(Box::pin(async move {
             let (parts, body) = request.into_parts();
             let answered = match message(body).await {
-                Ok(message) => answer(&handler, call, parts.headers, &message).await,
+                Ok(message) => answer(call, parts.headers, &message).await,
                 Err(status) => Err(status),
             };
             Ok(answered.unwrap_or_else(Status::into_http))
@@ -98,39 +100,44 @@ where
     }
 }
 
-async fn answer(
-    handler: &Handler,
-    call: Call,
-    headers: HeaderMap,
-    message: &[u8],
-) -> Result<Response<Body>, Status> {
+async fn answer(call: Call, headers: HeaderMap, message: &[u8]) -> Result<Response<Body>, Status> {
     let metadata = MetadataMap::from_headers(headers);
-    let (snapshot, reply) = match call {
-        Call::GetTenant => {
+    let (reply, stamp) = match call {
+        Call::GetTenant(handler) => {
             let request = asked::<v1::GetTenantRequest>(metadata, message)?;
             let snapshot = handler.snapshot(&request).await?;
             let found = find(&snapshot, &request.get_ref().tenant_id);
             let reply = found.map(|record| handler.replies.tenant(&snapshot, record));
-            (snapshot, reply)
+            (reply, Some((handler, snapshot)))
         }
-        Call::EvaluateFlag => {
+        Call::EvaluateFlag(handler) => {
             let request = asked::<v1::EvaluateFlagRequest>(metadata, message)?;
             let snapshot = handler.snapshot(&request).await?;
             let reply = handler.evaluate_one(&snapshot, request.into_inner());
-            (snapshot, reply)
+            (reply, Some((handler, snapshot)))
         }
-        Call::EvaluateFlags => {
+        Call::EvaluateFlags(handler) => {
             let request = asked::<v1::EvaluateFlagsRequest>(metadata, message)?;
             let snapshot = handler.snapshot(&request).await?;
             let reply = handler.evaluate_many(&snapshot, request.into_inner(), message);
-            (snapshot, reply)
+            (reply, Some((handler, snapshot)))
+        }
+        Call::ResolveAll(flagd) => {
+            let request = asked::<ResolveAllRequest>(metadata, message)?;
+            let (metadata, _, request) = request.into_parts();
+            (flagd.resolve_every(&metadata, request.context, message), None)
         }
     };
     let reply = reply.map_err(|error| status(&error))?;
+    if reply.len() > PREFIX + ANSWER_MAX {
+        return Err(answer_too_large());
+    }
     let mut response = Response::new(Body::new(ReplyBody::new(reply)));
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-    handler.stamp(&snapshot, response.headers_mut());
+    if let Some((handler, snapshot)) = stamp {
+        handler.stamp(&snapshot, response.headers_mut());
+    }
     Ok(response)
 }
 

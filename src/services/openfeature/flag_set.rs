@@ -19,8 +19,6 @@ pub struct FlagSet {
     pub configuration: String,
     /// What the provider is to merge into every context.
     pub context: Context,
-    /// Of the flags alone: the set's version changes with every revision of the log, which concerns no provider.
-    flags: String,
 }
 
 impl FlagSet {
@@ -42,20 +40,19 @@ impl FlagSet {
         let chosen = resolved.iter().filter(|resolved| scope.has(&resolved.flag.settings));
         let flags: Map<String, Json> =
             chosen.map(|resolved| (resolved.flag.key().to_string(), flag(snapshot, resolved))).collect();
-        let flags = Json::Object(flags).to_string();
         let mut metadata = Map::new();
+        // Providers put what is here into every flag and tell their applications of each flag that is another than before.
+        // With a version of the set, whatever changed would be a change of all flags.
         if let Some(id) = id(scope) {
             metadata.insert("flagSetId".to_owned(), json!(id));
         }
-        metadata.insert("version".to_owned(), json!(snapshot.revision.get().to_string()));
-        let metadata = Json::Object(metadata);
-        let configuration = format!("{{\"flags\":{flags},\"metadata\":{metadata}}}");
-        Ok(Self { configuration, context, flags })
+        let configuration = json!({ "flags": flags, "metadata": metadata }).to_string();
+        Ok(Self { configuration, context })
     }
 
     /// Whether providers would make the same of another one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.flags == other.flags && self.context.hash() == other.context.hash()
+        self.configuration == other.configuration && self.context.hash() == other.context.hash()
     }
 }
 
@@ -78,6 +75,9 @@ fn flag(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Json {
     }
     let mut metadata = own_metadata(snapshot, resolved.flag);
     metadata.insert("revision".to_owned(), json!(resolved.flag.revision.get()));
+    if resolved.is_cut {
+        metadata.insert("withoutAttributes".to_owned(), json!(true));
+    }
     flag.insert("metadata".to_owned(), Json::Object(flagd::named_metadata(metadata)));
     Json::Object(flag)
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::scope::Scope;
 use crate::domain::error::{Error, Reason as Failure};
-use crate::domain::flag::{ErrorCode, Evaluation, Flag, FlagType, Layer, Query, Reason, Value};
+use crate::domain::flag::{ErrorCode, Evaluation, Flag, FlagType, Query, Reason, Value};
 use crate::domain::ids::TenantId;
 use crate::domain::rule::Context;
 use crate::domain::text;
@@ -151,9 +151,8 @@ fn metadata(snapshot: &Snapshot, flag: &Flag, evaluation: &Evaluation<'_>) -> Ma
     if let Some(rule) = evaluation.rule {
         metadata.insert("rule".to_owned(), rule.into());
     }
-    // A flag that goes on when it has expired ends all the same: it is to be removed.
-    let own_end = || flag.settings.expire_time.filter(|_| evaluation.layer > Layer::Expired);
-    if let Some(end) = evaluation.expire_time.or_else(own_end) {
+    // A flag ends whichever layer decides, also where that changes no answer: it is to be removed then.
+    if let Some(end) = evaluation.expire_time.or(flag.settings.expire_time) {
         metadata.insert("expires".to_owned(), end.to_string().into());
     }
     metadata.extend(own_metadata(snapshot, flag));

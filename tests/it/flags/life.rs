@@ -206,6 +206,47 @@ async fn a_bulk_evaluation_counts_for_the_flags_that_were_there_and_for_no_later
     replica.stop().await;
 }
 
+/// A row came with every flag that was made, and none ever went.
+#[tokio::test]
+async fn counts_of_bulk_evaluations_are_put_together_and_forgotten_after_400_days() {
+    let mut replica = with_flag().await;
+    let all = || v1::EvaluateFlagsRequest { tenant_id: "finance".into(), ..Default::default() };
+    for key in ["first", "second"] {
+        let soon = v1::Flag { expire_time: Some(seconds_from_now(10 * DAY)), ..boolean(key) };
+        create(&mut replica, soon).await;
+        replica.flags.evaluate_flags(all()).await.unwrap();
+    }
+    let gone = v1::DeleteFlagRequest { flag_key: "second".into(), ..Default::default() };
+    replica.flags.delete_flag(gone).await.unwrap();
+    let registry = replica.server.registry.clone();
+    registry.evaluations.flush(&registry.database).await;
+    let aged = "UPDATE flag_bulk_evaluation SET last_time = now() - interval '2 days';
+        INSERT INTO flag_bulk_evaluation
+        SELECT NULL, now() + n * interval '1 second', 1, now() - interval '3 days' FROM generate_series(1, 2500) n;
+        INSERT INTO flag_bulk_evaluation
+        SELECT 'nowhere', now() + n * interval '1 second', 1, now() - interval '3 days' FROM generate_series(1, 3) n;
+        INSERT INTO flag_bulk_evaluation VALUES (NULL, now() + interval '1 day', 7, now() - interval '401 days')";
+    crate::support::sql(&replica.database_url, aged).await;
+    // What is counted now is left alone, whichever flag it is counted under.
+    replica.flags.evaluate_flags(all()).await.unwrap();
+    let late = "INSERT INTO flag_bulk_evaluation VALUES (NULL, now() + interval '2 days', 1, now())";
+    crate::support::sql(&replica.database_url, late).await;
+    registry.evaluations.tidy(&registry.database).await;
+    let client = registry.database.pooled().await.unwrap();
+    let rows = client
+        .query("SELECT evaluations FROM flag_bulk_evaluation ORDER BY newest_flag_time", &[])
+        .await
+        .unwrap();
+    let counts: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(counts, [2_502, 1]);
+    registry.evaluations.flush(&registry.database).await;
+    let listed = replica.flags.list_stale_flags(v1::ListStaleFlagsRequest::default()).await.unwrap();
+    let counts: Vec<_> =
+        listed.into_inner().flags.into_iter().map(|flag| (flag.flag_key, flag.bulk_evaluations)).collect();
+    assert_eq!(counts, [("first".to_owned(), 2_504)]);
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn flags_are_listed_by_what_they_are_and_in_the_order_asked_for() {
     let mut replica = with_flag().await;

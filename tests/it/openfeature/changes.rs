@@ -81,6 +81,27 @@ async fn a_change_reaches_a_streaming_provider_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_in_process_provider_that_compares_flags_tells_of_those_that_changed_and_no_others() {
+    let mut world = world().await;
+    world.flag("still", "off").await;
+    // The other languages' providers tell of no flags, or of all that there are.
+    for language in [Language::Node] {
+        let Some((mut client, _gate)) = listener(&world, language, "in-process").await else { continue };
+        client.forget_events();
+        for variant in ["on", "off"] {
+            world.set_default("moving", variant).await;
+            let event = client
+                .event("in-process", |event| {
+                    is_change(event) && event["flags"].as_array().is_some_and(|flags| !flags.is_empty())
+                })
+                .await;
+            assert_eq!(event["flags"], json!(["moving"]), "{language:?}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_away_for_six_seconds_sees_what_changed_meanwhile() {
     let mut world = world().await;
     let mut away = Vec::new();

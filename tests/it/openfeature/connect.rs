@@ -52,6 +52,28 @@ async fn json_over_connect_says_what_is_unset_by_leaving_it_out() {
 }
 
 #[tokio::test]
+async fn version_1_writes_zeros_over_connect_as_flagd_s_server_does() {
+    let world = World::start().await;
+    let v1 = |method: &str| format!("flagd.evaluation.v1.Service/{method}");
+    for (method, flag, zero, variant) in [
+        ("ResolveBoolean", "boolean-zero", json!(false), "off"),
+        ("ResolveInt", "integer-zero", json!("0"), "zero"),
+        ("ResolveFloat", "float-zero", json!(0.0), "zero"),
+        ("ResolveString", "string-zero", json!(""), "no"),
+        ("ResolveBoolean", "disabled", json!(false), ""),
+    ] {
+        let (code, said) = call(&world, &v1(method), &json!({ "flagKey": flag })).await;
+        assert_eq!(code, StatusCode::OK, "{said}");
+        assert_eq!((said.get("value"), &said["variant"]), (Some(&zero), &json!(variant)), "{flag}: {said}");
+    }
+    let (_, said) = call(&world, &v1("ResolveAll"), &json!({})).await;
+    assert_eq!(said["flags"]["boolean-zero"]["boolValue"], json!(false), "{said}");
+    let disabled = &said["flags"]["disabled"];
+    assert_eq!((&disabled["variant"], disabled.get("boolValue")), (&json!(""), None), "{said}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_stream_over_connect_comes_in_frames_over_http_1() {
     let world = World::start().await;
     let address = world.address("rpc");

@@ -186,12 +186,10 @@ impl Ours {
         }
         let mut value = body["value"].clone();
         let mut answer = body;
-        if version == "v1" {
-            // It has no word for no value, and JSON leaves out what is zero.
-            let is_there = answer["reason"] != "DISABLED";
-            value = if is_there { answer.get("value").unwrap_or(&zero(rpc)).clone() } else { Value::Null };
-            answer["variant"] =
-                if is_there { answer["variant"].as_str().unwrap_or_default().into() } else { Value::Null };
+        if version == "v1" && answer["reason"] == "DISABLED" {
+            // It has no word for no value.
+            assert_eq!((&value, &answer["variant"]), (&zero(rpc), &json!("")), "{answer}");
+            (value, answer["variant"]) = (Value::Null, Value::Null);
         }
         // 64 bits are text in JSON.
         if let (true, Value::String(digits)) = (rpc == "ResolveInt", &value) {
@@ -237,7 +235,9 @@ fn zero(rpc: &str) -> Value {
         "ResolveBoolean" => json!(false),
         "ResolveString" => json!(""),
         "ResolveObject" => json!({}),
-        _ => json!(0),
+        // 64 bits are text.
+        "ResolveInt" => json!("0"),
+        _ => json!(0.0),
     }
 }
 
@@ -322,15 +322,11 @@ async fn compare(world: &mut World, name: &str, question: &Question, flagd: &Val
 /// it its type's zero, and clients could not tell it from a value.
 fn among(all: &Value, flag: &str) -> Said {
     let Some(entry) = all.get(flag) else { return failed("FLAG_NOT_FOUND") };
-    let mut entry = entry.clone();
-    if entry["reason"] != "DISABLED" {
-        entry["variant"] = entry["variant"].as_str().unwrap_or_default().into();
-    }
     let value = ["boolValue", "stringValue", "doubleValue", "objectValue"]
         .into_iter()
         .find_map(|name| entry.get(name))
         .cloned();
-    said(value.unwrap_or_default(), &entry)
+    said(value.unwrap_or_default(), entry)
 }
 
 fn files() -> Vec<(String, String)> {

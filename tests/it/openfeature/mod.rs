@@ -1,5 +1,6 @@
 //! OpenFeature's published providers, unmodified, against the real server; and the wire where no provider looks.
 
+mod alike;
 mod cases;
 mod changes;
 mod client;

@@ -10,9 +10,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tenantry::proto::v1;
 use tokio::net::TcpStream;
 
-use super::world::World;
+use super::world::{World, boolean_flag};
 
 pub(super) const ONE: &str = "/ofrep/v1/evaluate/flags/";
 pub(super) const ALL: &str = "/ofrep/v1/evaluate/flags";
@@ -213,11 +214,33 @@ async fn another_method_is_refused_with_those_that_there_are_and_a_sentence() {
 }
 
 #[tokio::test]
-async fn metadata_says_when_a_flag_ends_whether_or_not_that_changes_its_answer() {
-    let world = World::start().await;
-    let (_, _, body) = post(&world, &format!("{ONE}boolean"), "{}", &[]).await;
-    assert!(body["metadata"]["expires"].as_str().is_some_and(|end| end.ends_with('Z')), "{body}");
-    let (_, _, body) = post(&world, &format!("{ONE}disabled"), "{}", &[]).await;
+async fn metadata_says_when_a_flag_ends_whichever_layer_decides() {
+    let mut world = World::start().await;
+    let ends = async |world: &World, key: &str, layer: &str| {
+        let (_, _, body) = post(world, &format!("{ONE}{key}"), "{}", &[]).await;
+        assert_eq!(body["metadata"]["layer"], layer, "{body}");
+        assert!(
+            body["metadata"]["expires"].as_str().is_some_and(|end| end.ends_with('Z')),
+            "{layer}: {body}"
+        );
+        body["metadata"]["expires"].clone()
+    };
+    ends(&world, "boolean", "GLOBAL_DEFAULT").await;
+    ends(&world, "disabled", "DISABLED").await;
+    // A kill switch is one of the flags that do not end.
+    let switch = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..boolean_flag("stop", "on") };
+    world.create(switch).await;
+    let (_, _, body) = post(&world, &format!("{ONE}stop"), "{}", &[]).await;
     assert_eq!(body["metadata"].get("expires"), None, "{body}");
+    world.create(v1::Flag { kill_switch: "stop".to_owned(), ..boolean_flag("stopped", "on") }).await;
+    ends(&world, "stopped", "KILL_SWITCH").await;
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+    let expire_time =
+        Some(prost_types::Timestamp { seconds: end.as_second(), nanos: end.subsec_nanosecond() });
+    let expired_variant = "off".to_owned();
+    world.create(v1::Flag { expire_time, expired_variant, ..boolean_flag("over", "on") }).await;
+    // The time itself is what is tested.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    ends(&world, "over", "EXPIRED").await;
     world.stop().await;
 }

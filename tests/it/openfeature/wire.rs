@@ -169,7 +169,7 @@ async fn a_tenant_s_stream_does_not_hear_of_what_is_another_s() {
     world.stop().await;
 }
 
-async fn set(world: &World, selector: &str) -> Value {
+pub(super) async fn set(world: &World, selector: &str) -> Value {
     let mut sync = FlagSyncServiceClient::new(channel(world, "in-process").await);
     let request = sync_v1::FetchAllFlagsRequest { selector: selector.to_owned(), ..Default::default() };
     let set = sync.fetch_all_flags(request).await.unwrap().into_inner();

@@ -86,14 +86,7 @@ impl World {
 
     /// Makes a boolean flag.
     pub(crate) async fn flag(&mut self, key: &str, default: &str) {
-        let flag = v1::Flag {
-            flag_key: key.to_owned(),
-            r#type: v1::FlagType::Boolean.into(),
-            variants: [("on", true), ("off", false)].map(|(name, on)| (name.to_owned(), boolean(on))).into(),
-            default_variant: default.to_owned(),
-            ..Default::default()
-        };
-        self.create(flag).await;
+        self.create(boolean_flag(key, default)).await;
     }
 
     pub(crate) async fn create(&mut self, flag: v1::Flag) {
@@ -158,6 +151,17 @@ impl World {
     pub(crate) async fn load(&mut self, file: &Value) {
         let request = v1::ImportFlagsRequest { content: file.to_string(), ..Default::default() };
         self.replica.flags.import_flags(request).await.unwrap();
+    }
+}
+
+/// A boolean flag.
+pub(crate) fn boolean_flag(key: &str, default: &str) -> v1::Flag {
+    v1::Flag {
+        flag_key: key.to_owned(),
+        r#type: v1::FlagType::Boolean.into(),
+        variants: [("on", true), ("off", false)].map(|(name, on)| (name.to_owned(), boolean(on))).into(),
+        default_variant: default.to_owned(),
+        ..Default::default()
     }
 }
 

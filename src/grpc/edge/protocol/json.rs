@@ -3,7 +3,9 @@
 //! Field names are taken in lowerCamelCase and as the contract has them; enums by name or number; 64-bit integers as
 //! strings or numbers; of a field given twice the last counts, as in protobuf's own bytes. Fields and enum values that the
 //! contract does not know are ignored, as Connect's and flagd's clients expect, but for our own services: there a name
-//! that was mistyped would be a change that was not made. Answers leave out fields that are not set or have their default.
+//! that was mistyped would be a change that was not made. Answers leave out fields that are not set. Those that have their
+//! default without being able to say whether they are set are left out of ours, and written for flagd's services, as
+//! flagd's own server does: whoever asks by curl for a flag that is off reads `false` there.
 
 use prost::Message as _;
 use prost_reflect::{DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, SerializeOptions};
@@ -75,7 +77,9 @@ fn unknown_name(descriptor: &MessageDescriptor, value: &Value) -> Option<String>
 pub(super) fn from_proto(descriptor: &MessageDescriptor, bytes: &[u8]) -> Option<Vec<u8>> {
     let message = DynamicMessage::decode(descriptor.clone(), bytes).ok()?;
     let mut text = Vec::with_capacity(bytes.len() * 2);
-    message.serialize_with_options(&mut Serializer::new(&mut text), &SerializeOptions::new()).ok()?;
+    let is_flagd = descriptor.parent_file().package_name().starts_with("flagd.");
+    let options = SerializeOptions::new().skip_default_fields(!is_flagd);
+    message.serialize_with_options(&mut Serializer::new(&mut text), &options).ok()?;
     Some(text)
 }
 
@@ -161,6 +165,28 @@ mod tests {
         };
         assert!(deep(20).is_ok());
         assert_eq!(deep(100_000).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[test]
+    fn zeros_are_written_for_flagd_s_services_and_left_out_of_ours() {
+        let pool = DescriptorPool::decode(crate::proto::DESCRIPTOR_SET).unwrap();
+        let said = |name: &str, bytes: &[u8]| {
+            let descriptor = pool.get_message_by_name(name).unwrap();
+            String::from_utf8(from_proto(&descriptor, bytes).unwrap()).unwrap()
+        };
+        for (kind, zero) in [("Boolean", "false"), ("String", "\"\""), ("Float", "0.0"), ("Int", "\"0\"")] {
+            let v1 = said(&format!("flagd.evaluation.v1.Resolve{kind}Response"), b"");
+            assert_eq!(v1, format!(r#"{{"value":{zero},"reason":"","variant":""}}"#));
+            // There both can say that they are not set.
+            let v2 = said(&format!("flagd.evaluation.v2.Resolve{kind}Response"), b"");
+            assert_eq!(v2, r#"{"reason":""}"#);
+        }
+        assert_eq!(said("flagd.evaluation.v1.AnyFlag", b""), r#"{"reason":"","variant":""}"#);
+        assert_eq!(
+            said("flagd.evaluation.v1.AnyFlag", b"\x18\0"),
+            r#"{"reason":"","variant":"","boolValue":false}"#
+        );
+        assert_eq!(said("tenantry.v1.GetTenantRequest", b""), "{}");
     }
 
     #[test]
