@@ -1,5 +1,7 @@
 //! Random changes of every kind on two replicas at once: the log stays dense and every view is what the tables say.
 
+mod meanwhile;
+
 use std::time::Duration;
 
 use tenantry::proto::v1;

@@ -95,7 +95,6 @@ async fn concurrent_writers_leave_no_gap_and_both_views_equal_the_tables() {
             for number in 0..15 {
                 let id = format!("w{writer}-{number}");
                 tenants.create_tenant(create(&id, "")).await.unwrap();
-                // Everybody changes the same tenant: losers of the race decide again or are told so.
                 let update = v1::UpdateTenantRequest {
                     tenant: Some(v1::Tenant {
                         tenant_id: id.clone(),
