@@ -33,6 +33,8 @@ pub(crate) struct Options {
 
 const TENANT: &str = "acme-production-eu";
 const FLAGS: usize = 50;
+/// Tenants that are read by turns.
+const TENANTS: usize = 1_000;
 
 /// Runs it.
 pub(crate) fn run(options: &Options) {
@@ -46,7 +48,8 @@ pub(crate) fn run(options: &Options) {
     let mut summary = Vec::new();
     for mut case in cases() {
         let bytes = client::reply_bytes(served.address, &case);
-        case.reply_bytes = Some(bytes);
+        // Of many tenants one has a shorter revision than another.
+        case.reply_bytes = (case.requests.len() == 1).then_some(bytes);
         let plain = Target::spawn(Echo::Tonic, bytes);
         let alike = Target::spawn(Echo::EdgeLogged, bytes);
         for load in [
@@ -57,7 +60,7 @@ pub(crate) fn run(options: &Options) {
                 "{}, reply of {bytes} bytes, {} connections x {} streams",
                 case.name, load.connections, load.streams
             );
-            let echo = echo::case(bytes);
+            let echo = echo::case(case.requests[0].len(), bytes);
             let rivals = [(&plain, echo.clone()), (&alike, echo), (&ours, case.clone())];
             let slice = Duration::from_millis(options.slice_ms);
             let tallies = in_turns(&name, &rivals, &load, options.slices, slice);
@@ -79,6 +82,7 @@ async fn seed(served: &Served) {
     let mut tenants = TenantRegistryClient::new(served.channel().await);
     let request = CreateTenantRequest { tenant: Some(tenant(TENANT.to_owned())), ..Default::default() };
     tenants.create_tenant(request).await.unwrap();
+    served.make_tenants(TENANTS).await;
     let mut flags = FeatureFlagsClient::new(served.channel().await);
     for number in 0..FLAGS {
         let flag_key = format!("feature-{number:02}");
@@ -95,10 +99,10 @@ async fn seed(served: &Served) {
 
 fn cases() -> Vec<Case> {
     let tenant_id = || TENANT.to_owned();
-    let case = |name: &str, path: &str, request: Vec<u8>| Case {
+    let case = |name: &str, path: &str, requests: Vec<Vec<u8>>| Case {
         name: name.to_owned(),
         path: format!("/tenantry.v1.{path}"),
-        request: Bytes::from(request),
+        requests: requests.into_iter().map(Bytes::from).collect(),
         reply_bytes: None,
     };
     let one =
@@ -107,11 +111,11 @@ fn cases() -> Vec<Case> {
     // Answers about flags by name are not kept, so this is what one costs that is made anew.
     let flag_keys = (0..FLAGS).map(|number| format!("feature-{number:02}")).collect();
     let named = EvaluateFlagsRequest { flag_keys, ..all.clone() };
-    let get = GetTenantRequest { tenant_id: tenant_id() };
+    let get = (0..TENANTS).map(|number| GetTenantRequest { tenant_id: format!("tenant-{number:07}") });
     vec![
-        case("GetTenant", "TenantRegistry/GetTenant", get.encode_to_vec()),
-        case("EvaluateFlag", "FeatureFlags/EvaluateFlag", one.encode_to_vec()),
-        case("EvaluateFlags (50)", "FeatureFlags/EvaluateFlags", all.encode_to_vec()),
-        case("EvaluateFlags (50, by name)", "FeatureFlags/EvaluateFlags", named.encode_to_vec()),
+        case("GetTenant", "TenantRegistry/GetTenant", get.map(|get| get.encode_to_vec()).collect()),
+        case("EvaluateFlag", "FeatureFlags/EvaluateFlag", vec![one.encode_to_vec()]),
+        case("EvaluateFlags (50)", "FeatureFlags/EvaluateFlags", vec![all.encode_to_vec()]),
+        case("EvaluateFlags (50, by name)", "FeatureFlags/EvaluateFlags", vec![named.encode_to_vec()]),
     ]
 }

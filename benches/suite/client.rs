@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -18,8 +19,8 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// `/package.Service/Method`.
     pub(crate) path: String,
-    /// The request, encoded.
-    pub(crate) request: Bytes,
+    /// The requests, encoded, of the same size; asked one after the other.
+    pub(crate) requests: Vec<Bytes>,
     /// Size of the reply, if it must be that; anything else counts as a failure.
     pub(crate) reply_bytes: Option<usize>,
 }
@@ -74,12 +75,14 @@ async fn run_thread(
     for _ in 0..connections {
         clients.push(connect(address).await);
     }
-    let body = framed(&case.request);
+    let bodies: Arc<[Bytes]> = case.requests.iter().map(framed).collect();
     let until = Instant::now() + slice;
     let mut loops = JoinSet::new();
     for client in &clients {
         for _ in 0..streams {
-            loops.spawn(closed_loop(client.clone(), case.clone(), body.clone(), until));
+            // Not all of them the same at once.
+            let first = fastrand::usize(..bodies.len());
+            loops.spawn(closed_loop(client.clone(), case.clone(), (Arc::clone(&bodies), first), until));
         }
     }
     let mut total = Outcome::default();
@@ -112,10 +115,18 @@ fn framed(request: &Bytes) -> Bytes {
     body.freeze()
 }
 
-async fn closed_loop(client: SendRequest<Bytes>, case: Case, body: Bytes, until: Instant) -> Outcome {
+async fn closed_loop(
+    client: SendRequest<Bytes>,
+    case: Case,
+    (bodies, first): (Arc<[Bytes]>, usize),
+    until: Instant,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut began = Instant::now();
-    while began < until {
+    for body in bodies.iter().cycle().skip(first) {
+        if began >= until {
+            break;
+        }
         let replied = call(client.clone(), &case, body.clone()).await;
         let ended = Instant::now();
         let is_right = replied.is_ok_and(|size| {
@@ -157,7 +168,7 @@ async fn call(client: SendRequest<Bytes>, case: &Case, body: Bytes) -> Result<Op
 pub(crate) fn reply_bytes(address: SocketAddr, case: &Case) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (client, body) = (connect(address).await, framed(&case.request));
+        let (client, body) = (connect(address).await, framed(&case.requests[0]));
         call(client, case, body).await.unwrap().expect("the call succeeds")
     })
 }

@@ -41,13 +41,13 @@ impl Echo {
     }
 }
 
-/// The call that the echo answers.
-pub(crate) fn case(reply_bytes: usize) -> Case {
-    let request = GetTenantHealthRequest { tenant_id: "acme-production-eu".to_owned() };
+/// The call that the echo answers, with a request and a reply of these sizes, less a byte or two.
+pub(crate) fn case(request_bytes: usize, reply_bytes: usize) -> Case {
+    let request = GetTenantHealthRequest { tenant_id: "x".repeat(request_bytes.saturating_sub(3).max(1)) };
     Case {
         name: format!("echo of {reply_bytes} bytes"),
         path: "/tenantry.v1.TenantHealth/GetTenantHealth".to_owned(),
-        request: request.encode_to_vec().into(),
+        requests: vec![request.encode_to_vec().into()],
         reply_bytes: Some(reply(reply_bytes).encoded_len()),
     }
 }

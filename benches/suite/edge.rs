@@ -59,8 +59,8 @@ fn attached(text: &str) -> Result<(String, SocketAddr, u32), String> {
 
 fn case(text: &str) -> Result<Case, String> {
     let [name, path, file] = three(text)?;
-    let request = fs::read(file).map_err(|cause| format!("{file}: {cause}"))?.into();
-    Ok(Case { name: name.to_owned(), path: path.to_owned(), request, reply_bytes: None })
+    let requests = vec![fs::read(file).map_err(|cause| format!("{file}: {cause}"))?.into()];
+    Ok(Case { name: name.to_owned(), path: path.to_owned(), requests, reply_bytes: None })
 }
 
 /// Runs it.
@@ -73,7 +73,7 @@ pub(crate) fn run(options: Options) {
             targets.push(Target::spawn(kind, options.reply_bytes));
         }
         if cases.is_empty() {
-            cases.push(echo::case(options.reply_bytes));
+            cases.push(echo::case(20, options.reply_bytes));
         }
     }
     let load =

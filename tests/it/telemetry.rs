@@ -69,6 +69,7 @@ async fn a_call_is_exported_as_part_of_its_callers_trace() {
     let served = Served::usual().await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     call(served.address, GET, &[("traceparent", parent)], of_tenant("acme")).await;
+    call(served.address, GET, &[("traceparent", parent)], of_tenant("code-14")).await;
     guard.flush().await;
 
     let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes();
@@ -78,6 +79,11 @@ async fn a_call_is_exported_as_part_of_its_callers_trace() {
     assert!(body.windows(16).any(|window| window == trace), "the caller's trace id");
     let name = b"GetTenantHealth";
     assert!(body.windows(name.len()).any(|window| window == name), "the span's name");
+    // The key and its value, an integer, as protobuf has them: UNAVAILABLE.
+    let code = b"rpc.grpc.status_code\x12\x02\x18\x0e";
+    assert!(body.windows(code.len()).any(|window| window == code), "how the call ended");
+    // Of a span's status: its code is that of an error.
+    assert!(body.windows(4).any(|window| window == [0x7a, 2, 0x18, 2]), "the second failed");
 }
 
 /// The real program with its log in a file, killed at the end of the test.

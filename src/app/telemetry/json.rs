@@ -73,8 +73,9 @@ struct MemberVisitor<'writer> {
 
 impl MemberVisitor<'_> {
     fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        // Those are for exporters, which do not read lines.
-        if self.result.is_err() || field.name().starts_with("otel.") {
+        // Those are for exporters, which do not read lines; a line has the code by its name.
+        let is_for_exporters = field.name().starts_with("otel.") || field.name() == "rpc.grpc.status_code";
+        if self.result.is_err() || is_for_exporters {
             return;
         }
         let writer = &mut self.writer;

@@ -52,6 +52,12 @@ impl Call {
             return;
         }
         let seconds = took.as_secs_f64();
+        if code != Code::Ok {
+            self.span.record("rpc.grpc.status_code", i32::from(code));
+        }
+        if is_servers_fault(code) {
+            self.span.record("otel.status_code", "ERROR");
+        }
         self.span.in_scope(|| {
             let code = code_name(code);
             if code == "OK" { debug!(code, seconds, "call") } else { info!(code, seconds, "call") }
@@ -63,4 +69,17 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.end(Code::Cancelled);
     }
+}
+
+/// Of which a trace says that the server failed, by OpenTelemetry's conventions for gRPC servers; the others are the caller's.
+const fn is_servers_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }

@@ -161,6 +161,8 @@ fn span_of<B>(wire: Wire, served: &Served, request: &Request<B>, id: &RequestId)
         "rpc",
         otel.name = served.method.name.as_str(),
         otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.grpc.status_code = Empty,
         rpc.system = wire.system(),
         rpc.service = served.method.service.as_str(),
         rpc.method = served.method.name.as_str(),
