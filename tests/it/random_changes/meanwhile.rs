@@ -39,7 +39,7 @@ fn record(view: Arc<View>) -> (Published, tokio::task::JoinHandle<()>) {
 
 /// The tables, read by a view of its own in one transaction.
 async fn tables(database: &Database) -> Arc<Snapshot> {
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     let (view, stop) = (Arc::new(View::new(patience, patience, 10_000)), CancellationToken::new());
     let (_unread, to_read) = watch::channel(Revision::ZERO);
     let following = follower::follow(Arc::clone(&view), database.clone(), to_read, patience, stop.clone());
