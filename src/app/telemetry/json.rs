@@ -35,9 +35,10 @@ where
         let mut line = Map::new();
         for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
         {
+            // What is recorded later stands behind a space, also where nothing of it is for a line.
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>()
                 && let Ok(fields) =
-                    serde_json::from_str::<Map<_, _>>(&format!("{{{}}}", fields.trim_end_matches(',')))
+                    serde_json::from_str::<Map<_, _>>(&format!("{{{}}}", fields.trim_end_matches([',', ' '])))
             {
                 line.extend(fields);
             }
@@ -232,6 +233,7 @@ mod tests {
             let span = info_span!(
                 "rpc",
                 otel.name = "for exporters",
+                otel.status_code = Empty,
                 shown = %hostile,
                 debugged = ?hostile,
                 text = hostile,
@@ -241,6 +243,7 @@ mod tests {
                 nothing = f64::NAN,
                 is_so = true,
             );
+            span.record("otel.status_code", "ERROR");
             let _entered = span.enter();
             info!("Said.");
         });
