@@ -132,9 +132,10 @@ impl StartError {
             Self::Wiring(WiringError::Metrics(_)) | Self::SetUp(_) => class::INTERNAL,
             Self::Wiring(_) => class::ARGUMENTS,
             Self::Listen { exit_code, .. } => *exit_code,
-            Self::Unreachable { .. } | Self::Migrate(store::Error::Unreachable(_)) => class::NOT_IN_TIME,
+            Self::Unreachable { .. }
+            | Self::ReadOnly { .. }
+            | Self::Migrate(store::Error::Unreachable(_) | store::Error::ReadOnly(_)) => class::NOT_IN_TIME,
             Self::Forbidden { .. } => class::NOT_ALLOWED,
-            Self::ReadOnly { .. } | Self::Migrate(store::Error::ReadOnly(_)) => class::NOT_IN_TIME,
             Self::Schema { .. } | Self::Migrate(_) => class::CONFLICT,
         }
     }
