@@ -16,6 +16,7 @@ use super::registry;
 use super::targets::WiringError;
 use crate::cli::class;
 use crate::config::Config;
+use crate::config::database::Url;
 use crate::config::server::CorsOrigins;
 use crate::grpc;
 use crate::grpc::edge::health::Health;
@@ -86,6 +87,26 @@ pub enum StartError {
         /// What happened.
         why: String,
     },
+    /// The database answers, and its role may not do what is needed.
+    #[error(
+        "The database at {url} refuses its role what Tenantry needs: {why}. Give `{role}` the right, or name another role."
+    )]
+    Forbidden {
+        /// Without the password.
+        url: String,
+        /// What the database said.
+        why: String,
+        /// Who is refused.
+        role: String,
+    },
+    /// The database answers, and takes no writes.
+    #[error("The database at {url} is read-only, and Tenantry writes to it: {why}.")]
+    ReadOnly {
+        /// Without the password.
+        url: String,
+        /// What happened.
+        why: String,
+    },
     /// The schema is of another version.
     #[error("The database has schema version {found}, and this program needs {needed}: {advice}.")]
     Schema {
@@ -111,8 +132,24 @@ impl StartError {
             Self::Wiring(WiringError::Metrics(_)) | Self::SetUp(_) => class::INTERNAL,
             Self::Wiring(_) => class::ARGUMENTS,
             Self::Listen { exit_code, .. } => *exit_code,
-            Self::Unreachable { .. } | Self::Migrate(store::Error::Unreachable(_)) => class::NOT_IN_TIME,
+            Self::Unreachable { .. }
+            | Self::ReadOnly { .. }
+            | Self::Migrate(store::Error::Unreachable(_) | store::Error::ReadOnly(_)) => class::NOT_IN_TIME,
+            Self::Forbidden { .. } => class::NOT_ALLOWED,
             Self::Schema { .. } | Self::Migrate(_) => class::CONFLICT,
+        }
+    }
+
+    /// Why the database did not do what is needed to start.
+    fn of(error: store::Error, database: &Url) -> Self {
+        let url = database.masked();
+        match error {
+            store::Error::Forbidden(why) => {
+                let role = database.config().get_user().unwrap_or("its role").to_owned();
+                Self::Forbidden { url, why, role }
+            }
+            store::Error::ReadOnly(why) => Self::ReadOnly { url, why },
+            error => Self::Unreachable { url, why: why_unreached(&error.to_string()) },
         }
     }
 }
@@ -137,20 +174,20 @@ pub struct Server {
 pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, StartError> {
     let url = config.database.required_url().map_err(WiringError::from)?;
     let database = Database::new(&config.database).map_err(WiringError::from)?;
-    let unreachable = |error: store::Error| StartError::Unreachable {
-        url: url.masked(),
-        why: why_unreached(&error.to_string()),
-    };
-    let mut client = database.dedicated(|_| {}).await.map_err(unreachable)?;
+    let failed = |error: store::Error| StartError::of(error, url);
+    let mut client = database.dedicated(|_| {}).await.map_err(failed)?;
     if migrate_first {
-        let report = migrate::migrate(&mut client).await.map_err(StartError::Migrate)?;
+        let report = migrate::migrate(&mut client).await.map_err(|error| match error {
+            store::Error::Forbidden(_) => failed(error),
+            error => StartError::Migrate(error),
+        })?;
         if report.from != report.to {
             tracing::info!(from = report.from, to = report.to, "the schema was brought up to date");
         }
     }
     let found = migrate::version(&client).await.map_err(|error| match error {
         store::Error::Foreign(_) => StartError::Migrate(error),
-        error => unreachable(error),
+        error => failed(error),
     })?;
     let needed = migrate::newest();
     if found == needed {
@@ -363,8 +400,12 @@ fn checks(view: &Arc<View>, poll_interval: Duration, drain: &CancellationToken) 
         name: "database",
         ask: Arc::new(move || {
             let silence = silent.silence();
+            // Nothing is followed where nothing could be written: a standby may lag.
+            let what = if silent.is_read_only() { "read-only; writes fail; " } else { "" };
             if let Some(stale) = silent.stale_for() {
-                Readiness::Degraded(format!("silent for {} s; reads are stale", stale.as_secs()))
+                Readiness::Degraded(format!("{what}silent for {} s; reads are stale", stale.as_secs()))
+            } else if silent.is_read_only() {
+                Readiness::Degraded("read-only; writes fail, reads go on".to_owned())
             } else if silence > poll_interval * 2 + SILENCE_MAX {
                 let seconds = silence.as_secs();
                 Readiness::Degraded(format!("silent for {seconds} s; writes fail, reads go on from memory"))

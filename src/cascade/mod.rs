@@ -244,7 +244,7 @@ async fn tell_drivers(inner: Arc<Inner>) {
         };
         let driven = inner.driven();
         match delta {
-            Ok(delta) if !delta.targets => {
+            Ok(delta) if !delta.targets && !delta.replaced => {
                 let mine = delta.operations.iter().filter_map(|id| driven.get(id));
                 mine.for_each(|driven| driven.changed.notify_one());
             }

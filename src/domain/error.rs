@@ -269,6 +269,13 @@ impl Error {
             .caused_by(cause)
     }
 
+    /// The database is reached, and takes no writes.
+    pub fn read_only(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let message =
+            "the registry's database is read-only right now: nothing can be changed, and nothing was";
+        Self::new(Reason::DatabaseUnavailable, message).retry_after(Duration::from_secs(1)).caused_by(cause)
+    }
+
     /// Something that cannot happen happened.
     pub fn bug(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(Reason::Bug, "the server made a mistake; the request id leads to it in the log")

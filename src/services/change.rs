@@ -80,7 +80,7 @@ impl Registry {
             if !caught_up && !matches!(decided, Ok(Decision::Make(..))) {
                 let newer = self.latest(CATCH_UP_MAX).await?;
                 caught_up = true;
-                if newer.revision != snapshot.revision {
+                if (newer.history, newer.revision) != (snapshot.history, snapshot.revision) {
                     snapshot = newer;
                     continue;
                 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Registry;
@@ -88,8 +89,17 @@ impl Registry {
 
     /// A snapshot with everything that is in the database now.
     pub(super) async fn latest(&self, patience: Duration) -> Result<Arc<Snapshot>, Error> {
-        let head = self.head(patience).await?;
-        self.view.at_least(head, patience).await
+        let until = Instant::now() + patience;
+        loop {
+            let seen = self.view.snapshot()?;
+            let head = self.head(seen.revision, until.duration_since(Instant::now())).await?;
+            let left = until.duration_since(Instant::now());
+            if seen.is_of(head.epoch, head.seen) && seen.revision <= head.revision {
+                return self.view.at_least(head.revision, left).await;
+            }
+            // What the view has is no longer so, and the follower is about to notice.
+            self.view.replacing(&seen, left).await?;
+        }
     }
 
     /// Waits until the view has seen a revision that a caller had from an answer, perhaps of another replica.
@@ -101,7 +111,7 @@ impl Registry {
         if self.view.has(revision) {
             return Ok(());
         }
-        let head = self.head(PATIENCE).await?;
+        let head = self.head(revision, PATIENCE).await?.revision;
         if revision > head {
             let why = format!("lies ahead of the log, which is at {head}");
             return Err(Error::invalid(Reason::InvalidRevision, vec![Violation::new(field, why)]));
@@ -109,16 +119,16 @@ impl Registry {
         self.view.at_least(revision, PATIENCE).await.map(drop)
     }
 
-    /// How far the log is.
-    async fn head(&self, patience: Duration) -> Result<Revision, Error> {
+    /// How far the log is, and which entry it has at a revision.
+    async fn head(&self, seen: Revision, patience: Duration) -> Result<log::Head, Error> {
         let head = async {
             let client = self.database.pooled().await?;
-            log::head(&**client).await
+            log::head(&**client, seen).await
         };
         let head = tokio::time::timeout(patience, head)
             .await
-            .map_err(|_| Error::unavailable("the head could not be read in time"))??;
-        Ok(head.revision)
+            .map_err(|_| Error::unavailable("the head could not be read in time"))?;
+        Ok(head?)
     }
 }
 

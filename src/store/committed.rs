@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::log::Mark;
 use crate::domain::ids::Revision;
 use crate::domain::lifecycle::Verb;
 use crate::domain::operation::Operation;
@@ -60,6 +61,10 @@ pub struct Log {
     pub epoch: Uuid,
     /// Revisions up to this one can no longer be told apart.
     pub compacted: Revision,
+    /// The entry before the transaction's first; `None` where there is none, or where it was not seen.
+    pub before: Option<Mark>,
+    /// The transaction's last entry.
+    pub last: Option<Mark>,
 }
 
 /// One transaction of this replica's writer, after its commit.

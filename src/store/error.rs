@@ -2,15 +2,24 @@
 
 use crate::domain;
 
+/// What the driver says of a connection on which nothing can be written.
+const NO_WRITES: &str = "database does not allow writes";
+
 /// A failure of the store, for the log; callers see [`domain::error::Error`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection, or none in time; the change may or may not have been made.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
+    /// It is reached, and takes no writes: a standby, or a primary that was told so. Nothing was changed.
+    #[error("the database takes no writes: {0}")]
+    ReadOnly(String),
     /// The database refused a statement.
     #[error("the database refused a statement: {}", said(.0))]
     Refused(#[source] tokio_postgres::Error),
+    /// The database does not let this role do that.
+    #[error("the database refuses its role: {0}")]
+    Forbidden(String),
     /// The database is another program's.
     #[error("it holds tables of another program ({}); give Tenantry a database of its own", said(.0))]
     Foreign(#[source] tokio_postgres::Error),
@@ -27,14 +36,22 @@ pub enum Error {
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         use tokio_postgres::error::SqlState;
-        let Some(state) = error.code() else { return Self::Unreachable(said(&error)) };
+        let Some(state) = error.code() else {
+            let said = said(&error);
+            return if said == NO_WRITES { Self::ReadOnly(said) } else { Self::Unreachable(said) };
+        };
+        if *state == SqlState::READ_ONLY_SQL_TRANSACTION {
+            return Self::ReadOnly(said(&error));
+        }
+        if *state == SqlState::INSUFFICIENT_PRIVILEGE {
+            return Self::Forbidden(said(&error));
+        }
         let gone = [
             SqlState::ADMIN_SHUTDOWN,
             SqlState::CRASH_SHUTDOWN,
             SqlState::CANNOT_CONNECT_NOW,
             SqlState::QUERY_CANCELED,
             SqlState::TOO_MANY_CONNECTIONS,
-            SqlState::READ_ONLY_SQL_TRANSACTION,
             SqlState::DISK_FULL,
             SqlState::OUT_OF_MEMORY,
             SqlState::LOCK_NOT_AVAILABLE,
@@ -60,7 +77,10 @@ impl From<Error> for domain::error::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Unreachable(_) => Self::unavailable(error),
-            Error::Refused(_) | Error::Foreign(_) | Error::Row { .. } => Self::bug(error),
+            Error::ReadOnly(_) => Self::read_only(error),
+            Error::Forbidden(_) | Error::Refused(_) | Error::Foreign(_) | Error::Row { .. } => {
+                Self::bug(error)
+            }
         }
     }
 }

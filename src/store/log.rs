@@ -1,9 +1,11 @@
 //! The log: what a change consists of, where the log stands, what it says.
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::{Client, GenericClient, Row};
 use uuid::Uuid;
 
 use super::Error;
@@ -115,6 +117,25 @@ pub struct Kept {
     pub reply: Vec<u8>,
 }
 
+/// Tells an entry of the log from every other that stood, or could come to stand, under the same revision: where changes
+/// were lost, others take their revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Of the request that made it: of no other in one log.
+    pub request_id: Uuid,
+    /// When, to the microsecond, as the database noted it: a request that is made once more, after its first change was
+    /// lost, leaves another.
+    pub time: SystemTime,
+}
+
+impl Mark {
+    /// Reads the columns `request_id` and `record_time`, which are null where there is no entry.
+    pub(super) fn read(row: &Row, request_id: usize) -> Option<Self> {
+        let id: Option<Uuid> = row.get(request_id);
+        id.zip(row.get(request_id + 1)).map(|(request_id, time)| Self { request_id, time })
+    }
+}
+
 /// Where the log stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -126,16 +147,26 @@ pub struct Head {
     pub epoch: Uuid,
     /// Signs page tokens, on every replica alike. Never leaves the server.
     pub page_key: Uuid,
+    /// Whether the transaction that read this may not write. Outside of one that says so: whether the database may not.
+    pub read_only: bool,
+    /// The newest entry.
+    pub newest: Option<Mark>,
+    /// The entry at the revision that was asked about.
+    pub seen: Option<Mark>,
 }
 
-/// Reads where the log stands.
-pub async fn head(client: &impl GenericClient) -> Result<Head, Error> {
-    let row = client.query_typed_one(include_str!("sql/log/head.sql"), &[]).await?;
+/// Reads where the log stands, and which entry it has at a revision `seen`.
+pub async fn head(client: &impl GenericClient, seen: Revision) -> Result<Head, Error> {
+    let row =
+        client.query_typed_one(include_str!("sql/log/head.sql"), &[(&seen.as_i64(), Type::INT8)]).await?;
     Ok(Head {
         revision: revision(row.get(0)),
         compacted: revision(row.get(1)),
         epoch: row.get(2),
         page_key: row.get(3),
+        read_only: row.get(4),
+        newest: Mark::read(&row, 5),
+        seen: Mark::read(&row, 7),
     })
 }
 

@@ -19,6 +19,8 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
@@ -26,12 +28,13 @@ use futures_util::poll;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
 
 use super::Error;
 use super::committed::{Committed, Log};
 use super::connect::Database;
-use super::log::{self, Change, Kept, Outcome};
+use super::log::{self, Change, Kept, Mark, Outcome};
 
 /// Most changes in one transaction. More gain nothing (measured: 128 a transaction give 25–39 k rows/s) and make the
 /// first of them wait.
@@ -69,6 +72,8 @@ pub struct Writer {
     background: mpsc::Sender<Job>,
     /// When the last transaction was committed.
     committed: watch::Receiver<Instant>,
+    /// Whether the last transaction was refused because nothing can be written.
+    read_only: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -78,9 +83,11 @@ impl Writer {
         let (background, engine) = mpsc::channel(QUEUE_MAX);
         let (commit, committed) = watch::channel(Instant::now());
         let queues = Queues { callers: asked, background: engine };
-        let task = Task { database, tell: Box::new(tell), commit, session: None };
+        let read_only = Arc::new(AtomicBool::new(false));
+        let refused = Arc::clone(&read_only);
+        let task = Task { database, tell: Box::new(tell), commit, refused, session: None };
         tokio::spawn(task.run(queues));
-        Self { callers, background, committed }
+        Self { callers, background, committed, read_only }
     }
 
     /// Makes a change that a caller waits for.
@@ -89,6 +96,7 @@ impl Writer {
     ///
     /// `Unreachable` within 2 s where there is no database: the change may or may not have been made, and the same
     /// request id finds out. While the database gets on, a change waits for its turn, however many stand before it.
+    /// `ReadOnly` where it is there and takes no writes.
     pub async fn submit(&self, change: Change) -> Result<Submitted, Error> {
         self.wait_for(&self.callers, change, CALLER_PATIENCE).await
     }
@@ -124,7 +132,9 @@ impl Writer {
             }
             let next = (*self.committed.borrow() + patience).min(asked + PATIENCE);
             if next <= until {
-                return Err(Error::Unreachable("no answer in time".to_owned()));
+                let why = "no answer in time".to_owned();
+                let read_only = self.read_only.load(Ordering::Relaxed);
+                return Err(if read_only { Error::ReadOnly(why) } else { Error::Unreachable(why) });
             }
             until = next;
         }
@@ -174,6 +184,7 @@ struct Task {
     database: Database,
     tell: Box<dyn Fn(Committed) + Send>,
     commit: watch::Sender<Instant>,
+    refused: Arc<AtomicBool>,
     session: Option<Session>,
 }
 
@@ -225,9 +236,15 @@ impl Task {
             }
             let error = match self.transaction(&jobs).await {
                 End::Committed(log, answers) => return self.answer(log, jobs.into(), answers),
+                // Whoever is behind it need not wait for what is known already.
+                End::RolledBack(error @ (Error::Refused(_) | Error::Forbidden(_) | Error::ReadOnly(_))) => {
+                    break error;
+                }
                 End::RolledBack(error) | End::Unknown(error) => error,
             };
-            if matches!(error, Error::Refused(_)) || Instant::now() + RECONNECT_PAUSE >= deadline {
+            if matches!(error, Error::Refused(_) | Error::Forbidden(_))
+                || Instant::now() + RECONNECT_PAUSE >= deadline
+            {
                 break error;
             }
             tracing::warn!(error = %error, "a change is tried again");
@@ -276,8 +293,12 @@ impl Task {
             Ok(end) => end,
             Err(_) => End::Unknown(Error::Unreachable("no answer in time".to_owned())),
         };
+        let is_refused =
+            matches!(end, End::RolledBack(Error::ReadOnly(_)) | End::Unknown(Error::ReadOnly(_)));
+        self.refused.store(is_refused, Ordering::Relaxed);
         match end {
-            End::Unknown(_) => self.session = None,
+            // A new connection may lead to a primary.
+            End::Unknown(_) | End::RolledBack(Error::ReadOnly(_)) => self.session = None,
             End::Committed(..) => drop(self.commit.send_replace(Instant::now())),
             End::RolledBack(_) => {}
         }
@@ -335,7 +356,7 @@ impl Session {
 
         let mut failed = started.answer().await.err();
         let locked = match locked.answer().await {
-            Ok(row) => Some(Log { epoch: row.get(0), compacted: log::revision(row.get(1)) }),
+            Ok(row) => Some((locked_log(&row), row.get(3))),
             Err(error) => {
                 failed = failed.or(Some(error));
                 None
@@ -351,7 +372,10 @@ impl Session {
         }
         failed = failed.or(advanced.answer().await.err());
         match (committed.answer().await, locked, failed) {
-            (Ok(()), Some(log), None) => End::Committed(log, self.tell_repeated(jobs, outcomes).await),
+            (Ok(()), Some((log, time)), None) => {
+                let last = last_of(jobs, &outcomes).map(|request_id| Mark { request_id, time });
+                End::Committed(Log { last, ..log }, self.tell_repeated(jobs, outcomes).await)
+            }
             // PostgreSQL answers COMMIT of a failed transaction with a rollback, and not with an error.
             (Ok(()), _, Some(error)) => End::RolledBack(error.into()),
             (Ok(()), None, None) => End::Unknown(Error::Unreachable("the head was not locked".to_owned())),
@@ -372,6 +396,17 @@ impl Session {
         }
         answers
     }
+}
+
+fn locked_log(row: &Row) -> Log {
+    let compacted = log::revision(row.get(1));
+    Log { epoch: row.get(0), compacted, before: Mark::read(row, 4), last: None }
+}
+
+/// The request of the last change that was made.
+fn last_of(jobs: &[Job], outcomes: &[Outcome]) -> Option<Uuid> {
+    let mut made = jobs.iter().zip(outcomes).rev().filter(|(_, outcome)| **outcome != Outcome::Conflict);
+    made.next().map(|(job, _)| job.change.idempotency.request_id.uuid())
 }
 
 async fn execute(
@@ -448,7 +483,7 @@ impl<'a, F: Future> Sent<'a, F> {
 
 fn rolled_back_or_unknown(error: tokio_postgres::Error) -> End {
     match Error::from(error) {
-        refused @ Error::Refused(_) => End::RolledBack(refused),
+        refused @ (Error::Refused(_) | Error::Forbidden(_) | Error::ReadOnly(_)) => End::RolledBack(refused),
         other => End::Unknown(other),
     }
 }

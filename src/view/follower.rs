@@ -4,6 +4,7 @@
 //! revision. The head lock makes revisions dense and in commit order, so nothing can appear behind it later.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::View;
 use super::reading::{read, read_again};
+use super::{Snapshot, View};
 use crate::domain::ids::Revision;
 use crate::store::connect::Database;
 use crate::store::{Error, log};
@@ -51,7 +52,7 @@ pub async fn follow(
             };
             let connected = client.insert(connected);
             let limit = if view.is_loaded() { LOOK_MAX } else { Duration::MAX };
-            tokio::time::timeout(limit, look(&view, connected, &mut retried))
+            tokio::time::timeout(limit, look(&view, connected, &mut retried, &told))
                 .await
                 .unwrap_or_else(|_| Err(Error::Unreachable("the database did not answer in time".to_owned())))
         };
@@ -60,12 +61,14 @@ pub async fn follow(
             () = stop.cancelled() => return,
         };
         let pause = match result {
-            Ok(()) => {
+            Ok(read_only) => {
+                view.read_only.store(read_only, Ordering::Relaxed);
                 view.heard();
                 trouble.end();
                 poll_interval
             }
             Err(error) => {
+                view.read_only.store(matches!(error, Error::ReadOnly(_)), Ordering::Relaxed);
                 trouble.tell(&error);
                 client = None;
                 RECONNECT_PAUSE
@@ -121,41 +124,63 @@ async fn connect(view: &Arc<View>, database: &Database, told: &Arc<Notify>) -> R
     Ok(client)
 }
 
-/// Looks once.
-async fn look(view: &View, client: &Client, retried: &mut Instant) -> Result<(), Error> {
+/// Looks once; answers whether the database takes no writes. `again` is told where there is more to read.
+async fn look(view: &View, client: &Client, retried: &mut Instant, again: &Notify) -> Result<bool, Error> {
     let previous = view.snapshot().ok();
-    let head = log::head(client).await?;
+    let head = log::head(client, previous.as_ref().map_or(Revision::ZERO, |seen| seen.revision)).await?;
     let is_retry = previous.as_ref().is_some_and(|snapshot| !snapshot.unreadable.is_empty())
         && retried.elapsed() >= RETRY;
-    let is_seen =
-        previous.as_ref().is_some_and(|seen| seen.epoch == head.epoch && seen.revision == head.revision);
-    if is_seen && !is_retry {
-        return Ok(());
-    }
-    // Another log, or an older state of it, was put in place (a restore): start over.
-    let base = previous.filter(|snapshot| snapshot.epoch == head.epoch && snapshot.revision <= head.revision);
-    let Some(base) = base else {
-        return load(view, client, &head).await;
+    // Another log, or an older state of it, was put in place (a restore, a standby that lagged): start over. Its number
+    // alone does not tell: it may have come further since than the one before.
+    let base = match previous {
+        Some(seen) if seen.is_of(head.epoch, head.seen) && seen.revision <= head.revision => seen,
+        previous => return load(view, client, &head, previous).await,
     };
+    let is_seen = base.revision == head.revision;
+    if is_seen && !is_retry {
+        return Ok(head.read_only);
+    }
     let Some((mut snapshot, mut delta)) = read(view, client, Some(&*base), &head).await? else {
         // What was removed cannot be told from an entry that cannot be read: what is left can be.
-        return load(view, client, &head).await;
+        return load(view, client, &head, Some(base)).await;
     };
     if is_retry {
         read_again(view, client, &mut snapshot, &mut delta).await?;
         *retried = Instant::now();
     }
     if is_seen && snapshot.unreadable == base.unreadable {
-        return Ok(());
+        return Ok(head.read_only);
     }
-    view.advance(&base, snapshot, delta);
-    Ok(())
+    if !view.advance(&base, snapshot, delta) {
+        again.notify_one();
+    }
+    Ok(head.read_only)
 }
 
-/// Reads everything.
-async fn load(view: &View, client: &Client, head: &log::Head) -> Result<(), Error> {
+/// Reads everything; answers as [`look`].
+async fn load(
+    view: &View,
+    client: &Client,
+    head: &log::Head,
+    previous: Option<Arc<Snapshot>>,
+) -> Result<bool, Error> {
     let started = Instant::now();
-    let Some((snapshot, delta)) = read(view, client, None, head).await? else { return Ok(()) };
+    let Some((mut snapshot, mut delta)) = read(view, client, None, head).await? else {
+        return Ok(head.read_only);
+    };
+    if let Some(previous) = previous {
+        delta.replaced = !previous.is_of(head.epoch, head.seen) || head.revision < previous.revision;
+        snapshot.history = previous.history + u64::from(delta.replaced);
+        snapshot.began = if delta.replaced { snapshot.revision } else { previous.began };
+        if delta.replaced {
+            tracing::error!(
+                served = previous.revision.get(),
+                found = head.revision.get(),
+                "the database is not the one that was followed: it was set back to an earlier state, or replaced, and \
+                 changes that were acknowledged are lost; everything is read again, and whoever watches begins again"
+            );
+        }
+    }
     tracing::info!(
         tenants = snapshot.tenants.len(),
         revision = snapshot.revision.get(),
@@ -163,5 +188,5 @@ async fn load(view: &View, client: &Client, head: &log::Head) -> Result<(), Erro
         "the view is loaded"
     );
     view.start_over(snapshot, delta);
-    Ok(())
+    Ok(head.read_only)
 }

@@ -10,7 +10,7 @@ mod row;
 pub mod snapshot;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct Delta {
     pub flags: BTreeSet<FlagKey>,
     /// Whether a target was paused or is used again.
     pub targets: bool,
+    /// Whether it is of another history than what came before: anything may have changed.
+    pub replaced: bool,
 }
 
 /// The view of this replica.
@@ -55,6 +57,8 @@ pub struct View {
     started: Instant,
     /// Milliseconds from `started` to the last answer of the database.
     contact_ms: AtomicU64,
+    /// Whether the database was found to take no writes when it was last asked.
+    read_only: AtomicBool,
     stale_after: Duration,
     slow_reader_after: Duration,
     ended_operations: usize,
@@ -75,6 +79,7 @@ impl View {
             deltas: broadcast::Sender::new(DELTAS_MAX),
             started: Instant::now(),
             contact_ms: AtomicU64::new(0),
+            read_only: AtomicBool::new(false),
             stale_after,
             slow_reader_after,
             ended_operations,
@@ -97,6 +102,33 @@ impl View {
                 "the stream was not read for {seconds} seconds; watch again from the last revision received"
             ),
         )
+    }
+
+    /// Why a watcher must begin again: what it was told of may never have been.
+    pub fn replaced() -> Error {
+        Error::new(
+            Reason::RevisionCompacted,
+            "the registry's database was replaced, or set back to an earlier state: read everything again, then watch \
+             from there",
+        )
+    }
+
+    /// Waits until the view is of another history than that of a snapshot, which is no longer that of the database.
+    ///
+    /// # Errors
+    ///
+    /// If it does not get there within `patience`.
+    pub async fn replacing(&self, seen: &Snapshot, patience: Duration) -> Result<(), Error> {
+        let mut revisions = self.revision.subscribe();
+        let is_other = || self.snapshot().is_ok_and(|newest| newest.history != seen.history);
+        let arrived = tokio::time::timeout(patience, revisions.wait_for(|_| is_other())).await;
+        arrived.map(drop).map_err(|_| {
+            Error::new(
+                Reason::ViewNotReady,
+                "the database was replaced, or set back to an earlier state, and is being read again",
+            )
+            .retry_after(Duration::from_secs(1))
+        })
     }
 
     /// The newest snapshot.
@@ -173,6 +205,11 @@ impl View {
         self.started.elapsed().saturating_sub(contact)
     }
 
+    /// Whether the database takes no writes, as far as is known.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
     fn heard(&self) {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.contact_ms.store(elapsed, Ordering::Relaxed);
@@ -181,30 +218,35 @@ impl View {
     /// Takes in what this replica has just committed, without reading it back. Answers whether it could: there must be
     /// nothing between the view and the first change, and every change must say what it left.
     ///
-    /// The view stays what the tables are at its revision: the log is dense, so whoever is at the revision before the
-    /// first change has everything before it, and rows say all that a change left.
+    /// The view stays what the tables are at its revision: the log is dense, so whoever has the entry before the first
+    /// change has everything before it, and rows say all that a change left. The revision alone does not tell: where
+    /// changes were lost, others take their places.
     pub fn take(&self, committed: Committed) -> bool {
         let _publishing = self.publishing();
         let Some(newest) = self.current.load_full() else { return false };
-        let Some(log) = committed.log.filter(|log| log.epoch == newest.epoch) else { return false };
-        if committed.first != newest.revision.next() {
+        let Some(log) = committed.log.filter(|log| newest.is_of(log.epoch, log.before)) else { return false };
+        if committed.first != newest.revision.next()
+            || log.before.is_none() && newest.revision != Revision::ZERO
+        {
             return false;
         }
-        let base = newest.successor(committed.last(), log.compacted);
+        let base = newest.successor(committed.last(), log.last, log.compacted);
         let Some((next, delta)) = base.with(committed.changes, &mut self.texts()) else { return false };
         self.publish(next, delta);
         self.heard();
         true
     }
 
-    /// Goes on to what the follower has read on `base`, unless the view has come further by itself meanwhile: then it
-    /// has all of it. Of the same revision it differs only in rows that became readable.
-    fn advance(&self, base: &Arc<Snapshot>, snapshot: Snapshot, delta: Delta) {
+    /// Goes on to what the follower has read on `base`, unless the view has come further by itself meanwhile. Answers
+    /// whether it has all of it now, by whichever way; else it must be read on what the view is now: that what was read is
+    /// of the same history is only known of `base`.
+    fn advance(&self, base: &Arc<Snapshot>, snapshot: Snapshot, delta: Delta) -> bool {
         let _publishing = self.publishing();
-        let is_newest = || self.current.load().as_ref().is_some_and(|newest| Arc::ptr_eq(newest, base));
-        if !self.has(snapshot.revision) || snapshot.revision == base.revision && is_newest() {
-            self.publish(snapshot, delta);
+        if !self.current.load().as_ref().is_some_and(|newest| Arc::ptr_eq(newest, base)) {
+            return self.has(snapshot.revision);
         }
+        self.publish(snapshot, delta);
+        true
     }
 
     /// Starts over with what the follower has read, wherever the view was.

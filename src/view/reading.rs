@@ -65,7 +65,7 @@ pub(super) async fn read(
     let ((), head, removals, rows, ()) = tokio::try_join!(
         biased;
         log::begin_reading(client),
-        log::head(client),
+        log::head(client, after),
         async {
             match base {
                 Some(_) => log::removals_after(client, after).await,
@@ -75,7 +75,8 @@ pub(super) async fn read(
         rows(view, client, base.is_none(), Range::after(after), &mut tenants),
         log::end_reading(client),
     )?;
-    if head.epoch != expected.epoch || head.revision < expected.revision {
+    let is_other = head.epoch != expected.epoch || head.revision < expected.revision;
+    if is_other || base.is_some_and(|base| !base.is_of(head.epoch, head.seen)) {
         return Err(Error::Unreachable("another log was put in place while it was read".to_owned()));
     }
     for entry in &removals.unreadable {
@@ -84,7 +85,7 @@ pub(super) async fn read(
     if !removals.unreadable.is_empty() {
         return Ok(None);
     }
-    next = next.successor(head.revision, head.compacted);
+    next = next.successor(head.revision, head.newest, head.compacted);
     (next.tenants, next.claims) = tenants;
     let mut delta = Delta { revision: head.revision, ..Delta::default() };
     take_removals(&mut next, &mut delta, &removals.rows);

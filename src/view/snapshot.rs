@@ -22,6 +22,7 @@ use crate::domain::tenant::{Claim, Health, NameKind, Tenant};
 use crate::domain::text::quote;
 use crate::domain::tier::Tier;
 use crate::store::committed::{Followed, Rows};
+use crate::store::log::Mark;
 use crate::store::reading::Unreadable;
 
 /// Most rows that an error names.
@@ -85,6 +86,13 @@ pub struct Snapshot {
     pub epoch: Uuid,
     /// Everything up to this revision is in it, and nothing after.
     pub revision: Revision,
+    /// The log's entry at this revision: what tells whether a log is still the one that was read. `None` where there is none.
+    pub mark: Option<Mark>,
+    /// Counts, in this process, how often another log took the place of the one that was followed, or an older state of it:
+    /// what was told of a snapshot of another history may never have been.
+    pub history: u64,
+    /// Where the log stood when this history was found: a revision from before may be of another one. 0 for the first history.
+    pub began: Revision,
     /// Watches cannot resume from before this revision.
     pub compacted: Revision,
     /// Signs page tokens, on every replica alike.
@@ -117,8 +125,13 @@ impl Snapshot {
     }
 
     /// A copy to change, at its new place in the log.
-    pub(super) fn successor(&self, revision: Revision, compacted: Revision) -> Self {
-        Self { revision, compacted, statistics: OnceLock::new(), ..self.clone() }
+    pub(super) fn successor(&self, revision: Revision, mark: Option<Mark>, compacted: Revision) -> Self {
+        Self { revision, mark, compacted, statistics: OnceLock::new(), ..self.clone() }
+    }
+
+    /// Whether a log that has `found` at this revision is the one that this is of, gone on.
+    pub fn is_of(&self, epoch: Uuid, found: Option<Mark>) -> bool {
+        self.epoch == epoch && self.mark == found
     }
 
     /// Why something is not there: it may be, in a row that cannot be read.

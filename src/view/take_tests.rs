@@ -2,7 +2,9 @@ use super::*;
 use crate::domain::ids::TierId;
 use crate::domain::tenant::{Profile, Tenant};
 use crate::store::committed::{Log, Rows};
+use crate::store::log::Mark;
 use jiff::Timestamp;
+use std::time::SystemTime;
 use uuid::Uuid;
 
 const EPOCH: Uuid = Uuid::from_u128(7);
@@ -15,7 +17,13 @@ fn view() -> View {
 }
 
 fn at(revision: u64) -> Snapshot {
-    Snapshot::empty(EPOCH, Uuid::nil(), 100).successor(Revision(revision), Revision::ZERO)
+    Snapshot::empty(EPOCH, Uuid::nil(), 100).successor(Revision(revision), mark(revision), Revision::ZERO)
+}
+
+/// The log's entry at a revision.
+fn mark(revision: u64) -> Option<Mark> {
+    let request_id = Uuid::from_u128(revision.into());
+    (revision > 0).then_some(Mark { request_id, time: SystemTime::UNIX_EPOCH })
 }
 
 fn tenant(id: &str, revision: u64) -> Rows {
@@ -26,7 +34,8 @@ fn tenant(id: &str, revision: u64) -> Rows {
 }
 
 fn committed(first: u64, changes: Vec<Option<Rows>>) -> Committed {
-    let log = Log { epoch: EPOCH, compacted: Revision(4) };
+    let last = mark(first + changes.len() as u64 - 1);
+    let log = Log { epoch: EPOCH, compacted: Revision(4), before: mark(first - 1), last };
     Committed { log: Some(log), first: Revision(first), changes }
 }
 
@@ -36,7 +45,8 @@ fn what_follows_the_view_without_a_gap_is_taken_in_and_told() {
     let mut deltas = view.deltas();
     assert!(view.take(committed(11, vec![Some(tenant("a", 11)), Some(tenant("b", 12))])));
     let snapshot = view.snapshot().unwrap();
-    assert_eq!((snapshot.revision, snapshot.compacted), (Revision(12), Revision(4)));
+    assert_eq!((snapshot.revision, snapshot.mark), (Revision(12), mark(12)));
+    assert_eq!(snapshot.compacted, Revision(4));
     assert_eq!(snapshot.tenant(&TenantId::parse("b").unwrap()).unwrap().tenant.revision, Revision(12));
     assert!(view.has(Revision(12)) && !view.has(Revision(13)));
     let delta = deltas.try_recv().unwrap();
@@ -48,13 +58,22 @@ fn nothing_is_taken_in_over_a_gap_of_another_log_or_without_its_rows() {
     let view = view();
     let gap = committed(12, vec![Some(tenant("a", 12))]);
     let again = committed(10, vec![Some(tenant("a", 10))]);
-    let foreign = Committed {
-        log: Some(Log { epoch: Uuid::nil(), compacted: Revision(4) }),
-        ..committed(11, vec![Some(tenant("a", 11))])
+    let of = |change: fn(Log) -> Log| {
+        let own = committed(11, vec![Some(tenant("a", 11))]);
+        Committed { log: own.log.map(change), ..own }
     };
+    let foreign = of(|log| Log { epoch: Uuid::nil(), ..log });
+    // The same number follows on an entry that was lost, or that took the place of a lost one.
+    let other_request = of(|log| Log { before: mark(99), ..log });
+    let same_request_again = of(|log| {
+        let later = |mark: Mark| Mark { time: mark.time + Duration::from_micros(1), ..mark };
+        Log { before: log.before.map(later), ..log }
+    });
+    let after_others = of(|log| Log { before: None, ..log });
     let found = Committed { log: None, ..committed(11, vec![Some(tenant("a", 11))]) };
     let unsaid = committed(11, vec![Some(tenant("a", 11)), None]);
-    for refused in [gap, again, foreign, found, unsaid] {
+    let others = [other_request, same_request_again, after_others];
+    for refused in [gap, again, foreign, found, unsaid].into_iter().chain(others) {
         assert!(!view.take(refused.clone()), "{refused:?}");
         assert_eq!(view.snapshot().unwrap().revision, Revision(10));
     }
@@ -72,9 +91,11 @@ fn what_was_read_meanwhile_neither_turns_the_view_back_nor_is_lost() {
     let view = view();
     assert!(view.take(committed(11, vec![Some(tenant("a", 11)), Some(tenant("b", 12))])));
     let base = view.snapshot().unwrap();
-    view.advance(&base, at(11), Delta::default());
-    assert_eq!(view.snapshot().unwrap().revision, Revision(12));
-    view.advance(&base, at(13), Delta::default());
+    assert!(view.advance(&base, at(13), Delta::default()));
+    assert_eq!(view.snapshot().unwrap().revision, Revision(13));
+    // That it goes on from what the view has come to by itself is not known: it must be read again.
+    assert!(!view.advance(&base, at(14), Delta::default()));
+    assert!(view.advance(&base, at(12), Delta::default()), "the view has all of it");
     assert_eq!(view.snapshot().unwrap().revision, Revision(13));
     // A restored database: the log goes on from an earlier place.
     view.start_over(at(3), Delta::default());

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use tenantry::app::dev_postgres::{Options, PrivatePostgres};
 use tenantry::proto::v1;
 use tonic::{Code, Request, Status};
 
 use crate::support::proxy::{Cut, Flow, Proxy};
-use crate::support::{Replica, Setup, empty_database, new_tenant, page, reason};
+use crate::support::{Replica, Setup, empty_database, metrics, new_tenant, page, reason};
 
 fn no_targets() -> Setup {
     Setup { no_targets: true, ..Setup::default() }
@@ -258,4 +259,71 @@ async fn a_replica_that_lags_reads_what_it_has_and_waits_only_where_asked() {
     assert_eq!(lagging.tenants.get_tenant(bound).await.unwrap().into_inner(), made.into_inner());
     lagging.stop().await;
     ahead.stop().await;
+}
+
+/// That writes are refused for what is so, and reads go on.
+async fn assert_read_only(replica: &mut Replica) {
+    let begun = Instant::now();
+    let error = replica.tenants.create_tenant(create("refused", "")).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "DATABASE_UNAVAILABLE"));
+    assert!(error.message().contains("read-only") && !error.message().contains("reached"), "{error:?}");
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+    assert_eq!(replica.get("before").await.tenant_id, "before");
+    let probe = page(replica, "/readyz").await;
+    assert!(probe.starts_with("HTTP/1.1 200") && probe.contains("read-only; writes fail"), "{probe}");
+    assert!(metrics(replica).await.contains("tenantry_database_read_only 1"));
+}
+
+async fn until_read_only(replica: &Replica, is_read_only: bool) {
+    let wanted = format!("tenantry_database_read_only {}", u8::from(is_read_only));
+    let begun = Instant::now();
+    while !metrics(replica).await.contains(&wanted) {
+        assert!(begun.elapsed() < Duration::from_secs(15), "{wanted} is never told");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_said_to_be_read_only() {
+    let postgres = tokio::task::spawn_blocking(|| PrivatePostgres::start(&Options::ephemeral()));
+    let postgres = postgres.await.unwrap().unwrap();
+    let url = postgres.url();
+    let mut replica = Replica::on(&url, &no_targets()).await;
+    replica.seed_tiers().await;
+    replica.tenants.create_tenant(create("before", "")).await.unwrap();
+    let admin = sql(&url).await;
+    let set = async |value: &str| {
+        let statements = [
+            "SET default_transaction_read_only = off".to_owned(),
+            format!("ALTER SYSTEM SET default_transaction_read_only = {value}"),
+            "SELECT pg_reload_conf()".to_owned(),
+        ];
+        for statement in statements {
+            admin.batch_execute(&statement).await.unwrap();
+        }
+    };
+    // Open connections stay, and are of use to read.
+    set("on").await;
+    until_read_only(&replica, true).await;
+    assert_read_only(&mut replica).await;
+    let mut latest = Request::new(v1::GetTenantRequest { tenant_id: "before".into() });
+    latest.metadata_mut().insert("tenantry-consistency", "latest".parse().unwrap());
+    replica.tenants.get_tenant(latest).await.unwrap();
+    // As at a primary that was made a standby: every connection breaks, and none is of use any more.
+    admin
+        .batch_execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE application_name = 'tenantry' AND pid <> pg_backend_pid()",
+        )
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_read_only(&mut replica).await;
+    set("off").await;
+    until_read_only(&replica, false).await;
+    replica.tenants.create_tenant(create("after", "")).await.unwrap();
+    let probe = page(&replica, "/readyz").await;
+    assert!(!probe.contains("read-only"), "{probe}");
+    replica.stop().await;
+    tokio::task::spawn_blocking(move || postgres.stop()).await.unwrap().unwrap();
 }

@@ -158,6 +158,36 @@ async fn a_database_of_another_program_is_refused_and_left_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_role_without_rights_is_told_what_it_lacks_and_not_that_nothing_is_reached() {
+    let url = empty_database().await;
+    let role = format!("guest_{}", uuid::Uuid::now_v7().simple());
+    sql(&url, &format!("CREATE ROLE {role} LOGIN PASSWORD 'guest'")).await;
+    let guest = {
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        let tokio_postgres::config::Host::Tcp(host) = &config.get_hosts()[0] else { panic!("no TCP") };
+        let (port, name) = (config.get_ports()[0], config.get_dbname().unwrap());
+        format!("postgres://{role}:guest@{host}:{port}/{name}")
+    };
+    let serve =
+        ["serve", "--insecure-no-auth", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    let assert_refused = async |arguments: &[&str], lacks: &str| {
+        let (code, said) = tenantry(&[arguments, &["--database-url", &guest]].concat()).await;
+        assert_eq!(code, Some(5), "{arguments:?}: {said}");
+        assert!(said.contains(lacks) && said.contains(&role), "{arguments:?}: {said}");
+        assert!(!said.contains("cannot be reached") && !said.contains(":guest@"), "{arguments:?}: {said}");
+    };
+    sql(&url, "REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC").await;
+    assert_refused(&["migrate"], "permission denied for schema public").await;
+    Replica::on(&url, &Setup { no_targets: true, ..Setup::default() }).await.stop().await;
+    assert_refused(&serve, "permission denied for table schema_migration").await;
+    assert_refused(&["migrate"], "permission denied for").await;
+    let name = url.rsplit_once('/').unwrap().1;
+    sql(&url, &format!("REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")).await;
+    assert_refused(&serve, "permission denied for database").await;
+    sql(&url, &format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_up_or_speaks_something_else_is_not_reached() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());

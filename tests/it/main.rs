@@ -16,6 +16,7 @@ mod dev_postgres;
 mod edge;
 mod errors;
 mod exit_codes;
+mod failover;
 mod flags;
 mod freshness;
 mod hostile;

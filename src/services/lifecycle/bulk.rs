@@ -17,7 +17,7 @@ use crate::services::paging::{Keyed, Page, PageRequest, page_by_key};
 use crate::services::tenant_registry::tier_not_found;
 use crate::services::{Command, Registry};
 use crate::store::bulks::{Begun, bulk_advance, bulk_start};
-use crate::view::Snapshot;
+use crate::view::{Snapshot, View};
 
 impl Reply for Bulk {
     fn set_revision(&mut self, revision: Revision) {
@@ -127,15 +127,16 @@ impl Registry {
     ) -> Result<mpsc::Receiver<Result<Arc<Bulk>, Error>>, Error> {
         let mut revisions = self.view.revisions();
         revisions.borrow_and_update();
-        let mut bulk = get_bulk(&*self.view.snapshot()?, bulk_id)?;
+        let snapshot = self.view.snapshot()?;
+        let (history, mut bulk) = (snapshot.history, get_bulk(&snapshot, bulk_id)?);
         let view = Arc::clone(&self.view);
         let (told, receiver) = mpsc::channel(16);
         tokio::spawn(async move {
+            let patience = view.slow_reader_after();
             let mut seen = None;
             loop {
                 if seen != Some(bulk.revision) {
                     seen = Some(bulk.revision);
-                    let patience = view.slow_reader_after();
                     if told.send_timeout(Ok(Arc::clone(&bulk)), patience).await.is_err() {
                         let _ = told.send_timeout(Err(view.slow_reader()), patience).await;
                         return;
@@ -148,8 +149,12 @@ impl Registry {
                     changed = revisions.changed() => if changed.is_err() { return },
                     () = told.closed() => return,
                 }
-                let newer = view.snapshot().ok().and_then(|now| now.bulks.get(&bulk_id).cloned());
-                bulk = newer.unwrap_or(bulk);
+                let Ok(now) = view.snapshot() else { continue };
+                if now.history != history {
+                    let _ = told.send_timeout(Err(View::replaced()), patience).await;
+                    return;
+                }
+                bulk = now.bulks.get(&bulk_id).map_or(bulk, Arc::clone);
             }
         });
         Ok(receiver)

@@ -9,6 +9,7 @@ use crate::domain::error::Error;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Operation, State};
 use crate::services::{Registry, now};
+use crate::view::View;
 
 impl Registry {
     /// Tells an operation as it is now, then at every change of it, of what holds up its targets, or of what it waits for
@@ -20,6 +21,7 @@ impl Registry {
         let mut revisions = self.view.revisions();
         revisions.borrow_and_update();
         let snapshot = self.view.snapshot()?;
+        let history = snapshot.history;
         let mut operation = self.operation(&snapshot, operation_id).await?;
         // For the line of the call's end: what it asked for names no tenant.
         tracing::Span::current().record("tenant_id", operation.tenant_id.as_str());
@@ -50,10 +52,13 @@ impl Registry {
                     () = until_due(&operation) => {}
                     () = told.closed() => return,
                 }
-                if let Some(newer) =
-                    view.snapshot().ok().and_then(|now| now.operations.get(&operation_id).cloned())
-                {
-                    operation = newer;
+                let Ok(now) = view.snapshot() else { continue };
+                if now.history != history {
+                    let _ = told.send_timeout(Err(View::replaced()), patience).await;
+                    return;
+                }
+                if let Some(newer) = now.operations.get(&operation_id) {
+                    operation = Arc::clone(newer);
                 }
             }
         });

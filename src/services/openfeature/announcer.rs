@@ -241,7 +241,7 @@ fn made_lately(snapshot: &Snapshot, now: Timestamp) -> Change {
 /// What one step of the view changed.
 fn difference(before: &Snapshot, after: &Snapshot, delta: &Delta) -> Change {
     // Another log, or an older state of it, was put in place.
-    if before.epoch != after.epoch || after.revision < before.revision {
+    if before.history != after.history {
         return everything(before, after);
     }
     let mut change = Change::default();

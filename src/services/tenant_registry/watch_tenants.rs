@@ -83,7 +83,9 @@ impl Registry {
         let seen = from.seen(&snapshot)?;
         let (told, receiver) = mpsc::channel(WAITING_MAX);
         let view = Arc::clone(&self.view);
-        let mut watcher = Watcher { told, view, filter: Arc::new(filter), matching: BTreeSet::new(), seen };
+        let history = snapshot.history;
+        let filter = Arc::new(filter);
+        let mut watcher = Watcher { told, view, filter, matching: BTreeSet::new(), seen, history };
         tokio::spawn(async move {
             // An error means that the watcher is gone or was told why it is cut.
             let _ = watcher.run(snapshot, deltas, from).await;
@@ -128,6 +130,7 @@ impl Begin {
                 ),
             )
             .with("compacted_revision", snapshot.compacted)),
+            Self::Revision(after) if after < snapshot.began => Err(View::replaced()),
             Self::Revision(after) => Ok(after),
         }
     }
@@ -152,6 +155,8 @@ struct Watcher {
     /// Which tenants it knows to match; only kept where there is a filter.
     matching: BTreeSet<TenantId>,
     seen: Revision,
+    /// Of the snapshot that it began with: what was told must still be so.
+    history: u64,
 }
 
 impl Watcher {
@@ -176,7 +181,7 @@ impl Watcher {
                 delta = deltas.recv() => delta,
                 _ = bookmark.tick() => {
                     let Ok(snapshot) = self.view.snapshot() else { continue };
-                    if snapshot.revision == self.seen {
+                    if snapshot.revision == self.seen && snapshot.history == self.history {
                         self.tell(Watched::Bookmark, &snapshot).await?;
                     }
                     continue;
@@ -184,6 +189,11 @@ impl Watcher {
                 () = self.told.closed() => return Err(Gone),
             };
             let Ok(snapshot) = self.view.snapshot() else { continue };
+            if snapshot.history != self.history {
+                // Tenants may be gone of which nothing says so, and revisions mean something else.
+                let _ = self.told.send_timeout(Err(View::replaced()), self.view.slow_reader_after()).await;
+                return Err(Gone);
+            }
             match delta {
                 Ok(delta) if delta.revision <= self.seen => {}
                 Ok(delta) if delta.tiers => {
