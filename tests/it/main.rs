@@ -35,4 +35,5 @@ mod support;
 mod telemetry;
 mod tidy;
 mod unreadable;
+mod updates;
 mod watching;
