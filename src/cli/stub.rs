@@ -1,15 +1,27 @@
 //! `tenantry stub …`: what the stub participants of `tenantry dev` hold, and how they misbehave.
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::number::finite;
 use super::output::{print, show_list};
 use super::{Context, Failure};
+use crate::config::process_environment;
 
-/// Where `tenantry dev` serves its stubs, unless told otherwise.
-const DEFAULT_PORTS: [(&str, u16); 4] =
-    [("cache", 50061), ("monitoring", 50062), ("object-store", 50063), ("vector-db", 50064)];
+/// The stubs of `tenantry dev`, each with the port after the one before.
+const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
+/// The port of the first, unless told otherwise.
+const FIRST_PORT: u16 = 50061;
+/// Where `tenantry dev` is told otherwise, as are these commands.
+const FIRST_PORT_VARIABLE: &str = "TENANTRY_DEV_STUB_PORT";
+
+/// Where the stubs are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// The port of the first stub, as given to `tenantry dev`; else that of `TENANTRY_DEV_STUB_PORT`, or 50061.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    dev_stub_port: Option<u16>,
+}
 
 /// Commands to a stub participant.
 #[derive(Debug, Clone, Subcommand)]
@@ -18,11 +30,17 @@ pub enum Command {
     Show {
         /// Its name (cache, monitoring, object-store, vector-db) or its URL.
         stub: String,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
     },
     /// Make it misbehave towards a tenant, or behave again.
     Fault {
         /// Its name (cache, monitoring, object-store, vector-db) or its URL.
         stub: String,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
         /// How.
         fault: Fault,
         /// Id of the tenant; every tenant where not given.
@@ -73,14 +91,36 @@ impl Fault {
 impl Command {
     /// Where the stub is.
     pub(super) fn server(&self) -> Result<String, Failure> {
-        let (Self::Show { stub } | Self::Fault { stub, .. }) = self;
+        let (Self::Show { stub, place } | Self::Fault { stub, place, .. }) = self;
         if stub.contains("://") {
             return Ok(stub.clone());
         }
-        let port = DEFAULT_PORTS.iter().find(|(name, _)| name == stub).map(|(_, port)| port);
-        port.map(|port| format!("http://127.0.0.1:{port}")).ok_or_else(|| {
-            let names = DEFAULT_PORTS.map(|(name, _)| name).join(", ");
+        let port = place.port_of(stub, process_environment(FIRST_PORT_VARIABLE))?;
+        Ok(format!("http://127.0.0.1:{port}"))
+    }
+}
+
+impl Place {
+    /// The port of a stub by its name; `variable` is what the environment says.
+    fn port_of(&self, stub: &str, variable: Option<String>) -> Result<u16, Failure> {
+        let index = (0..).zip(STUBS).find(|(_, name)| *name == stub).map(|(index, _): (u16, _)| index);
+        let index = index.ok_or_else(|| {
+            let names = STUBS.join(", ");
             Failure::usage(format!("`{stub}` is no stub of `tenantry dev` ({names}) and no URL"))
+        })?;
+        let variable = variable.filter(|port| !port.is_empty());
+        let told = match (self.dev_stub_port, variable) {
+            (Some(port), _) => port,
+            (None, None) => FIRST_PORT,
+            (None, Some(port)) => port.parse().map_err(|_| {
+                Failure::usage(format!("`{FIRST_PORT_VARIABLE}` must be the number of a port"))
+            })?,
+        };
+        let port = told.checked_add(index).filter(|_| told != 0);
+        port.ok_or_else(|| {
+            Failure::usage(format!(
+                "with port {told} the stubs are elsewhere at each start: give the stub's URL, which `tenantry dev` prints"
+            ))
         })
     }
 }
@@ -93,7 +133,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
                 [("TENANT", "tenantId"), ("STATE", "state"), ("GENERATION", "generation"), ("UID", "uid")];
             show_list(context.connection.output, &answer, "held", &columns)
         }
-        Command::Fault { stub, fault, tenant, times, delay } => {
+        Command::Fault { stub, fault, tenant, times, delay, .. } => {
             let request = json!({
                 "tenant": tenant.as_deref().unwrap_or_default(),
                 "fault": fault.name(),
@@ -107,5 +147,26 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
                 fault.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stub_is_where_dev_was_told_to_serve_it() {
+        let place = |dev_stub_port| Place { dev_stub_port };
+        let port = |flag, variable: Option<&str>| {
+            place(flag).port_of("object-store", variable.map(str::to_owned)).ok()
+        };
+        assert_eq!(port(None, None), Some(50063));
+        assert_eq!(port(None, Some("")), Some(50063));
+        assert_eq!(port(None, Some("7000")), Some(7002));
+        assert_eq!(port(Some(8000), Some("7000")), Some(8002));
+        for (flag, variable) in [(None, Some("0")), (None, Some("many")), (Some(u16::MAX), None)] {
+            assert_eq!(port(flag, variable), None, "{flag:?} {variable:?}");
+        }
+        assert!(place(None).port_of("elsewhere", None).is_err());
     }
 }
