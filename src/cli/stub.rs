@@ -6,21 +6,18 @@ use serde_json::json;
 use super::number::finite;
 use super::output::{print, show_list};
 use super::{Context, Failure};
-use crate::config::process_environment;
 
 /// The stubs of `tenantry dev`, each with the port after the one before.
 const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
 /// The port of the first, unless told otherwise.
 const FIRST_PORT: u16 = 50061;
-/// Where `tenantry dev` is told otherwise, as are these commands.
-const FIRST_PORT_VARIABLE: &str = "TENANTRY_DEV_STUB_PORT";
 
 /// Where the stubs are.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Place {
-    /// The port of the first stub, as given to `tenantry dev`; else that of `TENANTRY_DEV_STUB_PORT`, or 50061.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    dev_stub_port: Option<u16>,
+    /// The port of the first stub, as given to `tenantry dev`; the others follow. 50061 where not given.
+    #[arg(long, value_name = "PORT", env = "TENANTRY_DEV_STUB_PORT")]
+    dev_stub_port: Option<String>,
 }
 
 /// Commands to a stub participant.
@@ -95,32 +92,28 @@ impl Command {
         if stub.contains("://") {
             return Ok(stub.clone());
         }
-        let port = place.port_of(stub, process_environment(FIRST_PORT_VARIABLE))?;
+        let port = place.port_of(stub)?;
         Ok(format!("http://127.0.0.1:{port}"))
     }
 }
 
 impl Place {
-    /// The port of a stub by its name; `variable` is what the environment says.
-    fn port_of(&self, stub: &str, variable: Option<String>) -> Result<u16, Failure> {
+    /// The port of a stub by its name.
+    fn port_of(&self, stub: &str) -> Result<u16, Failure> {
         let index = (0..).zip(STUBS).find(|(_, name)| *name == stub).map(|(index, _): (u16, _)| index);
         let index = index.ok_or_else(|| {
             let names = STUBS.join(", ");
             Failure::usage(format!("`{stub}` is no stub of `tenantry dev` ({names}) and no URL"))
         })?;
-        let variable = variable.filter(|port| !port.is_empty());
-        let told = match (self.dev_stub_port, variable) {
-            (Some(port), _) => port,
-            (None, None) => FIRST_PORT,
-            (None, Some(port)) => port.parse().map_err(|_| {
-                Failure::usage(format!("`{FIRST_PORT_VARIABLE}` must be the number of a port"))
-            })?,
-        };
-        let port = told.checked_add(index).filter(|_| told != 0);
+        // A variable that is set to nothing says nothing.
+        let told = self.dev_stub_port.as_deref().filter(|port| !port.is_empty());
+        let first = told.map_or(Ok(FIRST_PORT), str::parse);
+        let port = first.ok().filter(|first| *first != 0).and_then(|first: u16| first.checked_add(index));
         port.ok_or_else(|| {
-            Failure::usage(format!(
-                "with port {told} the stubs are elsewhere at each start: give the stub's URL, which `tenantry dev` prints"
-            ))
+            Failure::usage(
+                "--dev-stub-port (TENANTRY_DEV_STUB_PORT) must be the port of the first stub; where `tenantry dev` takes \
+                 free ones (0), give the stub's URL, which it prints",
+            )
         })
     }
 }
@@ -156,17 +149,14 @@ mod tests {
 
     #[test]
     fn a_stub_is_where_dev_was_told_to_serve_it() {
-        let place = |dev_stub_port| Place { dev_stub_port };
-        let port = |flag, variable: Option<&str>| {
-            place(flag).port_of("object-store", variable.map(str::to_owned)).ok()
-        };
-        assert_eq!(port(None, None), Some(50063));
-        assert_eq!(port(None, Some("")), Some(50063));
-        assert_eq!(port(None, Some("7000")), Some(7002));
-        assert_eq!(port(Some(8000), Some("7000")), Some(8002));
-        for (flag, variable) in [(None, Some("0")), (None, Some("many")), (Some(u16::MAX), None)] {
-            assert_eq!(port(flag, variable), None, "{flag:?} {variable:?}");
+        let place = |port: Option<&str>| Place { dev_stub_port: port.map(str::to_owned) };
+        let port = |port: Option<&str>| place(port).port_of("object-store").ok();
+        assert_eq!(port(None), Some(50063));
+        assert_eq!(port(Some("")), Some(50063));
+        assert_eq!(port(Some("7000")), Some(7002));
+        for wrong in ["0", "many", "65535", "-1"] {
+            assert_eq!(port(Some(wrong)), None, "{wrong}");
         }
-        assert!(place(None).port_of("elsewhere", None).is_err());
+        assert!(place(None).port_of("elsewhere").is_err());
     }
 }
