@@ -15,16 +15,16 @@ async fn with_tenant(tenant: v1::Tenant) -> Replica {
     replica
 }
 
-fn named() -> Option<v1::Tenant> {
-    Some(v1::Tenant { tenant_id: "finance".into(), ..Default::default() })
+fn named() -> v1::Tenant {
+    v1::Tenant { tenant_id: "finance".into(), ..Default::default() }
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
-    Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+fn mask(paths: &[&str]) -> prost_types::FieldMask {
+    prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn labels_and_annotations_are_set_and_removed_while_the_others_stay() {
     let annotations = pairs(&[("note", "x")]);
     let mut replica = with_tenant(v1::Tenant { labels, annotations, ..new_tenant("finance") }).await;
     let request = v1::UpdateTenantRequest {
-        tenant: named(),
+        tenant: Some(named()),
         set_labels: pairs(&[("team", "red"), ("zone", "a")]),
         remove_labels: vec!["env".into(), "nothing".into()],
         set_annotations: pairs(&[("more", "y")]),
@@ -50,8 +50,8 @@ async fn labels_and_annotations_are_set_and_removed_while_the_others_stay() {
     assert_eq!((tried.labels, tried.annotations), (changed.labels.clone(), changed.annotations.clone()));
     // Together with other fields, and only once.
     let with_owner = v1::UpdateTenantRequest {
-        tenant: Some(v1::Tenant { owner: "ada".into(), ..named().unwrap() }),
-        update_mask: mask(&["owner"]),
+        tenant: Some(v1::Tenant { owner: "ada".into(), ..named() }),
+        update_mask: Some(mask(&["owner"])),
         set_labels: pairs(&[("zone", "b")]),
         ..Default::default()
     };
@@ -67,7 +67,7 @@ async fn labels_and_annotations_are_set_and_removed_while_the_others_stay() {
 async fn a_fault_in_what_is_set_or_removed_names_its_field() {
     let many = (0..64).map(|number| (format!("k{number}"), String::new())).collect();
     let mut replica = with_tenant(v1::Tenant { labels: many, ..new_tenant("finance") }).await;
-    let empty = || v1::UpdateTenantRequest { tenant: named(), ..Default::default() };
+    let empty = || v1::UpdateTenantRequest { tenant: Some(named()), ..Default::default() };
     for (request, field) in [
         (v1::UpdateTenantRequest { set_labels: pairs(&[("a b", "c")]), ..empty() }, "set_labels"),
         (v1::UpdateTenantRequest { set_labels: pairs(&[("a", "\0")]), ..empty() }, "set_labels"),
@@ -86,7 +86,7 @@ async fn a_fault_in_what_is_set_or_removed_names_its_field() {
         (
             v1::UpdateTenantRequest {
                 set_labels: pairs(&[("k0", "b")]),
-                update_mask: mask(&["labels"]),
+                update_mask: Some(mask(&["labels"])),
                 ..empty()
             },
             "set_labels",
@@ -114,7 +114,7 @@ async fn labels_that_many_set_at_once_without_an_etag_are_all_there() {
     for number in 0..16 {
         let mut tenants = if number % 2 == 0 { replica.tenants.clone() } else { other.tenants.clone() };
         let set_labels = pairs(&[(&format!("k{number}"), "v")]);
-        let request = v1::UpdateTenantRequest { tenant: named(), set_labels, ..Default::default() };
+        let request = v1::UpdateTenantRequest { tenant: Some(named()), set_labels, ..Default::default() };
         setting.spawn(async move { tenants.update_tenant(request).await.map(drop) });
     }
     while let Some(set) = setting.join_next().await {
@@ -150,12 +150,8 @@ async fn neither_a_currency_nor_a_budget_changes_what_the_other_is_worth_unseen(
         v1::Tenant { currency_code: "USD".into(), monthly_budget: money(5, "USD"), ..new_tenant("finance") };
     let mut replica = with_tenant(tenant).await;
     let update = |currency: &str, budget, paths: &[&str]| v1::UpdateTenantRequest {
-        tenant: Some(v1::Tenant {
-            currency_code: currency.into(),
-            monthly_budget: budget,
-            ..named().unwrap()
-        }),
-        update_mask: mask(paths),
+        tenant: Some(v1::Tenant { currency_code: currency.into(), monthly_budget: budget, ..named() }),
+        update_mask: Some(mask(paths)),
         ..Default::default()
     };
     let error = replica.tenants.update_tenant(update("EUR", None, &["currency_code"])).await.unwrap_err();
