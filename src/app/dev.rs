@@ -78,11 +78,13 @@ async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode
     let database = server::prepare(config, true).await?;
     let server = Server::start(config, database).await?;
     seed(&server.registry, config.dev.seed_catalogue).await?;
-    greet(&server, postgres)?;
+    greet(&server, postgres, &stubs)?;
     let exit = stop_signal().await;
     tracing::info!("going down: open calls get time to end");
     server.stop().await;
-    stubs.iter().for_each(Stub::stop);
+    for (_, stub) in &stubs {
+        stub.stop();
+    }
     exit?;
     Ok(ExitCode::SUCCESS)
 }
@@ -115,7 +117,10 @@ fn no_stub(name: &str, port: u16, error: &std::io::Error) -> super::Error {
 
 /// Starts a stub for each system that the configuration does not already have. They keep their state beside the
 /// database, which remembers what it asked of them.
-async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, super::Error> {
+async fn start_stubs(
+    config: &mut Config,
+    data_dir: &Path,
+) -> Result<Vec<(&'static str, Stub)>, super::Error> {
     let mut stubs = Vec::new();
     for (name, port) in stubs_to_start(config) {
         let file = data_dir.join(format!("stub-{name}.jsonl"));
@@ -123,7 +128,7 @@ async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Vec<Stub>, 
         let stub = started.map_err(|error| no_stub(name, port, &error))?;
         let place = Remote::at(&stub.endpoint()).map(Target::Remote);
         config.cascade.targets.extend(place.map(|target| (name.to_owned(), target)));
-        stubs.push(stub);
+        stubs.push((name, stub));
     }
     Ok(stubs)
 }
@@ -153,9 +158,15 @@ pub(super) async fn seed(registry: &Registry, which: SeedCatalogue) -> Result<()
     Ok(())
 }
 
-fn greet(server: &Server, postgres: &PrivatePostgres) -> Result<(), std::io::Error> {
+fn greet(server: &Server, postgres: &PrivatePostgres, stubs: &[(&str, Stub)]) -> Result<(), std::io::Error> {
     let (grpc, http) = (server.grpc, server.http);
-    let participants = server.registry.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    // A stub with where it is: `tenantry stub` takes the address too.
+    let address = |name: &str| {
+        let stub = stubs.iter().find(|(stub, _)| *stub == name);
+        stub.map_or_else(|| name.to_owned(), |(_, stub)| format!("{name} (stub, {})", stub.endpoint()))
+    };
+    let targets = server.registry.targets.iter().map(|target| address(target.as_str()));
+    let participants = targets.collect::<Vec<_>>().join(", ");
     let openfeature = server.openfeature;
     // As it was called, so that the line can be copied.
     let tenantry = std::env::args().next().unwrap_or_else(|| "tenantry".to_owned());

@@ -186,7 +186,7 @@ pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, S
         }
     }
     let found = migrate::version(&client).await.map_err(|error| match error {
-        store::Error::Foreign(_) => StartError::Migrate(error),
+        store::Error::Foreign(_) | store::Error::Encoding(_) => StartError::Migrate(error),
         error => failed(error),
     })?;
     let needed = migrate::newest();

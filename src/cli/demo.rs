@@ -14,7 +14,7 @@ use super::client::Client;
 use super::exit::{Failure, class};
 use super::output::{rows_table, text, trimmed};
 use super::progress;
-use super::tier::catalogue;
+use super::tier::{catalogue, differences};
 
 const GCC: &str = include_str!("../../catalogues/gcc.toml");
 const WAIT: &str = "20s";
@@ -120,6 +120,16 @@ impl<W: Write + Send> Story<'_, W> {
         self.chapter("Five tenants on three tiers")?;
         for tier in catalogue(GCC)? {
             self.ensure("Tiers/CreateTier", json!({ "tier": tier })).await?;
+            let there = self.call("Tiers/GetTier", json!({ "tierId": tier["tierId"] })).await?;
+            let differences = differences(&tier, &there);
+            if !differences.is_empty() {
+                writeln!(
+                    self.out,
+                    "  tier {} is not the story's, and is left as it is: {}",
+                    text(&tier["tierId"]),
+                    differences.join("; ")
+                )?;
+            }
         }
         for index in 0..self.units.len() {
             let Unit { id, name, tier, users, documents, queries, sla, support } = &self.units[index];

@@ -68,11 +68,6 @@ impl Failure {
         self
     }
 
-    /// Whether the server refused for this reason.
-    pub fn is_of(&self, reason: &str) -> bool {
-        self.message.ends_with(&format!(" [{reason}]"))
-    }
-
     /// The same in other words.
     #[must_use]
     pub fn reworded(self, message: String) -> Self {

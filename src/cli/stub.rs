@@ -1,15 +1,24 @@
 //! `tenantry stub …`: what the stub participants of `tenantry dev` hold, and how they misbehave.
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::number::finite;
 use super::output::{print, show_list};
 use super::{Context, Failure};
 
-/// Where `tenantry dev` serves its stubs, unless told otherwise.
-const DEFAULT_PORTS: [(&str, u16); 4] =
-    [("cache", 50061), ("monitoring", 50062), ("object-store", 50063), ("vector-db", 50064)];
+/// The stubs of `tenantry dev`, each with the port after the one before.
+const STUBS: [&str; 4] = ["cache", "monitoring", "object-store", "vector-db"];
+/// The port of the first, unless told otherwise.
+const FIRST_PORT: u16 = 50061;
+
+/// Where the stubs are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// The port of the first stub, as given to `tenantry dev`; the others follow. 50061 where not given.
+    #[arg(long, value_name = "PORT", env = "TENANTRY_DEV_STUB_PORT")]
+    dev_stub_port: Option<String>,
+}
 
 /// Commands to a stub participant.
 #[derive(Debug, Clone, Subcommand)]
@@ -18,11 +27,17 @@ pub enum Command {
     Show {
         /// Its name (cache, monitoring, object-store, vector-db) or its URL.
         stub: String,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
     },
     /// Make it misbehave towards a tenant, or behave again.
     Fault {
         /// Its name (cache, monitoring, object-store, vector-db) or its URL.
         stub: String,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
         /// How.
         fault: Fault,
         /// Id of the tenant; every tenant where not given.
@@ -73,14 +88,32 @@ impl Fault {
 impl Command {
     /// Where the stub is.
     pub(super) fn server(&self) -> Result<String, Failure> {
-        let (Self::Show { stub } | Self::Fault { stub, .. }) = self;
+        let (Self::Show { stub, place } | Self::Fault { stub, place, .. }) = self;
         if stub.contains("://") {
             return Ok(stub.clone());
         }
-        let port = DEFAULT_PORTS.iter().find(|(name, _)| name == stub).map(|(_, port)| port);
-        port.map(|port| format!("http://127.0.0.1:{port}")).ok_or_else(|| {
-            let names = DEFAULT_PORTS.map(|(name, _)| name).join(", ");
+        let port = place.port_of(stub)?;
+        Ok(format!("http://127.0.0.1:{port}"))
+    }
+}
+
+impl Place {
+    /// The port of a stub by its name.
+    fn port_of(&self, stub: &str) -> Result<u16, Failure> {
+        let index = (0..).zip(STUBS).find(|(_, name)| *name == stub).map(|(index, _): (u16, _)| index);
+        let index = index.ok_or_else(|| {
+            let names = STUBS.join(", ");
             Failure::usage(format!("`{stub}` is no stub of `tenantry dev` ({names}) and no URL"))
+        })?;
+        // A variable that is set to nothing says nothing.
+        let told = self.dev_stub_port.as_deref().filter(|port| !port.is_empty());
+        let first = told.map_or(Ok(FIRST_PORT), str::parse);
+        let port = first.ok().filter(|first| *first != 0).and_then(|first: u16| first.checked_add(index));
+        port.ok_or_else(|| {
+            Failure::usage(
+                "--dev-stub-port (TENANTRY_DEV_STUB_PORT) must be the port of the first stub; where `tenantry dev` takes \
+                 free ones (0), give the stub's URL, which it prints",
+            )
         })
     }
 }
@@ -93,7 +126,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
                 [("TENANT", "tenantId"), ("STATE", "state"), ("GENERATION", "generation"), ("UID", "uid")];
             show_list(context.connection.output, &answer, "held", &columns)
         }
-        Command::Fault { stub, fault, tenant, times, delay } => {
+        Command::Fault { stub, fault, tenant, times, delay, .. } => {
             let request = json!({
                 "tenant": tenant.as_deref().unwrap_or_default(),
                 "fault": fault.name(),
@@ -107,5 +140,23 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
                 fault.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stub_is_where_dev_was_told_to_serve_it() {
+        let place = |port: Option<&str>| Place { dev_stub_port: port.map(str::to_owned) };
+        let port = |port: Option<&str>| place(port).port_of("object-store").ok();
+        assert_eq!(port(None), Some(50063));
+        assert_eq!(port(Some("")), Some(50063));
+        assert_eq!(port(Some("7000")), Some(7002));
+        for wrong in ["0", "many", "65535", "-1"] {
+            assert_eq!(port(Some(wrong)), None, "{wrong}");
+        }
+        assert!(place(None).port_of("elsewhere").is_err());
     }
 }

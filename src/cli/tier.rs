@@ -1,15 +1,21 @@
 //! `tenantry tier …`
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::escape::harmless;
 use super::number::finite;
-use super::output::{Column, print, show, show_list};
+use super::output::{Column, Format, print, show, show_list, text};
 use super::{Context, Failure, class};
 
 /// The catalogues that ship with the program.
 const GCC: &str = include_str!("../../catalogues/gcc.toml");
 const SAAS: &str = include_str!("../../catalogues/saas.toml");
+
+/// Flags that are named of those that lose their default for a tier.
+const NAMED_MAX: usize = 20;
 
 /// Commands about tiers.
 #[derive(Debug, Clone, Subcommand)]
@@ -32,12 +38,16 @@ pub enum Command {
         #[arg(long)]
         etag: Option<String>,
     },
-    /// Delete a tier that has no tenants.
+    /// Delete a tier that nobody uses; says which flags lose their default for it.
     Delete {
         /// Which.
         tier_id: String,
+        /// Only say what would go.
+        #[arg(long)]
+        dry_run: bool,
     },
-    /// Make the tiers of a catalogue: `gcc`, `saas`, or a TOML file. Tiers that are there stay as they are.
+    /// Make the tiers of a catalogue: `gcc`, `saas`, or a TOML file. Tiers that are there stay as they are; where they differ
+    /// from the file, it says in what.
     Import {
         /// Which.
         catalogue: String,
@@ -151,9 +161,19 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             let request = json!({ "tier": tier, "updateMask": mask });
             show(output, &context.change("Tiers/UpdateTier", request).await?)
         }
-        Command::Delete { tier_id } => {
-            context.change("Tiers/DeleteTier", json!({ "tierId": tier_id })).await?;
-            print(&format!("tier {tier_id} is deleted\n"))
+        Command::Delete { tier_id, dry_run } => {
+            let request = json!({ "tierId": tier_id, "validateOnly": dry_run });
+            // What is only tried keeps no answer.
+            let gone = if dry_run {
+                context.client.call("Tiers/DeleteTier", request).await?
+            } else {
+                context.change("Tiers/DeleteTier", request).await?
+            };
+            if output != Format::Table {
+                return show(output, &gone);
+            }
+            let done = if dry_run { "could be deleted" } else { "is deleted" };
+            print(&format!("tier {} {done}{}\n", harmless(&tier_id), going_with(&gone)))
         }
         Command::Import { catalogue } => import(context, &catalogue).await,
     }
@@ -176,12 +196,83 @@ async fn import(context: &Context<'_>, which: &str) -> Result<(), Failure> {
         match context.client.call("Tiers/CreateTier", json!({ "tier": tier })).await {
             Ok(_) => print(&format!("tier {id} is made\n"))?,
             Err(failure) if failure.code() == class::CONFLICT => {
-                print(&format!("tier {id} is there already, and stays as it is\n"))?;
+                let there = context.client.call("Tiers/GetTier", json!({ "tierId": id })).await?;
+                let differs = match differences(&tier, &there) {
+                    differences if differences.is_empty() => "as in the catalogue".to_owned(),
+                    differences => {
+                        format!(
+                            "it differs from the catalogue, and stays as it is: {}",
+                            differences.join("; ")
+                        )
+                    }
+                };
+                print(&format!("tier {id} is there already, {differs}\n"))?;
             }
             Err(failure) => return Err(failure),
         }
     }
     Ok(())
+}
+
+/// What goes with a tier, for people: nothing where nothing does.
+fn going_with(gone: &Value) -> String {
+    let total = gone["flagKeysTotal"].as_u64().unwrap_or_default();
+    if total == 0 {
+        return String::new();
+    }
+    let named: Vec<_> = gone["flagKeys"].as_array().into_iter().flatten().take(NAMED_MAX).map(text).collect();
+    let rest = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(named.len());
+    let others = if rest == 0 { String::new() } else { format!(", and {rest} others") };
+    let defaults = if total == 1 {
+        "the default of 1 flag".to_owned()
+    } else {
+        format!("the defaults of {total} flags")
+    };
+    format!(", and with it {defaults}: {}{others}", named.join(", "))
+}
+
+/// In what a tier differs from a catalogue's: each as `rank is 5, not 3`.
+pub(super) fn differences(catalogue: &Value, there: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut compare = |name: &str, wanted: String, is: String| {
+        if wanted != is {
+            found.push(format!("{name} is {is}, not {wanted}"));
+        }
+    };
+    for (name, given, shown) in [
+        ("display_name", "display_name", "displayName"),
+        ("description", "description", "description"),
+        ("support_level", "support_level", "supportLevel"),
+    ] {
+        compare(name, format!("{:?}", text(&catalogue[given])), format!("{:?}", text(&there[shown])));
+    }
+    let number = |value: &Value| value.as_f64().unwrap_or_default().to_string();
+    compare("rank", number(&catalogue["rank"]), number(&there["rank"]));
+    compare("sla_target", number(&catalogue["sla_target"]), number(&there["slaTarget"]));
+    let class = |value: &Value| {
+        let class =
+            value.as_str().unwrap_or("STANDARD").trim_start_matches("CACHE_TTL_CLASS_").to_lowercase();
+        if class == "unspecified" { "standard".to_owned() } else { class }
+    };
+    compare("cache_ttl_class", class(&catalogue["cache_ttl_class"]), class(&there["cacheTtlClass"]));
+    let none = Map::new();
+    let wanted = catalogue["limits"].as_object().unwrap_or(&none);
+    let is = there["limits"].as_object().unwrap_or(&none);
+    let metrics: BTreeSet<_> = wanted.keys().chain(is.keys()).collect();
+    for metric in metrics {
+        compare(&format!("limits.{}", harmless(metric)), limit(wanted.get(metric)), limit(is.get(metric)));
+    }
+    found
+}
+
+/// A limit, for people.
+fn limit(limit: Option<&Value>) -> String {
+    match limit.map(|limit| &limit["value"]) {
+        None => "absent".to_owned(),
+        Some(Value::String(number)) => number.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(_) => "unlimited".to_owned(),
+    }
 }
 
 /// The tiers of a catalogue as the contract has them.
@@ -258,6 +349,44 @@ mod tests {
             assert_eq!(read.is_ok(), is_one, "{text}");
             assert!(read.map_or_else(|failure| !failure.message().contains('\n'), |_| true), "{text}");
         }
+    }
+
+    #[test]
+    fn what_differs_from_a_catalogue_is_told_and_what_is_not_said_counts_as_the_default() {
+        let tier = &catalogue(
+            "[[tier]]\nid = 'a'\ndisplay_name = 'A'\nrank = 2\nsla_target = 1\nlimits = { users = 5, gb = 'unlimited' }",
+        )
+        .unwrap()[0];
+        let mut there = json!({
+            "tierId": "a", "displayName": "A", "description": "", "rank": 2, "slaTarget": 1.0, "supportLevel": "",
+            "cacheTtlClass": "CACHE_TTL_CLASS_STANDARD",
+            "limits": { "users": { "value": 5 }, "gb": { "unlimited": true } },
+        });
+        assert_eq!(differences(tier, &there), [""; 0]);
+        there["rank"] = 7.into();
+        there["displayName"] = "B".into();
+        there["limits"] = json!({ "users": { "value": 6 }, "more": { "value": 1 } });
+        assert_eq!(
+            differences(tier, &there),
+            [
+                "display_name is \"B\", not \"A\"",
+                "rank is 7, not 2",
+                "limits.gb is absent, not unlimited",
+                "limits.more is 1, not absent",
+                "limits.users is 6, not 5",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_goes_with_a_tier_is_counted_and_named() {
+        assert_eq!(going_with(&json!({ "flagKeys": [], "flagKeysTotal": 0 })), "");
+        let one = json!({ "flagKeys": ["search"], "flagKeysTotal": 1 });
+        assert_eq!(going_with(&one), ", and with it the default of 1 flag: search");
+        let keys: Vec<_> = (0..100).map(|number| format!("f{number}")).collect();
+        let many = going_with(&json!({ "flagKeys": keys, "flagKeysTotal": 123 }));
+        assert!(many.starts_with(", and with it the defaults of 123 flags: f0, f1, "), "{many}");
+        assert!(many.ends_with("f19, and 103 others"), "{many}");
     }
 
     #[test]

@@ -65,6 +65,7 @@ mod tests {
         for (text, shown) in [
             ("http://cache:7001/a", "http://cache:7001/a"),
             ("http://ada:s3cr3t@cache:7001/a", "http://ada:****@cache:7001/a"),
+            ("http://ada:s3@cr3t@cache:7001/a", "http://ada:****@cache:7001/a"),
             ("http://cache:7001?token=s3cr3t", "http://cache:7001?token=****"),
             ("https://a/b?x=s3cr3t&password=s3cr3t#s3cr3t", "https://a/b?x=****&password=****"),
             ("https://a?s3cr3t", "https://a?****"),

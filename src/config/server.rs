@@ -189,8 +189,8 @@ impl Server {
         }
         if !self.insecure_no_auth {
             return Err(Error::Conflict(
-                "No authenticator is configured, so anyone who reaches the port could change every tenant; \
-                 configure one, or give `--insecure-no-auth` while every listener is on loopback."
+                "This version has no authenticator yet, so anyone who reaches the port could change every tenant; \
+                 give `--insecure-no-auth`, and leave every listener on loopback."
                     .to_owned(),
             ));
         }

@@ -136,7 +136,7 @@ reasons! {
     EpochMismatch "EPOCH_MISMATCH" FailedPrecondition;
     /// The resource changed since it was read.
     EtagMismatch "ETAG_MISMATCH" Aborted;
-    /// Concurrent changes won three times in a row.
+    /// Concurrent changes won 24 times in a row.
     ConcurrentChange "CONCURRENT_CHANGE" Aborted;
     /// Another operation of the tenant is open.
     OperationInProgress "OPERATION_IN_PROGRESS" Aborted;

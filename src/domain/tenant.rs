@@ -3,6 +3,7 @@
 mod attributes;
 mod names;
 mod new;
+mod pairs;
 mod profile;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 pub use self::attributes::ATTRIBUTES;
 pub use self::names::{ChosenNames, Claim, NameKind, RESOURCE_NAME_MAX, ResourceNames};
 pub use self::new::NewTenant;
+pub use self::pairs::{Pairs, PairsChange};
 pub use self::profile::LINE_MAX;
 pub use self::profile::{Contact, DataClassification, IsolationModel, Profile, ProfileField};
 use super::health::{Score, Signals};

@@ -2,8 +2,10 @@
 
 pub mod catalogue;
 mod settings;
+mod users;
 
 pub use self::settings::TierField;
+pub use self::users::TierUsers;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Iter;

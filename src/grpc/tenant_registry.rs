@@ -97,7 +97,7 @@ impl TenantRegistry for Handler {
             let request_id = std::mem::take(&mut message.request_id);
             let command =
                 command(request.metadata(), "UpdateTenant", &message, &request_id, message.validate_only)?;
-            let update = tenant::decode_update(message.tenant, message.update_mask)?;
+            let update = tenant::decode_update(message)?;
             self.registry.update_tenant(update, &command).await
         };
         let shown = updated.await.map_err(|error| status(&error))?;

@@ -9,8 +9,8 @@ use super::status::status;
 use crate::domain::ids::TierId;
 use crate::proto::v1::tiers_server::Tiers;
 use crate::proto::v1::{
-    CreateTierRequest, DeleteTierRequest, GetTierRequest, ListTiersRequest, ListTiersResponse, Tier,
-    UpdateTierRequest,
+    CreateTierRequest, DeleteTierRequest, DeleteTierResponse, GetTierRequest, ListTiersRequest,
+    ListTiersResponse, Tier, UpdateTierRequest,
 };
 use crate::services::tiers::{get_tier, list_tiers};
 
@@ -67,7 +67,10 @@ impl Tiers for Handler {
         Ok(self.respond(tier::encode(&updated)))
     }
 
-    async fn delete_tier(&self, request: Request<DeleteTierRequest>) -> Result<Response<()>, Status> {
+    async fn delete_tier(
+        &self,
+        request: Request<DeleteTierRequest>,
+    ) -> Result<Response<DeleteTierResponse>, Status> {
         let deleted = async {
             let mut message = request.get_ref().clone();
             let request_id = std::mem::take(&mut message.request_id);
@@ -76,7 +79,7 @@ impl Tiers for Handler {
             let tier_id = convert::id("tier_id", TierId::parse(&message.tier_id))?;
             self.registry.delete_tier(&tier_id, convert::etag(message.etag).as_deref(), &command).await
         };
-        deleted.await.map_err(|error| status(&error))?;
-        Ok(self.respond(()))
+        let removal = deleted.await.map_err(|error| status(&error))?;
+        Ok(self.respond(tier::encode_removal(&removal)))
     }
 }

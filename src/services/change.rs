@@ -16,8 +16,9 @@ use crate::store::writer::Submitted;
 use crate::view::Snapshot;
 use crate::view::snapshot::unreadable;
 
-/// How often a change is decided again when concurrent ones win.
-const DECISIONS_MAX: usize = 3;
+/// How often a change is decided when concurrent ones win. Of those that are after the same thing at once, one wins each
+/// time: so many can be, and each has its turn.
+const DECISIONS_MAX: usize = 24;
 /// How long a change waits to be seen in this replica's own view before it answers anyway: a read of the same client
 /// then carries the token in its metadata and waits itself.
 const SEEN_MAX: Duration = Duration::from_secs(1);

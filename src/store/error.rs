@@ -23,6 +23,11 @@ pub enum Error {
     /// The database is another program's.
     #[error("it holds tables of another program ({}); give Tenantry a database of its own", said(.0))]
     Foreign(#[source] tokio_postgres::Error),
+    /// The database keeps text in another encoding than UTF-8.
+    #[error(
+        "its encoding is {0}, which cannot hold every name: make one with ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding(String),
     /// A row cannot be read: made by another version, or by hand.
     #[error("a row of {table} cannot be read: {why}")]
     Row {
@@ -78,9 +83,11 @@ impl From<Error> for domain::error::Error {
         match error {
             Error::Unreachable(_) => Self::unavailable(error),
             Error::ReadOnly(_) => Self::read_only(error),
-            Error::Forbidden(_) | Error::Refused(_) | Error::Foreign(_) | Error::Row { .. } => {
-                Self::bug(error)
-            }
+            Error::Forbidden(_)
+            | Error::Refused(_)
+            | Error::Foreign(_)
+            | Error::Encoding(_)
+            | Error::Row { .. } => Self::bug(error),
         }
     }
 }

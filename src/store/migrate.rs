@@ -45,6 +45,10 @@ pub async fn version(client: &Client) -> Result<i32, Error> {
 
 /// Brings the schema up to this program's version. Several replicas may do so at once: they queue on one lock.
 pub async fn migrate(client: &mut Client) -> Result<Report, Error> {
+    let encoding: String = client.query_one(include_str!("sql/migration/encoding.sql"), &[]).await?.get(0);
+    if encoding != "UTF8" {
+        return Err(Error::Encoding(encoding));
+    }
     version(client).await?;
     let mut from = None;
     for (number, name, sql) in MIGRATIONS {

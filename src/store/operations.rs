@@ -85,7 +85,7 @@ pub fn operation_start(start: &Start<'_>, lease: Lease, context: &Context) -> Ch
     change.leaving(Rows { tenant, operation, ..Rows::default() })
 }
 
-/// Takes an operation up that begins later. Conflict where the tenant is gone.
+/// Takes an operation up that begins later. Conflict where the tenant, or the tier that it leads to, is gone.
 pub fn operation_schedule(operation: &Operation, context: &Context) -> Change {
     let row = json!({ "operation": operation });
     let event = Event::OperationScheduled { operation: Box::new(operation.clone()) };

@@ -7,6 +7,7 @@ use super::log::{Change, Context, json_value};
 use super::reading::{Found, Range, Table, rows_as};
 use super::{Error, change_sql};
 use crate::domain::event::Event;
+use crate::domain::flag::removal::TierRemoval;
 use crate::domain::ids::{Revision, TierId};
 use crate::domain::tier::Tier;
 
@@ -22,11 +23,12 @@ pub fn tier_update(tier: &Tier, expected: Revision, context: &Context) -> Change
     Change::new(change_sql!("tier/update.sql"), row, Event::TierUpdated { tier: tier.clone() }, context, tier)
 }
 
-/// Deletes a tier that is still as it was at `expected` and has no tenants.
-pub fn tier_delete(tier_id: &TierId, expected: Revision, context: &Context) -> Change {
-    let row = json!({ "tier_id": tier_id, "expected": expected });
+/// Deletes a tier that is still as it was at `expected`, that nobody uses, and of which flags have as many defaults as
+/// `removal` tells.
+pub fn tier_delete(tier_id: &TierId, expected: Revision, removal: &TierRemoval, context: &Context) -> Change {
+    let row = json!({ "tier_id": tier_id, "expected": expected, "defaults": removal.flags_total });
     let event = Event::TierDeleted { tier_id: tier_id.clone() };
-    Change::new(change_sql!("tier/delete.sql"), row, event, context, &())
+    Change::new(change_sql!("tier/delete.sql"), row, event, context, removal)
 }
 
 /// Tiers of a range.

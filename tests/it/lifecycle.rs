@@ -7,6 +7,7 @@ mod many;
 mod operators;
 mod restored;
 pub(crate) mod schedule;
+mod tiers;
 
 use std::time::Duration;
 

@@ -36,4 +36,5 @@ mod support;
 mod telemetry;
 mod tidy;
 mod unreadable;
+mod updates;
 mod watching;

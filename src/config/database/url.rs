@@ -61,8 +61,22 @@ impl Url {
     pub fn parse(text: &str) -> Result<Self, String> {
         match parameters::fault(text, &SslMode::ALL.map(SslMode::as_str)) {
             Some(fault) => Err(fault),
-            None => Self::read(text).ok_or_else(|| "something else (not shown)".to_owned()),
+            None => match Self::read(text) {
+                Some(url) if url.names_a_host_with_an_at() => Err(
+                    "one with an `@` more than it can have (not shown): in a user or a password, write it as `%40`"
+                        .to_owned(),
+                ),
+                Some(url) => Ok(url),
+                None => Err("something else (not shown)".to_owned()),
+            },
         }
+    }
+
+    /// The client library takes what stands behind the first `@` for the host. No host has one: it is the end of a password,
+    /// which must neither be shown nor looked up.
+    fn names_a_host_with_an_at(&self) -> bool {
+        let with_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+        self.config.get_hosts().iter().any(with_at)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -183,6 +197,19 @@ mod tests {
             assert!(!shown.contains("s3"), "{shown}");
             assert!(shown.starts_with("postgres://ada:****@db.example"), "{shown}");
         }
+    }
+
+    #[test]
+    fn an_at_in_a_password_is_told_without_the_password() {
+        for text in
+            ["postgres://tn:sec@ret@localhost/r", "postgres://tn:sec@ret@localhost", "host='sec@ret' user=tn"]
+        {
+            let why = Url::parse(text).unwrap_err();
+            assert!(why.contains("%40") && !why.contains("sec") && !why.contains("ret"), "{why}");
+        }
+        let url = Url::parse("postgres://tn:sec%40ret@localhost/r").unwrap();
+        assert_eq!(url.config().get_password(), Some(b"sec@ret".as_slice()));
+        assert_eq!(url.masked(), "postgres://tn:****@localhost/r?sslmode=prefer");
     }
 
     #[test]

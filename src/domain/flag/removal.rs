@@ -45,6 +45,15 @@ pub struct Removal {
     pub dependents_total: usize,
 }
 
+/// The flags whose default for a tier goes with it: the first [`TOLD_MAX`] by key, and how many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierRemoval {
+    /// Which flags.
+    pub flags: Vec<FlagKey>,
+    /// How many of these there are.
+    pub flags_total: usize,
+}
+
 /// Tells two things apart that were told: equal ones have the same mark.
 pub fn mark(told: &impl Serialize) -> String {
     // Our own types always have a JSON text.
@@ -76,6 +85,21 @@ impl CompiledFlags {
         let dependents = self.left_without(deleted);
         removal.dependents_total = dependents.len();
         removal.dependents = dependents.into_iter().take(TOLD_MAX).cloned().collect();
+        removal
+    }
+
+    /// What would go with a tier.
+    pub fn removal_of_tier(&self, tier_id: &TierId) -> TierRemoval {
+        let mut removal = TierRemoval::default();
+        for flag in self.flags() {
+            let mut defaults = self.tier_defaults(flag.key().as_str());
+            if defaults.any(|default| default.tier == *tier_id) {
+                removal.flags_total += 1;
+                removal.flags.push(flag.key().clone());
+            }
+        }
+        removal.flags.sort_unstable();
+        removal.flags.truncate(TOLD_MAX);
         removal
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use prost_types::FieldMask;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
@@ -13,7 +12,8 @@ use crate::domain::ids::{MetricName, TenantId, TierId};
 use crate::domain::lifecycle::{Access, Status};
 use crate::domain::shared_text::TextMap;
 use crate::domain::tenant::{
-    ChosenNames, Contact, DataClassification, IsolationModel, NewTenant, Profile, ProfileField, Tenant,
+    ChosenNames, Contact, DataClassification, IsolationModel, NewTenant, Pairs, PairsChange, Profile,
+    ProfileField, Tenant,
 };
 use crate::domain::tier::{Limit, LimitSource, Limits, effective_limits, effective_support_level};
 use crate::proto::google::r#type::Money;
@@ -136,19 +136,34 @@ pub(in crate::grpc) fn decode_new(message: Option<v1::Tenant>) -> Result<NewTena
     .map_err(|error| error.within("tenant."))
 }
 
-/// Decodes an update. Only what the mask names is looked at.
-pub(in crate::grpc) fn decode_update(
-    message: Option<v1::Tenant>,
-    update_mask: Option<FieldMask>,
-) -> Result<TenantUpdate, Error> {
-    let Some(mut message) = message else { return Err(Error::field("tenant", "must be set")) };
+/// Decodes an update. Only what the mask names is looked at, beside the labels and annotations to set or to remove.
+pub(in crate::grpc) fn decode_update(request: v1::UpdateTenantRequest) -> Result<TenantUpdate, Error> {
+    let Some(mut message) = request.tenant else { return Err(Error::field("tenant", "must be set")) };
     let tenant_id = super::id("tenant.tenant_id", TenantId::parse(&message.tenant_id))?;
-    let fields = mask(update_mask, ProfileField::ALL, ProfileField::as_str, FIXED)?;
+    let labels = PairsChange { set: request.set_labels.into_iter().collect(), remove: request.remove_labels };
+    let annotations = PairsChange {
+        set: request.set_annotations.into_iter().collect(),
+        remove: request.remove_annotations,
+    };
+    let names_any = request.update_mask.as_ref().is_some_and(|mask| !mask.paths.is_empty());
+    let fields = if names_any || (labels.is_empty() && annotations.is_empty()) {
+        mask(request.update_mask, ProfileField::ALL, ProfileField::as_str, FIXED)?
+    } else {
+        Vec::new()
+    };
+    let mut pairs = Faults::default();
+    for (whose, change) in [(Pairs::Labels, &labels), (Pairs::Annotations, &annotations)] {
+        pairs.extend(change.violations(whose, fields.contains(&whose.field())));
+    }
+    pairs.check(Some(()))?;
     let etag = etag(std::mem::take(&mut message.etag));
+    let budget = message.monthly_budget.as_ref();
+    let budget_currency =
+        budget.map(|money| money.currency_code.clone()).filter(|currency| !currency.is_empty());
     let mut faults = Faults::default();
     let profile = decode_profile(message, &mut faults, &|field| fields.contains(&field));
     faults
-        .check(Some(TenantUpdate { tenant_id, profile, fields, etag }))
+        .check(Some(TenantUpdate { tenant_id, profile, fields, labels, annotations, budget_currency, etag }))
         .map_err(|error| error.within("tenant."))
 }
 

@@ -3,8 +3,9 @@
 use prost_types::FieldMask;
 
 use super::tenant::{decode_limits, encode_limits};
-use super::{Faults, etag, mask, timestamp};
+use super::{Faults, count, etag, mask, timestamp};
 use crate::domain::error::Error;
+use crate::domain::flag::removal::TierRemoval;
 use crate::domain::ids::TierId;
 use crate::domain::tier::{CacheTtlClass, NewTier, Tier, TierField};
 use crate::proto::v1;
@@ -31,6 +32,13 @@ pub(in crate::grpc) fn encode(tier: &Tier) -> v1::Tier {
         revision: tier.revision.as_i64(),
         create_time: Some(timestamp(tier.create_time)),
         update_time: Some(timestamp(tier.update_time)),
+    }
+}
+
+pub(in crate::grpc) fn encode_removal(removal: &TierRemoval) -> v1::DeleteTierResponse {
+    v1::DeleteTierResponse {
+        flag_keys: removal.flags.iter().map(ToString::to_string).collect(),
+        flag_keys_total: count(removal.flags_total),
     }
 }
 

@@ -232,7 +232,9 @@ async fn begin(
                 }
             }
             // It waits for whoever changes it right now, or for the database.
-            Err(error) if matches!(error.reason.code(), Code::Unavailable | Code::Aborted) => {}
+            Err(error) if matches!(error.reason.code(), Code::Unavailable | Code::Aborted) => {
+                item.error = error.message;
+            }
             // What it waited for has brought it there.
             Err(error)
                 if error.reason == Reason::IllegalTransition

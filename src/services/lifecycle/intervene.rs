@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::StartOperation;
 use super::operations::operation_at_hand;
+use super::start::check_tier;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::lifecycle::{MigrationEnd, Status, Verb};
 use crate::domain::operation::{Adoption, Operation, Refusal, State, Wish};
+use crate::domain::tenant::Tenant;
 use crate::services::change::Decision;
 use crate::services::{Command, Registry};
 use crate::store::log::{Change, Context};
@@ -86,6 +88,12 @@ impl Registry {
                     Intervention::Abort { reason } => next.abort(said(reason), context.now),
                 };
                 done.map_err(|refusal| refused(refusal, &operation, asked, snapshot))?;
+                if let Some(tenant) = following(snapshot, &next, context)
+                    && matches!(asked.what, Intervention::Abort { .. })
+                    && next.verb == Verb::ChangeTier
+                {
+                    check_tier(snapshot, &tenant)?;
+                }
                 let change = intervening(snapshot, &operation, &next, context);
                 Ok(Decision::Make(Box::new(change), next))
             })
@@ -129,15 +137,18 @@ pub(super) fn intervening(
     next: &Operation,
     context: &Context,
 ) -> Change {
+    let tenant = following(snapshot, next, context);
+    operation_intervene(next, operation.revision, tenant.as_ref(), context)
+}
+
+/// The tenant whose open operation it is, as it will be.
+fn following(snapshot: &Snapshot, next: &Operation, context: &Context) -> Option<Tenant> {
     let record = snapshot
         .tenant(&next.tenant_id)
-        .filter(|record| record.tenant.operation_id == Some(next.operation_id));
-    let tenant = record.map(|record| {
-        let mut tenant = record.tenant.clone();
-        tenant.follow(next, context.now);
-        tenant
-    });
-    operation_intervene(next, operation.revision, tenant.as_ref(), context)
+        .filter(|record| record.tenant.operation_id == Some(next.operation_id))?;
+    let mut tenant = record.tenant.clone();
+    tenant.follow(next, context.now);
+    Some(tenant)
 }
 
 /// A reason is what tells an operation that was taken back from one that failed, so there always is one.

@@ -184,6 +184,7 @@ impl Registry {
             operation.settle(context.now);
         }
         tenant.follow(&operation, context.now);
+        check_tier(snapshot, &tenant)?;
         Ok(Decided { tenant, operation, superseded, children: follow })
     }
 
@@ -271,6 +272,21 @@ pub(super) fn details(
         _ => {}
     }
     Ok(details)
+}
+
+/// Refuses where the tenant would be on a tier that does not exist. The service lets nobody take a tier away from under a
+/// tenant, but a database can have been changed by hand.
+pub(super) fn check_tier(snapshot: &Snapshot, tenant: &Tenant) -> Result<(), Error> {
+    let tier_id = &tenant.profile.tier;
+    if snapshot.tiers.contains_key(tier_id) {
+        return Ok(());
+    }
+    let why = format!(
+        "tenant \"{}\" is on tier \"{tier_id}\", which does not exist: create that tier, or change the tenant's tier",
+        tenant.tenant_id
+    );
+    let missing = Error::new(Reason::TierNotFound, why).with("tier_id", tier_id);
+    Err(snapshot.missing("tier", tier_id.as_str(), missing.with("tenant_id", &tenant.tenant_id)))
 }
 
 /// The operation that takes over from an open one.

@@ -156,6 +156,12 @@ impl Registry {
                 results.insert(place, self.create(new, command, Class::Second, false).await);
             }
         }
+        for place in &batch.circle {
+            let Some((new, _)) = good.get(place) else { continue };
+            if let Some(result @ Err(Error { reason: Reason::ParentNotFound, .. })) = results.get_mut(place) {
+                *result = Err(in_a_circle(new));
+            }
+        }
         // What was only tried left no trace: an id that an earlier item takes is not free any more.
         let mut taken = HashSet::new();
         for (place, (new, command)) in &good {
@@ -172,12 +178,23 @@ fn tenant_exists(tenant_id: &TenantId) -> Error {
     Error::exists(Reason::TenantExists, "tenant", "tenant_id", tenant_id)
 }
 
+fn in_a_circle(new: &NewTenant) -> Error {
+    let parent = new.profile.parent.as_ref().map_or("", |parent| parent.as_str());
+    let why = format!(
+        "tenant \"{parent}\" cannot be the parent: in this batch it stands below \"{}\", so neither can be made first",
+        new.tenant_id
+    );
+    Error::new(Reason::ParentCycle, why).with("tenant_id", &new.tenant_id).with("parent", parent)
+}
+
 /// In which order the items of a batch are made.
 struct Batch {
     /// Their places, parents before children.
     order: Vec<usize>,
     /// Of each item whose parent is made by an earlier one: which.
     makers: HashMap<usize, usize>,
+    /// Items that stand below themselves.
+    circle: Vec<usize>,
 }
 
 impl Batch {
@@ -190,7 +207,15 @@ impl Batch {
             let maker = *all.get(items[place]?.profile.parent.as_ref()?)?;
             (turns[maker] < turns[place]).then_some((place, maker))
         };
-        Self { makers: (0..items.len()).filter_map(maker).collect(), order }
+        let parent = |place: usize| all.get(items[place]?.profile.parent.as_ref()?).copied();
+        // Along its parents, each item is met at most once before one of a circle comes again.
+        let is_met_again = |place: &usize| {
+            std::iter::successors(parent(*place), |next| parent(*next))
+                .take(items.len())
+                .any(|above| above == *place)
+        };
+        let circle = (0..items.len()).filter(is_met_again).collect();
+        Self { makers: (0..items.len()).filter_map(maker).collect(), order, circle }
     }
 }
 
@@ -269,5 +294,11 @@ mod tests {
     fn parents_in_a_circle_wait_for_nobody() {
         assert_eq!(turns_of(&[("a", "b"), ("b", "a"), ("self", "self")]), [0, 0, 0]);
         assert_eq!(turns(&[None]), [0]);
+        let items: Vec<_> = [("c", "a"), ("a", "b"), ("b", "a"), ("d", "elsewhere"), ("self", "self")]
+            .iter()
+            .map(|(id, parent)| new(id, parent))
+            .collect();
+        // One that stands below a circle is not in it.
+        assert_eq!(Batch::of(&items.iter().map(Some).collect::<Vec<_>>()).circle, [1, 2, 4]);
     }
 }

@@ -4,7 +4,8 @@ use super::{Shown, check_parent, get_tenant, is_deleted, tier_not_found};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::TenantId;
 use crate::domain::lifecycle::Status;
-use crate::domain::tenant::{Profile, ProfileField};
+use crate::domain::tenant::{Pairs, PairsChange, Profile, ProfileField};
+use crate::domain::violation::Violation;
 use crate::services::change::Decision;
 use crate::services::tiers::check_etag;
 use crate::services::{Command, Registry};
@@ -19,8 +20,65 @@ pub struct TenantUpdate {
     pub profile: Profile,
     /// Which of them.
     pub fields: Vec<ProfileField>,
+    /// What becomes of some labels.
+    pub labels: PairsChange,
+    /// What becomes of some annotations.
+    pub annotations: PairsChange,
+    /// The currency that a new monthly budget is given in, where it says so.
+    pub budget_currency: Option<String>,
     /// Refuse if it changed since.
     pub etag: Option<String>,
+}
+
+impl TenantUpdate {
+    /// The profile as it will be, and which of its fields that is about.
+    fn applied_to(&self, now: &Profile) -> (Profile, Vec<ProfileField>) {
+        let (mut profile, mut fields) = (now.clone(), self.fields.clone());
+        for field in &self.fields {
+            profile.take(*field, &self.profile);
+        }
+        if !self.labels.is_empty() {
+            profile.labels = self.labels.of(&now.labels);
+            fields.push(ProfileField::Labels);
+        }
+        if !self.annotations.is_empty() {
+            profile.annotations = self.annotations.of(&now.annotations);
+            fields.push(ProfileField::Annotations);
+        }
+        (profile, fields)
+    }
+
+    /// What is wrong with the profile as it would be, by the request's fields.
+    fn violations(&self, now: &Profile, next: &Profile) -> Vec<Violation> {
+        let mut found = next.violations();
+        for violation in &mut found {
+            violation.field = match violation.field.as_str() {
+                "labels" if !self.labels.is_empty() => Pairs::Labels.set().to_owned(),
+                "annotations" if !self.annotations.is_empty() => Pairs::Annotations.set().to_owned(),
+                field => format!("tenant.{field}"),
+            };
+        }
+        found.extend(self.currency_violation(now, next));
+        found
+    }
+
+    /// An amount means nothing without its currency: neither changes what the other is worth unseen.
+    fn currency_violation(&self, now: &Profile, next: &Profile) -> Option<Violation> {
+        let given = self.fields.contains(&ProfileField::MonthlyBudget);
+        if let Some(currency) = self.budget_currency.as_deref().filter(|_| given)
+            && currency != &*next.currency_code
+        {
+            let why =
+                format!("must be the same as the tenant's currency_code, {}, or empty", next.currency_code);
+            return Some(Violation::new("tenant.monthly_budget.currency_code", why));
+        }
+        let budget = next.monthly_budget.filter(|_| !given && now.currency_code != next.currency_code)?;
+        let why = format!(
+            "the monthly budget of {budget} is in {}: give the new monthly_budget as well, and name it in update_mask",
+            now.currency_code
+        );
+        Some(Violation::new("tenant.currency_code", why))
+    }
 }
 
 impl Registry {
@@ -33,12 +91,11 @@ impl Registry {
                 return Err(is_deleted(&update.tenant_id, "a deleted tenant cannot be changed"));
             }
             let mut tenant = record.tenant.clone();
-            for field in &update.fields {
-                tenant.profile.take(*field, &update.profile);
-            }
-            let violations = tenant.profile.violations();
+            let (profile, fields) = update.applied_to(&record.tenant.profile);
+            tenant.profile = profile;
+            let violations = update.violations(&record.tenant.profile, &tenant.profile);
             if !violations.is_empty() {
-                return Err(Error::invalid(Reason::InvalidField, violations).within("tenant."));
+                return Err(Error::invalid(Reason::InvalidField, violations));
             }
             let Some(tier) = snapshot.tiers.get(&tenant.profile.tier) else {
                 return Err(tier_not_found(&tenant.profile.tier));
@@ -62,7 +119,7 @@ impl Registry {
             }
             shown.tenant.update_time = context.now;
             let expected = record.tenant.revision;
-            let change = tenants::tenant_update(&shown.tenant, &update.fields, expected, context, &shown);
+            let change = tenants::tenant_update(&shown.tenant, &fields, expected, context, &shown);
             Ok(Decision::Make(Box::new(change), shown))
         })
         .await

@@ -6,9 +6,11 @@ use super::change::{Decision, Reply};
 use super::paging::{Keyed, Page, PageRequest, page_by_key};
 use super::{Command, Registry};
 use crate::domain::error::{Error, Reason};
+use crate::domain::flag::removal::TierRemoval;
 use crate::domain::ids::{Revision, TierId};
+use crate::domain::lifecycle::Status;
 use crate::domain::tenant::etag;
-use crate::domain::tier::{NewTier, Tier, TierField};
+use crate::domain::tier::{NewTier, Tier, TierField, TierUsers};
 use crate::store::tiers;
 use crate::view::Snapshot;
 
@@ -16,6 +18,10 @@ impl Reply for Tier {
     fn set_revision(&mut self, revision: Revision) {
         self.revision = revision;
     }
+}
+
+impl Reply for TierRemoval {
+    fn set_revision(&mut self, _: Revision) {}
 }
 
 /// What is to be changed of a tier.
@@ -82,30 +88,43 @@ impl Registry {
         .await
     }
 
-    /// Deletes a tier that has no tenants.
+    /// Deletes a tier that nobody uses. Answers which flags' defaults for it go with it.
     pub async fn delete_tier(
         &self,
         tier_id: &TierId,
         etag: Option<&str>,
         command: &Command,
-    ) -> Result<(), Error> {
+    ) -> Result<TierRemoval, Error> {
         self.change(command, |snapshot, context| {
             let current = get_tier(snapshot, tier_id)?;
             check_etag(etag, current.revision)?;
-            let tenants =
-                snapshot.tenants.values().filter(|record| record.tenant.profile.tier == *tier_id).count();
-            if tenants > 0 {
-                return Err(Error::new(
-                    Reason::TierInUse,
-                    format!("tier \"{tier_id}\" has {tenants} tenants; move them to another tier first"),
-                )
-                .with("tier_id", tier_id)
-                .with("tenants", tenants));
+            if let Some(refusal) = users(snapshot, tier_id).refusal(tier_id) {
+                return Err(refusal);
             }
-            Ok(Decision::Make(Box::new(tiers::tier_delete(tier_id, current.revision, context)), ()))
+            let removal = snapshot.flags.removal_of_tier(tier_id);
+            let change = tiers::tier_delete(tier_id, current.revision, &removal, context);
+            Ok(Decision::Make(Box::new(change), removal))
         })
         .await
     }
+}
+
+/// Who would be left without the tier.
+fn users(snapshot: &Snapshot, tier_id: &TierId) -> TierUsers {
+    let mut users = TierUsers::default();
+    for record in snapshot.tenants.values().filter(|record| record.tenant.profile.tier == *tier_id) {
+        let deleted = record.tenant.status == Status::Deleted;
+        *if deleted { &mut users.deleted } else { &mut users.tenants } += 1;
+    }
+    for operation in snapshot.operations.values().filter(|operation| operation.needs_tier(tier_id)) {
+        users.operations.0 += 1;
+        users.operations.1.get_or_insert(operation.operation_id);
+    }
+    for bulk in snapshot.bulks.values().filter(|bulk| bulk.needs_tier(tier_id)) {
+        users.bulks.0 += 1;
+        users.bulks.1.get_or_insert(bulk.bulk_id);
+    }
+    users
 }
 
 fn not_found(tier_id: &TierId) -> Error {

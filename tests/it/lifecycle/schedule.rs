@@ -9,7 +9,7 @@ use tenantry::proto::v1;
 use super::{TEN_SECONDS, activate, suspend};
 use crate::support::{Replica, Setup, event_kinds, fields, metrics, reason, sql};
 
-fn in_seconds(seconds: u64) -> prost_types::Timestamp {
+pub(crate) fn in_seconds(seconds: u64) -> prost_types::Timestamp {
     let now = std::time::SystemTime::now() + Duration::from_secs(seconds);
     now.into()
 }
