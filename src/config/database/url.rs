@@ -209,7 +209,7 @@ mod tests {
         }
         let url = Url::parse("postgres://tn:sec%40ret@localhost/r").unwrap();
         assert_eq!(url.config().get_password(), Some(b"sec@ret".as_slice()));
-        assert_eq!(url.masked(), "postgres://tn:****@localhost/r?sslmode=prefer");
+        assert_eq!(url.masked(), "postgres://tn:****@localhost:5432/r?sslmode=prefer");
     }
 
     #[test]
