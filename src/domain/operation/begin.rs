@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Details, Operation, State, Step};
+use super::{Details, Operation, PlaceChange, State, Step, TierChange};
 use crate::domain::ids::{OperationId, Revision, TargetName, TenantId};
 use crate::domain::lifecycle::{IllegalTransition, Status, Verb, desired_by, transition};
 use crate::domain::tenant::Tenant;
@@ -145,13 +145,24 @@ impl Operation {
     }
 
     /// The same verb once more, where automatic retries have stopped: every target starts afresh under a new
-    /// generation. `None` in any other case.
+    /// generation. It may lead elsewhere this time, to another tier or place; where it came from stays, should it be taken
+    /// back. `None` in any other case.
     pub fn again(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
         if open.state != State::NeedsOperator || open.verb != request.verb || open.backward {
             return None;
         }
-        let request = Request { details: open.details.clone(), ..request };
-        Some(Self::anew(open, request, open.to_status, now))
+        let mut details = request.details.clone();
+        details.tier = match (details.tier, open.details.tier.clone()) {
+            (Some(asked), Some(before)) => Some(TierChange { from: before.from, ..asked }),
+            (asked, before) => before.or(asked),
+        };
+        details.place = match (details.place, open.details.place.clone()) {
+            (Some(asked), Some(before)) if request.verb == Verb::StartMigration => {
+                Some(PlaceChange { from: before.from, ..asked })
+            }
+            (asked, before) => before.or(asked),
+        };
+        Some(Self::anew(open, Request { details, ..request }, open.to_status, now))
     }
 
     /// Any legal verb in place of a repair: whoever moves a tenant brings every target to a new state anyway.
