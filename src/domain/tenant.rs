@@ -12,7 +12,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::attributes::ATTRIBUTES;
 pub use self::names::{ChosenNames, Claim, NameKind, RESOURCE_NAME_MAX, ResourceNames};
 pub use self::new::NewTenant;
 pub use self::pairs::{Pairs, PairsChange};

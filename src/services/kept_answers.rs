@@ -13,6 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::domain::flag::{CompiledFlags, Edition};
+use crate::domain::tier::Tier;
 use crate::view::Record;
 
 /// Answers that are kept at most, a place each.
@@ -32,6 +33,8 @@ pub struct Question<'a> {
     pub bytes: &'a [u8],
     /// The tenant, as it is now.
     pub record: Option<&'a Arc<Record>>,
+    /// Its tier, as it is now.
+    pub tier: Option<&'a Arc<Tier>>,
     /// The flags, as they are now.
     pub flags: &'a CompiledFlags,
     /// When.
@@ -43,6 +46,7 @@ struct Kept {
     protocol: &'static str,
     question: Bytes,
     record: Option<Arc<Record>>,
+    tier: Option<Arc<Tier>>,
     edition: Edition,
     from: Timestamp,
     until: Option<Timestamp>,
@@ -57,6 +61,7 @@ impl Kept {
             && self.from <= question.now
             && self.until.is_none_or(|end| question.now < end)
             && is_same(self.record.as_ref(), question.record)
+            && is_alike(self.tier.as_ref(), question.tier)
     }
 
     fn bytes(&self) -> usize {
@@ -68,6 +73,15 @@ impl Kept {
 fn is_same(kept: Option<&Arc<Record>>, now: Option<&Arc<Record>>) -> bool {
     match (kept, now) {
         (Some(kept), Some(now)) => Arc::ptr_eq(kept, now) || kept.tenant == now.tenant,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Whether rules see the same of a tenant's tier: that is what the tenant has from it.
+fn is_alike(kept: Option<&Arc<Tier>>, now: Option<&Arc<Tier>>) -> bool {
+    match (kept, now) {
+        (Some(kept), Some(now)) => Arc::ptr_eq(kept, now) || kept.support_level == now.support_level,
         (None, None) => true,
         _ => false,
     }
@@ -151,6 +165,7 @@ impl KeptAnswers {
             protocol: question.protocol,
             question: Bytes::copy_from_slice(question.bytes),
             record: question.record.cloned(),
+            tier: question.tier.cloned(),
             edition: question.flags.edition().clone(),
             from: question.now,
             until: question.flags.steady_until(question.now),

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::flag::{FlagType, Settings, Window};
 use crate::domain::ids::{FlagKey, Revision, TenantId, TierId};
 use crate::domain::tenant::{Profile, Tenant};
+use crate::domain::tier::{CacheTtlClass, Limits};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -49,16 +50,28 @@ fn kept_for(question: &Question<'_>) -> KeptAnswers {
 #[test]
 fn what_is_asked_again_is_kept_and_what_is_asked_once_is_not() {
     let (flags, record) = (flags(), record("finance", "gold"));
-    let question =
-        Question { protocol: "a", bytes: b"finance", record: Some(&record), flags: &flags, now: at(10) };
+    let question = Question {
+        protocol: "a",
+        bytes: b"finance",
+        record: Some(&record),
+        tier: None,
+        flags: &flags,
+        now: at(10),
+    };
     kept_for(&question);
 }
 
 #[test]
 fn another_question_tenant_state_protocol_or_time_is_answered_anew() {
     let (flags, finance) = (flags(), record("finance", "gold"));
-    let question =
-        || Question { protocol: "a", bytes: b"finance", record: Some(&finance), flags: &flags, now: at(10) };
+    let question = || Question {
+        protocol: "a",
+        bytes: b"finance",
+        record: Some(&finance),
+        tier: None,
+        flags: &flags,
+        now: at(10),
+    };
     let kept = kept_for(&question());
     let is_new = |question: &Question<'_>| asks(&kept, question, b"other") == (Bytes::from("other"), true);
     assert!(is_new(&Question { bytes: b"financf", ..question() }));
@@ -71,6 +84,23 @@ fn another_question_tenant_state_protocol_or_time_is_answered_anew() {
     assert!(is_new(&Question { record: Some(&record("finance", "silver")), ..question() }));
     let kept = kept_for(&question());
     let is_new = |question: &Question<'_>| asks(&kept, question, b"other") == (Bytes::from("other"), true);
+    let tier = |support_level: &str| {
+        Arc::new(Tier {
+            id: TierId::parse("gold").unwrap(),
+            display_name: String::new(),
+            description: String::new(),
+            rank: 1,
+            limits: Limits::default(),
+            sla_target: 0.9,
+            support_level: support_level.to_owned(),
+            cache_ttl_class: CacheTtlClass::default(),
+            version: 1,
+            revision: Revision(1),
+            create_time: at(0),
+            update_time: at(0),
+        })
+    };
+    assert!(is_new(&Question { tier: Some(&tier("24x7")), ..question() }));
     assert!(is_new(&Question { flags: &flags.clone().without_override("search", "finance"), ..question() }));
     let kept = kept_for(&question());
     let is_new = |question: &Question<'_>| asks(&kept, question, b"other") == (Bytes::from("other"), true);
@@ -85,8 +115,14 @@ fn another_question_tenant_state_protocol_or_time_is_answered_anew() {
 fn a_health_report_makes_no_new_answer() {
     let (flags, before) = (flags(), record("finance", "gold"));
     let after = Arc::new(Record { tenant: before.tenant.clone(), health: None });
-    let question =
-        |record| Question { protocol: "a", bytes: b"f", record: Some(record), flags: &flags, now: at(10) };
+    let question = |record| Question {
+        protocol: "a",
+        bytes: b"f",
+        record: Some(record),
+        tier: None,
+        flags: &flags,
+        now: at(10),
+    };
     let kept = kept_for(&question(&before));
     assert_eq!(asks(&kept, &question(&after), b"other"), (Bytes::from("first"), false));
 }
@@ -97,7 +133,8 @@ fn what_is_kept_has_a_bound_in_bytes() {
     let large = Bytes::from(vec![0; ANSWER_MAX / 2]);
     for number in 0..4 * BYTES_MAX / large.len() {
         let bytes = number.to_le_bytes();
-        let question = Question { protocol: "a", bytes: &bytes, record: None, flags: &flags, now: at(10) };
+        let question =
+            Question { protocol: "a", bytes: &bytes, record: None, tier: None, flags: &flags, now: at(10) };
         for _ in 0..2 {
             kept.answer(&question, || Ok::<_, Infallible>(large.clone())).unwrap();
         }
@@ -113,7 +150,8 @@ fn too_large_an_answer_and_too_long_a_question_are_not_kept() {
     let (kept, flags) = (KeptAnswers::default(), flags());
     let (long, large) = (vec![0; QUESTION_MAX + 1], Bytes::from(vec![0; ANSWER_MAX]));
     for bytes in [&*long, b"short"] {
-        let question = Question { protocol: "a", bytes, record: None, flags: &flags, now: at(10) };
+        let question =
+            Question { protocol: "a", bytes, record: None, tier: None, flags: &flags, now: at(10) };
         for _ in 0..3 {
             kept.answer(&question, || Ok::<_, Infallible>(large.clone())).unwrap();
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use imbl::OrdMap;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Delta;
@@ -161,6 +162,11 @@ impl Snapshot {
     /// The tier of a tenant.
     pub fn tier_of(&self, record: &Record) -> Option<&Arc<Tier>> {
         self.tiers.get(&record.tenant.profile.tier)
+    }
+
+    /// What rules see of a tenant.
+    pub fn attributes(&self, record: &Record) -> Map<String, Value> {
+        record.tenant.attributes(self.tier_of(record).map(|tier| &**tier))
     }
 
     /// With what a replica committed; `None` where a change does not say what it left.

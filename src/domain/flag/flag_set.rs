@@ -4,15 +4,18 @@
 //! An in-process provider evaluates these. It must see nothing of other tenants, and knows neither tiers nor overrides
 //! nor prerequisites, so all of that is worked in here.
 
+mod guard;
 mod shapes;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use self::shapes::{Part, broken, join, or_else, share, unreadable};
+use self::guard::{Test, guard};
+pub(super) use self::shapes::unreadable;
+use self::shapes::{Part, broken, join, share};
 
 use super::ask::{Case, Verdict};
 use super::choice::{BUCKET_BY, Choice, Split};
@@ -24,14 +27,15 @@ use super::settings::{Flag, FlagState, Settings};
 use super::targeting::TargetingRule;
 use super::words::Layer;
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
-use crate::domain::rule::Context;
 use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
-use crate::domain::tenant::ATTRIBUTES;
+use crate::domain::rule::{Context, Path};
 
 /// How many flags that hang on each other are worked into one rule. One that hangs on so many is answered as for a client
 /// without attributes, as is one whose rule would be larger or deeper than a rule may be: that would overrun the
 /// providers' parsers.
 const LEVELS_MAX: usize = 8;
+/// The attributes that every tenant has.
+const ALWAYS_THERE: [&str; 3] = ["tenantId", "tier", "status"];
 
 /// A flag as an in-process provider needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,11 +49,16 @@ pub struct Resolved<'a> {
     /// What is left to decide, in flagd's JSONLogic.
     pub targeting: Option<Json>,
     /// Whether it, or a flag that it hangs on, is answered as for a client without attributes, since the rule would be
-    /// larger than one may be. So a client's attributes do not have the effect that they should have.
+    /// larger than one may be or could show what it says of other tenants. So a client's attributes do not have the
+    /// effect that they should have.
     pub is_cut: bool,
 }
 
 impl Resolved<'_> {
+    fn may_be_shown(&self) -> bool {
+        !self.is_cut && self.is_within_limits()
+    }
+
     /// Whether its rule is no larger and no deeper than one may be where it is made: what takes ours takes it.
     fn is_within_limits(&self) -> bool {
         let mut left = NODES_MAX;
@@ -82,21 +91,12 @@ enum Rivals {
     Ignored,
 }
 
-/// Another flag that a flag hangs on.
-struct Test<'t, 'a> {
-    other: Option<&'t Resolved<'a>>,
-    /// The variants of it that count.
-    names: Vec<String>,
-    /// Whether the flag is off where the other has one of these, or where it has none of them.
-    off_if_in: bool,
-}
-
 /// One resolution of a whole set.
 struct Resolver<'a, 'q> {
     flags: &'a CompiledFlags,
     query: &'q Query<'q>,
-    /// The attributes whose values are known, or known not to be there.
-    known: &'q [&'q str],
+    /// Whether the rule at hand could show what it says of other tenants.
+    shows_others: Cell<bool>,
     memo: Memo<'a>,
     /// Each flag once, after all that it hangs on: so what is found does not depend on who is asked for first.
     found: HashMap<&'a str, Found<'a>>,
@@ -129,8 +129,8 @@ impl<'a> InProcess<'a> {
         Self { flags, now, known: RefCell::default() }
     }
 
-    /// Whether a flag is [cut](Resolved::is_cut) for whoever has nothing of its own. Only those that hang on others are
-    /// looked at.
+    /// Whether a flag is [cut](Resolved::is_cut) for a tenant that nothing names. Only those that hang on others are looked
+    /// at.
     pub fn is_cut(&self, key: &str) -> bool {
         let asked = self.flags.compiled(key).filter(|compiled| compiled.hangs_on_others);
         let Some(asked) = asked else { return false };
@@ -138,9 +138,11 @@ impl<'a> InProcess<'a> {
         if let Some(is_cut) = known.get(key) {
             return *is_cut;
         }
-        let context = Context::default();
+        // No name of a tenant or a tier is like this.
+        let nobody = ALWAYS_THERE.map(|name| (name.to_owned(), json!("-"))).into_iter().collect();
+        let context = Context::new(nobody).unwrap_or_default();
         let query = Query { tenant: None, context: &context, now: self.now };
-        let mut resolver = Resolver::new(self.flags, &query, &ATTRIBUTES);
+        let mut resolver = Resolver::new(self.flags, &query);
         if known.is_empty() {
             resolver.resolve(asked.flag.key());
         } else {
@@ -155,16 +157,16 @@ impl<'a> InProcess<'a> {
 }
 
 impl CompiledFlags {
-    /// Every flag for the query's tenant. The attributes `known` have the values of the query's context, or none; all
-    /// others are the client's.
-    pub fn resolved<'a>(&'a self, query: &Query<'_>, known: &[&str]) -> Vec<Resolved<'a>> {
-        Resolver::new(self, query, known).resolve_all()
+    /// Every flag for the query's tenant. The attributes in the query's context are known; all others are the client's.
+    pub fn resolved<'a>(&'a self, query: &Query<'_>) -> Vec<Resolved<'a>> {
+        Resolver::new(self, query).resolve_all()
     }
 }
 
 impl<'a, 'q> Resolver<'a, 'q> {
-    fn new(flags: &'a CompiledFlags, query: &'q Query<'q>, known: &'q [&'q str]) -> Self {
-        Self { flags, query, known, memo: Memo::new(), found: HashMap::new() }
+    fn new(flags: &'a CompiledFlags, query: &'q Query<'q>) -> Self {
+        let shows_others = Cell::new(false);
+        Self { flags, query, shows_others, memo: Memo::new(), found: HashMap::new() }
     }
 
     fn resolve_all(&mut self) -> Vec<Resolved<'a>> {
@@ -216,11 +218,12 @@ impl<'a, 'q> Resolver<'a, 'q> {
         }
         let is_fixed = self.is_fixed(key, compiled);
         let alone = (flag.settings.conflict_groups.len() == 1 && below < LEVELS_MAX).then(|| {
-            let alone = Resolved { is_cut, ..self.worked_in(key, compiled, Rivals::Ignored) };
+            let alone = self.worked_in(key, compiled, Rivals::Ignored);
             let depends = alone.targeting.is_some() && (below > 0 || !is_fixed);
             (alone, if depends { below + 1 } else { 0 })
         });
-        let alone = alone.filter(|(alone, _)| alone.is_within_limits());
+        let alone = alone.filter(|(alone, _)| alone.may_be_shown());
+        let alone = alone.map(|(alone, levels)| (Resolved { is_cut, ..alone }, levels));
         for (rival, levels) in self.rivals(&flag.settings) {
             below = below.max(levels);
             is_cut |= rival.is_cut;
@@ -229,7 +232,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
             return Found { resolved: self.answered(flag, is_cut), levels: 0, alone };
         }
         let worked = (below < LEVELS_MAX).then(|| self.worked_in(key, compiled, Rivals::Regarded));
-        match worked.filter(Resolved::is_within_limits) {
+        match worked.filter(Resolved::may_be_shown) {
             None => Found { resolved: self.answered(flag, true), levels: 0, alone },
             Some(resolved) => {
                 let levels = if resolved.targeting.is_some() { below + 1 } else { 0 };
@@ -268,10 +271,11 @@ impl<'a, 'q> Resolver<'a, 'q> {
         Resolved { flag, is_enabled: true, default: default.variant, targeting: broken(&default), is_cut }
     }
 
-    /// With the layers that hang on the client as a rule.
+    /// With the layers that hang on the client as a rule; cut where that could show other tenants.
     fn worked_in(&self, key: &'a FlagKey, compiled: &'a Compiled, rivals: Rivals) -> Resolved<'a> {
         let mut parts = Vec::new();
         let mut default = None;
+        self.shows_others.set(false);
         let is_regarded = |layer: &&Layer| **layer != Layer::Conflict || rivals == Rivals::Regarded;
         for layer in compiled.layers.iter().filter(is_regarded) {
             if let Walk::Ends(end) = self.walk(key, *layer, &mut parts) {
@@ -279,12 +283,13 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 break;
             }
         }
-        Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts), is_cut: false }
+        let is_cut = self.shows_others.get();
+        Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts), is_cut }
     }
 
     /// Whether nothing of a client's can change the answer, but for what the flag hangs on.
     fn is_fixed(&self, key: &'a FlagKey, compiled: &Compiled) -> bool {
-        let knows = |name: &str| self.known.contains(&name);
+        let knows = |name: &str| self.query.context.has(name);
         let splits = self.flags.choices_for(self.query, key.as_str());
         let rules = &compiled.flag.settings.rules;
         splits.into_iter().all(|split| self.knows_share(split))
@@ -300,7 +305,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
 
     /// Whether no attribute of a client's decides about a share: what everybody gets hangs on none.
     fn knows_share(&self, split: &Split) -> bool {
-        self.known.contains(&split.bucket_by.as_str())
+        Path::parse(&split.bucket_by).first().is_some_and(|name| self.query.context.has(name))
             || (split.bucket_by == BUCKET_BY && self.query.tenant.is_some())
             || split.rollout.select(None, self.query.now).is_some()
     }
@@ -339,7 +344,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 for (rule, compiled_rule) in settings.rules.iter().zip(&compiled.rules) {
                     let fold = Fold {
                         segments: flags.evaluators_of(&compiled.flag),
-                        known: self.known,
+                        shows_others: &self.shows_others,
                         context: self.query.context,
                         now: self.query.now,
                         flag_key: key.as_str(),
@@ -402,55 +407,6 @@ impl<'a, 'q> Resolver<'a, 'q> {
             Json::Bool(true) => given,
             Json::Bool(false) => Json::Null,
             condition => json!({"if": [condition, given, null]}),
-        }
-    }
-}
-
-/// Adds tests of other flags: where one of them says so, `off` is given. What always says so or never does needs no
-/// test, and ends the walk or is left out.
-fn guard<'t, 'a: 't>(
-    parts: &mut Vec<Part>,
-    off: Option<String>,
-    tests: impl IntoIterator<Item = Test<'t, 'a>>,
-) {
-    if matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
-        return;
-    }
-    let mut conditions = Vec::new();
-    for test in tests {
-        match test.condition() {
-            Json::Bool(false) => {}
-            Json::Bool(true) => {
-                parts.push(Part::Guard(Json::Bool(true), off));
-                return;
-            }
-            condition => conditions.push(condition),
-        }
-    }
-    match conditions.len() {
-        0 => {}
-        1 => parts.push(Part::Guard(conditions.swap_remove(0), off)),
-        // Side by side: within each other they would soon be deeper than a rule may be.
-        _ => parts.push(Part::Guard(json!({ "or": conditions }), off)),
-    }
-}
-
-impl Test<'_, '_> {
-    /// Whether the flag is off by it.
-    fn condition(self) -> Json {
-        let Self { other, names, off_if_in } = self;
-        let default = other.and_then(|found| found.default).map(VariantName::as_str);
-        let is_in = |variant: &str| names.iter().any(|name| name == variant);
-        match other.and_then(|found| found.targeting.as_ref()) {
-            // A broken flag has no variant, whoever asks.
-            Some(rule) if *rule != unreadable() => {
-                let is_in = json!({"in": [or_else(rule.clone(), json!(default.unwrap_or_default())), names]});
-                if off_if_in { is_in } else { json!({"!": [is_in]}) }
-            }
-            broken => {
-                let variant = default.filter(|_| broken.is_none());
-                Json::Bool(variant.is_some_and(is_in) == off_if_in)
-            }
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::domain::ids::{Revision, TenantId, TierId};
 use crate::domain::lifecycle::Access;
 use crate::domain::rule::{Context, HashVersion, Input, Rollout, Rule, Segments, Selection, Weight};
 
-const KNOWN: [&str; 2] = ["tenantId", "tier"];
+#[path = "flag_set_attributes_tests.rs"]
+mod attributes;
 
 fn variant(name: &str) -> VariantName {
     VariantName::parse(name).unwrap()
@@ -54,7 +55,7 @@ fn seen(flags: &CompiledFlags, key: &str) -> (String, Option<Json>) {
     let context = Context::new(attributes).unwrap();
     let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
     let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
-    let all = flags.resolved(&query, &KNOWN);
+    let all = flags.resolved(&query);
     let found = all.into_iter().find(|found| found.flag.key().as_str() == key).unwrap();
     (found.default.map(ToString::to_string).unwrap_or_default(), found.targeting)
 }
@@ -246,7 +247,7 @@ fn a_long_chain_is_resolved_in_proportion_to_its_length() {
     let flags = build((0..LENGTH).map(link).collect(), Vec::new());
     let context = Context::default();
     let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
-    let mut resolver = Resolver::new(&flags, &query, &KNOWN);
+    let mut resolver = Resolver::new(&flags, &query);
     let all = resolver.resolve_all();
     assert_eq!(all.len(), LENGTH);
     assert!(all.iter().all(|found| found.default == Some(&variant("on")) && found.targeting.is_none()));
@@ -425,7 +426,7 @@ fn all_seen(flags: &CompiledFlags) -> HashMap<String, (String, Option<Json>, usi
     let tier = TierId::parse("gold").unwrap();
     let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
     let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
-    let mut resolver = Resolver::new(flags, &query, &KNOWN);
+    let mut resolver = Resolver::new(flags, &query);
     flags.flags().for_each(|flag| resolver.resolve(flag.key()));
     let seen = |(key, found): (&str, Found<'_>)| {
         let default = found.resolved.default.map(ToString::to_string).unwrap_or_default();

@@ -1,23 +1,32 @@
 //! Working out what is known of a rule, so that only what is not known is left of it.
 //!
-//! A rule may list other tenants by name. Handed out to one tenant's provider, such a list must be gone: the part of
-//! the rule that reads only known attributes is replaced by its result. What is left is put so that every language's
-//! provider makes the same of it.
+//! A rule may list other tenants by name. Handed out to one tenant's provider, such a list must be gone: whatever reads
+//! only known attributes is replaced by its result, and a list beside what is known in part keeps what can still match.
+//! Where neither can be done the fold says so, and the rule is not handed out. What is left is put so that every
+//! language's provider makes the same of it.
+
+mod part;
+mod pattern;
+
+use std::cell::Cell;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::domain::rule::{Context, HashVersion, Input, Rule, Segments, Selection};
+use self::part::{Part, Within, is_literal};
+use super::flag_set::unreadable;
+use crate::domain::rule::{Context, HashVersion, Input, Path, Rule, Segments, Selection};
 
 /// What is known.
 pub(super) struct Fold<'a> {
     pub(super) segments: &'a Segments,
-    /// The attributes that are known, or known not to be there.
-    pub(super) known: &'a [&'a str],
+    /// The attributes that are known. All others are the client's.
     pub(super) context: &'a Context,
     pub(super) now: Timestamp,
     pub(super) flag_key: &'a str,
     pub(super) hash: HashVersion,
+    /// Whether something is left that could show what the rule says of others.
+    pub(super) shows_others: &'a Cell<bool>,
 }
 
 impl Fold<'_> {
@@ -27,39 +36,49 @@ impl Fold<'_> {
             return match rule.select(&self.input()) {
                 Selection::Variant(name) => json!(name),
                 Selection::Default => Value::Null,
-                // Whatever evaluates it there fails as it does here.
-                Selection::Failed(_) => source.clone(),
+                // It fails there as it does here, and shows nothing of what it was.
+                Selection::Failed(_) => unreadable(),
             };
         }
-        match operation(source) {
+        match self.operation(source) {
             Some(("if" | "?:", branches)) => self.branches(branches),
-            Some(("$ref", name)) => {
-                self.segment(name).map_or_else(|| source.clone(), |found| self.value(found))
-            }
-            _ => self.inside(source),
+            Some(("$ref", name)) => self.segment(name).map_or_else(unreadable, |found| self.value(found)),
+            _ => self.part(source, Within::ROOT).json,
         }
     }
 
     /// A rule of which only counts whether it is truthy.
     pub(super) fn condition(&self, source: &Value) -> Value {
         if let Some(rule) = self.closed(source) {
-            return Value::Bool(rule.matches(&self.input()));
+            return self.truth(&rule);
         }
-        match operation(source) {
+        let condition = match self.operation(source) {
             Some(("$ref", name)) => {
-                self.segment(name).map_or_else(|| source.clone(), |found| self.condition(found))
+                return self.segment(name).map_or_else(unreadable, |found| self.condition(found));
             }
-            Some((operator @ ("and" | "or"), Value::Array(parts))) => self.junction(operator, parts),
-            Some(("!", inner)) => match self.condition(only(inner)) {
-                Value::Bool(holds) => Value::Bool(!holds),
-                inner => json!({"!": [inner]}),
-            },
-            Some(("!!", inner)) => match self.condition(only(inner)) {
-                Value::Bool(holds) => Value::Bool(holds),
-                inner => json!({"!!": [inner]}),
-            },
-            _ => self.inside(source),
+            Some((operator @ ("and" | "or"), Value::Array(parts))) => return self.junction(operator, parts),
+            Some((operator @ ("!" | "!!"), inner)) if !inner.as_array().is_some_and(|all| all.len() != 1) => {
+                return match self.condition(only(inner)) {
+                    Value::Bool(holds) => Value::Bool(holds == (operator == "!!")),
+                    inner => operation_of(operator, json!([inner])),
+                };
+            }
+            _ => self.part(source, Within::ROOT).json,
+        };
+        if let Some(("!!", Value::Array(parts))) = operation(&condition)
+            && let [inner] = &**parts
+        {
+            return inner.clone();
         }
+        match self.closed(&condition).filter(|_| is_literal(&condition)) {
+            Some(rule) => self.truth(&rule),
+            None => condition,
+        }
+    }
+
+    fn truth(&self, rule: &Rule) -> Value {
+        // What cannot be evaluated fails there, too.
+        if rule.value(&self.input()).is_err() { unreadable() } else { rule.matches(&self.input()).into() }
     }
 
     fn junction(&self, operator: &str, parts: &[Value]) -> Value {
@@ -74,7 +93,7 @@ impl Fold<'_> {
             }
         }
         match left.len() {
-            0 => Value::Bool(!decisive),
+            0 => Value::Bool(!decisive && !parts.is_empty()),
             1 => left.swap_remove(0),
             _ => operation_of(operator, Value::Array(left)),
         }
@@ -82,40 +101,41 @@ impl Fold<'_> {
 
     /// The branches of an `if`: those that are never taken go.
     fn branches(&self, branches: &Value) -> Value {
-        let Value::Array(branches) = branches else { return operation_of("if", branches.clone()) };
+        self.choice(branches, Within::ROOT, &|value| Part::plain(self.value(value))).json
+    }
+
+    /// The same, with the values as `of` makes them.
+    fn choice(&self, branches: &Value, within: Within, of: &dyn Fn(&Value) -> Part) -> Part {
         let mut left = Vec::new();
-        let mut pairs = branches.chunks(2);
+        let mut flags = Part::plain(Value::Null);
+        let mut pairs = operands(branches).chunks(2);
         let end = loop {
             match pairs.next() {
-                Some([condition, value]) => match self.condition(condition) {
-                    Value::Bool(false) => {}
-                    Value::Bool(true) => break self.value(value),
-                    condition => left.extend([condition, self.value(value)]),
-                },
-                Some([otherwise]) => break self.value(otherwise),
-                _ => break Value::Null,
+                Some([condition, value]) => {
+                    let condition = match within {
+                        Within { is_root: true, .. } => self.condition(condition),
+                        _ => self.part(condition, within).json,
+                    };
+                    match condition {
+                        Value::Bool(false) => {}
+                        Value::Bool(true) => break of(value),
+                        condition => {
+                            let value = of(value);
+                            flags.mark(&value);
+                            left.extend([condition, value.json]);
+                        }
+                    }
+                }
+                Some([otherwise]) => break of(otherwise),
+                _ => break Part::plain(Value::Null),
             }
         };
         if left.is_empty() {
             return end;
         }
-        left.push(end);
-        operation_of("if", Value::Array(left))
-    }
-
-    /// Segments inside are written out, so that no other segment has to be handed out.
-    fn inside(&self, source: &Value) -> Value {
-        if let Some(("$ref", name)) = operation(source) {
-            return self.segment(name).map_or_else(|| source.clone(), |found| self.inside(found));
-        }
-        match source {
-            Value::Object(map) => {
-                let inside = map.iter().map(|(key, inner)| (key.clone(), self.inside(inner)));
-                self.alike(Value::Object(inside.collect()))
-            }
-            Value::Array(items) => Value::Array(items.iter().map(|item| self.inside(item)).collect()),
-            other => other.clone(),
-        }
+        flags.mark(&end);
+        left.push(end.json);
+        Part { json: operation_of("if", Value::Array(left)), ..flags }
     }
 
     /// The same in words that do not depend on what a language makes of a missing attribute. In `cat` it counts as the
@@ -140,11 +160,31 @@ impl Fold<'_> {
         self.segments.source(name.as_str()?)
     }
 
+    /// `{operator: arguments}`. Arguments that a segment has stand in its place.
+    fn operation<'v>(&'v self, source: &'v Value) -> Option<(&'v str, &'v Value)> {
+        let (operator, mut arguments) = operation(source)?;
+        if operator != "$ref" {
+            // Segments have no circles.
+            while let Some(found) = operation(arguments)
+                .filter(|(inner, _)| *inner == "$ref")
+                .and_then(|(_, name)| self.segment(name))
+            {
+                arguments = found;
+            }
+        }
+        Some((operator, arguments))
+    }
+
     /// The rule, where everything it reads is known.
     fn closed(&self, source: &Value) -> Option<Rule> {
         let rule = Rule::compile_foreign(source, self.segments, self.hash).ok()?;
-        let is_known = !rule.reads_time() && rule.attributes().all(|name| self.known.contains(&name));
+        let is_known = !rule.reads_time() && rule.attributes().all(|name| self.knows(name));
         is_known.then_some(rule)
+    }
+
+    /// Whether an attribute of this name is known.
+    fn knows(&self, name: &str) -> bool {
+        self.context.has(name)
     }
 
     fn input(&self) -> Input<'_> {
@@ -172,6 +212,11 @@ fn or_empty(part: &Value) -> Value {
 
 fn operation_of(operator: &str, arguments: Value) -> Value {
     Value::Object(Map::from_iter([(operator.to_owned(), arguments)]))
+}
+
+/// The arguments of what takes any number: a single one may stand bare.
+fn operands(arguments: &Value) -> &[Value] {
+    arguments.as_array().map_or(std::slice::from_ref(arguments), Vec::as_slice)
 }
 
 /// The one argument, in a list or bare.

@@ -328,7 +328,7 @@ proptest! {
             prop_assert!(expected.is_ok() || evaluation.error_code() == Some("PARSE_ERROR"));
         }
         // A flag that was decided for nobody is a definition that says the same.
-        for resolved in flags.resolved(&query, &[]) {
+        for resolved in flags.resolved(&query) {
             let entry = Entry::again(&definition(&resolved));
             let before = &read.flags[resolved.flag.key().as_str()].flag;
             prop_assert_eq!(

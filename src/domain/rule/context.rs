@@ -118,6 +118,11 @@ impl Context {
             .filter(|value| !value.is_null())
     }
 
+    /// Whether there is an attribute of this name, null counted.
+    pub fn has(&self, name: &str) -> bool {
+        self.top(name_hash(name), name).is_some()
+    }
+
     /// The same as rules see it.
     pub(super) fn at(&self, path: &Path) -> Datum<'_> {
         self.named(path).map_or(Datum::Null, |top| path.inside(Datum::of(&top.value)))

@@ -158,6 +158,12 @@ impl Rule {
         }
     }
 
+    /// What it gives, of whatever type; none where that cannot be written down.
+    pub fn value(&self, input: &Input<'_>) -> Result<Option<Value>, Failure> {
+        let value = Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root)?;
+        Ok(value.to_json())
+    }
+
     /// Whether the rule's value is truthy; false where it cannot be evaluated. For rules made of [`Condition`]s.
     pub fn matches(&self, input: &Input<'_>) -> bool {
         Evaluator::new(*input, self.hash).truth(&self.node, &Scope::Root).unwrap_or(false)

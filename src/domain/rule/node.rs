@@ -237,55 +237,94 @@ impl Node {
 
     /// Tells everything it looks at, through all its parts.
     pub(super) fn reads(&self, tell: &mut dyn FnMut(Read<'_>)) {
+        self.reads_at(Place::Root, tell);
+    }
+
+    fn reads_at(&self, place: Place, tell: &mut dyn FnMut(Read<'_>)) {
         match self {
-            Self::Var(var) => path_reads(&var.path, tell),
-            Self::VarIs(test) => path_reads(&test.path, tell),
+            Self::Var(var) => path_reads(&var.path, place, tell),
+            Self::VarIs(test) => path_reads(&test.path, place, tell),
             Self::InTexts(search) => {
                 if let Needle::Attribute(path) = &search.needle {
-                    path_reads(path, tell);
+                    path_reads(path, place, tell);
                 }
             }
-            Self::Dynamic(_) => everything(tell),
-            Self::Call(Op::Missing | Op::MissingSome, args) => missing_reads(args, tell),
+            Self::Dynamic(_) => everything(place, tell),
+            Self::Call(Op::Missing | Op::MissingSome, args) => missing_reads(args, place, tell),
             Self::Fractional(_) => {
                 tell(Read::FlagKey);
                 tell(Read::Attribute(TARGETING_KEY));
             }
+            Self::Each(each, nodes) => {
+                nodes[0].reads_at(place, &mut *tell);
+                nodes[1].reads_at(place.inside(*each), tell);
+                return;
+            }
+            Self::Reduce(nodes) => {
+                let [subject, step, initial] = &**nodes;
+                subject.reads_at(place, &mut *tell);
+                initial.reads_at(place, &mut *tell);
+                step.reads_at(Place::Item, tell);
+                return;
+            }
             _ => {}
         }
         for child in self.children() {
-            child.reads(&mut *tell);
+            child.reads_at(place, &mut *tell);
         }
     }
 }
 
-fn everything(tell: &mut dyn FnMut(Read<'_>)) {
-    for read in [Read::Everything, Read::FlagKey, Read::Time] {
-        tell(read);
+/// Where a part of a rule stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where attributes are read.
+    Root,
+    /// Where something is done with each item of a list; what the item does not have is looked for among the attributes.
+    ItemThenRoot,
+    /// The same where nothing but the item is seen.
+    Item,
+}
+
+impl Place {
+    /// The place of what is done with each item. flagd's `filter`, `none` and `some` see the outer attributes, too.
+    const fn inside(self, each: Each) -> Self {
+        match (self, each) {
+            (Self::Item, _) | (_, Each::Map | Each::All) => Self::Item,
+            (Self::Root | Self::ItemThenRoot, Each::Filter | Each::None | Each::Some) => Self::ItemThenRoot,
+        }
     }
 }
 
-fn path_reads(path: &Path, tell: &mut dyn FnMut(Read<'_>)) {
-    match path.first() {
-        None => everything(tell),
-        Some(FLAGD) => match path.rest().first().map(AsRef::as_ref) {
+fn everything(place: Place, tell: &mut dyn FnMut(Read<'_>)) {
+    if place != Place::Item {
+        [Read::Everything, Read::FlagKey, Read::Time].into_iter().for_each(tell);
+    }
+}
+
+fn path_reads(path: &Path, place: Place, tell: &mut dyn FnMut(Read<'_>)) {
+    match (path.first(), place) {
+        (None, Place::Root) => everything(place, tell),
+        // That is the whole item.
+        (None, _) | (_, Place::Item) => {}
+        (Some(FLAGD), _) => match path.rest().first().map(AsRef::as_ref) {
             Some("flagKey") => tell(Read::FlagKey),
             Some("timestamp") => tell(Read::Time),
             _ => {}
         },
-        Some(name) => tell(Read::Attribute(name)),
+        (Some(name), _) => tell(Read::Attribute(name)),
     }
 }
 
 /// `missing` reads the paths it is given, which are constants in any rule that makes sense.
-fn missing_reads(args: &Args, tell: &mut dyn FnMut(Read<'_>)) {
+fn missing_reads(args: &Args, place: Place, tell: &mut dyn FnMut(Read<'_>)) {
     let mut read = |value: &Datum<'_>| match value.text() {
-        Some(path) => path_reads(&Path::parse(path), tell),
+        Some(path) => path_reads(&Path::parse(path), place, tell),
         None => {
             for item in value.items() {
                 match item.text() {
-                    Some(path) => path_reads(&Path::parse(path), tell),
-                    None => everything(tell),
+                    Some(path) => path_reads(&Path::parse(path), place, tell),
+                    None => everything(place, tell),
                 }
             }
         }
@@ -296,6 +335,6 @@ fn missing_reads(args: &Args, tell: &mut dyn FnMut(Read<'_>)) {
                 read(&constant.datum());
             }
         }
-        _ => everything(tell),
+        _ => everything(place, tell),
     }
 }

@@ -45,7 +45,7 @@ impl Path {
     }
 
     /// The name of the top-level attribute; none for the path of everything.
-    pub(super) fn first(&self) -> Option<&str> {
+    pub fn first(&self) -> Option<&str> {
         (!self.is_everything()).then(|| self.first.as_str())
     }
 

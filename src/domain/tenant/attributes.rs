@@ -3,28 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::Tenant;
-
-/// The names of all of them.
-pub const ATTRIBUTES: [&str; 14] = [
-    "tenantId",
-    "displayName",
-    "tier",
-    "status",
-    "region",
-    "parent",
-    "businessUnit",
-    "costCenter",
-    "owner",
-    "isolationModel",
-    "dataResidency",
-    "supportLevel",
-    "complianceFrameworks",
-    "labels",
-];
+use crate::domain::tier::{Tier, effective_support_level};
 
 impl Tenant {
-    /// The attributes under the names that the contract documents; those that are not set are left out.
-    pub fn attributes(&self) -> Map<String, Value> {
+    /// The attributes under the names that the contract documents, with what the tenant has from its tier, as the API
+    /// shows them. Those that are not set are left out.
+    pub fn attributes(&self, tier: Option<&Tier>) -> Map<String, Value> {
         let profile = &self.profile;
         let mut found = Map::new();
         let texts = [
@@ -39,7 +23,7 @@ impl Tenant {
             ("owner", &profile.owner),
             ("isolationModel", profile.isolation_model.as_str()),
             ("dataResidency", &profile.data_residency),
-            ("supportLevel", &profile.support_level),
+            ("supportLevel", effective_support_level(&profile.support_level, || tier)),
         ];
         for (name, text) in texts {
             if !text.is_empty() {

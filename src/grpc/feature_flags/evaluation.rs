@@ -31,10 +31,15 @@ fn decode_question(tenant_id: &str, flag_key: &str) -> Result<(TenantId, FlagKey
 }
 
 impl Handler {
-    fn context(&self, record: &Record, message: Option<prost_types::Struct>) -> Result<Context, Error> {
+    fn context(
+        &self,
+        snapshot: &Snapshot,
+        record: &Record,
+        message: Option<prost_types::Struct>,
+    ) -> Result<Context, Error> {
         let attributes = value::decode_struct(message.unwrap_or_default())
             .map_err(|(key, why)| Error::field(format!("context.{key}"), why))?;
-        self.registry.evaluation_context(Some(record), attributes)
+        self.registry.evaluation_context(snapshot, Some(record), attributes)
     }
 
     /// Evaluates one flag; answers the reply as it goes out.
@@ -47,7 +52,7 @@ impl Handler {
         let record = get_tenant(snapshot, &tenant_id)?;
         // Most flags are answered without: what is not read need not be put together, but a bad one is refused.
         let context = if message.context.is_some() || snapshot.flags.reads_context(flag_key.as_str()) {
-            self.context(record, message.context)?
+            self.context(snapshot, record, message.context)?
         } else {
             Context::default()
         };
@@ -76,9 +81,16 @@ impl Handler {
             return self.evaluate_named(snapshot, record, message);
         }
         let (protocol, flags, now) = ("tenantry", &snapshot.flags, now());
-        let question = Question { protocol, bytes: asked, record: Some(record), flags, now };
+        let question = Question {
+            protocol,
+            bytes: asked,
+            record: Some(record),
+            tier: snapshot.tier_of(record),
+            flags,
+            now,
+        };
         let reply = self.registry.kept_answers.answer(&question, || {
-            let context = self.context(record, message.context)?;
+            let context = self.context(snapshot, record, message.context)?;
             let query = Query { tenant: Some(record.facts()), context: &context, now };
             let mut answers = Answers::new(FLAGS_USUAL);
             for warning in warnings(snapshot, &tenant_id) {
@@ -100,7 +112,7 @@ impl Handler {
         message: EvaluateFlagsRequest,
     ) -> Result<Bytes, Error> {
         let tenant_id = &record.tenant.tenant_id;
-        let context = self.context(record, message.context)?;
+        let context = self.context(snapshot, record, message.context)?;
         let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
         let mut answers = Answers::new(message.flag_keys.len());
         for warning in warnings(snapshot, tenant_id) {
@@ -125,7 +137,7 @@ impl Handler {
     ) -> Result<ExplainFlagResponse, Error> {
         let (tenant_id, flag_key) = decode_question(&message.tenant_id, &message.flag_key)?;
         let record = get_tenant(snapshot, &tenant_id)?;
-        let context = self.context(record, message.context)?;
+        let context = self.context(snapshot, record, message.context)?;
         let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
         let evaluation = snapshot.flags.evaluate(&query, flag_key.as_str());
         let layers = snapshot.flags.explain(&query, flag_key.as_str());

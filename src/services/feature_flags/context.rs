@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::domain::error::Error;
 use crate::domain::rule::{Context, ContextError};
 use crate::services::Registry;
-use crate::view::Record;
+use crate::view::{Record, Snapshot};
 
 /// OpenFeature's name for whom an answer is for.
 const TARGETING_KEY: &str = "targetingKey";
@@ -19,6 +19,7 @@ impl Registry {
     /// Where the caller's are too many, too large or nested too deeply, or its targeting key is no text.
     pub fn evaluation_context(
         &self,
+        snapshot: &Snapshot,
         record: Option<&Record>,
         mut attributes: Map<String, Value>,
     ) -> Result<Context, Error> {
@@ -28,15 +29,35 @@ impl Registry {
             Some(Value::String(_) | Value::Null) => drop(attributes.remove(TARGETING_KEY)),
             Some(_) => return Err(Error::field(format!("context.{TARGETING_KEY}"), "must be a string")),
         }
-        if let Some(record) = record {
-            attributes.extend(record.tenant.attributes());
-        }
-        let context = Context::new(attributes).map_err(refused)?;
-        if self.static_context.iter().next().is_none() {
-            return Ok(context);
-        }
-        Ok(context.with_overlay(&self.static_context))
+        overlaid(attributes, snapshot, record, &self.static_context).map_err(refused)
     }
+}
+
+/// What is known of whom flags are for, whatever a caller says: the tenant's attributes, and those that are configured.
+/// All others are the caller's.
+pub fn known_context(
+    snapshot: &Snapshot,
+    record: Option<&Record>,
+    fixed: &Context,
+) -> Result<Context, Error> {
+    // A tenant's own attributes are within the bounds of a context.
+    overlaid(Map::new(), snapshot, record, fixed).map_err(|error| Error::bug(error.to_string()))
+}
+
+fn overlaid(
+    mut attributes: Map<String, Value>,
+    snapshot: &Snapshot,
+    record: Option<&Record>,
+    fixed: &Context,
+) -> Result<Context, ContextError> {
+    if let Some(record) = record {
+        attributes.extend(snapshot.attributes(record));
+    }
+    let context = Context::new(attributes)?;
+    if fixed.iter().next().is_none() {
+        return Ok(context);
+    }
+    Ok(context.with_overlay(fixed))
 }
 
 fn refused(error: ContextError) -> Error {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::context::known_context;
 use super::import_flags::is_of;
 use crate::domain::error::Error;
 use crate::domain::flag::Query;
 use crate::domain::flagd::{self, Head};
 use crate::domain::ids::TenantId;
 use crate::domain::rule::Context;
-use crate::domain::tenant::ATTRIBUTES;
 use crate::services::tenant_registry::get_tenant;
 use crate::view::{Record, Snapshot};
 
@@ -37,13 +37,10 @@ pub struct Exported {
 /// as for an in-process provider; without a tenant, what hangs on one is what callers without a tenant get.
 pub fn export_flags(snapshot: &Snapshot, export: &ExportFlags, now: Timestamp) -> Result<Exported, Error> {
     let record = export.tenant.as_ref().map(|tenant| get_tenant(snapshot, tenant)).transpose()?;
-    let attributes = record.map(|record| record.tenant.attributes()).unwrap_or_default();
-    // A tenant's own attributes are within the bounds of a context.
-    let context = Context::new(attributes).map_err(|error| Error::bug(error.to_string()))?;
+    let context = known_context(snapshot, record.map(|record| &**record), &Context::default())?;
     let tenant = record.map(|record| Record::facts(record));
     let query = Query { tenant, context: &context, now };
-    let known: &[&str] = if record.is_some() { &ATTRIBUTES } else { &[] };
-    let resolved = snapshot.flags.resolved(&query, known);
+    let resolved = snapshot.flags.resolved(&query);
     let mut flags = BTreeMap::new();
     for found in resolved.iter().filter(|found| is_of(found.flag, &export.flag_set)) {
         let origin = found.flag.origin.as_ref().filter(|origin| record.is_none() && !origin.is_changed);

@@ -317,7 +317,7 @@ pub(super) fn impact_on<'a>(
     let subject = |record: &'a Arc<Record>| Subject {
         facts: record.facts(),
         // One of a tenant's own attributes alone is never too large.
-        context: Context::new(record.tenant.attributes()).unwrap_or_default(),
+        context: Context::new(snapshot.attributes(record)).unwrap_or_default(),
     };
     impact(&snapshot.flags, after, changed, tenants.map(subject), now)
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use self::apply_flags::{Action, Applied, ApplyFlags, Difference, FlagSpec, Manner, Resource};
+pub use self::context::known_context;
 pub use self::export_flags::{ExportFlags, Exported, export_flags};
 pub use self::import_flags::ImportFlags;
 pub use self::judge::Judged;

@@ -94,6 +94,8 @@ pub struct Change {
     flags: BTreeMap<FlagKey, Changed>,
     /// Tenants that changed themselves.
     tenants: BTreeSet<TenantId>,
+    /// Tiers of which tenants have something else now.
+    tiers: BTreeSet<TierId>,
 }
 
 impl Change {
@@ -108,9 +110,12 @@ impl Change {
             .map(|(key, changed)| (key, changed.kind))
     }
 
-    /// Whether the scope's tenant is one that changed itself.
+    /// Whether the scope's tenant is one that changed itself, or its tier.
     pub(super) fn touches(&self, scope: &Scope) -> bool {
-        scope.tenant.as_ref().is_some_and(|record| self.tenants.contains(&record.tenant.tenant_id))
+        scope.tenant.as_ref().is_some_and(|record| {
+            let tenant = &record.tenant;
+            self.tenants.contains(&tenant.tenant_id) || self.tiers.contains(&tenant.profile.tier)
+        })
     }
 
     fn add(&mut self, key: &FlagKey, before: &Snapshot, after: &Snapshot, reach: Reach) {
@@ -156,7 +161,7 @@ impl Announcer {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = recent.iter().filter(|(_, (when, _))| when.elapsed() < RECENT);
         let flags = fresh.map(|(key, (_, changed))| (key.clone(), changed.clone())).collect();
-        Change { flags, tenants: BTreeSet::new() }
+        Change { flags, ..Change::default() }
     }
 
     /// Looks until the drain.
@@ -251,6 +256,9 @@ fn difference(before: &Snapshot, after: &Snapshot, delta: &Delta) -> Change {
     for tenant in &delta.tenants {
         add_tenant(&mut change, before, after, tenant);
     }
+    if delta.tiers {
+        add_tiers(&mut change, before, after);
+    }
     change
 }
 
@@ -290,8 +298,12 @@ fn different<K: Ord + Clone, V>(
 
 /// Adds what a tenant's own change (its tier, its status, its labels) makes of its flags.
 fn add_tenant(change: &mut Change, before: &Snapshot, after: &Snapshot, tenant: &TenantId) {
-    let (Some(old), Some(new)) = (before.tenant(tenant), after.tenant(tenant)) else { return };
-    let (was, is) = (old.tenant.attributes(), new.tenant.attributes());
+    let (Some(old), Some(new)) = (before.tenant(tenant), after.tenant(tenant)) else {
+        // Somebody may have asked for its flags before there was one, or still does.
+        change.tenants.insert(tenant.clone());
+        return;
+    };
+    let (was, is) = (before.attributes(old), after.attributes(new));
     if was == is && old.tenant.access() == new.tenant.access() {
         return;
     }
@@ -307,6 +319,19 @@ fn add_tenant(change: &mut Change, before: &Snapshot, after: &Snapshot, tenant: 
         let has_rules = after.flags.flag(key.as_str()).is_some_and(|flag| !flag.settings.rules.is_empty());
         if has_rules || earlier.of(key.as_str()).variant != answer.variant {
             change.add(key, before, after, reach.clone());
+        }
+    }
+}
+
+/// Adds what a tier's own change (the support level that its tenants have from it) makes of flags.
+fn add_tiers(change: &mut Change, before: &Snapshot, after: &Snapshot) {
+    for (id, tier) in &after.tiers {
+        if before.tiers.get(id).is_none_or(|old| old.support_level == tier.support_level) {
+            continue;
+        }
+        change.tiers.insert(id.clone());
+        for flag in after.flags.flags() {
+            change.add(flag.key(), before, after, Reach::Some(BTreeSet::from([id.clone()]), BTreeSet::new()));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::error::Error;
 use crate::domain::flag::{Query, Resolved};
 use crate::domain::flagd;
 use crate::domain::rule::Context;
-use crate::domain::tenant::ATTRIBUTES;
+use crate::services::feature_flags::known_context;
 use crate::view::{Record, Snapshot};
 
 /// What an in-process provider gets.
@@ -29,21 +29,17 @@ impl FlagSet {
         fixed: &Context,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let tenant = scope.tenant.as_deref().map(|record| record.tenant.attributes()).unwrap_or_default();
-        // A tenant's own attributes are within the bounds of a context.
-        let context =
-            Context::new(tenant).map_err(|error| Error::bug(error.to_string()))?.with_overlay(fixed);
+        let context = known_context(snapshot, scope.tenant.as_deref(), fixed)?;
         let query = Query { tenant: scope.tenant.as_deref().map(Record::facts), context: &context, now };
-        let mut known: Vec<&str> = ATTRIBUTES.to_vec();
-        known.extend(fixed.iter().map(|(name, _)| name));
-        let resolved = snapshot.flags.resolved(&query, &known);
+        let resolved = snapshot.flags.resolved(&query);
         let chosen = resolved.iter().filter(|resolved| scope.has(&resolved.flag.settings));
         let flags: Map<String, Json> =
             chosen.map(|resolved| (resolved.flag.key().to_string(), flag(snapshot, resolved))).collect();
         let mut metadata = Map::new();
         // Providers put what is here into every flag and tell their applications of each flag that is another than before.
         // With a version of the set, whatever changed would be a change of all flags.
-        if let Some(id) = id(scope) {
+        // Go's takes an empty name for that of another set, and finds none of the flags.
+        if let Some(id) = id(scope).filter(|id| !id.is_empty()) {
             metadata.insert("flagSetId".to_owned(), json!(id));
         }
         let configuration = json!({ "flags": flags, "metadata": metadata }).to_string();

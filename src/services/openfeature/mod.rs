@@ -55,7 +55,7 @@ impl OpenFeature {
         attributes: Map<String, Value>,
     ) -> Result<Asked<'a>, Error> {
         let scope = question.scope(snapshot, &attributes)?;
-        let context = self.registry.evaluation_context(scope.tenant.as_deref(), attributes)?;
+        let context = self.registry.evaluation_context(snapshot, scope.tenant.as_deref(), attributes)?;
         let evaluations = &self.registry.evaluations;
         Ok(Asked { snapshot, scope, context, now: crate::services::now(), evaluations })
     }
@@ -74,7 +74,8 @@ impl OpenFeature {
         let mut bytes = format!("{flag_set:?} {is_empty} ").into_bytes();
         bytes.extend_from_slice(context);
         let (record, flags, now) = (tenant.as_ref(), &asked.snapshot.flags, asked.now);
-        let question = kept_answers::Question { protocol, bytes: &bytes, record, flags, now };
+        let tier = tenant.as_ref().and_then(|record| asked.snapshot.tier_of(record));
+        let question = kept_answers::Question { protocol, bytes: &bytes, record, tier, flags, now };
         let answer =
             self.registry.kept_answers.answer(&question, || Ok::<_, Infallible>(encode(asked.all())));
         answer.unwrap_or_else(|never| match never {})

@@ -74,8 +74,9 @@ impl Question {
             None => {}
             Some("") => scope.flag_set = Some(String::new()),
             Some(name) => match TenantId::parse(name).ok().and_then(|id| snapshot.tenant(&id)) {
-                Some(found) if self.selector.tenant.is_none() => adopt(&mut scope, found)?,
-                _ => scope.flag_set = Some(name.to_owned()),
+                // Another one than `tenantId=` names is refused.
+                Some(found) => adopt(&mut scope, found)?,
+                None => scope.flag_set = Some(name.to_owned()),
             },
         }
         Ok(scope)
@@ -96,6 +97,12 @@ fn adopt(scope: &mut Scope, found: &Arc<Record>) -> Result<(), Error> {
 }
 
 impl Scope {
+    /// Whether the same words mean another tenant's flags now, or those of none.
+    pub(super) fn is_for_another(&self, other: &Self) -> bool {
+        let uid = |scope: &Self| scope.tenant.as_ref().map(|record| record.tenant.uid);
+        uid(self) != uid(other)
+    }
+
     /// Whether a flag is among those asked for.
     pub fn has(&self, flag: &Settings) -> bool {
         !self.is_empty && self.flag_set.as_ref().is_none_or(|set| *set == flag.flag_set)

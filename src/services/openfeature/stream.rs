@@ -193,7 +193,8 @@ impl Listener<Arc<FlagSet>> {
                         let concerns = |change: &Arc<Change>| {
                             change.touches(&scope) || change.seen_by(&scope).next().is_some()
                         };
-                        if changes.iter().any(concerns) {
+                        // A tenant of the name that was asked for may have been made, or purged.
+                        if changes.iter().any(concerns) || self.scope()?.1.is_for_another(&scope) {
                             break;
                         }
                     }

@@ -17,7 +17,7 @@ pub(super) enum Part {
 
 /// An operator that there is not: flagd's evaluators answer PARSE_ERROR for this flag alone. With a reference to a
 /// segment that is not there, some would refuse the whole set.
-pub(super) fn unreadable() -> Json {
+pub(in crate::domain::flag) fn unreadable() -> Json {
     json!({"broken_rule": []})
 }
 
