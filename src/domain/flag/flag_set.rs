@@ -4,14 +4,14 @@
 //! An in-process provider evaluates these. It must see nothing of other tenants, and knows neither tiers nor overrides
 //! nor prerequisites, so all of that is worked in here.
 
+mod in_process;
 mod shapes;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+pub use self::in_process::InProcess;
 use self::shapes::{Part, broken, join, or_else, share, unreadable};
 
 use super::ask::{Case, Verdict};
@@ -24,9 +24,7 @@ use super::settings::{Flag, FlagState, Settings};
 use super::targeting::TargetingRule;
 use super::words::Layer;
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
-use crate::domain::rule::Context;
 use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
-use crate::domain::tenant::ATTRIBUTES;
 
 /// How many flags that hang on each other are worked into one rule. One that hangs on so many is answered as for a client
 /// without attributes, as is one whose rule would be larger or deeper than a rule may be: that would overrun the
@@ -100,9 +98,12 @@ struct Resolver<'a, 'q> {
     memo: Memo<'a>,
     /// Each flag once, after all that it hangs on: so what is found does not depend on who is asked for first.
     found: HashMap<&'a str, Found<'a>>,
+    /// Where the tenant is not active: kill switches, and what they hang on, as if it were.
+    as_active: Option<Box<Self>>,
 }
 
 /// A flag that was resolved.
+#[derive(Clone)]
 struct Found<'a> {
     resolved: Resolved<'a>,
     /// How many flags are worked into each other in its rule; 0 where no attribute of a client's counts.
@@ -115,56 +116,22 @@ struct Found<'a> {
     alone: Option<(Resolved<'a>, usize)>,
 }
 
-/// Tells which flags in-process providers get as for a client without attributes.
-pub struct InProcess<'a> {
-    flags: &'a CompiledFlags,
-    now: Timestamp,
-    /// What is known from one flag to the next.
-    known: RefCell<HashMap<&'a str, bool>>,
-}
-
-impl<'a> InProcess<'a> {
-    /// Of these flags, at a moment.
-    pub fn new(flags: &'a CompiledFlags, now: Timestamp) -> Self {
-        Self { flags, now, known: RefCell::default() }
-    }
-
-    /// Whether a flag is [cut](Resolved::is_cut) for whoever has nothing of its own. Only those that hang on others are
-    /// looked at.
-    pub fn is_cut(&self, key: &str) -> bool {
-        let asked = self.flags.compiled(key).filter(|compiled| compiled.hangs_on_others);
-        let Some(asked) = asked else { return false };
-        let mut known = self.known.borrow_mut();
-        if let Some(is_cut) = known.get(key) {
-            return *is_cut;
-        }
-        let context = Context::default();
-        let query = Query { tenant: None, context: &context, now: self.now };
-        let mut resolver = Resolver::new(self.flags, &query, &ATTRIBUTES);
-        if known.is_empty() {
-            resolver.resolve(asked.flag.key());
-        } else {
-            // Whoever asks for a second one goes through a list.
-            let all = self.flags.flags().map(|flag| flag.key());
-            all.filter(|key| self.flags.compiled(key.as_str()).is_some_and(|it| it.hangs_on_others))
-                .for_each(|key| resolver.resolve(key));
-        }
-        known.extend(resolver.found.iter().map(|(key, found)| (*key, found.resolved.is_cut)));
-        known.get(key).copied().unwrap_or_default()
-    }
-}
-
 impl CompiledFlags {
     /// Every flag for the query's tenant. The attributes `known` have the values of the query's context, or none; all
     /// others are the client's.
     pub fn resolved<'a>(&'a self, query: &Query<'_>, known: &[&str]) -> Vec<Resolved<'a>> {
-        Resolver::new(self, query, known).resolve_all()
+        let active = query.as_active();
+        let mut resolver = Resolver::new(self, query, known);
+        if !query.is_active() {
+            resolver.as_active = Some(Box::new(Resolver::new(self, &active, known)));
+        }
+        resolver.resolve_all()
     }
 }
 
 impl<'a, 'q> Resolver<'a, 'q> {
     fn new(flags: &'a CompiledFlags, query: &'q Query<'q>, known: &'q [&'q str]) -> Self {
-        Self { flags, query, known, memo: Memo::new(), found: HashMap::new() }
+        Self { flags, query, known, memo: Memo::new(), found: HashMap::new(), as_active: None }
     }
 
     fn resolve_all(&mut self) -> Vec<Resolved<'a>> {
@@ -186,6 +153,13 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 waiting.pop();
                 continue;
             };
+            if let Some(active) = self.as_active.as_mut().filter(|_| compiled.is_as_for_active(self.query)) {
+                active.resolve(key);
+                self.found
+                    .extend(active.found.get_key_value(key.as_str()).map(|(key, it)| (*key, it.clone())));
+                waiting.pop();
+                continue;
+            }
             let is_open = |needed: &&FlagKey| {
                 !self.found.contains_key(needed.as_str()) && flags.compiled(needed.as_str()).is_some()
             };
