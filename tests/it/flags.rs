@@ -3,6 +3,7 @@
 mod apply;
 mod command_line;
 mod documents;
+mod emergencies;
 mod files;
 mod life;
 mod races;

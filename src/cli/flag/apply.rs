@@ -18,7 +18,8 @@ const SHOWN_MAX: usize = 160;
 /// What `apply` takes.
 #[derive(Debug, Clone, Args)]
 pub struct Apply {
-    /// A file, a folder of .yaml, .yml and .json files, or `-` for the standard input; may be given several times.
+    /// A file, a folder with .yaml, .yml and .json files in it and in those below (names that begin with a dot are left
+    /// out), or `-` for the standard input; may be given several times.
     #[arg(long = "file", short = 'f', value_name = "FILE|DIR", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -170,12 +171,21 @@ fn kept(kept: &Value) -> String {
             ));
             continue;
         }
+        if difference["action"] == "ACTION_DELETE" && difference["resource"] == "flag" {
+            let (what, why) = if is_guarded {
+                ("flag", "a kill switch that is thrown guards or needs it")
+            } else {
+                ("kill switch", "it is thrown, or one that is needs it or is guarded by it")
+            };
+            text.push_str(&format!("= {what} {} stays: {why} (not given): kept\n", harmless(name)));
+            continue;
+        }
         if difference["resource"] == "flag" && is_guarded {
-            if let Some([old, new]) = values(difference, "kill_switch") {
-                text.push_str(&format!(
-                    "= flag {} has kill_switch: {old} (given: {new}): kept\n",
-                    harmless(name)
-                ));
+            for (field, [old, new]) in
+                changes(difference).into_iter().filter_map(|(it, both)| Some((it, both?)))
+            {
+                let name = harmless(name);
+                text.push_str(&format!("= flag {name} has {field}: {old} (given: {new}): kept\n"));
             }
             continue;
         }

@@ -1,7 +1,6 @@
 //! `tenantry flag import` and `export`: flag files of other systems.
 
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -11,7 +10,7 @@ use super::apply::{Manner, show_then_change};
 use super::{document, repeated, set, yaml};
 use crate::cli::escape::harmless;
 use crate::cli::output::{json_escaped, print_data, warn};
-use crate::cli::{Context, Failure};
+use crate::cli::{Context, Failure, Format};
 
 /// What a file is written in.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -82,26 +81,23 @@ pub(super) async fn export(export: Export, context: &Context<'_>) -> Result<(), 
     if export.with_expiry {
         return Err(Failure::usage("--with-expiry needs --format tenantry: flagd's files have no expiry"));
     }
+    if context.connection.output == Format::Yaml {
+        return Err(Failure::usage("-o yaml needs --format tenantry: flagd's files are written in JSON"));
+    }
     let request = json!({
         "flagSet": export.flag_set.unwrap_or_default(),
         "format": FileFormat::Flagd.name(),
         "tenantId": export.tenant.unwrap_or_default(),
     });
     let exported = context.client.call("FeatureFlags/ExportFlags", request).await?;
-    // The file itself, whatever `-o` says: it is JSON already, in which an escape says the same.
+    // The file itself: it is JSON already, in which an escape says the same.
     print_data(&json_escaped(exported["content"].as_str().unwrap_or_default()))
 }
 
 /// The file as JSON text. JSON is sent as it stands, so that nothing of it is rounded.
 fn read(file: &Path) -> Result<String, Failure> {
     let unusable = |why: &dyn std::fmt::Display| set::unreadable(file, why);
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().lock().read_to_string(&mut text).map_err(|error| unusable(&error))?;
-        warn_of_json(&text);
-        return Ok(text);
-    }
-    text = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
+    let text = set::contents(file)?;
     if file.extension().is_some_and(is_yaml) {
         return read_yaml(&text).map_err(|why| unusable(&why));
     }

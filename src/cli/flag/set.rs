@@ -5,10 +5,11 @@
 //! What tiers get stands with the flag: `tierDefaults: {gold: on}`, `tierRollouts: {gold: {weights: …}}`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use prost_reflect::EnumDescriptor;
+use prost_reflect::{DynamicMessage, EnumDescriptor};
 use serde_json::{Map, Value, json};
 
 use super::{repeated, yaml};
@@ -26,6 +27,12 @@ const ENUMS: [(&str, &str, &str); 5] = [
 /// Fields whose contents are the owner's: nothing in them is read as ours.
 const FREE: [&str; 5] = ["metadata", "variants", "values", "labels", "tierDefaults"];
 
+/// Largest file, in bytes: as much as a request may have. Read as a whole it takes fifty times that.
+const BYTES_MAX: u64 = 16 << 20;
+/// How many folders may be within each other. A link to one above has no end.
+const FOLDERS_MAX: usize = 32;
+/// What a tier gets of a flag, in the contract.
+const OF_TIER: &str = "ApplyFlagsRequest.TierSetting";
 /// What stands for the standard input.
 const STDIN: &str = "-";
 
@@ -67,17 +74,12 @@ impl Set {
     }
 }
 
-/// Reads files, of a folder every one that ends in .yaml, .yml or .json, as one set.
+/// Reads files, of a folder and those in it every one that ends in .yaml, .yml or .json, as one set.
 pub(super) fn read(places: &[PathBuf]) -> Result<Set, Failure> {
     let mut set = Set::default();
     for place in places {
         for file in files(place)? {
-            let text = if file == Path::new(STDIN) {
-                std::io::read_to_string(std::io::stdin())
-            } else {
-                std::fs::read_to_string(&file)
-            };
-            let text = text.map_err(|error| unreadable(&file, &error))?;
+            let text = contents(&file)?;
             for (field, entries) in parse(&text).map_err(|why| unreadable(&file, &why))? {
                 let entries = entries.into_iter().map(|entry| (entry, file.clone()));
                 set.0.entry(field).or_default().extend(entries);
@@ -92,19 +94,56 @@ fn files(place: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Ok(vec![place.to_owned()]);
     }
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(place).map_err(|error| unreadable(place, &error))? {
-        let path = entry.map_err(|error| unreadable(place, &error))?.path();
-        let is_set =
-            path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|it| ending == *it));
-        if is_set {
-            found.push(path);
-        }
-    }
+    find(place, FOLDERS_MAX, &mut found)?;
     if found.is_empty() {
         return Err(unreadable(place, &"there is no .yaml, .yml or .json file in it"));
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// The files of a folder and of those in it. Names that begin with a dot are not of the set: editors and version control
+/// put their own things there.
+fn find(folder: &Path, left: usize, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let Some(left) = left.checked_sub(1) else {
+        return Err(unreadable(folder, &format!("it is below more than {FOLDERS_MAX} folders")));
+    };
+    for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if path.is_dir() {
+            find(&path, left, found)?;
+        } else if path
+            .extension()
+            .is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|it| ending == *it))
+        {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The text of a file, or of the standard input. What no request could carry is not read.
+pub(super) fn contents(file: &Path) -> Result<String, Failure> {
+    let read = |input: &mut dyn io::Read| {
+        let mut text = String::new();
+        input.take(BYTES_MAX + 1).read_to_string(&mut text).map(|_| text)
+    };
+    let text = if file == Path::new(STDIN) {
+        read(&mut io::stdin().lock())
+    } else {
+        std::fs::File::open(file).and_then(|mut file| read(&mut file))
+    };
+    // A character may be cut in two where it ends.
+    let is_large = |text: &String| text.len() as u64 > BYTES_MAX;
+    let size = || std::fs::metadata(file).map_or(0, |about| about.len());
+    if text.as_ref().is_ok_and(is_large) || (file != Path::new(STDIN) && size() > BYTES_MAX) {
+        return Err(unreadable(file, &format!("it has more than {} MiB", BYTES_MAX >> 20)));
+    }
+    text.map_err(|error| unreadable(file, &error))
 }
 
 pub(super) fn unreadable(place: &Path, why: &dyn std::fmt::Display) -> Failure {
@@ -130,25 +169,37 @@ fn parse(text: &str) -> Result<Vec<(String, Vec<Value>)>, String> {
     let Value::Object(file) = file.value else {
         return Err("it must have `flags` or `segments`".to_owned());
     };
-    let keys = [("flags", "flagKey"), ("segments", "segmentName")];
+    let keys = [("flags", "flagKey", "Flag"), ("segments", "segmentName", "Segment")];
     let mut parts = Vec::new();
     let mut tiers = Vec::new();
     for (field, entries) in file {
-        let known = keys.iter().find(|(name, _)| *name == field);
-        let Some((_, key)) = known else {
+        let known = keys.iter().find(|(name, ..)| *name == field);
+        let Some((_, key, kind)) = known else {
             return Err(format!("it has `{field}`; it can have `flags` and `segments`"));
         };
         let mut written = Vec::new();
         for entry in listed(entries, key)? {
             let name = harmless(entry[key].as_str().unwrap_or_default());
             let mut entry = written_out(entry).map_err(|why| format!("{field}: \"{name}\": {why}"))?;
-            tiers.extend(tiers_of(&mut entry));
+            let of_flag = tiers_of(&mut entry);
+            let checked = check(kind, &entry);
+            let checked = checked.and_then(|()| of_flag.iter().try_for_each(|tier| check(OF_TIER, tier)));
+            checked.map_err(|why| format!("{field}: \"{name}\": {why}"))?;
+            tiers.extend(of_flag);
             written.push(entry);
         }
         parts.push((field, written));
     }
     parts.push(("tierDefaults".to_owned(), tiers));
     Ok(parts)
+}
+
+/// Refuses what the message of the contract does not have: there the entry's name is known, and in a request it is not.
+fn check(message: &str, entry: &Value) -> Result<(), String> {
+    let Some(message) = contract::pool().get_message_by_name(&format!("tenantry.v1.{message}")) else {
+        return Ok(());
+    };
+    DynamicMessage::deserialize(message, entry).map(drop).map_err(|error| harmless(&error.to_string()))
 }
 
 /// Takes what tiers get out of a flag.
@@ -297,6 +348,46 @@ segments: []
                 "{name}: {known:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_member_that_there_is_not_is_refused_with_its_flag() {
+        let why = parse("flags: {fine: {}, search: {type: boolean, tierDefault: {gold: on}}}").unwrap_err();
+        assert!(why.starts_with("flags: \"search\": ") && why.contains("tierDefault"), "{why}");
+        let why = parse("flags: {search: {tierRollouts: {gold: {weight: []}}}}").unwrap_err();
+        assert!(why.starts_with("flags: \"search\": ") && why.contains("weight"), "{why}");
+        let why = parse("segments: {europe: {condition: []}}").unwrap_err();
+        assert!(why.starts_with("segments: \"europe\": ") && why.contains("condition"), "{why}");
+    }
+
+    #[test]
+    fn a_folder_is_read_with_those_in_it_and_without_what_is_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        for inside in ["deep/er", ".git"] {
+            std::fs::create_dir_all(place(inside)).unwrap();
+        }
+        for name in
+            ["b.yaml", "deep/a.yml", "deep/er/c.json", ".#b.yaml", "deep/.hidden.yaml", ".git/d.yaml", "e.md"]
+        {
+            std::fs::write(place(name), "flags: {}").unwrap();
+        }
+        assert_eq!(files(folder.path()).unwrap(), ["b.yaml", "deep/a.yml", "deep/er/c.json"].map(place));
+    }
+
+    #[test]
+    fn a_file_that_no_request_could_carry_is_refused_with_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large.json");
+        std::fs::File::create(&large).unwrap().set_len(BYTES_MAX + 1).unwrap();
+        let why = contents(&large).unwrap_err();
+        assert!(
+            why.message().ends_with("large.json cannot be used: it has more than 16 MiB"),
+            "{}",
+            why.message()
+        );
+        std::fs::File::create(&large).unwrap().set_len(BYTES_MAX).unwrap();
+        assert!(contents(&large).is_ok());
     }
 
     #[test]

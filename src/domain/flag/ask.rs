@@ -6,7 +6,7 @@ use super::choice::{Choice, Split, TenantOverride};
 use super::compile::{CompiledFlags, Entry};
 use super::compiled::{Compiled, Given, Named, Ready, ReadySplit};
 use super::evaluate::{Evaluation, Memo, Query};
-use super::settings::{FlagState, Prerequisite};
+use super::settings::{FlagState, Kind, Prerequisite};
 use super::value::Value;
 use super::words::{ErrorCode, Layer};
 use crate::domain::ids::{FlagKey, VariantName};
@@ -60,6 +60,7 @@ pub(super) enum Answer<'a> {
 pub(super) enum Pass<'a> {
     InUse,
     TenantActive,
+    SwitchCounts,
     NoTenant,
     NoKillSwitch,
     NotKilled(&'a FlagKey),
@@ -109,6 +110,8 @@ impl<'a> Case<'a, '_> {
             Layer::SafeDefault => match self.query.tenant {
                 None => Say::passes(Pass::NoTenant),
                 Some(tenant) if tenant.access == Access::Full => Say::passes(Pass::TenantActive),
+                // Else a suspension would end an emergency: what the switch guards came back for the tenant.
+                Some(_) if settings.kind == Kind::KillSwitch => Say::passes(Pass::SwitchCounts),
                 Some(_) => Say::answers(compiled.safe.as_ref(), Answer::Safe),
             },
             Layer::KillSwitch => match &settings.kill_switch {

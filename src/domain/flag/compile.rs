@@ -403,7 +403,8 @@ impl CompiledFlags {
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key)).map(|own| &**own);
         let mut memo = Memo::new();
         self.settled(query, &mut memo, (key, entry), own);
-        explain::explain(&Case { flags: self, key, entry, compiled, own, query, memo: &memo })
+        let memo = if compiled.is_as_for_active(query) { memo.as_active() } else { &memo };
+        explain::explain(&Case { flags: self, key, entry, compiled, own, query, memo })
     }
 
     /// Evaluates a flag, after those that it hangs on.
@@ -423,7 +424,8 @@ impl CompiledFlags {
         self.settled_after_others(query, memo, key)
     }
 
-    /// No recursion: a chain may be as long as there are flags.
+    /// No recursion but that into what is as for an active tenant, which goes no further: a chain may be as long as there are
+    /// flags.
     #[inline(never)]
     fn settled_after_others<'a>(
         &'a self,
@@ -445,6 +447,12 @@ impl CompiledFlags {
                 waiting.pop();
                 continue;
             };
+            if compiled.is_as_for_active(query) {
+                let found = self.settled_after_others(&query.as_active(), memo.as_active(), flag_key);
+                memo.insert(key, found);
+                waiting.pop();
+                continue;
+            }
             let mut looks = 1;
             let needed = self.hangs_on(compiled).inspect(|_| looks += 1).find(|needed| {
                 memo.get(needed.as_str()).is_none() && self.compiled(needed.as_str()).is_some()

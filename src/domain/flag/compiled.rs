@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::choice::{BUCKET_BY, Choice, Split};
-use super::settings::{Flag, Settings};
+use super::evaluate::Query;
+use super::settings::{Flag, Kind, Settings};
 use super::targeting::{Body, TargetingRule};
 use super::value::Value;
 use super::words::Layer;
@@ -138,11 +139,18 @@ impl Compiled {
             is_constant: is_enabled
                 && layers.len() == ALWAYS_ASKED
                 && settings.default_rollout.is_none()
-                && safe.as_ref().map(|(variant, _)| variant) == settings.default_variant.as_ref(),
+                && (settings.kind == Kind::KillSwitch
+                    || safe.as_ref().map(|(variant, _)| variant) == settings.default_variant.as_ref()),
             layers,
             safe,
             flag,
         }
+    }
+
+    /// Whether it is answered as for an active tenant, whatever the query's is: so is a kill switch, and with it all that it
+    /// hangs on. Else a suspension would end an emergency.
+    pub(super) fn is_as_for_active(&self, query: &Query<'_>) -> bool {
+        self.flag.settings.kind == Kind::KillSwitch && !query.is_active()
     }
 
     /// Whether one of its rules uses a segment.

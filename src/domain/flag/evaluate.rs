@@ -41,6 +41,17 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
+    /// The same for a tenant that is active.
+    pub(super) fn as_active(&self) -> Self {
+        let tenant = self.tenant.map(|tenant| TenantFacts { access: Access::Full, ..tenant });
+        Self { tenant, ..*self }
+    }
+
+    /// Whether the tenant is active, or none was named.
+    pub(super) fn is_active(&self) -> bool {
+        self.tenant.is_none_or(|tenant| tenant.access == Access::Full)
+    }
+
     /// The key that a share goes by: the tenant's id, or the value of an attribute.
     pub(super) fn key_of(&self, split: &Split) -> Option<Cow<'a, str>> {
         self.key(split.bucket_by == BUCKET_BY, &Path::parse(&split.bucket_by))
@@ -108,6 +119,8 @@ pub(super) struct Memo<'a> {
     found: HashMap<&'a str, Evaluation<'a>>,
     /// What finding them took: one for each flag, and one for each look at another flag that one hangs on.
     steps: usize,
+    /// Those of kill switches, and of what they hang on, of a tenant that is not active: as if it were.
+    as_active: Option<Box<Memo<'a>>>,
 }
 
 impl<'a> Memo<'a> {
@@ -127,8 +140,12 @@ impl<'a> Memo<'a> {
         self.steps += steps;
     }
 
-    pub(super) const fn steps(&self) -> usize {
-        self.steps
+    pub(super) fn steps(&self) -> usize {
+        self.steps + self.as_active.as_ref().map_or(0, |memo| memo.steps)
+    }
+
+    pub(super) fn as_active(&mut self) -> &mut Self {
+        self.as_active.get_or_insert_default()
     }
 }
 
@@ -136,8 +153,7 @@ impl<'a> Case<'a, '_> {
     /// The answer of the first layer that has one.
     #[inline]
     pub(super) fn decide(&self) -> Evaluation<'a> {
-        let is_active = self.query.tenant.is_none_or(|tenant| tenant.access == Access::Full);
-        if !(self.compiled.is_simple && is_active) {
+        if !(self.compiled.is_simple && self.query.is_active()) {
             return self.decide_among_all();
         }
         // The layers that are left out would pass.

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::flag::{
-    Choice, CompiledFlags, Flag, FlagState, FlagType, LayerExplanation, Settings, TenantOverride,
-    TierDefault, Window,
+    Body, Choice, CompiledFlags, Flag, FlagState, FlagType, Kind, LayerExplanation, Settings, TargetingRule,
+    TenantOverride, TierDefault, Window,
 };
 use crate::domain::ids::FlagKey;
 
@@ -180,6 +180,59 @@ fn what_is_off_for_everybody_is_off_for_a_tenant_that_is_not_active() {
     });
     let flags = seed().with_flag(Arc::new(closed));
     assert_eq!(answer(&flags, &tenant, "plain"), (Some(false), Reason::Default, Layer::Schedule));
+}
+
+/// The switch itself got its safe default, so that a suspension turned on again what was off for the tenant alone.
+#[test]
+fn a_kill_switch_counts_for_a_tenant_in_whatever_state() {
+    let stop = |change: fn(&mut Settings)| {
+        with("stop", |flag| {
+            flag.kind = Kind::KillSwitch;
+            change(flag);
+        })
+    };
+    let guarded = with("plain", |flag| {
+        (flag.kill_switch, flag.default_variant) = (Some(key("stop")), Some(variant("on")));
+    });
+    let flags = seed().with_flag(Arc::new(stop(|_| {}))).with_flag(Arc::new(guarded));
+    let ruled = stop(|flag| {
+        let body = Body::Match { conditions: Vec::new(), serve: Choice::Variant(variant("on")) };
+        flag.rules = vec![TargetingRule { id: "all".to_owned(), description: String::new(), body }];
+    });
+    let safe = stop(|flag| flag.safe_variant = Some(variant("off")));
+    let thrown = [
+        ("its override", flags.clone().with_override(own("stop", "marketing", "on", None))),
+        ("its tier", flags.clone().with_tier_default(tier_default("stop", "silver", "on"))),
+        ("a rule", flags.clone().with_flag(Arc::new(ruled))),
+        (
+            "against a safe variant",
+            flags.clone().with_flag(Arc::new(safe)).with_override(own("stop", "marketing", "on", None)),
+        ),
+    ];
+    for (by, thrown) in thrown {
+        for access in [Access::Full, Access::ReadOnly, Access::None] {
+            let mut tenant = Tenant::new("marketing", "silver");
+            tenant.2 = access;
+            let killed = (Some(false), Reason::Default, Layer::KillSwitch);
+            assert_eq!(answer(&thrown, &tenant, "plain"), killed, "{by}, {access:?}");
+            assert_eq!(answer(&thrown, &tenant, "stop").0, Some(true), "{by}, {access:?}");
+            let explained = thrown.explain(&tenant.at(NOW), "plain");
+            assert_eq!(explained[1].detail, "The kill switch stop is on.");
+            let resolved = thrown.resolved(&tenant.at(NOW), &[]);
+            let given = resolved.iter().find(|it| it.flag.key().as_str() == "plain").unwrap();
+            assert_eq!((given.default, &given.targeting), (Some(&variant("off")), &None), "{by}, {access:?}");
+        }
+    }
+    let mut suspended = Tenant::new("marketing", "silver");
+    suspended.2 = Access::ReadOnly;
+    let quiet = answer(&flags, &suspended, "plain");
+    assert_eq!(
+        quiet,
+        (Some(true), Reason::Default, Layer::SafeDefault),
+        "a switch that is off kills nothing"
+    );
+    let detail = &flags.explain(&suspended.at(NOW), "stop")[4].detail;
+    assert_eq!(detail, "Tenant marketing is not active; a kill switch counts for it all the same.");
 }
 
 #[test]

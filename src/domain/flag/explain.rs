@@ -111,6 +111,9 @@ impl Detail<'_> {
         match pass {
             Pass::InUse => f.write_str("The flag is enabled."),
             Pass::TenantActive => write!(f, "Tenant {tenant} is active."),
+            Pass::SwitchCounts => {
+                write!(f, "Tenant {tenant} is not active; a kill switch counts for it all the same.")
+            }
             Pass::NoTenant => f.write_str("No tenant was named."),
             Pass::NoKillSwitch => f.write_str("The flag has no kill switch."),
             Pass::NotKilled(switch) => write!(f, "The kill switch {switch} is off."),

@@ -5,15 +5,16 @@
 //! nor prerequisites, so all of that is worked in here.
 
 mod guard;
+mod in_process;
 mod shapes;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use self::guard::{Test, guard};
+pub use self::in_process::InProcess;
 pub(super) use self::shapes::unreadable;
 use self::shapes::{Part, broken, join, share};
 
@@ -28,7 +29,6 @@ use super::targeting::TargetingRule;
 use super::words::Layer;
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
 use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
-use crate::domain::rule::{Context, Path};
 
 /// How many flags that hang on each other are worked into one rule. One that hangs on so many is answered as for a client
 /// without attributes, as is one whose rule would be larger or deeper than a rule may be: that would overrun the
@@ -100,9 +100,12 @@ struct Resolver<'a, 'q> {
     memo: Memo<'a>,
     /// Each flag once, after all that it hangs on: so what is found does not depend on who is asked for first.
     found: HashMap<&'a str, Found<'a>>,
+    /// Where the tenant is not active: kill switches, and what they hang on, as if it were.
+    as_active: Option<Box<Self>>,
 }
 
 /// A flag that was resolved.
+#[derive(Clone)]
 struct Found<'a> {
     resolved: Resolved<'a>,
     /// How many flags are worked into each other in its rule; 0 where no attribute of a client's counts.
@@ -115,58 +118,22 @@ struct Found<'a> {
     alone: Option<(Resolved<'a>, usize)>,
 }
 
-/// Tells which flags in-process providers get as for a client without attributes.
-pub struct InProcess<'a> {
-    flags: &'a CompiledFlags,
-    now: Timestamp,
-    /// What is known from one flag to the next.
-    known: RefCell<HashMap<&'a str, bool>>,
-}
-
-impl<'a> InProcess<'a> {
-    /// Of these flags, at a moment.
-    pub fn new(flags: &'a CompiledFlags, now: Timestamp) -> Self {
-        Self { flags, now, known: RefCell::default() }
-    }
-
-    /// Whether a flag is [cut](Resolved::is_cut) for a tenant that nothing names. Only those that hang on others are looked
-    /// at.
-    pub fn is_cut(&self, key: &str) -> bool {
-        let asked = self.flags.compiled(key).filter(|compiled| compiled.hangs_on_others);
-        let Some(asked) = asked else { return false };
-        let mut known = self.known.borrow_mut();
-        if let Some(is_cut) = known.get(key) {
-            return *is_cut;
-        }
-        // No name of a tenant or a tier is like this.
-        let nobody = ALWAYS_THERE.map(|name| (name.to_owned(), json!("-"))).into_iter().collect();
-        let context = Context::new(nobody).unwrap_or_default();
-        let query = Query { tenant: None, context: &context, now: self.now };
-        let mut resolver = Resolver::new(self.flags, &query);
-        if known.is_empty() {
-            resolver.resolve(asked.flag.key());
-        } else {
-            // Whoever asks for a second one goes through a list.
-            let all = self.flags.flags().map(|flag| flag.key());
-            all.filter(|key| self.flags.compiled(key.as_str()).is_some_and(|it| it.hangs_on_others))
-                .for_each(|key| resolver.resolve(key));
-        }
-        known.extend(resolver.found.iter().map(|(key, found)| (*key, found.resolved.is_cut)));
-        known.get(key).copied().unwrap_or_default()
-    }
-}
-
 impl CompiledFlags {
     /// Every flag for the query's tenant. The attributes in the query's context are known; all others are the client's.
     pub fn resolved<'a>(&'a self, query: &Query<'_>) -> Vec<Resolved<'a>> {
-        Resolver::new(self, query).resolve_all()
+        let active = query.as_active();
+        let mut resolver = Resolver::new(self, query);
+        if !query.is_active() {
+            resolver.as_active = Some(Box::new(Resolver::new(self, &active)));
+        }
+        resolver.resolve_all()
     }
 }
 
 impl<'a, 'q> Resolver<'a, 'q> {
     fn new(flags: &'a CompiledFlags, query: &'q Query<'q>) -> Self {
-        let shows_others = Cell::new(false);
-        Self { flags, query, shows_others, memo: Memo::new(), found: HashMap::new() }
+        let (memo, found) = (Memo::new(), HashMap::new());
+        Self { flags, query, shows_others: Cell::new(false), memo, found, as_active: None }
     }
 
     fn resolve_all(&mut self) -> Vec<Resolved<'a>> {
@@ -188,6 +155,13 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 waiting.pop();
                 continue;
             };
+            if let Some(active) = self.as_active.as_mut().filter(|_| compiled.is_as_for_active(self.query)) {
+                active.resolve(key);
+                self.found
+                    .extend(active.found.get_key_value(key.as_str()).map(|(key, it)| (*key, it.clone())));
+                waiting.pop();
+                continue;
+            }
             let is_open = |needed: &&FlagKey| {
                 !self.found.contains_key(needed.as_str()) && flags.compiled(needed.as_str()).is_some()
             };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::super::choice::{Choice, Split, TenantOverride};
 use super::super::dependencies::GROUP_MAX;
 use super::super::evaluate::TenantFacts;
-use super::super::settings::{Prerequisite, Settings};
+use super::super::settings::{Kind, Prerequisite, Settings};
 use super::super::targeting::{Body, TargetingRule};
 use super::super::value::FlagType;
 use super::*;
@@ -48,12 +48,16 @@ fn build(flags: Vec<Settings>, overrides: Vec<TenantOverride>) -> CompiledFlags 
 
 /// What finance of tier gold gets: default and rule of one flag.
 fn seen(flags: &CompiledFlags, key: &str) -> (String, Option<Json>) {
+    seen_with(flags, key, Access::Full)
+}
+
+fn seen_with(flags: &CompiledFlags, key: &str, access: Access) -> (String, Option<Json>) {
     let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
     let attributes = [("tenantId", "finance"), ("tier", "gold")];
     let attributes: Map<String, Json> =
         attributes.map(|(name, value)| (name.to_owned(), json!(value))).into_iter().collect();
     let context = Context::new(attributes).unwrap();
-    let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
+    let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access });
     let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
     let all = flags.resolved(&query);
     let found = all.into_iter().find(|found| found.flag.key().as_str() == key).unwrap();
@@ -187,10 +191,12 @@ const FLAGS: [&str; 5] = ["a", "b", "c", "d", "e"];
 fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
     let groups = prop::sample::subsequence(vec!["group", "other"], 0..=2);
     let one =
-        (prop::collection::vec(some_rule(), 0..3), any::<[bool; 3]>(), groups, prop::bool::weighted(0.2));
+        (prop::collection::vec(some_rule(), 0..3), any::<[bool; 4]>(), groups, prop::bool::weighted(0.2));
     prop::collection::vec(one, FLAGS.len()).prop_map(|flags| {
         let mut made: Vec<Settings> = Vec::new();
-        for (name, (rules, [is_on, needs, is_killed], groups, is_disabled)) in FLAGS.into_iter().zip(flags) {
+        for (name, (rules, [is_on, needs, is_killed, is_switch], groups, is_disabled)) in
+            FLAGS.into_iter().zip(flags)
+        {
             let mut flag = settings(name);
             flag.state = if is_disabled { FlagState::Disabled } else { FlagState::Enabled };
             flag.rules = rules.into_iter().map(rule).collect();
@@ -203,6 +209,7 @@ fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
             flag.kill_switch = before.filter(|_| is_killed);
             flag.conflict_groups = groups.into_iter().map(group).collect();
             flag.priority = -i32::try_from(made.len()).unwrap();
+            flag.kind = if is_switch { Kind::KillSwitch } else { Kind::Release };
             made.push(flag);
         }
         made
@@ -212,7 +219,7 @@ fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
 proptest! {
     /// What a provider makes of the set is what the registry would have answered, whatever the client's attributes.
     #[test]
-    fn a_provider_comes_to_the_registry_s_answer(flags in some_flags(), plan in any::<bool>(), staff in any::<bool>()) {
+    fn a_provider_comes_to_the_registry_s_answer(flags in some_flags(), [plan, staff, full] in any::<[bool; 3]>()) {
         let flags = build(flags, vec![]);
         let mut attributes = Map::new();
         attributes.insert("plan".to_owned(), json!(if plan { "vip" } else { "basic" }));
@@ -221,10 +228,11 @@ proptest! {
         attributes.insert("tier".to_owned(), json!("gold"));
         let context = Context::new(attributes).unwrap();
         let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
-        let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
+        let access = if full { Access::Full } else { Access::ReadOnly };
+        let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access });
         let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
         for key in FLAGS {
-            let (default, targeting) = seen(&flags, key);
+            let (default, targeting) = seen_with(&flags, key, access);
             let provider = provided(key, (&default, targeting.as_ref()), &query);
             let registry = flags.evaluate(&query, key).variant.map(ToString::to_string);
             prop_assert_eq!(provider, registry.unwrap_or_default(), "{}", key);

@@ -93,7 +93,11 @@ fn impact_within<'a>(
     let mut affected = before.affected_by(roots());
     affected.extend(after.affected_by(roots()));
     let mut impact = Impact::default();
-    let dependents: Vec<_> = affected.difference(changed).collect();
+    // One that is changed itself is none of the others, unless what it needs goes: a plan tells of it with that, too.
+    let gone = changed.iter().filter(|key| after.flag(key.as_str()).is_none());
+    let left: BTreeSet<_> = gone.flat_map(|key| after.dependents(key.as_str())).collect();
+    let is_left = |key: &FlagKey| left.contains(key) && after.flag(key.as_str()).is_some();
+    let dependents: Vec<_> = affected.iter().filter(|key| !changed.contains(*key) || is_left(key)).collect();
     impact.dependents_total = dependents.len();
     impact.dependents = dependents.into_iter().take(NAMED_MAX).cloned().collect();
     let mut steps = 0;

@@ -9,6 +9,7 @@ mod compile;
 mod compiled;
 pub mod dependencies;
 mod edition;
+mod emergency;
 mod evaluate;
 mod explain;
 mod extension;

@@ -12,8 +12,9 @@ use proptest::sample::select;
 
 use self::model::Said;
 use self::world::{KEYS, SEGMENTS, TENANTS, TIERS, key, second, variant, world};
-use super::{CompiledFlags, Evaluation, Flag, FlagType, Layer, Prerequisite, Query, Reason, Settings};
+use super::{CompiledFlags, Evaluation, Flag, FlagType, Kind, Layer, Prerequisite, Query, Reason, Settings};
 use crate::domain::ids::{Revision, SegmentName};
+use crate::domain::lifecycle::Access;
 use crate::domain::rule::Context;
 
 /// What is seen of an answer, without what borrows from one set of flags.
@@ -68,6 +69,26 @@ proptest! {
                 assert_eq!(deciders[0].layer, found.layer);
                 assert_eq!(deciders[0].variant.as_ref(), found.variant);
                 assert!(layers.iter().all(|layer| layer.detail.ends_with('.')));
+            }
+        });
+    }
+
+    #[test]
+    fn a_suspension_neither_ends_nor_begins_what_a_switch_does(world in world()) {
+        prop_assume!(!world.has_circle());
+        let flags = world.compiled();
+        world.everywhere(|caller, query| {
+            for flag in flags.flags() {
+                let switch = flag.settings.kill_switch.as_ref().and_then(|switch| flags.flag(switch.as_str()));
+                if switch.is_none_or(|switch| switch.settings.kind != Kind::KillSwitch) {
+                    continue;
+                }
+                let is_killed = |access| {
+                    let caller = caller.with(access);
+                    flags.evaluate(&caller.at(query.now), flag.key().as_str()).layer == Layer::KillSwitch
+                };
+                let killed = [Access::Full, Access::ReadOnly, Access::None].map(is_killed);
+                assert!(killed == [killed[0]; 3], "{} for {query:?}", flag.key());
             }
         });
     }

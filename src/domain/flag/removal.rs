@@ -65,8 +65,8 @@ pub fn mark(told: &impl Serialize) -> String {
 }
 
 impl CompiledFlags {
-    /// What would go with these flags.
-    pub fn removal(&self, deleted: &BTreeSet<FlagKey>) -> Removal {
+    /// What would go with these flags, where `after` is what is left.
+    pub fn removal(&self, after: &Self, deleted: &BTreeSet<FlagKey>) -> Removal {
         let mut removal = Removal::default();
         for key in deleted {
             for own in self.overrides_of_flag(key.as_str()) {
@@ -82,7 +82,7 @@ impl CompiledFlags {
                 }
             }
         }
-        let dependents = self.left_without(deleted);
+        let dependents = after.left_without(deleted);
         removal.dependents_total = dependents.len();
         removal.dependents = dependents.into_iter().take(TOLD_MAX).cloned().collect();
         removal
@@ -114,7 +114,7 @@ impl CompiledFlags {
         mark(&(all.collect::<Vec<_>>(), self.left_without(deleted)))
     }
 
-    /// The flags that stay and need one of these.
+    /// The flags that are there and need one of these.
     fn left_without(&self, deleted: &BTreeSet<FlagKey>) -> BTreeSet<&FlagKey> {
         let dependents = deleted.iter().flat_map(|key| self.dependents(key.as_str()));
         dependents.filter(|other| !deleted.contains(*other)).collect()

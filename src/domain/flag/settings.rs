@@ -116,7 +116,8 @@ pub struct Settings {
     pub variants: Variants,
     /// The global default. Without one, tenants that no other layer decides for get no value.
     pub default_variant: Option<VariantName>,
-    /// What a tenant that is not active gets; the expired variant, then the default where not given.
+    /// What a tenant that is not active gets; the expired variant, then the default where not given. Of a kill switch nobody
+    /// gets it: that counts for a tenant in whatever state.
     pub safe_variant: Option<VariantName>,
     /// Whether it is in use.
     pub state: FlagState,

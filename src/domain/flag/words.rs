@@ -67,7 +67,7 @@ pub enum Layer {
     Expired,
     /// It is not the time for it.
     Schedule,
-    /// The tenant is not active.
+    /// The tenant is not active. A kill switch counts for it all the same.
     SafeDefault,
     /// Another flag does not have the variant that this one needs.
     Prerequisite,

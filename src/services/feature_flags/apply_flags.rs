@@ -1,6 +1,7 @@
 //! Applying a set of flags: what is there is brought to what the set says, all at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -168,6 +169,8 @@ pub(super) struct Plan<'a> {
     pub(super) write: Write,
     pub(super) event: AppliedSet,
     pub(super) kept: Vec<Difference>,
+    /// What is not named and stays all the same.
+    pub(super) held: BTreeSet<FlagKey>,
     differences: Vec<Difference>,
 }
 
@@ -175,7 +178,8 @@ impl<'a> Plan<'a> {
     pub(super) fn new(manner: &'a Manner, context: &'a Context) -> Self {
         let (now, actor) = (context.now, context.actor.as_str());
         let (write, event) = (Write::default(), AppliedSet::default());
-        Self { manner, now, actor, write, event, kept: Vec::new(), differences: Vec::new() }
+        let (kept, held) = (Vec::new(), BTreeSet::new());
+        Self { manner, now, actor, write, event, kept, held, differences: Vec::new() }
     }
 
     /// Judges what is planned, and makes one change of it. `field` says where in the request a flag is.
@@ -196,7 +200,7 @@ impl<'a> Plan<'a> {
         let impact = deciding.impact(&after, &judge::changed(&self.write));
         self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         let deleted: BTreeSet<_> = self.write.flags_deleted.iter().map(|gone| gone.key.clone()).collect();
-        let removal = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal(&deleted));
+        let removal = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal(&after, &deleted));
         let plan_etag = deciding.plan_etag(self.manner.plan_etag.as_deref(), || {
             let going = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal_mark(&deleted));
             self.etag(going.as_deref())
@@ -225,10 +229,10 @@ impl<'a> Plan<'a> {
     }
 
     fn plan(&mut self, snapshot: &Snapshot, set: &ApplyFlags, context: &Context) -> Result<(), Error> {
-        self.check_reset(
-            &snapshot.flags,
-            &set.flags.iter().map(|spec| spec.settings.key.as_str()).collect(),
-        )?;
+        let named: BTreeSet<_> = set.flags.iter().map(|spec| spec.settings.key.as_str()).collect();
+        let unnamed = if self.manner.prune { unnamed(snapshot, set, &named) } else { Vec::new() };
+        self.check_reset(&snapshot.flags, named, &unnamed)?;
+        self.keep_held(&snapshot.flags, &unnamed);
         for segment in &set.segments {
             self.plan_segment(snapshot, segment, context);
         }
@@ -243,6 +247,7 @@ impl<'a> Plan<'a> {
             }
         }
         if self.manner.prune {
+            self.delete_unnamed(&unnamed);
             self.prune(snapshot, set);
         }
         Ok(())
@@ -298,7 +303,7 @@ impl<'a> Plan<'a> {
                 if self.stands(old) {
                     self.keep_standing(&snapshot.flags, (old, &mut wanted), &field)?;
                 } else {
-                    self.keep_guard(old, &mut wanted);
+                    self.keep_guard(&snapshot.flags, old, &mut wanted);
                 }
                 // Whoever applies a set to a flag of a file makes it one of ours.
                 Flag { origin: None, ..old.with_settings(wanted, context.now) }
@@ -373,19 +378,11 @@ impl<'a> Plan<'a> {
     fn prune(&mut self, snapshot: &Snapshot, set: &ApplyFlags) {
         let named: BTreeMap<&FlagKey, &FlagSpec> =
             set.flags.iter().map(|spec| (&spec.settings.key, spec)).collect();
-        let flag_sets: BTreeSet<&str> =
-            set.flags.iter().map(|spec| spec.settings.flag_set.as_str()).collect();
-        for flag in snapshot.flags.flags() {
-            match named.get(flag.key()) {
-                Some(spec) => {
-                    for default in snapshot.flags.tier_defaults(flag.key().as_str()) {
-                        if !spec.tier_defaults.contains_key(&default.tier) {
-                            self.plan_tier_default(snapshot, flag.key(), &default.tier, None);
-                        }
-                    }
+        for (key, spec) in &named {
+            for default in snapshot.flags.tier_defaults(key.as_str()) {
+                if !spec.tier_defaults.contains_key(&default.tier) {
+                    self.plan_tier_default(snapshot, key, &default.tier, None);
                 }
-                None if flag_sets.contains(flag.settings.flag_set.as_str()) => self.delete_flag(flag),
-                None => {}
             }
         }
         let segments: BTreeSet<_> = set.segments.iter().map(|segment| &segment.name).collect();
@@ -406,7 +403,16 @@ impl<'a> Plan<'a> {
         }
     }
 
-    pub(super) fn delete_flag(&mut self, flag: &Flag) {
+    /// Deletes flags, but for those that stay.
+    pub(super) fn delete_unnamed(&mut self, unnamed: &[&Arc<Flag>]) {
+        for flag in unnamed {
+            if !self.held.contains(flag.key()) {
+                self.delete_flag(flag);
+            }
+        }
+    }
+
+    fn delete_flag(&mut self, flag: &Flag) {
         self.differ(Resource::Flag, flag.key().as_str(), (Some(&flag.settings), None), Vec::new());
         self.event.flags_deleted.push(flag.key().clone());
         self.write.flags_deleted.push(Deleting { key: flag.key().clone(), expected: flag.revision });
@@ -421,6 +427,13 @@ impl<'a> Plan<'a> {
     ) {
         self.differences.push(Difference::new(resource, name, (before, after), fields));
     }
+}
+
+/// The flags of a set's flag sets that it does not name.
+fn unnamed<'a>(snapshot: &'a Snapshot, set: &ApplyFlags, named: &BTreeSet<&str>) -> Vec<&'a Arc<Flag>> {
+    let flag_sets: BTreeSet<&str> = set.flags.iter().map(|spec| spec.settings.flag_set.as_str()).collect();
+    let is_of_set = |flag: &&Arc<Flag>| flag_sets.contains(flag.settings.flag_set.as_str());
+    snapshot.flags.flags().filter(is_of_set).filter(|flag| !named.contains(flag.key().as_str())).collect()
 }
 
 /// Refuses another type than the flag has: only a file that a flag came from can bring it another, as flagd does.

@@ -1,5 +1,7 @@
 //! Importing a flagd file: the flags of its flag set are brought to what it says, all at once.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Deciding;
@@ -107,18 +109,17 @@ impl Plan<'_> {
             let field = || format!("{}metadata.flagSetId", place(key));
             check_set(snapshot, &entry.own_set().unwrap_or_default(), field)?;
         }
-        self.check_reset(&snapshot.flags, &file.flags.keys().map(String::as_str).collect())?;
+        let is_unnamed = |flag: &&Arc<Flag>| {
+            import.manner.prune && is_of(flag, &name) && !file.flags.contains_key(flag.key().as_str())
+        };
+        let unnamed: Vec<_> = snapshot.flags.flags().filter(is_unnamed).collect();
+        self.check_reset(&snapshot.flags, file.flags.keys().map(String::as_str).collect(), &unnamed)?;
+        self.keep_held(&snapshot.flags, &unnamed);
         self.import_head(snapshot, import, &name, context)?;
         for (key, entry) in &file.flags {
             self.import_flag(snapshot, (key, entry), &name, context)?;
         }
-        if import.manner.prune {
-            for flag in snapshot.flags.flags() {
-                if is_of(flag, &name) && !file.flags.contains_key(flag.key().as_str()) {
-                    self.delete_flag(flag);
-                }
-            }
-        }
+        self.delete_unnamed(&unnamed);
         Ok(())
     }
 
@@ -181,6 +182,8 @@ impl Plan<'_> {
         if let Some(old) = current {
             if self.stands(old) {
                 self.keep_standing(&snapshot.flags, (old, &mut settings), &place(key))?;
+            } else {
+                self.keep_guard(&snapshot.flags, old, &mut settings);
             }
             // What stays of it, such as a kill switch, can make it another flag than the file's.
             origin.is_changed = !settings.says_the_same(&read(None)?);

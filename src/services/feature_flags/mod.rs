@@ -237,7 +237,7 @@ impl Registry {
             let deciding = Deciding { snapshot, context, force: removal.force, command };
             let plan_etag =
                 deciding.plan_etag(removal.plan_etag.as_deref(), || snapshot.flags.removal_mark(&deleted))?;
-            let going = Going { removal: Some(snapshot.flags.removal(&deleted)), plan_etag };
+            let going = Going { removal: Some(snapshot.flags.removal(&after, &deleted)), plan_etag };
             let judged = Judged { made: going, impact: deciding.impact(&after, &deleted) };
             let event = Event::FlagDeleted { flag_key: key };
             Ok(Decision::Make(Box::new(flags::flags_write(&write, event, context, &judged)), judged))

@@ -1,7 +1,8 @@
 //! How kill switches stand, and what they guard: no set and no file changes that unless it is asked for, so that none
-//! ends or weakens an emergency.
+//! ends or weakens an emergency. Nor does one take away what an emergency rests on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -14,6 +15,7 @@ use crate::domain::text::quote;
 
 /// What of a switch's settings has no say in what it gives. Everything else says how it stands, and so does what tiers have
 /// of it. Variants are no more than names and values: those that it can give must stay, which is checked. An end it never has.
+/// While it is thrown its flag set is not free either: clients that select the set read it there.
 const FREE: [FlagField; 7] = [
     FlagField::Description,
     FlagField::Variants,
@@ -30,19 +32,31 @@ impl Plan<'_> {
         flag.settings.kind == Kind::KillSwitch && !self.is_reset(flag.key())
     }
 
+    /// Whether a flag is a kill switch that is thrown, and stays so.
+    fn is_emergency(&self, flags: &CompiledFlags, flag: &Flag) -> bool {
+        self.stands(flag) && flags.is_thrown(flag, self.now)
+    }
+
     fn is_reset(&self, key: &FlagKey) -> bool {
         self.manner.reset_kill_switches.contains(key)
     }
 
-    /// Refuses to reset what is neither given nor guards something that is: that would do nothing, unnoticed.
-    pub(super) fn check_reset(&self, flags: &CompiledFlags, given: &BTreeSet<&str>) -> Result<(), Error> {
+    /// Refuses to reset what is neither given, nor to be deleted, nor guards something that is: that would do nothing,
+    /// unnoticed.
+    pub(super) fn check_reset<'f>(
+        &self,
+        flags: &'f CompiledFlags,
+        mut given: BTreeSet<&'f str>,
+        unnamed: &[&'f Arc<Flag>],
+    ) -> Result<(), Error> {
+        given.extend(unnamed.iter().map(|flag| flag.key().as_str()));
         let guards = given.iter().filter_map(|key| flags.flag(key)?.settings.kill_switch.as_ref());
         let guards: BTreeSet<_> = guards.map(FlagKey::as_str).collect();
         let is_known = |key: &FlagKey| given.contains(key.as_str()) || guards.contains(key.as_str());
         let keys = &self.manner.reset_kill_switches;
         let Some(place) = keys.iter().position(|key| !is_known(key)) else { return Ok(()) };
         let why = format!(
-            "must be a flag that is given, or the kill switch of one; {} is neither",
+            "must be a flag that is given or that prune reaches, or the kill switch of one; {} is neither",
             quote(keys[place].as_str())
         );
         Err(Error::field(format!("reset_kill_switches[{place}]"), why))
@@ -72,7 +86,10 @@ impl Plan<'_> {
         wanted.kill_switch = wanted.kill_switch.take().or_else(|| old.settings.kill_switch.clone());
         wanted.expire_time = None;
         let said = wanted.clone();
-        let decides = FlagField::ALL.iter().filter(|field| !FREE.contains(field));
+        let is_thrown = flags.is_thrown(old, self.now);
+        let is_free =
+            |field: &FlagField| FREE.contains(field) && !(is_thrown && *field == FlagField::FlagSet);
+        let decides = FlagField::ALL.iter().filter(|field| !is_free(field));
         let differing = decides.filter(|field| !said.same(**field, &old.settings));
         let fields: Vec<_> = differing.inspect(|field| wanted.take(**field, &old.settings)).collect();
         if !fields.is_empty() {
@@ -83,21 +100,38 @@ impl Plan<'_> {
     }
 
     /// Leaves a flag with the kill switch that it has: whoever gave it one may have done so in an emergency, in which
-    /// nobody edits files, and another one may not be thrown.
-    pub(super) fn keep_guard(&mut self, old: &Flag, wanted: &mut Settings) {
+    /// nobody edits files, and another one may not be thrown. While it is thrown the flag stays in its flag set, too:
+    /// clients that select the set would no longer find it, and go by their own default.
+    pub(super) fn keep_guard(&mut self, flags: &CompiledFlags, old: &Flag, wanted: &mut Settings) {
         let Some(guard) = &old.settings.kill_switch else { return };
-        let said = wanted.kill_switch.replace(guard.clone());
-        let Some(said) = said.filter(|said| *said != *guard) else { return };
-        let said = Settings { kill_switch: Some(said), ..wanted.clone() };
+        // A set that names no kill switch says nothing of it.
+        wanted.kill_switch.get_or_insert_with(|| guard.clone());
         if self.is_reset(guard) {
-            *wanted = said;
             return;
         }
-        let names = vec![FlagField::KillSwitch.as_str().to_owned()];
-        self.keep(Resource::Flag, old.key().as_str(), (Some(&old.settings), Some(&said)), names);
+        let said = wanted.clone();
+        wanted.kill_switch = Some(guard.clone());
+        if flags.flag(guard.as_str()).is_some_and(|guard| self.is_emergency(flags, guard)) {
+            wanted.flag_set.clone_from(&old.settings.flag_set);
+        }
+        let kept = [FlagField::FlagSet, FlagField::KillSwitch];
+        let kept = kept.into_iter().filter(|field| !said.same(*field, wanted));
+        let names: Vec<_> = kept.map(|field| field.as_str().to_owned()).collect();
+        if !names.is_empty() {
+            self.keep(Resource::Flag, old.key().as_str(), (Some(&old.settings), Some(&said)), names);
+        }
     }
 
-    /// Leaves the segments of a file that its kill switches use.
+    /// Leaves, of what is not named, the flags that an emergency rests on.
+    pub(super) fn keep_held(&mut self, flags: &CompiledFlags, unnamed: &[&Arc<Flag>]) {
+        let held = flags.held_by(|flag| self.is_emergency(flags, flag));
+        for flag in unnamed.iter().filter(|flag| held.contains(flag.key())) {
+            self.held.insert(flag.key().clone());
+            self.keep(Resource::Flag, flag.key().as_str(), (Some(&flag.settings), None), Vec::new());
+        }
+    }
+
+    /// Leaves the segments of a file that its kill switches use, and those of flags that stay though it names them no more.
     pub(super) fn keep_evaluators(
         &mut self,
         flags: &CompiledFlags,
@@ -107,7 +141,8 @@ impl Plan<'_> {
         for (name, source) in &old.evaluators {
             let said = wanted.evaluators.get(name);
             let mut users = flags.flags_of_file(file).filter(|flag| flags.uses_segment(flag, name));
-            if said == Some(source) || !users.any(|flag| self.stands(flag)) {
+            let is_held = |flag: &Flag| said.is_none() && self.held.contains(flag.key());
+            if said == Some(source) || !users.any(|flag| self.stands(flag) || is_held(flag)) {
                 continue;
             }
             self.keep(Resource::Segment, name, (Some(source), said), Vec::new());

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::super::{
-    Body, Choice, ErrorCode, Evaluation, FlagState, Layer, Prerequisite, Reason, Settings, Split,
+    Body, Choice, ErrorCode, Evaluation, FlagState, Kind, Layer, Prerequisite, Reason, Settings, Split,
 };
 use super::world::{Caller, World, variant};
 use crate::domain::ids::{FlagKey, VariantName};
@@ -69,6 +69,9 @@ impl World {
         let Some(flag) = self.flag(name) else {
             return Said { error: Some(ErrorCode::FlagNotFound), ..Said::plain(Layer::UnknownFlag, None) };
         };
+        // A switch, and all that it hangs on, is as for an active tenant.
+        let active = (flag.kind == Kind::KillSwitch).then(|| caller.with(Access::Full));
+        let caller = active.as_ref().unwrap_or(caller);
         Look { world: self, caller, flag, now, attributes: caller.context.to_map() }.answer()
     }
 }

@@ -186,12 +186,12 @@ fn settings(name: &'static str) -> impl Strategy<Value = Settings> {
         subsequence(vec!["g", "h"], 0..=2),
         0_i32..3,
     );
-    let own = (prop::option::weighted(0.3, split()), rules());
+    let kind = select(vec![Kind::KillSwitch, Kind::Operational]);
+    let own = (prop::option::weighted(0.3, split()), rules(), kind);
     (lives, times, others, own).prop_map(move |(lives, (expire_time, windows), others, own)| {
         let mut flag = Settings::new(key(name), FlagType::Boolean);
         flag.fill_boolean_defaults();
         (flag.state, flag.default_variant, flag.safe_variant, flag.off_variant, flag.expired_variant) = lives;
-        flag.kind = Kind::KillSwitch;
         flag.expire_time = expire_time;
         let window = |(start, long): (Timestamp, i64)| Window {
             start_time: Some(start),
@@ -206,7 +206,7 @@ fn settings(name: &'static str) -> impl Strategy<Value = Settings> {
             .collect();
         flag.conflict_groups = groups.into_iter().map(|group| GroupName::parse(group).unwrap()).collect();
         flag.priority = priority;
-        (flag.default_rollout, flag.rules) = own;
+        (flag.default_rollout, flag.rules, flag.kind) = own;
         flag
     })
 }
@@ -286,6 +286,19 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// The same, with a tenant in another state.
+    pub(super) fn with(&self, access: Access) -> Self {
+        let tenant = self.tenant.as_ref();
+        Self {
+            tenant: tenant.map(|Tenant { id, tier, .. }| Tenant {
+                id: id.clone(),
+                tier: tier.clone(),
+                access,
+            }),
+            context: self.context.clone(),
+        }
+    }
+
     pub(super) fn at(&self, now: Timestamp) -> Query<'_> {
         let tenant = self.tenant.as_ref().map(|Tenant { id, tier, access }| TenantFacts {
             tenant_id: id,
