@@ -5,9 +5,13 @@
 //! tenant is locked out. And, where tenants have users of their own, what those users may do: that is enforced by the
 //! server itself, so only then is a state verified by its effect.
 //!
-//! A state is seen only where all of them agree on it: the record, the keys, and the user at every node.
+//! A state is seen only where all of them agree on it: the record, the keys, and the user at every node. Every node is
+//! every one that the cluster knows: also a replica, and one that failed, since it may come back and be promoted with the
+//! user as it was.
 
 mod keys;
+mod layout;
+mod login;
 mod nodes;
 mod record;
 mod state;
@@ -54,7 +58,10 @@ impl Redis {
             nodes,
             records: Records::new(settings.status_prefix.clone()),
             keys: Keys::new(settings.batch),
-            users: settings.user_prefix.clone().map(|prefix| Users::new(prefix, database)),
+            users: settings
+                .user_prefix
+                .clone()
+                .map(|prefix| Users::new(prefix, database, settings.is_cluster)),
             channel: settings.channel.clone(),
             deadline,
         })
@@ -74,7 +81,7 @@ impl Redis {
             match self.records.find(&cluster, tenant).await?.map(|record| record.held()) {
                 Some(held) if held != newest => newest = held,
                 _ if newest.generation > wanted.generation => return Err(overtaken()),
-                _ => return Ok(()),
+                _ => return self.check_reached(&cluster, wanted.state),
             }
         }
         Err(Failure::retryable("other changes of the tenant keep coming"))
@@ -98,6 +105,29 @@ impl Redis {
         self.keys.remove(cluster, &tenant.names.cache_prefix, until).await
     }
 
+    /// Says which nodes were not told. What they let in is not known, so less access waits for each of them. More access
+    /// waits for none that the cluster takes for failed: nobody is served there, and what is missing is drift once it is
+    /// back.
+    fn check_reached(&self, cluster: &nodes::Cluster, state: Desired) -> Result<(), Failure> {
+        if self.users.is_none() {
+            return Ok(());
+        }
+        let untold = |node: &&nodes::Missing| state != Desired::Active || !node.is_failed;
+        let untold: Vec<String> = cluster.missing().iter().filter(untold).map(named).collect();
+        if untold.is_empty() {
+            return Ok(());
+        }
+        let nodes = untold.join(", ");
+        Err(if state == Desired::Active {
+            Failure::retryable(format!("nodes of the cluster were not told: {nodes}"))
+        } else {
+            Failure::waiting(format!(
+                "the tenant may still be let in at nodes that were not told: {nodes}; start them, or have every node \
+                 of the cluster forget them"
+            ))
+        })
+    }
+
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let cluster = self.nodes.cluster().await?;
         let Some(record) = self.records.find(&cluster, tenant).await? else {
@@ -109,17 +139,17 @@ impl Redis {
                 Observed::policy(Desired::Active, 0)
             });
         };
-        let (doors, verification) = match &self.users {
-            Some(users) => (users.doors(&cluster, tenant).await?, Verification::Effect),
-            None => (Vec::new(), Verification::PolicyOnly),
-        };
         let held = record.held();
-        let mut seen = state_of(&record, &doors);
+        let (users, verification) = match &self.users {
+            Some(users) => (users.look(&cluster, tenant, held.state).await?, seen_by(&cluster, held.state)?),
+            None => (user::Seen::default(), Verification::PolicyOnly),
+        };
+        let mut seen = state_of(&record, &users.doors);
         if !lets_in(held.state) && self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
             tracing::warn!(tenant_id = %tenant.tenant_id, "keys of a tenant that is locked out are in the cache");
             seen = Desired::Active;
         }
-        Ok(Observed { state: Some(seen), generation: held.generation, verification, amiss: None })
+        Ok(Observed { state: Some(seen), generation: held.generation, verification, amiss: users.amiss })
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
@@ -142,6 +172,23 @@ impl Participant for Redis {
 
 const fn lets_in(state: Desired) -> bool {
     matches!(state, Desired::Active | Desired::ReadOnly)
+}
+
+/// What it is worth that the nodes we reached are in the state.
+fn seen_by(cluster: &nodes::Cluster, state: Desired) -> Result<Verification, Failure> {
+    let unseen: Vec<String> = cluster.missing().iter().filter(|node| !node.is_failed).map(named).collect();
+    if !unseen.is_empty() {
+        let nodes = unseen.join(", ");
+        return Err(Failure::retryable(format!("nodes of the cluster cannot be looked at: {nodes}")));
+    }
+    // It was told when it was there. Whether it remembers, it shows when it is back.
+    let is_whole = cluster.missing().is_empty() || state == Desired::Active;
+    Ok(if is_whole { Verification::Effect } else { Verification::PolicyOnly })
+}
+
+fn named(node: &nodes::Missing) -> String {
+    let failed = if node.is_failed { ", and is failed in the cluster's eyes" } else { "" };
+    format!("{} ({}{failed})", node.address, node.why)
 }
 
 fn overtaken() -> Failure {

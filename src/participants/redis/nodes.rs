@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
@@ -11,6 +12,7 @@ use redis::{
 };
 
 use super::super::{Failure, Unusable};
+use super::layout::{Layout, Member};
 use crate::config;
 
 /// Longest time to open a connection: as long as the other targets take.
@@ -21,10 +23,26 @@ const SLOTS: u32 = 16_384;
 /// One server.
 #[derive(Clone)]
 pub(super) struct Node {
+    /// Host and port, as people know it.
+    address: String,
     connection: MultiplexedConnection,
 }
 
 impl Node {
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether it says anything within that time. Also what it may not say to us is an answer.
+    async fn answers(&self, patience: Duration) -> bool {
+        let ping = redis::cmd("PING");
+        match tokio::time::timeout(patience, self.run::<redis::Value>(&ping)).await {
+            Ok(Err(error)) => matches!(error.kind(), ErrorKind::Server(_)),
+            Ok(Ok(_)) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Runs one command.
     pub(super) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         command.query_async(&mut self.connection.clone()).await
@@ -44,12 +62,24 @@ impl Node {
     }
 }
 
+/// A node that the cluster knows and we could not reach. It holds no slots.
+pub(super) struct Missing {
+    /// Host and port; its id where the cluster itself has lost them.
+    pub(super) address: String,
+    /// Why, in our words.
+    pub(super) why: String,
+    /// Whether the cluster takes it for failed: it serves nobody then, until it is back.
+    pub(super) is_failed: bool,
+}
+
 /// The servers at one moment.
 pub(super) struct Cluster {
     /// First and last slot, and which of the primaries has them.
     slots: Vec<(u16, u16, usize)>,
     primaries: Vec<Node>,
-    replicas: Vec<Node>,
+    /// Replicas, and nodes that hold no slots.
+    others: Vec<Node>,
+    missing: Vec<Missing>,
     /// The primaries' further databases that hold keys.
     databases: Vec<Node>,
 }
@@ -65,9 +95,20 @@ impl Cluster {
         &self.primaries
     }
 
-    /// Every server to which a client can connect.
+    /// Every server that we reached: to each of them a client can connect.
     pub(super) fn all(&self) -> impl Iterator<Item = &Node> {
-        self.primaries.iter().chain(&self.replicas)
+        self.primaries.iter().chain(&self.others)
+    }
+
+    /// Those that we did not reach.
+    pub(super) fn missing(&self) -> &[Missing] {
+        &self.missing
+    }
+
+    /// What failed at one node; of several nodes it says at which.
+    pub(super) fn at(&self, node: &Node, error: RedisError) -> Failure {
+        let failure = failure(error);
+        if self.slots.is_empty() { failure } else { named(&node.address, failure) }
     }
 
     /// The server that holds a key.
@@ -124,26 +165,45 @@ impl Nodes {
         let node = self.node(seed.clone()).await?;
         if !self.is_cluster {
             let databases = self.further_databases(&node, seed).await?;
-            return Ok(Cluster { slots: Vec::new(), primaries: vec![node], replicas: Vec::new(), databases });
+            let (slots, others, missing) = (Vec::new(), Vec::new(), Vec::new());
+            return Ok(Cluster { slots, primaries: vec![node], others, missing, databases });
         }
         let ranges: Vec<Vec<redis::Value>> =
             node.run(redis::cmd("CLUSTER").arg("SLOTS")).await.map_err(failure)?;
-        let layout = Layout::read(&ranges, seed.addr())
+        // The slots leave out whoever is failed, or has not caught up with its primary yet.
+        let members: String = node.run(redis::cmd("CLUSTER").arg("NODES")).await.map_err(failure)?;
+        let layout = Layout::read(&ranges, &members, seed.addr())
             .ok_or_else(|| Failure::retryable("the cluster does not say who holds its slots"))?;
         if layout.covered() != SLOTS {
             return Err(Failure::retryable("the cluster has slots that no node holds"));
         }
-        let (mut primaries, mut replicas, mut databases) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut primaries, mut databases) = (Vec::new(), Vec::new());
         for (host, port) in &layout.primaries {
             let place = at(seed, host, *port);
-            let node = self.node(place.clone()).await?;
+            let node = self.node(place.clone()).await.map_err(|why| named(&place.addr().to_string(), why))?;
             databases.extend(self.further_databases(&node, &place).await?);
             primaries.push(node);
         }
-        for (host, port) in &layout.replicas {
-            replicas.push(self.node(at(seed, host, *port)).await?);
+        let (mut others, mut missing) = (Vec::new(), Vec::new());
+        for found in join_all(layout.others.iter().map(|member| self.other(seed, member))).await {
+            match found {
+                Ok(node) => others.push(node),
+                Err(gone) => missing.push(gone),
+            }
         }
-        Ok(Cluster { slots: layout.slots, primaries, replicas, databases })
+        Ok(Cluster { slots: layout.slots, primaries, others, missing, databases })
+    }
+
+    /// A node that no key needs: one that does not answer takes little of the time there is.
+    async fn other(&self, seed: &ConnectionInfo, member: &Member) -> Result<Node, Missing> {
+        let missing = |address, why| Missing { address, why, is_failed: member.is_failed };
+        let Some((host, port)) = &member.place else {
+            return Err(missing(member.id.clone(), "the cluster does not know its address".to_owned()));
+        };
+        let place = at(seed, host, *port);
+        let address = place.addr().to_string();
+        let found = self.reach(place, CONNECT_MAX.min(self.deadline / 4)).await;
+        found.map_err(|failure| missing(address, failure.message))
     }
 
     /// The databases of a server that hold keys, but for the one that the node is connected to.
@@ -161,25 +221,36 @@ impl Nodes {
     }
 
     async fn node(&self, info: ConnectionInfo) -> Result<Node, Failure> {
-        let address = format!("{}/{}", info.addr(), info.redis_settings().db());
-        let known = self.open().get(&address).cloned();
+        self.reach(info, CONNECT_MAX.min(self.deadline)).await
+    }
+
+    async fn reach(&self, info: ConnectionInfo, patience: Duration) -> Result<Node, Failure> {
+        let address = info.addr().to_string();
+        let key = format!("{address}/{}", info.redis_settings().db());
+        let known = self.open().get(&key).cloned();
         if let Some(connection) = known {
-            let node = Node { connection };
-            // A connection that the server has closed shows it here, before anything was asked of it.
-            if node.run::<String>(&redis::cmd("PING")).await.is_ok() {
+            let node = Node { address: address.clone(), connection };
+            // A connection that the server has closed, or that hangs, shows it here, before anything was asked of it.
+            if node.answers(patience).await {
                 return Ok(node);
             }
-            self.open().remove(&address);
+            self.open().remove(&key);
         }
         let timing = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_MAX.min(self.deadline)))
+            .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(self.deadline));
         let client = Client::open(info).map_err(failure)?;
-        let connection = client.get_multiplexed_async_connection_with_config(&timing).await;
         // Nothing was asked of it yet, so nothing can have happened.
-        let connection = connection.map_err(|error| Failure::retryable(failure(error).message))?;
-        self.open().insert(address, connection.clone());
-        Ok(Node { connection })
+        let opened = tokio::time::timeout(patience, async {
+            let connection = client.get_multiplexed_async_connection_with_config(&timing).await;
+            let connection = connection.map_err(|error| Failure::retryable(failure(error).message))?;
+            let node = Node { address, connection };
+            // A process that hangs is still connected to.
+            if node.answers(patience).await { Ok(node) } else { Err(silent()) }
+        });
+        let node = opened.await.unwrap_or_else(|_| Err(silent()))?;
+        self.open().insert(key, node.connection.clone());
+        Ok(node)
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<String, MultiplexedConnection>> {
@@ -235,60 +306,9 @@ fn databases(told: &str) -> impl Iterator<Item = i64> {
     told.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':')?.0.parse().ok())
 }
 
-type Place = (String, u16);
-
-/// What `CLUSTER SLOTS` says.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Layout {
-    slots: Vec<(u16, u16, usize)>,
-    primaries: Vec<Place>,
-    replicas: Vec<Place>,
-}
-
-impl Layout {
-    /// Each range is: first slot, last slot, the primary, then its replicas; a server is: host, port, and more.
-    fn read(ranges: &[Vec<redis::Value>], asked: &ConnectionAddr) -> Option<Self> {
-        let mut layout = Self::default();
-        for range in ranges {
-            let [from, to, primary, replicas @ ..] = range.as_slice() else { return None };
-            let primary = place(primary, asked)?;
-            let index = layout.primaries.iter().position(|known| *known == primary).unwrap_or_else(|| {
-                layout.primaries.push(primary);
-                layout.primaries.len() - 1
-            });
-            layout.slots.push((number(from)?, number(to)?, index));
-            for replica in replicas {
-                let replica = place(replica, asked)?;
-                if !layout.replicas.contains(&replica) {
-                    layout.replicas.push(replica);
-                }
-            }
-        }
-        Some(layout)
-    }
-
-    fn covered(&self) -> u32 {
-        self.slots.iter().map(|(from, to, _)| u32::from(*to).saturating_sub(u32::from(*from)) + 1).sum()
-    }
-}
-
-fn number(value: &redis::Value) -> Option<u16> {
-    match value {
-        redis::Value::Int(number) => u16::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-/// A node that does not know its own host leaves it out: it is where it was asked.
-fn place(value: &redis::Value, asked: &ConnectionAddr) -> Option<Place> {
-    let redis::Value::Array(parts) = value else { return None };
-    let [host, port, ..] = parts.as_slice() else { return None };
-    let host = redis::from_redis_value_ref::<Option<String>>(host).ok()?.filter(|host| !host.is_empty());
-    let here = match asked {
-        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
-        _ => return None,
-    };
-    Some((host.unwrap_or(here), number(port)?))
+/// Says at which node.
+fn named(address: &str, failure: Failure) -> Failure {
+    Failure { message: format!("node {address}: {}", failure.message), ..failure }
 }
 
 /// What a failed command means. The server's own words are for the log.
@@ -313,50 +333,22 @@ pub(super) fn failure(error: RedisError) -> Failure {
     }
 }
 
+fn silent() -> Failure {
+    Failure::retryable("the cache did not answer in time")
+}
+
 fn lacking() -> Failure {
     Failure::permanent("our account may not run a command that this needs")
 }
 
 #[cfg(test)]
 mod tests {
-    use redis::Value;
-
     use super::*;
-
-    fn server(host: Option<&str>, port: i64) -> Value {
-        let host = host.map_or(Value::Nil, |host| Value::BulkString(host.as_bytes().to_vec()));
-        Value::Array(vec![host, Value::Int(port), Value::BulkString(b"id".to_vec())])
-    }
-
-    #[test]
-    fn a_layout_names_each_server_once_whatever_its_ranges() {
-        let ranges = [
-            vec![Value::Int(0), Value::Int(5), server(Some("a"), 1), server(Some("b"), 2)],
-            vec![Value::Int(6), Value::Int(9), server(None, 3)],
-            vec![Value::Int(10), Value::Int(16_384), server(Some("a"), 1), server(Some("b"), 2)],
-        ];
-        let asked = ConnectionAddr::Tcp("here".to_owned(), 9);
-        let layout = Layout::read(&ranges, &asked).unwrap();
-        assert_eq!(layout.primaries, [("a".to_owned(), 1), ("here".to_owned(), 3)]);
-        assert_eq!(layout.replicas, [("b".to_owned(), 2)]);
-        assert_eq!(layout.slots, [(0, 5, 0), (6, 9, 1), (10, 16_384, 0)]);
-        assert_eq!(layout.covered(), SLOTS + 1);
-    }
 
     #[test]
     fn databases_are_those_that_hold_keys() {
         let told = "# Keyspace\r\ndb0:keys=2,expires=0,avg_ttl=0\r\ndb11:keys=1,expires=0,avg_ttl=0\r\n";
         assert_eq!(databases(told).collect::<Vec<_>>(), [0, 11]);
         assert_eq!(databases("# Keyspace\r\n").count(), 0);
-    }
-
-    #[test]
-    fn a_layout_that_makes_no_sense_is_none() {
-        let asked = ConnectionAddr::Tcp("here".to_owned(), 9);
-        for range in
-            [vec![], vec![Value::Int(0), Value::Int(5)], vec![Value::Int(-1), Value::Int(5), server(None, 1)]]
-        {
-            assert_eq!(Layout::read(&[range], &asked), None);
-        }
     }
 }

@@ -13,10 +13,8 @@ pub(super) enum Door {
     Shut,
     /// Reads.
     Reads,
-    /// Reads and writes.
+    /// Reads and writes, or whatever else rules that are none of ours let through.
     Writes,
-    /// A login with rules that are none of ours: they may let anything through.
-    Unknown,
 }
 
 impl Door {
@@ -59,7 +57,7 @@ pub(super) fn state_of(record: &Record, users: &[Door]) -> Desired {
 mod tests {
     use super::*;
 
-    const DOORS: [Door; 4] = [Door::Shut, Door::Reads, Door::Writes, Door::Unknown];
+    const DOORS: [Door; 3] = [Door::Shut, Door::Reads, Door::Writes];
 
     fn record(told: Option<Desired>, applied: Option<Desired>) -> Record {
         Record { told, applied, generation: 1 }
@@ -87,7 +85,6 @@ mod tests {
             (Desired::Active, Door::Shut, Desired::Active),
             (Desired::Suspended, Door::Reads, Desired::ReadOnly),
             (Desired::Suspended, Door::Writes, Desired::Active),
-            (Desired::Suspended, Door::Unknown, Desired::Active),
         ] {
             assert_eq!(state_of(&record(Some(told), None), &[user]), seen, "{told} {user:?}");
         }

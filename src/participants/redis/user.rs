@@ -1,13 +1,14 @@
 //! The tenant's own user, where it has one: what it may do is enforced by the servers themselves.
 //!
-//! The rules are ours, the passwords are the platform's: they are never touched, but for deletion. Users do not travel
-//! between the nodes of a cluster, so every node is told and asked. Needs Redis 7.
+//! The rules are ours, the passwords are the platform's: they are only brought to where most nodes have them, and go with a
+//! deletion. Users do not travel between the nodes of a cluster, so every node is told and asked. Needs Redis 7.
 
 use redis::{Cmd, RedisError, Value};
 
 use super::super::{Failure, TenantRef};
 use super::keys::pattern;
-use super::nodes::{Cluster, Node, failure};
+use super::login::Logins;
+use super::nodes::{Cluster, Node};
 use super::state::Door;
 use crate::domain::lifecycle::Desired;
 
@@ -32,6 +33,21 @@ const NEVER: &[&str] = &[
     "-swapdb",
     "-copy",
 ];
+/// What clients of a cluster ask before anything else: where the keys are to be. None of it tells of a key; COUNTKEYSINSLOT
+/// and GETKEYSINSLOT would. INFO is left out: no rule bounds which sections it is asked for, and clients do without.
+const TOPOLOGY: &[&str] = &[
+    "+cluster|slots",
+    "+cluster|shards",
+    "+cluster|nodes",
+    "+cluster|info",
+    "+cluster|myid",
+    "+cluster|keyslot",
+    "+readonly",
+    "+readwrite",
+    "+asking",
+];
+/// Most words of a difference that are shown of each kind.
+const WORDS_MAX: usize = 6;
 /// What of a user is ours: its rules. Its flags say whether it is on, its passwords are the platform's.
 const RULES: [&str; 4] = ["commands", "keys", "channels", "selectors"];
 
@@ -40,18 +56,36 @@ pub(super) struct Users {
     prefix: String,
     /// The one in which their keys are.
     database: i64,
+    is_cluster: bool,
+}
+
+/// What was seen of a tenant's user.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// What it gets at each node: a client chooses its own.
+    pub(super) doors: Vec<Door>,
+    /// Where it is not as it should be, and what differs there.
+    pub(super) amiss: Option<String>,
+}
+
+/// A node's answer: the users that it would make for two states, and the one that is there.
+struct Told {
+    writer: Value,
+    reader: Value,
+    user: Value,
 }
 
 impl Users {
-    pub(super) const fn new(prefix: String, database: i64) -> Self {
-        Self { prefix, database }
+    pub(super) const fn new(prefix: String, database: i64, is_cluster: bool) -> Self {
+        Self { prefix, database, is_cluster }
     }
 
     fn name(&self, tenant: &TenantRef) -> String {
         format!("{}{}", self.prefix, tenant.uid.simple())
     }
 
-    /// Tells every node what the user may do from now on, and ends its connections where that is nothing.
+    /// Tells every node what the user may do from now on, and ends its connections where that is nothing. A node that does
+    /// not take it keeps none of the others from it.
     pub(super) async fn set(
         &self,
         cluster: &Cluster,
@@ -59,39 +93,53 @@ impl Users {
         state: Desired,
     ) -> Result<(), Failure> {
         let name = self.name(tenant);
-        for node in cluster.all() {
-            if state == Desired::Deleted {
-                node.run::<u32>(redis::cmd("ACL").arg("DELUSER").arg(&name)).await.map_err(failure)?;
-            } else {
-                let set = acl(&["SETUSER", &name], &self.rules(tenant, state));
-                node.run::<()>(&set).await.map_err(failure)?;
-            }
-            if !super::lets_in(state) {
-                let kill = redis::cmd("CLIENT").arg("KILL").arg("USER").arg(&name).to_owned();
-                // An older server refuses the name of a user that is not there, and then nobody is connected as it.
-                if let Err(error) = node.run::<u32>(&kill).await
-                    && state != Desired::Deleted
-                {
-                    return Err(failure(error));
-                }
-            }
-            keep(node).await?;
+        let mut logins = Logins::default();
+        for node in cluster.all().filter(|_| state != Desired::Deleted) {
+            // One that cannot be asked shows it when it is told.
+            let user = node.run(&acl(&["GETUSER", &name], &[])).await.unwrap_or(Value::Nil);
+            logins.add(node.address(), &user);
         }
-        Ok(())
+        let mut failed = None;
+        for node in cluster.all() {
+            let mut rules = self.rules(tenant, state);
+            rules.extend(logins.missing_at(node.address()));
+            if let Err(error) = set_at(node, &name, &rules, state).await {
+                failed.get_or_insert(cluster.at(node, error));
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
-    /// What the user gets at each node: a client chooses its own.
-    pub(super) async fn doors(&self, cluster: &Cluster, tenant: &TenantRef) -> Result<Vec<Door>, Failure> {
-        let mut doors = Vec::new();
+    /// What the user gets at each node, and what differs from a state.
+    pub(super) async fn look(
+        &self,
+        cluster: &Cluster,
+        tenant: &TenantRef,
+        wanted: Desired,
+    ) -> Result<Seen, Failure> {
+        let (mut seen, mut logins, mut amiss) = (Seen::default(), Logins::default(), Vec::new());
         for node in cluster.all() {
-            doors.push(self.door(node, tenant).await.map_err(failure)?);
+            let told = self.ask(node, tenant).await.map_err(|error| cluster.at(node, error))?;
+            let (door, differs) = told.judge(wanted);
+            seen.doors.push(door);
+            amiss.extend(differs.map(|differs| format!("{differs} at {}", node.address())));
+            if told.user != Value::Nil {
+                logins.add(node.address(), &told.user);
+            }
         }
-        Ok(doors)
+        if super::lets_in(wanted) {
+            amiss.extend(logins.differing());
+        }
+        if !amiss.is_empty() {
+            tracing::warn!(user = self.name(tenant), amiss = ?amiss, "the user of a tenant is not as it was made");
+            seen.amiss = Some(amiss.join("; "));
+        }
+        Ok(seen)
     }
 
     /// Compares the user with one that has the rules we would write. Only the server itself can say how it shows those, so
     /// it makes such a user for a moment that nobody else sees.
-    async fn door(&self, node: &Node, tenant: &TenantRef) -> Result<Door, RedisError> {
+    async fn ask(&self, node: &Node, tenant: &TenantRef) -> Result<Told, RedisError> {
         let name = self.name(tenant);
         let model = format!("{}model", self.prefix);
         let mut ask = redis::pipe();
@@ -102,18 +150,8 @@ impl Users {
         }
         ask.add_command(acl(&["DELUSER", &model], &[])).ignore();
         ask.add_command(acl(&["GETUSER", &name], &[]));
-        let (writer, reader, user): (Value, Value, Value) = node.run_all(&ask).await?;
-        let has_rules_of = |model| RULES.iter().all(|rule| field(&user, rule) == field(model, rule));
-        if !is_on(&user) {
-            Ok(Door::Shut)
-        } else if has_rules_of(&writer) {
-            Ok(Door::Writes)
-        } else if has_rules_of(&reader) {
-            Ok(Door::Reads)
-        } else {
-            tracing::warn!(user = name, "the user of a tenant has other rules than it was given");
-            Ok(Door::Unknown)
-        }
+        let (writer, reader, user) = node.run_all(&ask).await?;
+        Ok(Told { writer, reader, user })
     }
 
     fn rules(&self, tenant: &TenantRef, state: Desired) -> Vec<String> {
@@ -127,6 +165,9 @@ impl Users {
         rules.extend([format!("~{pattern}"), format!("&{pattern}")]);
         let write = if state == Desired::Active { WRITE } else { &[] };
         rules.extend(READ.iter().chain(write).chain(NEVER).map(|rule| (*rule).to_owned()));
+        if self.is_cluster {
+            rules.extend(TOPOLOGY.iter().map(|rule| (*rule).to_owned()));
+        }
         // Where it is not the first, clients ask for it as they connect.
         rules.push(format!("+select|{}", self.database));
         rules.push("on".to_owned());
@@ -138,25 +179,94 @@ fn acl(words: &[&str], rules: &[String]) -> Cmd {
     redis::cmd("ACL").arg(words).arg(rules).to_owned()
 }
 
+async fn set_at(node: &Node, name: &str, rules: &[String], state: Desired) -> Result<(), RedisError> {
+    if state == Desired::Deleted {
+        node.run::<u32>(&acl(&["DELUSER", name], &[])).await?;
+    } else {
+        node.run::<()>(&acl(&["SETUSER", name], rules)).await?;
+    }
+    if !super::lets_in(state) {
+        let kill = redis::cmd("CLIENT").arg("KILL").arg("USER").arg(name).to_owned();
+        // An older server refuses the name of a user that is not there, and then nobody is connected as it.
+        if let Err(error) = node.run::<u32>(&kill).await
+            && state != Desired::Deleted
+        {
+            return Err(error);
+        }
+    }
+    keep(node).await
+}
+
 /// Users live in memory; where the server has a file for them, they go there too.
-async fn keep(node: &Node) -> Result<(), Failure> {
+async fn keep(node: &Node) -> Result<(), RedisError> {
     match node.run::<()>(redis::cmd("ACL").arg("SAVE")).await {
         Err(error)
             if error.detail().is_some_and(|words| words.contains("not configured to use an ACL file")) =>
         {
             Ok(())
         }
-        kept => kept.map_err(failure),
+        kept => kept,
     }
+}
+
+impl Told {
+    /// What the user gets, and what of it is not as in the wanted state. Of a user that is on with rules that are none of
+    /// ours, anything is to be expected.
+    fn judge(&self, wanted: Desired) -> (Door, Option<String>) {
+        if !is_on(&self.user) {
+            let gone = if self.user == Value::Nil { "there is no user" } else { "the user is off" };
+            return (Door::Shut, super::lets_in(wanted).then(|| gone.to_owned()));
+        }
+        let is_reader = differences(&self.user, &self.reader).is_empty();
+        let door = if is_reader { Door::Reads } else { Door::Writes };
+        if !super::lets_in(wanted) {
+            return (door, Some("the user is on".to_owned()));
+        }
+        let model = if wanted == Desired::Active { &self.writer } else { &self.reader };
+        let differences = differences(&self.user, model);
+        let words = || format!("the user has other rules than {wanted} gives ({})", differences.join(", "));
+        (door, (!differences.is_empty()).then(words))
+    }
+}
+
+/// What a user has other than the model, in words.
+fn differences(user: &Value, model: &Value) -> Vec<String> {
+    let differs = RULES.into_iter().filter(|rule| field(user, rule) != field(model, rule));
+    differs
+        .map(|rule| {
+            let (has, given) = (field(user, rule).map(words), field(model, rule).map(words));
+            let (has, given) = (has.unwrap_or_default(), given.unwrap_or_default());
+            let mut told = Vec::new();
+            for (kind, these, those) in [("with", &has, &given), ("without", &given, &has)] {
+                let these: Vec<&str> =
+                    these.iter().filter(|word| !those.contains(word)).map(String::as_str).collect();
+                if !these.is_empty() {
+                    let further = if these.len() > WORDS_MAX { " and others" } else { "" };
+                    told.push(format!("{kind} {}{further}", these[..these.len().min(WORDS_MAX)].join(" ")));
+                }
+            }
+            if told.is_empty() { format!("other {rule}") } else { format!("{rule} {}", told.join(" and ")) }
+        })
+        .collect()
+}
+
+/// The words of what a field says; none of what is no text.
+fn words(value: &Value) -> Vec<String> {
+    let text = redis::from_redis_value_ref::<String>(value).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Whether the user exists and can log in.
 fn is_on(user: &Value) -> bool {
-    let flags = match field(user, "flags") {
-        Some(Value::Array(flags) | Value::Set(flags)) => flags.as_slice(),
+    list(user, "flags").iter().any(|flag| is_text(flag, "on"))
+}
+
+/// The parts of what is told of a user under a name.
+pub(super) fn list<'a>(user: &'a Value, name: &str) -> &'a [Value] {
+    match field(user, name) {
+        Some(Value::Array(parts) | Value::Set(parts)) => parts,
         _ => &[],
-    };
-    flags.iter().any(|flag| is_text(flag, "on"))
+    }
 }
 
 /// What stands behind a name in what is told of a user, in either form of the protocol.
@@ -170,7 +280,7 @@ fn field<'a>(user: &'a Value, wanted: &str) -> Option<&'a Value> {
     }
 }
 
-fn is_text(value: &Value, wanted: &str) -> bool {
+pub(super) fn is_text(value: &Value, wanted: &str) -> bool {
     match value {
         Value::BulkString(bytes) => bytes == wanted.as_bytes(),
         Value::SimpleString(text) => text == wanted,
