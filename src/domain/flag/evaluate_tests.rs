@@ -218,7 +218,7 @@ fn a_kill_switch_counts_for_a_tenant_in_whatever_state() {
             assert_eq!(answer(&thrown, &tenant, "stop").0, Some(true), "{by}, {access:?}");
             let explained = thrown.explain(&tenant.at(NOW), "plain");
             assert_eq!(explained[1].detail, "The kill switch stop is on.");
-            let resolved = thrown.resolved(&tenant.at(NOW), &[]);
+            let resolved = thrown.resolved(&tenant.at(NOW));
             let given = resolved.iter().find(|it| it.flag.key().as_str() == "plain").unwrap();
             assert_eq!((given.default, &given.targeting), (Some(&variant("off")), &None), "{by}, {access:?}");
         }

@@ -28,6 +28,7 @@ use super::settings::{Flag, FlagState, Settings};
 use super::targeting::TargetingRule;
 use super::words::Layer;
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
+use crate::domain::rule::Path;
 use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
 
 /// How many flags that hang on each other are worked into one rule. One that hangs on so many is answered as for a client
