@@ -57,7 +57,7 @@ impl Fold<'_> {
                 return self.segment(name).map_or_else(unreadable, |found| self.condition(found));
             }
             Some((operator @ ("and" | "or"), Value::Array(parts))) => return self.junction(operator, parts),
-            Some((operator @ ("!" | "!!"), inner)) if !inner.as_array().is_some_and(|all| all.len() != 1) => {
+            Some((operator @ ("!" | "!!"), inner)) if inner.as_array().is_none_or(|all| all.len() == 1) => {
                 return match self.condition(only(inner)) {
                     Value::Bool(holds) => Value::Bool(holds == (operator == "!!")),
                     inner => operation_of(operator, json!([inner])),

@@ -39,7 +39,7 @@ const FIXED: &[&str] = &[
 ];
 /// What is said of a flag that in-process providers get without what clients' attributes do to it.
 const CUT: &str = "in-process providers get it as for a client without attributes: the flags that it hangs on are too many, or \
-                   their rules too large, to be worked into its own";
+                   their rules too large or too telling of other tenants, to be worked into its own";
 /// Most entries of a list that are looked at; the rules for flags have smaller bounds, and say so.
 const ENTRIES_MAX: usize = 1_000;
 

@@ -9,6 +9,7 @@ mod flagd;
 mod gate;
 mod ofrep;
 mod pages;
+mod sets;
 mod streams;
 mod targeting_key;
 mod tenants;

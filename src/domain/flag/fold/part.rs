@@ -71,6 +71,8 @@ impl Part {
 
 /// Where a part stands.
 #[derive(Debug, Clone, Copy)]
+// Each says something else of the place.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Within {
     /// Where attributes are read and nothing hides them.
     pub(super) is_root: bool,
@@ -142,7 +144,7 @@ impl Fold<'_> {
             "!" | "!!" if within.is_root && operands(arguments).len() == 1 => {
                 Part::plain(self.condition(&operation_of(operator, arguments.clone())))
             }
-            "!" | "!!" => Part::plain(self.rebuilt(operator, arguments, within).0),
+            "!" | "!!" | "missing_some" => Part::plain(self.rebuilt(operator, arguments, within).0),
             "some" | "none" | "all" | "map" | "filter" | "reduce" => {
                 self.list(operator, operands(arguments), within)
             }
@@ -153,7 +155,6 @@ impl Fold<'_> {
                 Part { json: self.alike(json), is_own: false, has_texts }
             }
             "missing" => self.missing(arguments, within),
-            "missing_some" => Part::plain(self.rebuilt(operator, arguments, within).0),
             _ if TESTS.contains(&operator) => self.test(operator, arguments, within),
             _ if VALUES.contains(&operator) => {
                 let (json, parts) = self.rebuilt(operator, arguments, within);

@@ -1,0 +1,119 @@
+//! Flag sets for in-process providers, as the server makes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tenantry::domain::selector::Selector;
+use tenantry::proto::v1;
+use tenantry::services::openfeature::{FlagSet, OpenFeature, Question, Until};
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::world::World;
+
+/// More than any machine needs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn selected(selector: &str) -> Question {
+    Question { identity: None, selector: Selector::parse("selector", selector).unwrap() }
+}
+
+fn read(set: &FlagSet) -> Value {
+    serde_json::from_str(&set.configuration).unwrap()
+}
+
+/// The next set of which this holds.
+async fn until(sets: &mut Until<Arc<FlagSet>>, holds: impl Fn(&Value) -> bool) -> Value {
+    let found = async {
+        loop {
+            let set = read(&sets.next().await.expect("the stream goes on").unwrap());
+            if holds(&set) {
+                return set;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("it comes")
+}
+
+/// A provider that was started before its tenant was there never got a flag.
+#[tokio::test]
+async fn a_stream_that_was_opened_before_its_tenant_was_made_gets_the_tenant_s_set() {
+    let mut world = World::start().await;
+    world.flag("late", "off").await;
+    let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    let mut sets = feature.flag_sets(selected("flagSetId=newcomer")).unwrap();
+    let empty = until(&mut sets, |_| true).await;
+    assert_eq!(empty["flags"], json!({}));
+    world.tenant("newcomer").await;
+    let own = until(&mut sets, |set| set["flags"].get("late").is_some()).await;
+    assert_eq!(own["metadata"]["flagSetId"], "newcomer");
+    world.override_for("newcomer", "late", "on").await;
+    until(&mut sets, |set| set["flags"]["late"]["defaultVariant"] == "on").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_of_a_flag_set_that_comes_later_gets_its_flags() {
+    let mut world = World::start().await;
+    let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    let mut sets = feature.flag_sets(selected("flagSetId=web")).unwrap();
+    until(&mut sets, |set| set["flags"] == json!({})).await;
+    let flag = super::world::boolean_flag("of-web", "on");
+    world.create(v1::Flag { flag_set: "web".to_owned(), ..flag }).await;
+    until(&mut sets, |set| set["flags"].get("of-web").is_some()).await;
+    world.stop().await;
+}
+
+/// The caller could say which support level its tenant has, and what the tenant has from its tier counted for nothing.
+#[tokio::test]
+async fn a_tenant_s_support_level_is_that_of_its_tier_and_follows_it_whatever_the_caller_says() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    let request = v1::GetTenantRequest { tenant_id: "finance".to_owned(), ..Default::default() };
+    let shown = world.replica.tenants.get_tenant(request).await.unwrap().into_inner();
+    assert!(!shown.support_level.is_empty(), "{shown:?}");
+    world
+        .rule(
+            "as-shown",
+            json!({"if": [{"==": [{"var": "supportLevel"}, shown.support_level]}, "on", "off"]}),
+        )
+        .await;
+    world.rule("by-word", json!({"if": [{"==": [{"var": "supportLevel"}, "by word"]}, "on", "off"]})).await;
+    let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    let attributes: Map<String, Value> =
+        [("supportLevel".to_owned(), json!("by word"))].into_iter().collect();
+    let snapshot = feature.snapshot().unwrap();
+    let asked = feature.ask(&snapshot, &selected("tenantId=finance"), attributes).unwrap();
+    assert_eq!(asked.one("as-shown").unwrap().variant.as_deref(), Some("on"));
+    assert_eq!(asked.one("by-word").unwrap().variant.as_deref(), Some("off"));
+    let mut sets = feature.flag_sets(selected("flagSetId=finance")).unwrap();
+    let set = until(&mut sets, |_| true).await;
+    let given = |set: &Value, key: &str| set["flags"][key]["defaultVariant"].clone();
+    let rules = [&set["flags"]["as-shown"]["targeting"], &set["flags"]["by-word"]["targeting"]];
+    assert!(rules.iter().all(|rule| rule.is_null()), "{rules:?}");
+    assert_eq!((given(&set, "as-shown"), given(&set, "by-word")), (json!("on"), json!("off")));
+    let tier =
+        v1::Tier { tier_id: shown.tier.clone(), support_level: "by word".to_owned(), ..Default::default() };
+    let request = v1::UpdateTierRequest {
+        tier: Some(tier),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["support_level".to_owned()] }),
+        ..Default::default()
+    };
+    world.replica.tiers.update_tier(request).await.unwrap();
+    until(&mut sets, |set| given(set, "by-word") == "on" && given(set, "as-shown") == "off").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn two_tenants_in_one_selector_are_refused_and_flags_without_a_set_have_no_name_of_one() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    world.tenant("logistics").await;
+    let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    assert!(feature.flag_sets(selected("flagSetId=finance,tenantId=logistics")).is_err());
+    assert!(feature.flag_sets(selected("flagSetId=finance,tenantId=finance")).is_ok());
+    let set = read(&feature.flag_set(&selected("flagSetId=")).unwrap());
+    assert_eq!(set["metadata"], json!({}));
+    world.stop().await;
+}
