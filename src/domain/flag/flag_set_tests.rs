@@ -48,10 +48,12 @@ fn build(flags: Vec<Settings>, overrides: Vec<TenantOverride>) -> CompiledFlags 
 
 /// What finance of tier gold gets: default and rule of one flag.
 fn seen(flags: &CompiledFlags, key: &str) -> (String, Option<Json>) {
-    seen_with(flags, key, Access::Full)
+    let (default, targeting, _) = seen_with(flags, key, Access::Full);
+    (default, targeting)
 }
 
-fn seen_with(flags: &CompiledFlags, key: &str, access: Access) -> (String, Option<Json>) {
+/// The same in any state, and whether it is cut.
+fn seen_with(flags: &CompiledFlags, key: &str, access: Access) -> (String, Option<Json>, bool) {
     let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
     let attributes = [("tenantId", "finance"), ("tier", "gold")];
     let attributes: Map<String, Json> =
@@ -61,7 +63,8 @@ fn seen_with(flags: &CompiledFlags, key: &str, access: Access) -> (String, Optio
     let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
     let all = flags.resolved(&query);
     let found = all.into_iter().find(|found| found.flag.key().as_str() == key).unwrap();
-    (found.default.map(ToString::to_string).unwrap_or_default(), found.targeting)
+    let default = found.default.map(ToString::to_string).unwrap_or_default();
+    (default, found.targeting, found.is_cut)
 }
 
 fn vip() -> Json {
@@ -221,21 +224,19 @@ proptest! {
     #[test]
     fn a_provider_comes_to_the_registry_s_answer(flags in some_flags(), [plan, staff, full] in any::<[bool; 3]>()) {
         let flags = build(flags, vec![]);
-        let mut attributes = Map::new();
-        attributes.insert("plan".to_owned(), json!(if plan { "vip" } else { "basic" }));
-        attributes.insert("staff".to_owned(), json!(staff));
-        attributes.insert("tenantId".to_owned(), json!("finance"));
-        attributes.insert("tier".to_owned(), json!("gold"));
-        let context = Context::new(attributes).unwrap();
+        let plan = if plan { "vip" } else { "basic" };
+        let attributes = json!({"plan": plan, "staff": staff, "tenantId": "finance", "tier": "gold"});
+        let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
         let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
         let access = if full { Access::Full } else { Access::ReadOnly };
         let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access });
         let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
         for key in FLAGS {
-            let (default, targeting) = seen_with(&flags, key, access);
+            let (default, targeting, is_cut) = seen_with(&flags, key, access);
             let provider = provided(key, (&default, targeting.as_ref()), &query);
             let registry = flags.evaluate(&query, key).variant.map(ToString::to_string);
-            prop_assert_eq!(provider, registry.unwrap_or_default(), "{}", key);
+            // One whose rule would be too large is answered as for nobody.
+            prop_assert!(is_cut || registry.clone().unwrap_or_default() == provider, "{key}: {provider}, {registry:?}");
         }
     }
 }

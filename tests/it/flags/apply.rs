@@ -134,9 +134,13 @@ async fn a_set_that_names_no_kill_switch_leaves_the_one_that_a_flag_has() {
     assert_eq!(again.differences, Vec::new());
     assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::KillSwitch);
 
-    let pruning = v1::ApplyFlagsRequest { prune: true, ..set(vec![wanted.clone()]) };
+    let pruning = v1::ApplyFlagsRequest { prune: true, validate_only: true, ..set(vec![wanted.clone()]) };
+    let tried = apply(&mut replica, pruning.clone()).await;
+    assert_eq!(shown(&tried.kept), [(Action::Delete, "flag", "kill")], "nor does pruning take it away");
+    assert_eq!(shown(&tried.differences), [(Action::Delete, "flag", "other")]);
+    let pruning = v1::ApplyFlagsRequest { reset_kill_switches: vec!["kill".into()], ..pruning };
     let error = replica.flags.apply_flags(pruning).await.unwrap_err();
-    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK", "nor does pruning take the switch away");
+    assert_eq!(reason(&error), "DEPENDENTS_WOULD_BREAK", "unless what it guards goes, too");
 
     let switches = set(vec![switch("kill"), switch("other"), wanted.clone()]);
     let again = apply(&mut replica, v1::ApplyFlagsRequest { prune: true, ..switches }).await;
