@@ -109,8 +109,9 @@ impl Cluster {
 
     /// What failed at one node; of several nodes it says at which.
     pub(super) fn at(&self, node: &Node, error: RedisError) -> Failure {
-        let failure = failure(error);
-        if self.slots.is_empty() { failure } else { named(&node.address, failure) }
+        let Failure { kind, message } = failure(error);
+        let is_one = self.slots.is_empty();
+        Failure { kind, message: if is_one { message } else { format!("node {}: {message}", node.address) } }
     }
 
     /// The server that holds a key.
@@ -322,11 +323,6 @@ fn at(seed: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
 /// The databases that `INFO keyspace` names: those that hold keys.
 fn databases(told: &str) -> impl Iterator<Item = i64> {
     told.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':')?.0.parse().ok())
-}
-
-/// Says at which node.
-fn named(address: &str, failure: Failure) -> Failure {
-    Failure { message: format!("node {address}: {}", failure.message), ..failure }
 }
 
 /// What a failed command means. The server's own words are for the log.
