@@ -109,10 +109,10 @@ impl Redis {
     /// waits for none that the cluster takes for failed: nobody is served there, and what is missing is drift once it is
     /// back.
     fn check_reached(&self, cluster: &nodes::Cluster, state: Desired) -> Result<(), Failure> {
-        if self.users.is_none() {
-            return Ok(());
-        }
-        let untold = |node: &&nodes::Missing| state != Desired::Active || !node.is_failed;
+        // Without users nothing but keys is at a node.
+        let untold = |node: &&nodes::Missing| {
+            node.has_slots || (self.users.is_some() && (state != Desired::Active || !node.is_failed))
+        };
         let untold: Vec<String> = cluster.missing().iter().filter(untold).map(named).collect();
         if untold.is_empty() {
             return Ok(());
@@ -128,8 +128,19 @@ impl Redis {
         })
     }
 
+    /// Nothing is seen of a tenant while a node may serve it that we do not see.
+    fn check_visible(&self, cluster: &nodes::Cluster) -> Result<(), Failure> {
+        let unseen = |node: &&nodes::Missing| node.has_slots || (self.users.is_some() && !node.is_failed);
+        let unseen: Vec<String> = cluster.missing().iter().filter(unseen).map(named).collect();
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::retryable(format!("nodes of the cluster cannot be looked at: {}", unseen.join(", "))))
+    }
+
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let cluster = self.nodes.cluster().await?;
+        self.check_visible(&cluster)?;
         let Some(record) = self.records.find(&cluster, tenant).await? else {
             // Nothing is known of it only where nothing of it is left.
             let is_empty = !self.keys.any(&cluster, &tenant.names.cache_prefix).await?;
@@ -141,7 +152,12 @@ impl Redis {
         };
         let held = record.held();
         let (users, verification) = match &self.users {
-            Some(users) => (users.look(&cluster, tenant, held.state).await?, seen_by(&cluster, held.state)?),
+            Some(users) => {
+                let seen = users.look(&cluster, tenant, held.state).await?;
+                // A failed node was told when it was there. Whether it remembers, it shows when it is back.
+                let is_whole = cluster.missing().is_empty() || held.state == Desired::Active;
+                (seen, if is_whole { Verification::Effect } else { Verification::PolicyOnly })
+            }
             None => (user::Seen::default(), Verification::PolicyOnly),
         };
         let mut seen = state_of(&record, &users.doors);
@@ -172,18 +188,6 @@ impl Participant for Redis {
 
 const fn lets_in(state: Desired) -> bool {
     matches!(state, Desired::Active | Desired::ReadOnly)
-}
-
-/// What it is worth that the nodes we reached are in the state.
-fn seen_by(cluster: &nodes::Cluster, state: Desired) -> Result<Verification, Failure> {
-    let unseen: Vec<String> = cluster.missing().iter().filter(|node| !node.is_failed).map(named).collect();
-    if !unseen.is_empty() {
-        let nodes = unseen.join(", ");
-        return Err(Failure::retryable(format!("nodes of the cluster cannot be looked at: {nodes}")));
-    }
-    // It was told when it was there. Whether it remembers, it shows when it is back.
-    let is_whole = cluster.missing().is_empty() || state == Desired::Active;
-    Ok(if is_whole { Verification::Effect } else { Verification::PolicyOnly })
 }
 
 fn named(node: &nodes::Missing) -> String {

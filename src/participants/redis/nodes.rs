@@ -62,20 +62,22 @@ impl Node {
     }
 }
 
-/// A node that the cluster knows and we could not reach. It holds no slots.
+/// A node that the cluster knows and we could not reach.
 pub(super) struct Missing {
     /// Host and port; its id where the cluster itself has lost them.
     pub(super) address: String,
     /// Why, in our words.
     pub(super) why: String,
-    /// Whether the cluster takes it for failed: it serves nobody then, until it is back.
+    /// Whether keys are to be there.
+    pub(super) has_slots: bool,
+    /// Whether it has none, and the cluster takes it for failed: it serves nobody then, until it is back.
     pub(super) is_failed: bool,
 }
 
 /// The servers at one moment.
 pub(super) struct Cluster {
-    /// First and last slot, and which of the primaries has them.
-    slots: Vec<(u16, u16, usize)>,
+    /// First and last slot, and which of the primaries has them; `None` where that one is missing.
+    slots: Vec<(u16, u16, Option<usize>)>,
     primaries: Vec<Node>,
     /// Replicas, and nodes that hold no slots.
     others: Vec<Node>,
@@ -107,20 +109,21 @@ impl Cluster {
 
     /// What failed at one node; of several nodes it says at which.
     pub(super) fn at(&self, node: &Node, error: RedisError) -> Failure {
-        let failure = failure(error);
-        if self.slots.is_empty() { failure } else { named(&node.address, failure) }
+        let Failure { kind, message } = failure(error);
+        let is_one = self.slots.is_empty();
+        Failure { kind, message: if is_one { message } else { format!("node {}: {message}", node.address) } }
     }
 
     /// The server that holds a key.
     pub(super) async fn holder(&self, key: &str) -> Result<&Node, Failure> {
-        let nobody = || Failure::retryable("no node of the cluster holds the tenant's record");
+        let nobody = || Failure::retryable("the node that holds the tenant's record cannot be reached");
         let first = self.primaries.first().ok_or_else(nobody)?;
         if self.slots.is_empty() {
             return Ok(first);
         }
         let slot: u16 = first.run(redis::cmd("CLUSTER").arg("KEYSLOT").arg(key)).await.map_err(failure)?;
         let holder = self.slots.iter().find(|(from, to, _)| (*from..=*to).contains(&slot));
-        holder.and_then(|(_, _, index)| self.primaries.get(*index)).ok_or_else(nobody)
+        holder.and_then(|(_, _, index)| self.primaries.get((*index)?)).ok_or_else(nobody)
     }
 }
 
@@ -178,31 +181,47 @@ impl Nodes {
             return Err(Failure::retryable("the cluster has slots that no node holds"));
         }
         let (mut primaries, mut databases) = (Vec::new(), Vec::new());
+        let (mut others, mut missing, mut reached) = (Vec::new(), Vec::new(), Vec::new());
         for (host, port) in &layout.primaries {
             let place = at(seed, host, *port);
-            let node = self.node(place.clone()).await.map_err(|why| named(&place.addr().to_string(), why))?;
-            databases.extend(self.further_databases(&node, &place).await?);
-            primaries.push(node);
+            match self.reach(place.clone(), self.little()).await {
+                Ok(node) => {
+                    databases.extend(self.further_databases(&node, &place).await?);
+                    reached.push(Some(primaries.len()));
+                    primaries.push(node);
+                }
+                Err(Failure { message: why, .. }) => {
+                    let address = place.addr().to_string();
+                    missing.push(Missing { address, why, has_slots: true, is_failed: false });
+                    reached.push(None);
+                }
+            }
         }
-        let (mut others, mut missing) = (Vec::new(), Vec::new());
         for found in join_all(layout.others.iter().map(|member| self.other(seed, member))).await {
             match found {
                 Ok(node) => others.push(node),
                 Err(gone) => missing.push(gone),
             }
         }
-        Ok(Cluster { slots: layout.slots, primaries, others, missing, databases })
+        let slots = layout.slots.iter();
+        let slots = slots.map(|(from, to, index)| (*from, *to, reached.get(*index).copied().flatten()));
+        Ok(Cluster { slots: slots.collect(), primaries, others, missing, databases })
     }
 
-    /// A node that no key needs: one that does not answer takes little of the time there is.
+    /// How long one node of several is waited for: those that do not answer are to leave time for the others.
+    fn little(&self) -> Duration {
+        CONNECT_MAX.min(self.deadline / 4)
+    }
+
+    /// A node that holds no slots.
     async fn other(&self, seed: &ConnectionInfo, member: &Member) -> Result<Node, Missing> {
-        let missing = |address, why| Missing { address, why, is_failed: member.is_failed };
+        let missing = |address, why| Missing { address, why, has_slots: false, is_failed: member.is_failed };
         let Some((host, port)) = &member.place else {
             return Err(missing(member.id.clone(), "the cluster does not know its address".to_owned()));
         };
         let place = at(seed, host, *port);
         let address = place.addr().to_string();
-        let found = self.reach(place, CONNECT_MAX.min(self.deadline / 4)).await;
+        let found = self.reach(place, self.little()).await;
         found.map_err(|failure| missing(address, failure.message))
     }
 
@@ -304,11 +323,6 @@ fn at(seed: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
 /// The databases that `INFO keyspace` names: those that hold keys.
 fn databases(told: &str) -> impl Iterator<Item = i64> {
     told.lines().filter_map(|line| line.strip_prefix("db")?.split_once(':')?.0.parse().ok())
-}
-
-/// Says at which node.
-fn named(address: &str, failure: Failure) -> Failure {
-    Failure { message: format!("node {address}: {}", failure.message), ..failure }
 }
 
 /// What a failed command means. The server's own words are for the log.

@@ -207,6 +207,40 @@ async fn a_suspension_waits_for_a_node_that_hangs_since_it_would_let_the_tenant_
 }
 
 #[tokio::test]
+async fn while_a_primary_hangs_the_others_refuse_the_tenant_already() {
+    let cluster = cluster().await;
+    let urls = cluster.urls();
+    let mut nodes = connected(&urls).await;
+    for node in &mut nodes {
+        say::<()>(node, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await.unwrap();
+    }
+    let target = with_users_at(&urls[0]);
+    let finance = tenant("finance");
+    bring(&target, &finance, Desired::Active, 1).await;
+    // The record's own node is needed for any change.
+    let record = format!("tenantry:tenant:{}", finance.uid);
+    let has_record = nodes[1].exists::<_, bool>(&record).await.is_ok();
+    let hangs = if has_record { 2 } else { 1 };
+    for node in &mut nodes {
+        enrol(node, &finance).await;
+    }
+    let hung = Hung::new(&mut nodes[hangs]).await;
+    let (kind, words) = told(target.apply(&finance, Desired::Suspended, 2).await);
+    assert_eq!(kind, FailureKind::Waiting, "{words}");
+    assert!(words.contains(address(&urls[hangs])), "{words}");
+    let others = (0..4).filter(|node| *node != hangs);
+    for url in others.map(|node| &urls[node]) {
+        assert!(client(url, &finance).await.is_err(), "{url} refuses the tenant");
+    }
+    let unseen = target.observe(&finance).await.unwrap_err();
+    assert!(unseen.message.contains(address(&urls[hangs])), "{unseen}");
+    drop(hung);
+    until("it is told", async || target.apply(&finance, Desired::Suspended, 2).await.is_ok()).await;
+    assert!(client(&urls[hangs], &finance).await.is_err(), "it refuses the tenant");
+    assert_eq!(sound(&target, &finance).await, Some(Desired::Suspended));
+}
+
+#[tokio::test]
 async fn a_node_that_lost_its_users_gets_them_back_with_the_passwords_of_the_others() {
     let cluster = cluster().await;
     let urls = cluster.urls();
