@@ -225,7 +225,7 @@ async fn a_bulk_operation_whose_tenants_wait_for_others_that_need_an_operator_is
     assert_eq!(open.state(), v1::OperationState::NeedsOperator, "{open:?}");
     let server = format!("http://{}", replica.server.grpc);
     let start = ["bulk", "start", "start-migration", "--filter", "tenant_id:*", "--server", &server];
-    let start = [&start[..], &["--region", "me-south-1", "--timeout", "60"]].concat();
+    let start = [&start[..], &["--to-region", "me-south-1", "--timeout", "60"]].concat();
     let (code, said) = tenantry(&start).await;
     assert_eq!(code, Some(7), "{said}");
     let why = format!("held: waits for operation {} (SUSPEND), which needs an operator", open.operation_id);
