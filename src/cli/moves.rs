@@ -50,10 +50,10 @@ pub struct Start {
     #[command(flatten)]
     to: Move,
     /// The region it moves to.
-    #[arg(long)]
+    #[arg(long, visible_alias = "region")]
     to_region: Option<String>,
     /// The part of the region it moves to.
-    #[arg(long)]
+    #[arg(long, visible_alias = "cell")]
     to_cell: Option<String>,
 }
 

@@ -305,6 +305,26 @@ fn a_migration_to_another_place_only_goes_forward_once_it_is_being_finished() {
     assert_eq!((operation.state, operation.generation), (State::NeedsOperator, 2), "nothing turned back");
     let back = Operation::reversal(&operation, request(Verb::StartMigration, 2), now(3));
     assert!(back.is_none());
+    for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Suspend) {
+        assert!(Operation::denial(&operation, request(verb, 2), now(3)).is_none(), "{verb}");
+    }
+    let denied = Operation::denial(&operation, request(Verb::Suspend, 2), now(3)).unwrap();
+    assert_eq!(
+        (denied.from_status, denied.to_status, denied.generation),
+        (Status::Active, Status::Suspended, 3),
+        "the migration counts as done"
+    );
+}
+
+#[test]
+fn a_suspension_has_nothing_to_take_over_from_a_migration_that_ends_suspended_nor_from_a_purge() {
+    let place = |region: &str| Place { region: region.into(), cell: "".into() };
+    let mut asked = request(Verb::FinishMigration { to: MigrationEnd::Suspended }, 1);
+    asked.details.place = Some(PlaceChange { from: place("eu"), to: place("me") });
+    let ending = Operation::start(&tenant(Status::Migrating), asked, &targets(), 2, now(0)).unwrap();
+    for open in [ending, started(Status::Deleted, Verb::Purge)] {
+        assert!(Operation::denial(&open, request(Verb::Suspend, 2), now(1)).is_none());
+    }
 }
 
 #[test]

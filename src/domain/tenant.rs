@@ -210,6 +210,20 @@ impl Tenant {
         self.placement = self.placement.take().filter(|placement| **placement != Placement::default());
     }
 
+    /// Takes the end of a migration for done that is past its point of no return, although not every target was seen there:
+    /// whoever takes over from it begins at the new place, in the status that it was to end in.
+    pub fn end_migration(&mut self, finishing: &Operation, now: Timestamp) {
+        if let Some(change) = &finishing.details.place {
+            self.profile.region = change.to.region.as_ref().into();
+            let placement = Placement { cell: change.to.cell.clone(), migration: None };
+            self.placement =
+                Some(Box::new(placement)).filter(|placement| **placement != Placement::default());
+        }
+        self.status = finishing.to_status;
+        self.status_time = now;
+        self.status_reason = finishing.reason.as_str().into();
+    }
+
     /// Where it runs.
     pub fn place(&self) -> Place {
         let cell = self.placement.as_ref().map(|placement| placement.cell.clone()).unwrap_or_default();

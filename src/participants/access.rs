@@ -6,9 +6,13 @@ use deadpool_postgres::{Object, Pool};
 use tokio_postgres::GenericClient;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
 
 use super::{Failure, TenantRef};
 use crate::domain::lifecycle::Desired;
+
+/// Longest part of the server's own words in ours.
+const DENIED_MAX: usize = 120;
 
 pub(super) async fn connection(pool: &Pool) -> Result<Object, Failure> {
     pool.get().await.map_err(|error| {
@@ -41,8 +45,66 @@ pub(super) async fn grant(
     let (_, found) = tokio::try_join!(biased; async { write.await.map_err(failure) }, find(client, tenant))?;
     match found {
         Some((_, applied)) if applied == generation => Ok(()),
-        _ => Err(Failure::permanent("a newer change was applied already")),
+        _ => Err(refused(client, tenant).await?),
     }
+}
+
+/// Why a change is not taken: for a newer one, or for another tenant of the same id.
+pub(super) async fn refused(client: &impl GenericClient, tenant: &TenantRef) -> Result<Failure, Failure> {
+    Ok(Failure::permanent(match other(client, tenant).await? {
+        None => "a newer change was applied already".to_owned(),
+        Some(other) if other.is_later => {
+            format!("a newer change was applied already, for another tenant with this id: uid {}", other.uid)
+        }
+        Some(other) => other.stays(tenant),
+    }))
+}
+
+/// Another tenant that has the access row of this id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Other {
+    uid: Uuid,
+    state: String,
+    /// Whether it came after the tenant that is asked for.
+    is_later: bool,
+}
+
+impl Other {
+    /// Whether its purge reached this database.
+    pub(super) fn is_purged(&self) -> bool {
+        self.state == Desired::Deleted.as_str()
+    }
+
+    /// Whether the tenant that is asked for would come upon what it left.
+    pub(super) const fn is_former(&self) -> bool {
+        !self.is_later
+    }
+
+    /// That it is in the way, and how to be rid of it.
+    pub(super) fn stays(&self, tenant: &TenantRef) -> String {
+        let Self { uid, state, .. } = self;
+        format!(
+            "rows and access of another tenant with this id, uid {uid} ({state}), are still there, and would be this one's: \
+             purge them, `SELECT tenancy.forget('{}', '{uid}')` in this database, then retry",
+            tenant.tenant_id
+        )
+    }
+}
+
+/// The other tenant that has the access row of this id, if one has.
+pub(super) async fn other(client: &impl GenericClient, tenant: &TenantRef) -> Result<Option<Other>, Failure> {
+    let id = tenant.tenant_id.as_str();
+    let row = client
+        .query_typed_opt(
+            include_str!("sql/access/other.sql"),
+            &[(&id, Type::TEXT), (&tenant.uid, Type::UUID)],
+        )
+        .await
+        .map_err(failure)?;
+    Ok(row.map(|row| {
+        let uid: Uuid = row.get(0);
+        Other { uid, state: row.get(1), is_later: uid > tenant.uid }
+    }))
 }
 
 /// The row's state and generation; `None` where there is none for this tenant.
@@ -76,15 +138,23 @@ pub(super) fn stored(generation: u64) -> i64 {
     i64::try_from(generation).unwrap_or(i64::MAX)
 }
 
-/// What a failed statement means. The server's own words are for the log.
+/// What was denied, as the server says it: "permission denied for table document". It names things of the database, and
+/// nothing of a tenant.
+pub(super) fn denied(error: &tokio_postgres::Error) -> String {
+    let message = error.as_db_error().map_or("permission denied", |error| error.message());
+    message.chars().take(DENIED_MAX).collect()
+}
+
+/// What a failed statement means. Else the server's own words are for the log.
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
 pub(super) fn failure(error: tokio_postgres::Error) -> Failure {
     tracing::warn!(error = ?error, "the postgres target failed");
     let Some(state) = error.code() else { return Failure::unknown("the connection to the database broke") };
     if *state == SqlState::INSUFFICIENT_PRIVILEGE {
-        return Failure::permanent(
-            "our database user lacks a right: it must see every row and be able to act as the role",
-        );
+        return Failure::permanent(format!(
+            "our database user lacks a right ({}): it must see every row and be able to act as the role",
+            denied(&error)
+        ));
     }
     if *state == SqlState::QUERY_CANCELED {
         return Failure::unknown("the database did not answer in time");

@@ -176,16 +176,26 @@ impl Operation {
 
     /// A verb towards less access in place of an operation that leads to more, or keeps it: a tenant is denied at once,
     /// whatever its open operation waits for. The move is made from the confirmed status, so it is one of the state
-    /// machine; the state before is still the same, should it be taken back. Past the point of no return nothing takes
-    /// over.
+    /// machine; the state before is still the same, should it be taken back. Past its point of no return a purge gives way
+    /// to nothing, and the end of a migration to a suspension alone: targets may let the tenant in already. The migration
+    /// counts as done then, and the state before is the one that it was to end in.
     pub fn denial(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
-        if open.is_forward_only() || !request.verb.moves() {
+        let from_status = if open.gives_way_as_done(request.verb) {
+            open.to_status
+        } else if open.is_forward_only() || !request.verb.moves() {
             return None;
-        }
-        let to_status = transition(open.from_status, request.verb).ok()?;
+        } else {
+            open.from_status
+        };
+        let to_status = transition(from_status, request.verb).ok()?;
         let denies = |status: Status| status.is_more_open_than(to_status);
-        (denies(open.from_status) && denies(open.heading()))
-            .then(|| Self::anew(open, request, to_status, now))
+        (denies(from_status) && denies(open.heading()))
+            .then(|| Self { from_status, ..Self::anew(open, request, to_status, now) })
+    }
+
+    /// Whether it cannot be taken back, and still ends where `verb` is asked for: as if it had been brought to its end.
+    pub fn gives_way_as_done(&self, verb: Verb) -> bool {
+        matches!((self.verb, verb), (Verb::FinishMigration { .. }, Verb::Suspend)) && self.is_forward_only()
     }
 
     fn anew(open: &Self, request: Request, to_status: Status, now: Timestamp) -> Self {

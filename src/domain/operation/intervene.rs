@@ -102,10 +102,27 @@ impl Operation {
         }
         self.update_time = now;
         // With the end of a purge the tenant goes: that is for whoever drives it.
-        if self.verb != Verb::Purge {
+        if self.verb == Verb::Purge {
+            self.error = self.left_behind().unwrap_or_default();
+        } else {
             self.settle(now);
         }
         Ok(())
+    }
+
+    /// What a purge leaves, for people: of a target that it goes on without, nothing was removed. `None` where it leaves none.
+    pub(super) fn left_behind(&self) -> Option<String> {
+        let skipped: Vec<&str> = self
+            .steps
+            .iter()
+            .filter(|step| self.verb == Verb::Purge && step.state == TargetState::Skipped)
+            .map(|step| step.target.as_str())
+            .collect();
+        let (targets, uid) = (skipped.join(", "), self.tenant_uid);
+        let words = format!(
+            "skipped: what {targets} has of the tenant with uid {uid} stays there; remove it before the id is used again"
+        );
+        (!skipped.is_empty()).then(|| words.chars().take(ERROR_MAX * 2).collect())
     }
 
     /// Takes the operation back: one that has not begun never begins; one that is open brings every target to the

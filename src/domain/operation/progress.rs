@@ -135,6 +135,9 @@ impl Operation {
                 (true, true) => State::Failed,
                 (true, false) => State::Cancelled,
             };
+            if let Some(left) = self.left_behind() {
+                self.error = left;
+            }
             self.finish_time = Some(now);
             self.update_time = now;
             return false;

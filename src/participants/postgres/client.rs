@@ -14,12 +14,27 @@ pub(super) struct Seen {
     pub(super) visible: Option<String>,
 }
 
-/// A table that no longer is protected as it was, and in what. What a client gets from a table can be tried only where the
-/// tenant has rows in it.
-pub(super) async fn unprotected(client: &impl GenericClient, role: &str) -> Result<Option<String>, Failure> {
+/// What lets clients see what is others', in our words. What they get from a table can be tried only where the tenant has
+/// rows in it, and what a login gets whom no policy binds, only as that login.
+pub(super) async fn opened(client: &impl GenericClient, role: &str) -> Result<Option<String>, Failure> {
     let row =
         client.query_one(include_str!("../sql/probe/unprotected.sql"), &[&role]).await.map_err(failure)?;
-    Ok(row.get(0))
+    let (table, unbound): (Option<String>, Option<String>) = (row.get(0), row.get(1));
+    Ok(unbound.map(|login| not_bound(&login)).or_else(|| table.map(|table| not_protected(&table))))
+}
+
+fn not_bound(login: &str) -> String {
+    format!(
+        "no policy binds the application's role {login}, which sees every tenant's rows: take that away (`ALTER ROLE … \
+         NOBYPASSRLS NOSUPERUSER`), or its membership"
+    )
+}
+
+fn not_protected(table: &str) -> String {
+    format!(
+        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, and drop policies that let \
+         more through"
+    )
 }
 
 /// Tries, in a transaction that the caller rolls back.

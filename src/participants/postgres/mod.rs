@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::OnceCell;
+use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 
-use self::client::{Seen, probe, unprotected};
+use self::client::{Seen, opened, probe};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
@@ -55,9 +57,10 @@ impl Postgres {
     /// Looked at once a process. With `install` the schema is written again, which brings an older one up to date.
     async fn prepare(&self, client: &Object) -> Result<(), Failure> {
         if self.install {
-            client.batch_execute(include_str!("../sql/install/schema.sql")).await.map_err(failure)?;
-            client.execute(include_str!("../sql/install/admit.sql"), &[&self.role]).await.map_err(failure)?;
-            return Ok(());
+            let schema = client.batch_execute(include_str!("../sql/install/schema.sql")).await;
+            schema.map_err(not_installed)?;
+            let admitted = client.execute(include_str!("../sql/install/admit.sql"), &[&self.role]).await;
+            return admitted.map(drop).map_err(not_installed);
         }
         let known = client.query_one(include_str!("../sql/install/known.sql"), &[]).await.map_err(failure)?;
         if known.get(0) {
@@ -72,6 +75,9 @@ impl Postgres {
         let until = Instant::now() + self.deadline.mul_f64(0.8);
         let mut client = self.connection().await?;
         let transaction = client.transaction().await.map_err(failure)?;
+        if desired != Desired::Deleted {
+            comes_upon_nothing(&transaction, tenant).await?;
+        }
         access::grant(&*transaction, tenant, desired, generation).await?;
         transaction.commit().await.map_err(failure)?;
         if desired != Desired::Active {
@@ -81,8 +87,8 @@ impl Postgres {
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
         }
-        match unprotected(&**client, &self.role).await? {
-            Some(table) => Err(Failure::permanent(not_protected(&table))),
+        match opened(&**client, &self.role).await? {
+            Some(why) => Err(Failure::permanent(why)),
             None => Ok(()),
         }
     }
@@ -91,6 +97,13 @@ impl Postgres {
         let mut client = self.connection().await?;
         let transaction = client.transaction().await.map_err(failure)?;
         let Some((named, generation)) = access::find(&*transaction, tenant).await? else {
+            if let Some(former) = former(&transaction, tenant).await? {
+                // Policies ask for the id: what the other one may, this one may.
+                let seen = probe(&transaction, tenant, &self.role).await?;
+                let (state, amiss) = state(Desired::Suspended, &seen, None, None)?;
+                let why = amiss.unwrap_or_else(|| former.stays(tenant));
+                return Ok(Observed::effect(state, 0).with_amiss(Some(why)));
+            }
             // Nothing is known of it only where nothing of it is left; without the row nobody is let in.
             let is_empty = purge::leftover(&transaction, tenant).await?.is_none();
             return Ok(if is_empty {
@@ -103,28 +116,58 @@ impl Postgres {
             Desired::Deleted => purge::leftover(&transaction, tenant).await?,
             _ => None,
         };
-        let unprotected = unprotected(&*transaction, &self.role).await?;
+        let opened = opened(&*transaction, &self.role).await?;
         let seen = probe(&transaction, tenant, &self.role).await?;
         transaction.rollback().await.map_err(failure)?;
-        let (state, amiss) = state(named, &seen, unprotected.as_deref(), leftover.as_deref())?;
+        let (state, amiss) = state(named, &seen, opened, leftover.as_deref())?;
         Ok(Observed::effect(state, generation).with_amiss(amiss))
     }
+}
+
+/// A tenant that had this id before and was not purged here, or whose rows are here again.
+async fn former(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<Option<access::Other>, Failure> {
+    let Some(other) = access::other(transaction, tenant).await?.filter(access::Other::is_former) else {
+        return Ok(None);
+    };
+    let stays = !other.is_purged() || purge::leftover(transaction, tenant).await?.is_some();
+    Ok(stays.then_some(other))
+}
+
+/// Whoever takes an id over must not see the rows of the one before. Rows of an id that this database has never heard of are
+/// an application's that had tenants before us.
+async fn comes_upon_nothing(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<(), Failure> {
+    match former(transaction, tenant).await? {
+        Some(former) => Err(Failure::permanent(former.stays(tenant))),
+        None => Ok(()),
+    }
+}
+
+/// What is denied while the schema is made is another right than what a change needs.
+fn not_installed(error: tokio_postgres::Error) -> Failure {
+    if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        return failure(error);
+    }
+    Failure::permanent(format!(
+        "the schema `tenancy` cannot be made or brought up to date ({}): with `install` our database user needs CREATE on the \
+         database and CREATEROLE, and must own the schema where it is there already",
+        access::denied(&error)
+    ))
 }
 
 /// What an ordinary client meets, whatever the row says; and what is wrong beside that.
 fn state(
     named: Desired,
     seen: &Seen,
-    unprotected: Option<&str>,
+    opened: Option<String>,
     leftover: Option<&str>,
 ) -> Result<(Desired, Option<String>), Failure> {
-    if let Some(table) = unprotected {
+    if let Some(why) = opened {
         // A tenant that has all access has too much: what is others'.
         let state = match named {
             Desired::Active | Desired::ReadOnly => Desired::Active,
             _ => Desired::ReadOnly,
         };
-        return Ok((state, Some(not_protected(table))));
+        return Ok((state, Some(why)));
     }
     if let Some(table) = &seen.visible {
         let why = format!(
@@ -146,13 +189,6 @@ fn state(
             None => (named, None),
         },
     })
-}
-
-fn not_protected(table: &str) -> String {
-    format!(
-        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, and drop policies that let \
-         more through"
-    )
 }
 
 #[async_trait]
@@ -210,7 +246,7 @@ mod tests {
             let open = state(
                 named,
                 &seen(named == Desired::Active, named == Desired::Active),
-                Some("document (policy open)"),
+                Some("document (policy open)".to_owned()),
                 None,
             );
             let (met, amiss) = open.unwrap();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use deadpool_postgres::Object;
 use tokio_postgres::Transaction;
 
-use super::super::access::{failure, stored};
+use super::super::access::{failure, refused, stored};
 use super::super::{Failure, TenantRef};
 
 /// How fast, and how long.
@@ -34,7 +34,7 @@ pub(super) async fn rows(
             .await
             .map_err(failure)?;
         if held.is_none() {
-            return Err(Failure::permanent("a newer change was applied already"));
+            return Err(refused(&*transaction, tenant).await?);
         }
         let row = transaction
             .query_one(include_str!("../sql/purge/batch.sql"), &[&id, &batch])

@@ -31,14 +31,24 @@ pub(super) fn connect(settings: &Settings, deadline: Duration) -> (Client, Serve
     let clock = ServerClock::default();
     let http = http_client(settings);
     let region = Region::new(settings.region.clone());
+    let credentials = credentials(settings, &http, &region);
+    let config = unsigned(settings, http, deadline).credentials_provider(credentials);
+    (Client::from_conf(config.interceptor(clock.clone()).build()), clock)
+}
+
+/// A client without a credential: anybody.
+pub(super) fn anybody(settings: &Settings, deadline: Duration) -> Client {
+    Client::from_conf(unsigned(settings, http_client(settings), deadline).allow_no_auth().build())
+}
+
+fn unsigned(settings: &Settings, http: SharedHttpClient, deadline: Duration) -> Builder {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_MAX.min(deadline)).operation_timeout(deadline);
     let mut config = Builder::new();
     config.set_endpoint_url(settings.endpoint.as_ref().map(|endpoint| endpoint.expose().to_owned()));
-    let config = config
+    config
         .behavior_version(BehaviorVersion::latest())
-        .credentials_provider(credentials(settings, &http, &region))
-        .region(region)
+        .region(Region::new(settings.region.clone()))
         .http_client(http)
         .force_path_style(settings.path_style)
         // Checksums in trailers are unknown to servers of the last years; those that a call needs are sent.
@@ -46,8 +56,6 @@ pub(super) fn connect(settings: &Settings, deadline: Duration) -> (Client, Serve
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_config(RetryConfig::standard().with_max_attempts(TRIES_MAX).with_initial_backoff(PAUSE))
         .timeout_config(timeouts.build())
-        .interceptor(clock.clone());
-    (Client::from_conf(config.build()), clock)
 }
 
 fn http_client(settings: &Settings) -> SharedHttpClient {

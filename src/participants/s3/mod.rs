@@ -71,7 +71,12 @@ impl S3 {
         let (client, clock) = client::connect(&settings, deadline);
         let credentials = settings.probe_credentials.clone().map(CredentialsFile::new);
         let neighbour = settings.neighbour_key.clone();
-        let prober = Arc::new(Prober::new(client.clone(), credentials, neighbour));
+        let prober = Arc::new(Prober::new(
+            client.clone(),
+            client::anybody(&settings, deadline),
+            credentials,
+            neighbour,
+        ));
         let store = settings.endpoint.as_ref().map_or_else(|| "aws".to_owned(), Endpoint::masked);
         // A round is several calls, and one that hangs is to be told from one that was never begun.
         let turn = deadline * 2;
@@ -199,11 +204,19 @@ impl Participant for S3 {
         }
         let seen = self.prober.access(&tenant.tenant_id, &place).await?;
         let named = self.named(&place, record.as_ref()).await?;
-        let state = state_of(standing, seen, named)?;
+        let mut state = state_of(standing, seen, named)?;
+        let mut amiss = None;
+        if matches!(state, Desired::Suspended | Desired::Archived) {
+            amiss = self.prober.is_public(&place).await?;
+            if amiss.is_some() {
+                state = Desired::ReadOnly;
+            }
+        }
         Ok(match seen {
             Some(_) => Observed::effect(state, generation),
             None => Observed::policy(state, generation),
-        })
+        }
+        .with_amiss(amiss))
     }
 }
 

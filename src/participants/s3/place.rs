@@ -34,6 +34,12 @@ impl Place {
             Layout::Prefix => {
                 let (bucket, prefix) = (&tenant.names.bucket, &tenant.names.bucket_prefix);
                 check_prefix(prefix)?;
+                if settings.neighbour_key.as_ref().is_some_and(|key| key.starts_with(prefix.as_str())) {
+                    return Err(Failure::permanent(
+                        "the tenant's prefix holds the object of `neighbour_key`, which no suspension may touch: one of both \
+                         must be another",
+                    ));
+                }
                 (bucket.clone(), prefix.clone(), bucket.clone())
             }
             Layout::Bucket { name, records } => (fill(name), String::new(), records.clone()),

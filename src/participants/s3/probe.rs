@@ -7,15 +7,22 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Credentials, IdentityCache};
 use aws_sdk_s3::primitives::ByteStream;
+use futures_util::future::join_all;
 
 use super::super::Failure;
 use super::credentials::{CredentialsFile, NEIGHBOUR};
 use super::fault::Fault;
 use super::place::Place;
+use super::purge;
 use crate::domain::ids::TenantId;
+use crate::domain::text::quote;
 
 /// An upload that no server has given out, in the letters that all of them use.
 const NO_UPLOAD: &str = "2~AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// How many of a tenant's objects are listed to choose from, and how many of them are tried without a signature.
+const CHOICE: i32 = 200;
+const UNSIGNED_TRIES: usize = 16;
 
 /// What an ordinary client gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +38,8 @@ pub(super) enum Access {
 /// Who tries.
 pub(super) struct Prober {
     ours: Client,
+    /// A client that signs nothing.
+    anybody: Client,
     credentials: Option<CredentialsFile>,
     /// An object that the neighbour may read in every bucket, whatever happens to tenants.
     neighbour_key: Option<String>,
@@ -39,10 +48,29 @@ pub(super) struct Prober {
 impl Prober {
     pub(super) const fn new(
         ours: Client,
+        anybody: Client,
         credentials: Option<CredentialsFile>,
         neighbour_key: Option<String>,
     ) -> Self {
-        Self { ours, credentials, neighbour_key }
+        Self { ours, anybody, credentials, neighbour_key }
+    }
+
+    /// Why a tenant that is denied is not: something of it that anybody gets without a signature, in our words. Such a
+    /// request has no principal that our denial names. Some of its objects are tried, and the list of them.
+    pub(super) async fn is_public(&self, place: &Place) -> Result<Option<String>, Failure> {
+        if unsigned(list(&self.anybody, place).await)? {
+            return Ok(Some(
+                "anybody can list the tenant's objects without a signature: mend the bucket's ACL or policy"
+                    .to_owned(),
+            ));
+        }
+        let keys = purge::some_keys(&self.ours, place, CHOICE).await?;
+        let step = keys.len().div_ceil(UNSIGNED_TRIES).max(1);
+        let tried = join_all(keys.iter().step_by(step).map(async |key| {
+            let head = self.anybody.head_object().bucket(&place.bucket).key(key).send().await;
+            unsigned(head.map(drop).map_err(Fault::from)).map(|passes| passes.then(|| public(key)))
+        }));
+        Ok(tried.await.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next())
     }
 
     /// What the tenant's credential gets at its place; `None` where we have no credential of it.
@@ -120,6 +148,25 @@ impl Prober {
         Client::from_conf(
             config.credentials_provider(credentials).identity_cache(IdentityCache::no_cache()).build(),
         )
+    }
+}
+
+fn public(key: &str) -> String {
+    format!(
+        "anybody can read {} without a signature, and maybe others: make the tenant's objects private, and block public \
+         access to the bucket",
+        quote(key)
+    )
+}
+
+/// Whether a request without a signature was served. One that cannot be made out is refused; one that is not there any more
+/// was no one's to read.
+fn unsigned(outcome: Result<(), Fault>) -> Result<bool, Failure> {
+    match outcome {
+        Ok(()) => Ok(true),
+        // But for those that are about the moment.
+        Err(Fault::Refused { status: 400..=407 | 409..=428 | 430..=499, .. }) => Ok(false),
+        Err(fault) => Err(fault.failing("access without a signature cannot be tried")),
     }
 }
 

@@ -94,6 +94,11 @@ pub(super) async fn is_empty(client: &Client, place: &Place) -> Result<bool, Fai
     Ok(things(client, place, 1).await?.is_empty() && uploads(client, place).await?.is_empty())
 }
 
+/// Some of the keys that are there to be read, in their order.
+pub(super) async fn some_keys(client: &Client, place: &Place, max: i32) -> Result<Vec<String>, Failure> {
+    Ok(objects(client, place, max).await?.into_iter().map(|thing| thing.key).collect())
+}
+
 /// Up to a page of what is there. Where a server does not know versions, its objects.
 async fn things(client: &Client, place: &Place, max: i32) -> Result<Vec<Thing>, Failure> {
     let list = client.list_object_versions().bucket(&place.bucket).prefix(&place.prefix);

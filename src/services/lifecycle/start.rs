@@ -173,7 +173,12 @@ impl Registry {
                 next.aim_at(&self.targets);
                 let mut ended = (*open).clone();
                 ended.supersede(next.operation_id, context.now);
-                tenant.leave_migration(next.verb);
+                if open.gives_way_as_done(next.verb) {
+                    tenant.end_migration(&open, context.now);
+                    ended.error.push_str("; the migration counts as done");
+                } else {
+                    tenant.leave_migration(next.verb);
+                }
                 (next, Some(ended))
             }
         };
@@ -325,12 +330,16 @@ fn check_times(tenant: &Tenant, verb: Verb, context: &Context) -> Result<(), Err
 }
 
 fn in_progress(open: &Operation) -> Error {
+    let (who, or_abort) = match (open.is_forward_only(), open.verb) {
+        (false, _) => ("only its reversal or a move to less access may take over", ", or abort it"),
+        (true, Verb::Purge) => ("it is past its point of no return, and nothing may take over", ""),
+        (true, _) => ("it is past its point of no return, and only SuspendTenant may take over", ""),
+    };
     Error::new(
         Reason::OperationInProgress,
         format!(
-            "operation {id} ({}) of this tenant is {}; only its reversal or a move to less access may take over. Wait for \
-             its end, or bring it about: retry or skip (`tenantry operation skip {id} TARGET`) the targets it waits for, or \
-             abort it",
+            "operation {id} ({}) of this tenant is {}; {who}. Wait for its end, or bring it about: retry or skip \
+             (`tenantry operation skip {id} TARGET`) the targets it waits for{or_abort}",
             open.verb,
             open.state.as_str(),
             id = open.operation_id

@@ -4,7 +4,7 @@ use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::stub::Stub;
 use tenantry::proto::v1;
 
-use super::{activate, in_a_region, suspend};
+use super::{TEN_SECONDS, activate, in_a_region, suspend};
 use crate::support::{Replica, reason};
 
 /// A replica with a tenant that is active, and a target that is paused.
@@ -111,6 +111,65 @@ async fn a_suspension_takes_over_from_the_end_of_a_migration_that_had_not_begun(
     let open = replica.lifecycle.finish_migration(finish).await.unwrap().into_inner();
     let suspended = is_locked_out(replica, &stub, &tenant.uid, &open).await;
     assert_eq!((suspended.region.as_str(), suspended.migration), ("eu-west-1", None));
+}
+
+/// The tenant has been let in at its new place, by every target but the one that is paused.
+#[tokio::test]
+async fn a_suspension_takes_over_from_the_end_of_a_migration_which_then_counts_as_done() {
+    let (mut replica, stub, tenant) = in_a_region().await;
+    let start = v1::StartMigrationRequest {
+        tenant_id: "finance".into(),
+        to_region: "me-south-1".into(),
+        to_cell: "cell-7".into(),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    let started = replica.lifecycle.start_migration(start).await.unwrap().into_inner();
+    assert_eq!(started.state(), v1::OperationState::Succeeded, "{started:?}");
+    let pause =
+        v1::PauseTargetRequest { target: "cache".into(), reason: "upgrade".into(), ..Default::default() };
+    replica.lifecycle.pause_target(pause).await.unwrap();
+    let finish = v1::FinishMigrationRequest { tenant_id: "finance".into(), ..Default::default() };
+    let open = replica.lifecycle.finish_migration(finish).await.unwrap().into_inner();
+    let abort = v1::AbortOperationRequest { operation_id: open.operation_id.clone(), ..Default::default() };
+    assert_eq!(reason(&replica.lifecycle.abort_operation(abort).await.unwrap_err()), "POINT_OF_NO_RETURN");
+    // What may not take over is told who may, and not of an abort that would be refused.
+    let start = v1::StartMigrationRequest { tenant_id: "finance".into(), ..Default::default() };
+    let error = replica.lifecycle.start_migration(start).await.unwrap_err();
+    assert_eq!(reason(&error), "OPERATION_IN_PROGRESS");
+    assert!(error.message().contains("only SuspendTenant may take over"), "{}", error.message());
+    assert!(!error.message().contains("abort"), "{}", error.message());
+    let suspended = is_locked_out(replica, &stub, &tenant.uid, &open).await;
+    assert_eq!(
+        (suspended.region.as_str(), suspended.cell.as_str(), suspended.migration),
+        ("me-south-1", "cell-7", None)
+    );
+}
+
+/// What was suspended in place of the end of a migration can be let in again, at the new place.
+#[tokio::test]
+async fn a_suspension_that_took_over_from_the_end_of_a_migration_is_taken_back_to_the_new_place() {
+    let (mut replica, stub, tenant) = in_a_region().await;
+    let start = v1::StartMigrationRequest {
+        tenant_id: "finance".into(),
+        to_region: "me-south-1".into(),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    replica.lifecycle.start_migration(start).await.unwrap();
+    let pause =
+        v1::PauseTargetRequest { target: "cache".into(), reason: "upgrade".into(), ..Default::default() };
+    replica.lifecycle.pause_target(pause).await.unwrap();
+    let finish = v1::FinishMigrationRequest { tenant_id: "finance".into(), ..Default::default() };
+    replica.lifecycle.finish_migration(finish).await.unwrap();
+    let open = replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();
+    abort(&mut replica, &open.operation_id).await;
+    let resume = v1::ResumeTargetRequest { target: "cache".into(), ..Default::default() };
+    replica.lifecycle.resume_target(resume).await.unwrap();
+    let back = replica.settled("finance").await;
+    assert_eq!((back.status(), back.region.as_str()), (v1::TenantStatus::Active, "me-south-1"));
+    assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Active);
+    replica.stop().await;
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ mod protection;
 mod qdrant;
 mod redis;
 mod remote;
+mod reused;
+mod rights;
 mod s3;
 
 use std::collections::BTreeMap;

@@ -178,8 +178,8 @@ async fn deletion_removes_every_row_in_batches_and_proves_it() {
     assert_eq!(application.count(&acme).await, 0);
     // The id lives again with another uid; a late call for the one before changes nothing.
     let again = tenant("acme");
-    application.fill(&again, 10).await;
     assert_eq!(bring(&application.target, &again, Desired::Active, 1).await, Some(Desired::Active));
+    application.fill(&again, 10).await;
     assert!(application.target.apply(&acme, Desired::Deleted, 3).await.is_err());
     assert_eq!(application.target.observe(&again).await.unwrap().state, Some(Desired::Active));
     assert!(application.count(&again).await > 0);
@@ -398,7 +398,7 @@ async fn each_failure_has_its_class_and_our_words() {
     application.admin.batch_execute(&weak).await.unwrap();
     let (_, place) = application.url.rsplit_once('@').unwrap();
     let weak = format!("postgres://{}_weak:pass@{place}", application.role);
-    let lacking = "our database user lacks a right: it must see every row and be able to act as the role";
+    let lacking = "our database user lacks a right (query would be affected by row-level security policy)";
     for (target, kind, words) in [
         (
             at(&format!("postgres://ada@127.0.0.1:{}/none", closed()), ""),
@@ -413,7 +413,17 @@ async fn each_failure_has_its_class_and_our_words() {
         // It would see no row to remove, and call that empty.
         (at(&weak, &format!(", role = \"{}\"", application.role)), FailureKind::Permanent, lacking),
     ] {
-        assert_eq!(told(target.apply(&acme, Desired::Deleted, 1).await), (kind, words.to_owned()));
+        let (met, said) = told(target.apply(&acme, Desired::Deleted, 1).await);
+        // Which of the tables it meets first is the server's affair.
+        let said = match said.split_once(" for table ") {
+            Some((start, end))
+                if end.ends_with("): it must see every row and be able to act as the role") =>
+            {
+                format!("{start})")
+            }
+            _ => said,
+        };
+        assert_eq!((met, said.as_str()), (kind, words));
     }
     assert!(application.count(&acme).await > 0);
     let elsewhere = "CREATE TABLE bill (tenant_id text, document_id bigint, FOREIGN KEY (tenant_id, document_id) REFERENCES document);

@@ -225,6 +225,34 @@ BEGIN
 END
 $$;
 
+-- Purges a tenant whom the registry has forgotten, all of it at once, and gives its id free; answers how many rows went. By
+-- its uid, so that it cannot meet the tenant that has the id now.
+CREATE OR REPLACE FUNCTION tenancy.forget(forgotten text, whose uuid) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+DECLARE
+    gone bigint;
+    total bigint := 0;
+    relation text;
+BEGIN
+    -- First: nobody is let in, or takes the id over, until this is done.
+    DELETE FROM tenancy.access a WHERE a.tenant_id = forgotten AND a.uid = whose;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the access row of % is not that of the tenant with uid %', forgotten, whose;
+    END IF;
+    LOOP
+        gone := tenancy.purge_batch(forgotten, NULL);
+        EXIT WHEN gone = 0;
+        total := total + gone;
+    END LOOP;
+    relation := tenancy.leftover(forgotten);
+    IF relation IS NOT NULL THEN
+        RAISE EXCEPTION 'rows of % in % are referred to by rows that are not its own', forgotten, relation;
+    END IF;
+    RETURN total;
+END
+$$;
+
 -- The first table in which whoever asks sees any row; null where none is seen.
 CREATE OR REPLACE FUNCTION tenancy.visible() RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

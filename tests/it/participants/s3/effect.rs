@@ -1,5 +1,7 @@
 //! What an ordinary client with the tenant's own credential gets, and its neighbours.
 
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ObjectCannedAcl;
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{Observed, Participant as _};
 
@@ -113,4 +115,29 @@ async fn suspend_and_activate_through_the_registry_are_true_for_a_client(store: 
         assert_eq!(own.data().await, "precious");
     }
     replica.stop().await;
+}
+
+/// Ceph's users may give an object of theirs to everybody: a request without a signature has no principal to deny.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_anybody_can_read_without_a_signature_is_no_suspended_tenants() {
+    let store = super::store::ceph().await;
+    let bucket = store.bucket("public-object").await;
+    let (target, tenant, own) = (bucket.target(""), bucket.tenant("acme"), store.of("acme"));
+    bring(&target, &tenant, Desired::Active, 1).await;
+    super::client::put(&own, &bucket.name, "t/acme/private", "1").await.unwrap();
+    let key = "t/acme/leaflet";
+    let public = own.put_object().bucket(&bucket.name).key(key).acl(ObjectCannedAcl::PublicRead);
+    public.body(ByteStream::from_static(b"1")).send().await.unwrap();
+    bring(&target, &tenant, Desired::ReadOnly, 2).await;
+    for (state, generation) in [(Desired::Suspended, 3), (Desired::Archived, 4)] {
+        target.apply(&tenant, state, generation).await.unwrap();
+        let url = format!("{}/{}/{key}", store.endpoint, bucket.name);
+        assert_eq!(reqwest::get(&url).await.unwrap().status(), 200, "anybody reads it");
+        let seen = target.observe(&tenant).await.unwrap();
+        assert_eq!(seen.state, Some(Desired::ReadOnly), "{state}");
+        let why = seen.amiss.unwrap();
+        assert!(why.contains("can read \"t/acme/leaflet\" without a signature"), "{why}");
+    }
+    store.ours().delete_object().bucket(&bucket.name).key(key).send().await.unwrap();
+    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Archived, 4)));
 }

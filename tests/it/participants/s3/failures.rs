@@ -31,6 +31,16 @@ async fn a_bucket_that_is_not_there_needs_a_person(store: &'static Store) {
     assert!(failure.message.contains("NoSuchBucket"), "{failure}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prefix_that_holds_the_neighbours_object_is_refused() {
+    let bucket = seaweedfs().await.bucket("neighbour-within").await;
+    let mut tenant = bucket.tenant("acme");
+    "public/".clone_into(&mut tenant.names.bucket_prefix);
+    let failure = bucket.target("").apply(&tenant, Desired::Active, 1).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
+    assert!(failure.message.contains("`neighbour_key`"), "{failure}");
+}
+
 async fn a_credential_of_ours_that_is_refused_is_tried_again(store: &'static Store) {
     let bucket = store.bucket("no-rights").await;
     let target = bucket.target("secret_key = 'wrong'");

@@ -1,0 +1,81 @@
+//! Rights in an application's database: those that let somebody past all policies, and those that are missing.
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::FailureKind;
+
+use super::postgres::{Application, at};
+use super::{bring, tenant, told};
+use crate::support::{empty_database, sql};
+
+#[tokio::test]
+async fn a_role_that_no_policy_binds_is_named_whatever_state_a_tenant_is_in() {
+    let application = Application::new("").await;
+    let (target, role) = (&application.target, &application.role);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    for (state, generation) in [(Desired::Active, 1), (Desired::Suspended, 2)] {
+        bring(target, &acme, state, generation).await;
+        for (who, right, back) in [
+            (role.clone(), "BYPASSRLS", "NOBYPASSRLS"),
+            (format!("{role}_login"), "BYPASSRLS", "NOBYPASSRLS"),
+            (format!("{role}_login"), "SUPERUSER", "NOSUPERUSER"),
+        ] {
+            application.admin.batch_execute(&format!("ALTER ROLE {who} {right}")).await.unwrap();
+            let seen = target.observe(&acme).await.unwrap();
+            assert_eq!(seen.state == Some(state), state == Desired::Active, "{state}: {who} {right}");
+            let why = seen.amiss.unwrap();
+            assert!(why.contains(&format!("role {who} (")) && why.to_uppercase().contains(right), "{why}");
+            let (kind, words) = told(target.apply(&acme, state, generation).await);
+            assert_eq!((kind, words == why), (FailureKind::Permanent, true), "{words}");
+            application.admin.batch_execute(&format!("ALTER ROLE {who} {back}")).await.unwrap();
+            assert_eq!(bring(target, &acme, state, generation).await, Some(state), "{who} is mended");
+        }
+    }
+    // Another control plane's account passes policies because it has to, and is none of the application's logins.
+    let control = format!(
+        "CREATE ROLE {role}_plane LOGIN BYPASSRLS; GRANT {role} TO {role}_plane;
+         GRANT INSERT, UPDATE ON tenancy.access TO {role}_plane"
+    );
+    application.admin.batch_execute(&control).await.unwrap();
+    assert_eq!(target.observe(&acme).await.unwrap().amiss, None);
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_make_the_schema_is_told_what_it_lacks_and_makes_it_with_what_the_manual_lists() {
+    let url = empty_database().await;
+    let (server, database) = url.rsplit_once('/').unwrap();
+    let (_, place) = server.rsplit_once('@').unwrap();
+    sql(&url, "CREATE ROLE installer LOGIN BYPASSRLS CREATEROLE PASSWORD 'pass'").await;
+    let account = format!("postgres://installer:pass@{place}/{database}");
+    let target = at(&account, ", install = true, role = \"app_installed\"");
+    let (kind, words) = told(target.apply(&tenant("acme"), Desired::Suspended, 1).await);
+    assert_eq!(kind, FailureKind::Permanent, "{words}");
+    for part in [&format!("permission denied for database {database}"), "CREATE on the database"] {
+        assert!(words.contains(part), "{words}");
+    }
+    sql(&url, &format!("GRANT CREATE ON DATABASE {database} TO installer")).await;
+    assert_eq!(bring(&target, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+}
+
+#[tokio::test]
+async fn the_owner_of_a_table_protects_it_with_the_grants_of_the_manual() {
+    let application = Application::new("").await;
+    let role = &application.role;
+    let own = format!(
+        "CREATE ROLE {role}_owner; CREATE SCHEMA shop AUTHORIZATION {role}_owner;
+         GRANT USAGE ON SCHEMA tenancy TO {role}_owner;
+         GRANT EXECUTE ON FUNCTION tenancy.protect(regclass) TO {role}_owner;
+         GRANT INSERT ON tenancy.protected TO {role}_owner;
+         SET ROLE {role}_owner;
+         CREATE TABLE shop.bill (tenant_id text NOT NULL);
+         SELECT tenancy.protect('shop.bill'); SELECT tenancy.protect('shop.bill');
+         RESET ROLE"
+    );
+    application.admin.batch_execute(&own).await.unwrap();
+    let acme = tenant("acme");
+    application.admin.execute("INSERT INTO shop.bill VALUES ('acme')", &[]).await.unwrap();
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let left = "SELECT tenancy.leftover('acme')";
+    let table: Option<String> = application.admin.query_one(left, &[]).await.unwrap().get(0);
+    assert_eq!(table.as_deref(), Some("shop.bill"));
+}
