@@ -3,6 +3,9 @@ use crate::domain::ids::TierId;
 use crate::domain::lifecycle::MigrationEnd;
 use crate::domain::tenant::{Profile, Tenant};
 
+#[path = "operation_tests/again.rs"]
+mod again;
+
 const PACE: Patience = Patience { attempts_max: 3 };
 
 fn now(seconds: i64) -> Timestamp {
@@ -489,20 +492,4 @@ fn it_only_waits_once_all_that_is_left_is_held_up() {
     assert!(!operation.only_waits(Step::keeps_failing));
     assert!(!started(Status::Active, Verb::Suspend).only_waits(|step| step.target == targets()[0]));
     assert!(!stuck_suspension().only_waits(|_| true), "it waits for an operator");
-}
-
-#[test]
-fn the_same_verb_again_leads_where_it_is_told_this_time_and_back_to_where_the_first_came_from() {
-    let tier = |name| TierId::parse(name).unwrap();
-    let leading = |from, to, number| {
-        let details =
-            Details { tier: Some(TierChange { from: tier(from), to: tier(to) }), ..Details::default() };
-        Request { details, ..request(Verb::ChangeTier, number) }
-    };
-    let mut stuck =
-        Operation::start(&tenant(Status::Active), leading("gold", "silver", 1), &targets(), 2, now(0))
-            .unwrap();
-    stuck.state = State::NeedsOperator;
-    let again = Operation::again(&stuck, leading("silver", "platinum", 2), now(1)).unwrap();
-    assert_eq!(again.details.tier, Some(TierChange { from: tier("gold"), to: tier("platinum") }));
 }

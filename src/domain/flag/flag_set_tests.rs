@@ -459,8 +459,7 @@ proptest! {
 
     #[test]
     fn what_is_worked_into_a_rule_does_not_depend_on_the_order_of_keys(
-        nodes in some_graph(),
-        order in Just((0..GRAPH).collect::<Vec<_>>()).prop_shuffle(),
+        nodes in some_graph(), order in Just((0..GRAPH).collect::<Vec<_>>()).prop_shuffle(),
     ) {
         let in_order: Vec<String> = (0..GRAPH).map(|place| format!("f{place:02}")).collect();
         let shuffled: Vec<String> = order.iter().map(|place| format!("f{place:02}")).collect();
@@ -472,8 +471,7 @@ proptest! {
 
     #[test]
     fn a_provider_comes_to_the_registry_s_answer_through_as_many_flags_as_are_worked_in(
-        nodes in some_graph(),
-        plan in any::<bool>(),
+        nodes in some_graph(), plan in any::<bool>(),
     ) {
         let names: Vec<String> = (0..GRAPH).map(|place| format!("f{place:02}")).collect();
         let flags = graph(&nodes, &names);

@@ -70,7 +70,7 @@ async fn a_stream_of_a_flag_set_that_comes_later_gets_its_flags() {
 async fn a_tenant_s_support_level_is_that_of_its_tier_and_follows_it_whatever_the_caller_says() {
     let mut world = World::start().await;
     world.tenant("finance").await;
-    let request = v1::GetTenantRequest { tenant_id: "finance".to_owned(), ..Default::default() };
+    let request = v1::GetTenantRequest { tenant_id: "finance".to_owned() };
     let shown = world.replica.tenants.get_tenant(request).await.unwrap().into_inner();
     assert!(!shown.support_level.is_empty(), "{shown:?}");
     world
