@@ -175,7 +175,7 @@ impl Refusal {
 }
 
 /// The status of an answer that is not sent, for those who encode it themselves.
-pub(in crate::grpc) fn answer_too_large() -> Status {
+pub(crate) fn answer_too_large() -> Status {
     ANSWER_TOO_LARGE.status()
 }
 
