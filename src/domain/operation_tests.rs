@@ -5,6 +5,8 @@ use crate::domain::tenant::{Profile, Tenant};
 
 #[path = "operation_tests/again.rs"]
 mod again;
+#[path = "operation_tests/ahead.rs"]
+mod ahead;
 
 const PACE: Patience = Patience { attempts_max: 3 };
 

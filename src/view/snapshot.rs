@@ -148,6 +148,11 @@ impl Snapshot {
         self.tenants.get(id)
     }
 
+    /// The operation that a tenant has open.
+    pub fn open_operation(&self, tenant: &TenantId) -> Option<&Arc<Operation>> {
+        self.operations.get(&self.tenant(tenant)?.tenant.operation_id?)
+    }
+
     /// The resource names of a tenant to be made that another holds, or that reach into another's.
     pub fn names_taken(&self, new: &Tenant) -> Vec<Claim> {
         let derived_label = |claim: &Claim| {

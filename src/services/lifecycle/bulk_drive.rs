@@ -18,7 +18,7 @@ use crate::domain::bulk::{Bulk, BulkState, Item, ItemState};
 use crate::domain::error::{Code, Error, Reason};
 use crate::domain::ids::{OperationId, RequestId};
 use crate::domain::lifecycle::Verb;
-use crate::domain::operation::{Operation, State};
+use crate::domain::operation::State;
 use crate::services::{Command, Registry, StartOperation};
 use crate::store::background::work_claim;
 use crate::store::bulks::{bulk_advance, bulk_items};
@@ -169,12 +169,6 @@ fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
         .count()
 }
 
-/// The operation that a tenant has open.
-fn open(snapshot: &Snapshot, item: &Item) -> Option<Arc<Operation>> {
-    let open = snapshot.tenant(&item.tenant_id)?.tenant.operation_id?;
-    snapshot.operations.get(&open).cloned()
-}
-
 /// Whether a tenant is where a verb leads to.
 fn is_there(snapshot: &Snapshot, item: &Item, verb: Verb) -> bool {
     let record = snapshot.tenant(&item.tenant_id).filter(|record| record.tenant.uid == item.tenant_uid);
@@ -197,7 +191,9 @@ async fn begin(
         let Some(item) = items.get_mut(*place).filter(|item| item.state == ItemState::Waiting) else {
             return false;
         };
-        let stays = open(&snapshot, item).is_some_and(|open| (open.operation_id, open.state) == *other);
+        let stays = snapshot
+            .open_operation(&item.tenant_id)
+            .is_some_and(|open| (open.operation_id, open.state) == *other);
         if !stays {
             item.error.clear();
             item.is_blocked = false;
@@ -224,7 +220,7 @@ async fn begin(
                 item.error.clear();
             }
             Err(error) if error.reason == Reason::OperationInProgress => {
-                if let Some(open) = open(&*registry.view.snapshot()?, item) {
+                if let Some(open) = registry.view.snapshot()?.open_operation(&item.tenant_id) {
                     item.error = open.awaited();
                     item.is_blocked = open.state == State::NeedsOperator;
                     in_the_way.insert(place, (open.operation_id, open.state));

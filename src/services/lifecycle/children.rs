@@ -81,7 +81,7 @@ pub(super) fn follow(
 /// Whether a tenant can take a verb: in the status that it is in, or in the one that its open operation leads to. There the
 /// verb takes over from that operation, or waits for its end.
 pub(super) fn can_take(snapshot: &Snapshot, tenant: &Tenant, verb: Verb) -> bool {
-    let open = tenant.operation_id.and_then(|id| snapshot.operations.get(&id));
+    let open = snapshot.open_operation(&tenant.tenant_id);
     let soon = open.map(|open| open.heading());
     [Some(tenant.status), soon].into_iter().flatten().any(|status| transition(status, verb).is_ok())
 }

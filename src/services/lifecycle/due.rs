@@ -2,7 +2,6 @@
 //! does it for all; what is due is asked of the database, so that replicas whose clocks disagree do the same.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -57,7 +56,8 @@ async fn look(registry: &Registry, waiting: &mut HashSet<OperationId>) -> Result
     let (held, free): (Vec<_>, Vec<_>) =
         scheduled.into_iter().partition(|operation_id| registry.is_held(&snapshot, *operation_id));
     for operation_id in held.iter().filter(|operation_id| !waiting.contains(operation_id)) {
-        let open = snapshot.operations.get(operation_id).and_then(|due| awaited(&snapshot, due));
+        let open =
+            snapshot.operations.get(operation_id).and_then(|due| snapshot.open_operation(&due.tenant_id));
         let why = open.map_or_else(|| "it is not at hand".to_owned(), |open| open.awaited());
         tracing::warn!(operation_id = %operation_id, why, "a scheduled operation waits");
     }
@@ -75,17 +75,11 @@ async fn look(registry: &Registry, waiting: &mut HashSet<OperationId>) -> Result
     Ok(())
 }
 
-/// The open operation of the tenant of a scheduled one.
-fn awaited(snapshot: &Snapshot, scheduled: &Operation) -> Option<Arc<Operation>> {
-    let open = snapshot.tenant(&scheduled.tenant_id)?.tenant.operation_id?;
-    snapshot.operations.get(&open).cloned()
-}
-
 impl Registry {
     /// Why a scheduled operation whose time has come has not begun, for people; `None` where nothing is in its way.
     pub fn waits_for(&self, snapshot: &Snapshot, operation: &Operation) -> Option<String> {
         let due = operation.is_due_for(SignedDuration::ZERO, crate::services::now());
-        awaited(snapshot, operation).filter(|_| due).map(|open| open.awaited())
+        snapshot.open_operation(&operation.tenant_id).filter(|_| due).map(|open| open.awaited())
     }
 
     /// Whether an operation whose time has come must wait: its tenant has another open that it cannot take over from, or
@@ -93,7 +87,7 @@ impl Registry {
     fn is_held(&self, snapshot: &Snapshot, operation_id: OperationId) -> bool {
         let Some(scheduled) = snapshot.operations.get(&operation_id) else { return true };
         let begun = || self.decide_begin(snapshot, operation_id, &background_context(&scheduled.actor));
-        awaited(snapshot, scheduled).is_some()
+        snapshot.open_operation(&scheduled.tenant_id).is_some()
             && begun().is_err_and(|error| error.reason == Reason::OperationInProgress)
     }
 

@@ -146,7 +146,7 @@ impl Registry {
         record: &Record,
         wanted: impl Fn(&TargetName) -> bool,
     ) -> Vec<Check> {
-        let open = record.tenant.operation_id.and_then(|id| snapshot.operations.get(&id));
+        let open = snapshot.open_operation(&record.tenant.tenant_id);
         let settled = desired(record.tenant.status);
         let step = |target: &TargetName| open?.steps.iter().find(|step| step.target == *target);
         let tenant = open.map_or_else(

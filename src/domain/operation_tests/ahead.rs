@@ -1,0 +1,77 @@
+//! Targets that hold a newer generation.
+
+use super::*;
+
+fn cache() -> TargetName {
+    TargetName::parse("cache").unwrap()
+}
+
+/// An operation of generation 2 on one target.
+fn on_one_target(from: Status, verb: Verb) -> Operation {
+    Operation::start(&tenant(from), request(verb, 1), &[cache()], 2, now(0)).unwrap()
+}
+
+/// The target turns out to hold a generation in a state; answers whether the operation goes on by itself.
+fn meets(operation: &mut Operation, generation: u64, held: Desired) -> bool {
+    let outcome = Outcome::Ahead(generation, Some(held));
+    let attempt = Attempt { target: cache(), generation: operation.generation, outcome };
+    operation.record(attempt, PACE, now(0));
+    operation.settle(now(0));
+    operation.state.is_driven()
+}
+
+fn said() -> Adoption {
+    Adoption { actor: "ada".into(), reason: "it has paid".into(), time: now(0) }
+}
+
+#[test]
+fn what_gives_no_more_access_goes_beyond_by_itself_and_only_once_for_a_target() {
+    let mut operation = on_one_target(Status::Active, Verb::Suspend);
+    assert!(meets(&mut operation, 9, Desired::Active));
+    assert_eq!(operation.generation, 10);
+    // Another registry outbids it: they must not go on like that.
+    assert!(!meets(&mut operation, 11, Desired::Active));
+    assert_eq!((operation.state, operation.waits_behind(&cache())), (State::NeedsOperator, Some(11)));
+    operation.retry_target(&cache(), Some(said()), now(0)).unwrap();
+    assert_eq!((operation.state, operation.generation), (State::Running, 12));
+}
+
+#[test]
+fn what_gives_more_access_waits_and_is_neither_done_nor_turned_back_by_itself() {
+    for (from, verb, held) in [
+        (Status::Suspended, Verb::Activate, Desired::Suspended),
+        (Status::Active, Verb::StartMigration, Desired::Archived),
+        (Status::Active, Verb::Repair, Desired::ReadOnly),
+        // Data that is gone does not come back, and what may be wanted must not go.
+        (Status::Active, Verb::Suspend, Desired::Deleted),
+        (Status::Deleted, Verb::Purge, Desired::Active),
+    ] {
+        let mut operation = on_one_target(from, verb);
+        assert!(!meets(&mut operation, 2, held), "{verb}");
+        assert_eq!(
+            (operation.state, operation.backward, operation.generation),
+            (State::NeedsOperator, false, 2)
+        );
+        assert!(operation.error.contains("holds a newer generation, 2 ("), "{}", operation.error);
+        operation.retry_target(&cache(), Some(said()), now(0)).unwrap();
+        assert_eq!((operation.state, operation.generation), (State::Running, 3), "{verb}");
+        assert_eq!(operation.details.ahead[0].adoption, Some(said()));
+        let again = operation.retry_target(&cache(), Some(said()), now(0));
+        assert_eq!(again, Err(Refusal::NotAhead), "{verb}");
+    }
+}
+
+#[test]
+fn whoever_takes_over_or_turns_back_knows_what_was_not_decided() {
+    let mut waiting = on_one_target(Status::Active, Verb::Repair);
+    assert!(!meets(&mut waiting, 9, Desired::Suspended));
+    let tier = Operation::in_place_of_repair(&waiting, request(Verb::ChangeTier, 2), now(0)).unwrap();
+    assert_eq!((tier.generation, tier.waits_behind(&cache())), (3, Some(9)));
+    assert_eq!(tier.steps[0].state, TargetState::NeedsOperator);
+    let denial = Operation::in_place_of_repair(&waiting, request(Verb::Suspend, 2), now(0)).unwrap();
+    assert_eq!((denial.generation, denial.waits_behind(&cache())), (10, None));
+    let mut activation = on_one_target(Status::Suspended, Verb::Activate);
+    assert!(!meets(&mut activation, 9, Desired::Suspended));
+    activation.abort("a mistake".into(), now(0)).unwrap();
+    assert_eq!((activation.state, activation.generation), (State::Reverting, 10));
+}
