@@ -1,15 +1,21 @@
 //! Real calls of the real server, beside echoes that answer as many bytes: one behind a usual tonic server, one behind our
 //! own edge with the same logging.
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use clap::Args;
 use prost::Message;
-use tenantry::proto::v1::{
-    CreateFlagRequest, CreateTenantRequest, EvaluateFlagRequest, EvaluateFlagsRequest, Flag, FlagType,
-    GetTenantRequest, SetTierDefaultRequest, feature_flags_client::FeatureFlagsClient,
-    tenant_registry_client::TenantRegistryClient,
+use tenantry::proto::{
+    flagd::evaluation::v1::ResolveAllRequest,
+    v1::{
+        CreateFlagRequest, CreateTenantRequest, EvaluateFlagRequest, EvaluateFlagsRequest, Flag, FlagType,
+        GetTenantRequest, SetTierDefaultRequest, feature_flags_client::FeatureFlagsClient,
+        tenant_registry_client::TenantRegistryClient,
+    },
 };
 
 use crate::{
@@ -39,15 +45,19 @@ const TENANTS: usize = 1_000;
 /// Runs it.
 pub(crate) fn run(options: &Options) {
     let database = Database::start(false);
+    // flagd's protocol and OFREP share an address of their own.
+    let openfeature = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let served = runtime().block_on(async {
-        let served = Served::start(&database, &[]).await;
+        let served = Served::start(&database, &arguments(openfeature)).await;
         seed(&served).await;
         served
     });
-    let ours = Target::attach("tenantry".to_owned(), served.address, served.pid());
     let mut summary = Vec::new();
-    for mut case in cases() {
-        let bytes = client::reply_bytes(served.address, &case);
+    let ours = cases().into_iter().map(|case| (served.address, case));
+    let bulk = bulk_of_openfeature().into_iter().map(|case| (openfeature, case));
+    for (address, mut case) in ours.chain(bulk) {
+        let ours = Target::attach("tenantry".to_owned(), address, served.pid());
+        let bytes = client::reply_bytes(address, &case);
         // Of many tenants one has a shorter revision than another.
         case.reply_bytes = (case.requests.len() == 1).then_some(bytes);
         let plain = Target::spawn(Echo::Tonic, bytes);
@@ -77,6 +87,20 @@ pub(crate) fn run(options: &Options) {
     println!("\nSummary, middle of the rounds:\n{}", summary.join("\n"));
 }
 
+fn arguments(openfeature: SocketAddr) -> Vec<String> {
+    let address = openfeature.to_string();
+    [
+        "--participants",
+        "",
+        "--openfeature-evaluation-listen",
+        &address,
+        "--openfeature-ofrep-listen",
+        &address,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 async fn seed(served: &Served) {
     served.seed_tier().await;
     let mut tenants = TenantRegistryClient::new(served.channel().await);
@@ -102,6 +126,7 @@ fn cases() -> Vec<Case> {
     let case = |name: &str, path: &str, requests: Vec<Vec<u8>>| Case {
         name: name.to_owned(),
         path: format!("/tenantry.v1.{path}"),
+        is_json: false,
         requests: requests.into_iter().map(Bytes::from).collect(),
         reply_bytes: None,
     };
@@ -117,5 +142,30 @@ fn cases() -> Vec<Case> {
         case("EvaluateFlag", "FeatureFlags/EvaluateFlag", vec![one.encode_to_vec()]),
         case("EvaluateFlags (50)", "FeatureFlags/EvaluateFlags", vec![all.encode_to_vec()]),
         case("EvaluateFlags (50, by name)", "FeatureFlags/EvaluateFlags", vec![named.encode_to_vec()]),
+    ]
+}
+
+/// All flags of the tenant, as the clients of OpenFeature ask for them.
+fn bulk_of_openfeature() -> [Case; 2] {
+    let tenant_id =
+        prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(TENANT.to_owned())) };
+    let context = prost_types::Struct { fields: [("tenantId".to_owned(), tenant_id)].into() };
+    let every = ResolveAllRequest { context: Some(context) };
+    let ofrep = serde_json::json!({"context": {"tenantId": TENANT}}).to_string();
+    [
+        Case {
+            name: "flagd's ResolveAll (50)".to_owned(),
+            path: "/flagd.evaluation.v1.Service/ResolveAll".to_owned(),
+            is_json: false,
+            requests: vec![every.encode_to_vec().into()],
+            reply_bytes: None,
+        },
+        Case {
+            name: "OFREP, all (50)".to_owned(),
+            path: "/ofrep/v1/evaluate/flags".to_owned(),
+            is_json: true,
+            requests: vec![ofrep.into()],
+            reply_bytes: None,
+        },
     ]
 }

@@ -19,6 +19,8 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// `/package.Service/Method`.
     pub(crate) path: String,
+    /// Whether requests and replies are JSON, as OFREP has them, and not gRPC.
+    pub(crate) is_json: bool,
     /// The requests, encoded, of the same size; asked one after the other.
     pub(crate) requests: Vec<Bytes>,
     /// Size of the reply, if it must be that; anything else counts as a failure.
@@ -75,7 +77,7 @@ async fn run_thread(
     for _ in 0..connections {
         clients.push(connect(address).await);
     }
-    let bodies: Arc<[Bytes]> = case.requests.iter().map(framed).collect();
+    let bodies: Arc<[Bytes]> = case.requests.iter().map(|request| case.body(request)).collect();
     let until = Instant::now() + slice;
     let mut loops = JoinSet::new();
     for client in &clients {
@@ -107,12 +109,18 @@ async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
     client
 }
 
-fn framed(request: &Bytes) -> Bytes {
-    let mut body = BytesMut::new();
-    body.put_u8(0);
-    body.put_u32(u32::try_from(request.len()).unwrap());
-    body.put_slice(request);
-    body.freeze()
+impl Case {
+    /// What goes over the wire for a request.
+    fn body(&self, request: &Bytes) -> Bytes {
+        if self.is_json {
+            return request.clone();
+        }
+        let mut body = BytesMut::new();
+        body.put_u8(0);
+        body.put_u32(u32::try_from(request.len()).unwrap());
+        body.put_slice(request);
+        body.freeze()
+    }
 }
 
 async fn closed_loop(
@@ -145,19 +153,23 @@ async fn closed_loop(
 /// The size of the reply; none if its status was an error.
 async fn call(client: SendRequest<Bytes>, case: &Case, body: Bytes) -> Result<Option<usize>, h2::Error> {
     let mut client = client.ready().await?;
+    let content_type = if case.is_json { "application/json" } else { "application/grpc" };
     let request = Request::post(format!("http://load{}", case.path))
-        .header("content-type", "application/grpc")
+        .header("content-type", content_type)
         .header("te", "trailers")
         .body(())
         .unwrap();
     let (answer, mut sending) = client.send_request(request, false)?;
     sending.send_data(body, true)?;
-    let mut reply = answer.await?.into_body();
+    let (head, mut reply) = answer.await?.into_parts();
     let mut size = 0;
     while let Some(chunk) = reply.data().await {
         let chunk = chunk?;
         reply.flow_control().release_capacity(chunk.len())?;
         size += chunk.len();
+    }
+    if case.is_json {
+        return Ok(head.status.is_success().then_some(size));
     }
     let trailers = reply.trailers().await?.unwrap_or_default();
     let is_ok = trailers.get("grpc-status").is_some_and(|status| status == "0");
@@ -168,7 +180,7 @@ async fn call(client: SendRequest<Bytes>, case: &Case, body: Bytes) -> Result<Op
 pub(crate) fn reply_bytes(address: SocketAddr, case: &Case) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (client, body) = (connect(address).await, framed(&case.requests[0]));
+        let (client, body) = (connect(address).await, case.body(&case.requests[0]));
         call(client, case, body).await.unwrap().expect("the call succeeds")
     })
 }

@@ -47,6 +47,7 @@ pub(crate) fn case(request_bytes: usize, reply_bytes: usize) -> Case {
     Case {
         name: format!("echo of {reply_bytes} bytes"),
         path: "/tenantry.v1.TenantHealth/GetTenantHealth".to_owned(),
+        is_json: false,
         requests: vec![request.encode_to_vec().into()],
         reply_bytes: Some(reply(reply_bytes).encoded_len()),
     }

@@ -60,7 +60,7 @@ fn attached(text: &str) -> Result<(String, SocketAddr, u32), String> {
 fn case(text: &str) -> Result<Case, String> {
     let [name, path, file] = three(text)?;
     let requests = vec![fs::read(file).map_err(|cause| format!("{file}: {cause}"))?.into()];
-    Ok(Case { name: name.to_owned(), path: path.to_owned(), requests, reply_bytes: None })
+    Ok(Case { name: name.to_owned(), path: path.to_owned(), is_json: false, requests, reply_bytes: None })
 }
 
 /// Runs it.

@@ -25,6 +25,8 @@ const STRIPES: usize = 16;
 /// Most pairs of flag and tenant that one map tells apart between two writes: 16 of them are about 20 MiB. More are
 /// counted for the flag alone.
 const PAIRS_MAX: usize = 10_000;
+/// Most flags in lists of flags that one map holds between two writes; those of further lists are counted one by one.
+const NAMED_MAX: usize = 10_000;
 /// Time between two writes.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Longest time of one write.
@@ -52,12 +54,41 @@ type Pairs = HashMap<FlagKey, HashMap<Option<TenantId>, Count>>;
 struct Stripe {
     pairs: Pairs,
     pair_count: usize,
+    /// By the address of the list, which nothing else can have while it is held here.
+    named: HashMap<usize, Named>,
+    named_flags: usize,
     bulk: Bulk,
+}
+
+/// Evaluations of the same flags for the same tenant, again and again.
+struct Named {
+    flags: Arc<[FlagKey]>,
+    tenant: TenantId,
+    count: Count,
 }
 
 /// Evaluations of all flags at once: by the flag set, where only one was asked for, and by when the newest flag was made
 /// that was there. As many as there are sets, times the flags that are made between two writes.
 type Bulk = HashMap<(Option<String>, Timestamp), Count>;
+
+impl Stripe {
+    fn count(&mut self, flag: &FlagKey, tenant: Option<&TenantId>, now: Timestamp) {
+        let Self { pairs, pair_count, .. } = self;
+        if !pairs.contains_key(flag) {
+            pairs.insert(flag.clone(), HashMap::new());
+        }
+        let Some(of_flag) = pairs.get_mut(flag) else { return };
+        let tenant = tenant.cloned();
+        if let Some(count) = of_flag.get_mut(&tenant) {
+            count.add(now);
+            return;
+        }
+        // Counted for nobody in particular where too many are told apart.
+        let place = if *pair_count < PAIRS_MAX { tenant } else { None };
+        *pair_count += usize::from(!of_flag.contains_key(&place));
+        of_flag.entry(place).or_insert(Count::none(now)).add(now);
+    }
+}
 
 /// Counts evaluations. Cheap to clone.
 #[derive(Clone)]
@@ -137,21 +168,26 @@ impl Evaluations {
 
     /// Counts one evaluation of one flag.
     pub fn count(&self, flag: &FlagKey, tenant: Option<&TenantId>, now: Timestamp) {
+        self.stripe().count(flag, tenant, now);
+    }
+
+    /// Counts one evaluation of each of some flags for a tenant; the same list is always of the same tenant. A list that
+    /// comes again costs as much as one flag.
+    pub fn count_named(&self, flags: &Arc<[FlagKey]>, tenant: &TenantId, now: Timestamp) {
         let mut stripe = self.stripe();
-        let Stripe { pairs, pair_count, .. } = &mut *stripe;
-        if !pairs.contains_key(flag) {
-            pairs.insert(flag.clone(), HashMap::new());
-        }
-        let Some(of_flag) = pairs.get_mut(flag) else { return };
-        let tenant = tenant.cloned();
-        if let Some(count) = of_flag.get_mut(&tenant) {
+        let address = Arc::as_ptr(flags).addr();
+        if let Some(named) = stripe.named.get_mut(&address) {
+            named.count.add(now);
+        } else if stripe.named_flags + flags.len() <= NAMED_MAX {
+            let mut count = Count::none(now);
             count.add(now);
-            return;
+            stripe.named_flags += flags.len();
+            stripe.named.insert(address, Named { flags: Arc::clone(flags), tenant: tenant.clone(), count });
+        } else {
+            for flag in &**flags {
+                stripe.count(flag, Some(tenant), now);
+            }
         }
-        // Counted for nobody in particular where too many are told apart.
-        let place = if *pair_count < PAIRS_MAX { tenant } else { None };
-        *pair_count += usize::from(!of_flag.contains_key(&place));
-        of_flag.entry(place).or_insert(Count::none(now)).add(now);
     }
 
     /// Counts one evaluation of all flags, or of those of one set. Where there are none, nothing was evaluated.
@@ -238,6 +274,13 @@ impl Evaluations {
                 self.metrics.bulk.inc_by(count.evaluations);
                 bulk.entry(place).or_insert(Count::none(count.last)).merge(count);
             }
+            for named in taken.named.into_values() {
+                for flag in &*named.flags {
+                    self.metrics.count(flag, named.count.evaluations);
+                    let place = (flag.clone(), Some(named.tenant.clone()));
+                    by_name.entry(place).or_insert(Count::none(named.count.last)).merge(named.count);
+                }
+            }
             for (flag, tenants) in taken.pairs {
                 self.metrics.count(&flag, tenants.values().map(|count| count.evaluations).sum());
                 for (tenant, count) in tenants {
@@ -302,6 +345,36 @@ mod tests {
         let mut settings = Settings::new(flag(name), FlagType::Boolean);
         flag_set.clone_into(&mut settings.flag_set);
         CompiledFlags::new().with_flag(Arc::new(settings.into_flag(Revision(1), made)))
+    }
+
+    #[test]
+    fn flags_counted_by_the_list_count_as_one_by_one_also_where_there_are_too_many_lists() {
+        let counters = Evaluations::new().unwrap();
+        let list = |names: &[&str]| names.iter().map(|name| flag(name)).collect::<Arc<[_]>>();
+        let again = list(&["search", "search", "basket"]);
+        for second in 0..5 {
+            let now = Timestamp::from_second(second).unwrap();
+            counters.count_named(&again, &tenant("finance"), now);
+        }
+        counters.count(&flag("search"), Some(&tenant("finance")), Timestamp::UNIX_EPOCH);
+        let lists = NAMED_MAX + 7;
+        for _ in 0..lists {
+            counters.count_named(&list(&["basket"]), &tenant("hr"), Timestamp::UNIX_EPOCH);
+        }
+        assert!(counters.stripe().named_flags <= NAMED_MAX);
+        let (mut taken, _) = counters.take();
+        taken.sort_unstable_by(|a, b| (&a.flag_key, &a.tenant_id).cmp(&(&b.flag_key, &b.tenant_id)));
+        let shown: Vec<_> = taken
+            .iter()
+            .map(|row| (row.flag_key.as_str(), row.tenant_id.as_str(), row.evaluations, row.last_time))
+            .collect();
+        let (zero, four) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(4).unwrap());
+        let hr = u64::try_from(lists).unwrap();
+        assert_eq!(
+            shown,
+            [("basket", "finance", 5, four), ("basket", "hr", hr, zero), ("search", "finance", 11, four)]
+        );
+        assert!(counters.take().0.is_empty());
     }
 
     #[test]

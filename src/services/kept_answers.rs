@@ -1,6 +1,7 @@
-//! Answers about all flags, kept as the bytes that went out.
+//! Answers about many flags, kept as the bytes that went out.
 //!
-//! A platform asks for all flags of a tenant with every page it shows, with few contexts that come again and again. An
+//! A platform asks for the flags of a tenant, all or the same few, with every page it shows, with few contexts that come
+//! again and again. An
 //! answer goes out once more to the very same question, as long as the flags and the tenant are what they were and the
 //! clock changes nothing. Nothing has to be invalidated: what an answer was made of is kept with it and compared.
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::domain::flag::{CompiledFlags, Edition};
+use crate::domain::ids::FlagKey;
 use crate::domain::tier::Tier;
 use crate::view::Record;
 
@@ -25,7 +27,7 @@ const ANSWER_MAX: usize = BYTES_MAX / 32;
 /// Longest question that is kept, in bytes. Contexts of this size are one user's and do not come again.
 const QUESTION_MAX: usize = 4 << 10;
 
-/// One question about all flags.
+/// One question about many flags.
 pub struct Question<'a> {
     /// Who answers it: the same question gets other bytes in another protocol.
     pub protocol: &'static str,
@@ -41,6 +43,22 @@ pub struct Question<'a> {
     pub now: Timestamp,
 }
 
+/// An answer as it goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// The flags that were asked for by name and are there, as often as they were named; none where all were asked for.
+    pub named: Option<Arc<[FlagKey]>>,
+}
+
+impl Answer {
+    /// About all flags.
+    pub const fn of_all(bytes: Bytes) -> Self {
+        Self { bytes, named: None }
+    }
+}
+
 /// An answer, and all that it was made of.
 struct Kept {
     protocol: &'static str,
@@ -50,7 +68,7 @@ struct Kept {
     edition: Edition,
     from: Timestamp,
     until: Option<Timestamp>,
-    answer: Bytes,
+    answer: Answer,
 }
 
 impl Kept {
@@ -65,8 +83,14 @@ impl Kept {
     }
 
     fn bytes(&self) -> usize {
-        self.question.len() + self.answer.len()
+        bytes_of(&self.question, &self.answer)
     }
+}
+
+/// What it takes to keep an answer with its question; of a flag's name only the pointer, as the flags have the name.
+fn bytes_of(question: &[u8], answer: &Answer) -> usize {
+    let named = answer.named.as_ref().map_or(0, |named| size_of_val(&**named));
+    question.len() + answer.bytes.len() + named
 }
 
 /// Whether rules see the same tenant; its health, which changes by the minute, they do not see.
@@ -133,8 +157,8 @@ impl KeptAnswers {
     pub fn answer<E>(
         &self,
         question: &Question<'_>,
-        make: impl FnOnce() -> Result<Bytes, E>,
-    ) -> Result<Bytes, E> {
+        make: impl FnOnce() -> Result<Answer, E>,
+    ) -> Result<Answer, E> {
         if question.bytes.len() > QUESTION_MAX {
             return make();
         }
@@ -147,7 +171,7 @@ impl KeptAnswers {
         }
         let answer = make()?;
         let is_repeated = place.missed.swap(hash, Ordering::Relaxed) == hash;
-        if is_repeated && question.bytes.len() + answer.len() <= ANSWER_MAX {
+        if is_repeated && bytes_of(question.bytes, &answer) <= ANSWER_MAX {
             self.keep(place, question, answer.clone());
         }
         Ok(answer)
@@ -160,7 +184,7 @@ impl KeptAnswers {
         &self.0.places[index]
     }
 
-    fn keep(&self, place: &Place, question: &Question<'_>, answer: Bytes) {
+    fn keep(&self, place: &Place, question: &Question<'_>, answer: Answer) {
         let kept = Kept {
             protocol: question.protocol,
             question: Bytes::copy_from_slice(question.bytes),

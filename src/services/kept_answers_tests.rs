@@ -32,9 +32,9 @@ fn asks(kept: &KeptAnswers, question: &Question<'_>, answer: &'static [u8]) -> (
     let mut is_new = false;
     let found = kept.answer(question, || {
         is_new = true;
-        Ok::<_, Infallible>(Bytes::from_static(answer))
+        Ok::<_, Infallible>(Answer::of_all(Bytes::from_static(answer)))
     });
-    (found.unwrap_or_else(|never| match never {}), is_new)
+    (found.unwrap_or_else(|never| match never {}).bytes, is_new)
 }
 
 /// A question whose answer `first` is kept.
@@ -130,8 +130,8 @@ fn a_health_report_makes_no_new_answer() {
 #[test]
 fn what_is_kept_has_a_bound_in_bytes() {
     let (kept, flags) = (KeptAnswers::default(), flags());
-    let large = Bytes::from(vec![0; ANSWER_MAX / 2]);
-    for number in 0..4 * BYTES_MAX / large.len() {
+    let large = Answer::of_all(Bytes::from(vec![0; ANSWER_MAX / 2]));
+    for number in 0..4 * BYTES_MAX / large.bytes.len() {
         let bytes = number.to_le_bytes();
         let question =
             Question { protocol: "a", bytes: &bytes, record: None, tier: None, flags: &flags, now: at(10) };
@@ -148,7 +148,7 @@ fn what_is_kept_has_a_bound_in_bytes() {
 #[test]
 fn too_large_an_answer_and_too_long_a_question_are_not_kept() {
     let (kept, flags) = (KeptAnswers::default(), flags());
-    let (long, large) = (vec![0; QUESTION_MAX + 1], Bytes::from(vec![0; ANSWER_MAX]));
+    let (long, large) = (vec![0; QUESTION_MAX + 1], Answer::of_all(Bytes::from(vec![0; ANSWER_MAX])));
     for bytes in [&*long, b"short"] {
         let question =
             Question { protocol: "a", bytes, record: None, tier: None, flags: &flags, now: at(10) };

@@ -90,13 +90,14 @@ async fn evaluations_agree_with_their_explanations() {
     replica.stop().await;
 }
 
-/// What a tenant sees of all flags, asked often enough to be answered with kept bytes.
-async fn bulk(replica: &mut Replica, tenant_id: &str, country: &str) -> Vec<(String, bool)> {
+/// What a tenant sees of the flags of these names, without any of all flags, asked often enough to be answered with kept
+/// bytes.
+async fn bulk(replica: &mut Replica, names: &[&str], tenant_id: &str, country: &str) -> Vec<(String, bool)> {
     let context = prost_types::Struct { fields: [("country".to_owned(), text(country))].into() };
     let request = || v1::EvaluateFlagsRequest {
         tenant_id: tenant_id.to_owned(),
+        flag_keys: names.iter().map(|name| (*name).to_owned()).collect(),
         context: Some(context.clone()),
-        ..Default::default()
     };
     let mut seen = Vec::new();
     for _ in 0..4 {
@@ -118,6 +119,16 @@ fn wire_time(time: jiff::Timestamp) -> prost_types::Timestamp {
 
 #[tokio::test]
 async fn kept_answers_about_all_flags_are_those_of_the_tenant_the_context_and_the_moment() {
+    assert_eq!(kept_answers(&[]).await, (0, 28));
+}
+
+#[tokio::test]
+async fn kept_answers_about_flags_by_name_are_those_of_the_tenant_the_context_and_the_moment() {
+    assert_eq!(kept_answers(&["beta"]).await, (28, 0));
+}
+
+/// How many evaluations of the flag by name and of all flags were counted.
+async fn kept_answers(names: &[&str]) -> (i64, i64) {
     let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
     for tenant in ["acme", "zeta"] {
         replica.tenant(tenant).await;
@@ -150,7 +161,7 @@ async fn kept_answers_about_all_flags_are_those_of_the_tenant_the_context_and_th
     for (tenant, country, expected) in
         [("acme", "de", true), ("acme", "fr", false), ("zeta", "de", true), ("zeta", "fr", false)]
     {
-        assert_eq!(bulk(&mut replica, tenant, country).await, beta(expected), "{tenant} {country}");
+        assert_eq!(bulk(&mut replica, names, tenant, country).await, beta(expected), "{tenant} {country}");
     }
     // Of one tenant, until a moment that only the clock brings.
     let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
@@ -162,17 +173,17 @@ async fn kept_answers_about_all_flags_are_those_of_the_tenant_the_context_and_th
         ..Default::default()
     };
     replica.flags.set_tenant_override(own).await.unwrap();
-    assert_eq!(bulk(&mut replica, "acme", "fr").await, beta(true), "the override");
-    assert_eq!(bulk(&mut replica, "zeta", "fr").await, beta(false), "the other tenant");
+    assert_eq!(bulk(&mut replica, names, "acme", "fr").await, beta(true), "the override");
+    assert_eq!(bulk(&mut replica, names, "zeta", "fr").await, beta(false), "the other tenant");
     let left = end.duration_since(jiff::Timestamp::now()).unsigned_abs();
     tokio::time::sleep(left + std::time::Duration::from_millis(50)).await;
-    assert_eq!(bulk(&mut replica, "acme", "fr").await, beta(false), "the override has ended");
+    assert_eq!(bulk(&mut replica, names, "acme", "fr").await, beta(false), "the override has ended");
     // What went out as kept bytes is counted all the same.
     replica.server.registry.evaluations.flush(&replica.server.registry.database).await;
     let stale =
         replica.flags.list_stale_flags(v1::ListStaleFlagsRequest::default()).await.unwrap().into_inner();
-    assert_eq!(stale.flags.iter().map(|flag| flag.bulk_evaluations).collect::<Vec<_>>(), [28]);
     replica.stop().await;
+    (stale.flags[0].evaluations, stale.flags[0].bulk_evaluations)
 }
 
 /// Sends a request's body in frames of `piece` bytes.

@@ -1,9 +1,11 @@
 //! What a tenant sees.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::domain::error::Error;
-use crate::domain::flag::{OVERRIDES_WARN, Query};
+use crate::domain::flag::{CompiledFlags, OVERRIDES_WARN, Query};
 use crate::domain::ids::{FlagKey, TenantId};
 use crate::domain::rule::Context;
 use crate::domain::text::quote;
@@ -13,7 +15,7 @@ use crate::grpc::convert::flag::answer::{encode_evaluation, encode_explanation};
 use crate::grpc::convert::{self, value};
 use crate::grpc::metadata::now;
 use crate::proto::v1::{EvaluateFlagRequest, EvaluateFlagsRequest, ExplainFlagRequest, ExplainFlagResponse};
-use crate::services::kept_answers::Question;
+use crate::services::kept_answers::{Answer, Question};
 use crate::services::tenant_registry::get_tenant;
 use crate::view::{Record, Snapshot};
 
@@ -28,6 +30,25 @@ fn decode_question(tenant_id: &str, flag_key: &str) -> Result<(TenantId, FlagKey
     let tenant_id = faults.id("tenant_id", TenantId::parse(tenant_id));
     let flag_key = faults.id("flag_key", FlagKey::known(flag_key));
     faults.check(tenant_id.zip(flag_key))
+}
+
+/// The answers for the flags asked for by name. Answers the names that are a flag's.
+fn add_named(
+    flags: &CompiledFlags,
+    query: &Query<'_>,
+    keys: &[String],
+    answers: &mut Answers,
+) -> Arc<[FlagKey]> {
+    let mut evaluated = flags.answers(query);
+    let mut named = Vec::with_capacity(keys.len());
+    for key in keys {
+        match flags.flag(key) {
+            Some(flag) => named.push(flag.key().clone()),
+            None => answers.warning(&format!("there is no flag {}", quote(key))),
+        }
+        answers.flag(key, &evaluated.of(key));
+    }
+    named.into()
 }
 
 impl Handler {
@@ -77,9 +98,6 @@ impl Handler {
         }
         let tenant_id = convert::id("tenant_id", TenantId::parse(&message.tenant_id))?;
         let record = get_tenant(snapshot, &tenant_id)?;
-        if !message.flag_keys.is_empty() {
-            return self.evaluate_named(snapshot, record, message);
-        }
         let (protocol, flags, now) = ("tenantry", &snapshot.flags, now());
         let question = Question {
             protocol,
@@ -89,45 +107,27 @@ impl Handler {
             flags,
             now,
         };
-        let reply = self.registry.kept_answers.answer(&question, || {
+        let answer = self.registry.kept_answers.answer(&question, || {
             let context = self.context(snapshot, record, message.context)?;
             let query = Query { tenant: Some(record.facts()), context: &context, now };
-            let mut answers = Answers::new(FLAGS_USUAL);
+            let all = message.flag_keys.is_empty();
+            let mut answers = Answers::new(if all { FLAGS_USUAL } else { message.flag_keys.len() });
             for warning in warnings(snapshot, &tenant_id) {
                 answers.warning(&warning);
             }
-            for (key, evaluation) in flags.evaluate_all(&query) {
-                answers.flag(key.as_str(), &evaluation);
+            let named = (!all).then(|| add_named(flags, &query, &message.flag_keys, &mut answers));
+            if all {
+                for (key, evaluation) in flags.evaluate_all(&query) {
+                    answers.flag(key.as_str(), &evaluation);
+                }
             }
-            Ok::<_, Error>(answers.finish())
+            Ok::<_, Error>(Answer { bytes: answers.finish(), named })
         })?;
-        self.registry.evaluations.count_all(flags, None, now);
-        Ok(reply)
-    }
-
-    fn evaluate_named(
-        &self,
-        snapshot: &Snapshot,
-        record: &Record,
-        message: EvaluateFlagsRequest,
-    ) -> Result<Bytes, Error> {
-        let tenant_id = &record.tenant.tenant_id;
-        let context = self.context(snapshot, record, message.context)?;
-        let query = Query { tenant: Some(record.facts()), context: &context, now: now() };
-        let mut answers = Answers::new(message.flag_keys.len());
-        for warning in warnings(snapshot, tenant_id) {
-            answers.warning(&warning);
+        match &answer.named {
+            Some(named) => self.registry.evaluations.count_named(named, &tenant_id, now),
+            None => self.registry.evaluations.count_all(flags, None, now),
         }
-        let mut evaluated = snapshot.flags.answers(&query);
-        for key in &message.flag_keys {
-            let evaluation = evaluated.of(key);
-            match snapshot.flags.flag(key) {
-                Some(flag) => self.registry.evaluations.count(flag.key(), Some(tenant_id), query.now),
-                None => answers.warning(&format!("there is no flag {}", quote(key))),
-            }
-            answers.flag(key, &evaluation);
-        }
-        Ok(answers.finish())
+        Ok(answer.bytes)
     }
 
     pub(super) fn explain(

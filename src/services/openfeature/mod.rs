@@ -76,8 +76,7 @@ impl OpenFeature {
         let (record, flags, now) = (tenant.as_ref(), &asked.snapshot.flags, asked.now);
         let tier = tenant.as_ref().and_then(|record| asked.snapshot.tier_of(record));
         let question = kept_answers::Question { protocol, bytes: &bytes, record, tier, flags, now };
-        let answer =
-            self.registry.kept_answers.answer(&question, || Ok::<_, Infallible>(encode(asked.all())));
-        answer.unwrap_or_else(|never| match never {})
+        let make = || Ok::<_, Infallible>(kept_answers::Answer::of_all(encode(asked.all())));
+        self.registry.kept_answers.answer(&question, make).unwrap_or_else(|never| match never {}).bytes
     }
 }
