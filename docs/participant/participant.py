@@ -74,10 +74,11 @@ class Documents(rpc.ParticipantServicer):
         """Rule 2: answer what a client of yours would now get, not what you remember of the last Apply."""
         uid = uid_of(request, context)
         with self._lock:
-            state, generation = self._tenants.get(uid, NEVER_SEEN)
+            desired, generation = self._tenants.get(uid, NEVER_SEEN)
+            state = desired
             if state == pb.STATE_DELETED and uid in self._documents:
                 state = pb.STATE_ARCHIVED
-            return pb.ObserveResponse(state=state, generation=generation)
+            return pb.ObserveResponse(state=state, generation=generation, desired=desired)
 
 
 def uid_of(request, context):

@@ -113,7 +113,8 @@ impl Participant for Documents {
             State::Deleted if inside.documents.contains_key(&uid) => State::Archived,
             state => state,
         };
-        Ok(Response::new(ObserveResponse { state: state.into(), generation }))
+        let desired = inside.state(&uid).into();
+        Ok(Response::new(ObserveResponse { state: state.into(), generation, desired }))
     }
 }
 

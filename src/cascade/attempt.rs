@@ -103,12 +103,13 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
 
 impl Task {
     /// Whether what was seen comes from a newer change; or, where it is `also` told by its state, from another one of the
-    /// same number.
+    /// same number. What the change asked for tells that better than what became of it: a replica may have died half way
+    /// through this very change.
     fn is_behind(&self, seen: &Observed, also: bool) -> bool {
         seen.generation > self.generation
             || (also
                 && seen.generation == self.generation
-                && seen.state.is_some_and(|state| state != self.desired))
+                && seen.asked.or(seen.state).is_some_and(|state| state != self.desired))
     }
 }
 

@@ -228,7 +228,12 @@ impl Driver<'_> {
     /// Writes what was seen; answers the operation as it is now, or `None` when it is no longer this driver's. Where an
     /// operator changed it meanwhile, what was seen is recorded in what that made of it.
     async fn write(&self, mut operation: Operation, results: &[Attempt]) -> Option<Operation> {
-        results.iter().for_each(log_result);
+        // Of an operation that others have ended meanwhile, a target may well hold what came after it.
+        let is_over = self.in_view().is_some_and(|newest| !newest.state.is_driven());
+        results
+            .iter()
+            .filter(|result| !(is_over && matches!(result.outcome, Outcome::Ahead(..))))
+            .for_each(log_result);
         let mut request_id = RequestId::from_uuid(Uuid::now_v7());
         loop {
             let now = now();

@@ -230,22 +230,23 @@ pub(super) async fn verify(context: &Context<'_>, verify: Verify) -> Result<(), 
         let ended = progress::follow(&context.client, id, output != Format::Table).await?;
         return progress::verdict(&ended);
     }
-    let drifted = answer["targets"].as_array().into_iter().flatten();
-    let drifted = drifted.filter(|target| target["result"] == "CHECK_RESULT_DRIFTED").count();
-    if drifted > 0 {
-        return Err(Failure::unsuccessful(format!("{drifted} targets drifted")));
+    let targets_that = |is_meant: &dyn Fn(&Value) -> bool| {
+        let targets = answer["targets"].as_array().into_iter().flatten();
+        match targets.filter(|target| is_meant(&target["result"])).count() {
+            0 => None,
+            1 => Some("1 target".to_owned()),
+            count => Some(format!("{count} targets")),
+        }
+    };
+    if let Some(targets) = targets_that(&|result| result == "CHECK_RESULT_DRIFTED") {
+        return Err(Failure::unsuccessful(format!("{targets} drifted")));
     }
-    let ahead = answer["targets"].as_array().into_iter().flatten();
-    let ahead = ahead.filter(|target| target["result"] == "CHECK_RESULT_AHEAD").count();
-    if ahead > 0 {
-        return Err(Failure::unsuccessful(format!(
-            "{ahead} targets hold a newer generation than the registry has asked for"
-        )));
+    if let Some(targets) = targets_that(&|result| result == "CHECK_RESULT_AHEAD") {
+        let ahead = format!("in {targets} there is a newer generation than the registry has asked for");
+        return Err(Failure::unsuccessful(ahead));
     }
-    let unknown = answer["targets"].as_array().into_iter().flatten();
-    let unknown = unknown.filter(|target| target["result"] != "CHECK_RESULT_AS_DESIRED").count();
-    if unknown > 0 {
-        return Err(Failure::unreached(format!("{unknown} targets could not be asked")));
+    if let Some(targets) = targets_that(&|result| result != "CHECK_RESULT_AS_DESIRED") {
+        return Err(Failure::unreached(format!("{targets} could not be asked")));
     }
     Ok(())
 }

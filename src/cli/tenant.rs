@@ -283,7 +283,9 @@ pub(super) fn pairs_of(pairs: &[String]) -> Result<Value, Failure> {
         let (key, value) = pair
             .split_once('=')
             .ok_or_else(|| Failure::usage(format!("{pair} must have the form KEY=VALUE")))?;
-        map.insert(key.to_owned(), value.into());
+        if map.insert(key.to_owned(), value.into()).is_some() {
+            return Err(Failure::usage(format!("{key} is given twice")));
+        }
     }
     Ok(Value::Object(map))
 }

@@ -30,6 +30,8 @@ const REVISION: HeaderName = HeaderName::from_static("tenantry-revision");
 const STALE: HeaderName = HeaderName::from_static("tenantry-stale");
 /// Who calls, until authenticators tell: no more than a name for the log.
 const ACTOR: &str = "tenantry-actor";
+/// Longest of these names, in bytes.
+const ACTOR_MAX: usize = 128;
 
 /// What a read demands.
 pub(super) fn freshness(metadata: &MetadataMap) -> Result<Freshness, Status> {
@@ -75,7 +77,7 @@ pub(super) fn command(
     bytes.extend(message.encode_to_vec());
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
-    Ok(Command { actor: actor(metadata), request_id, digest: hash, validate_only })
+    Ok(Command { actor: actor(metadata)?, request_id, digest: hash, validate_only })
 }
 
 /// Puts what a request is about into the span of its call. Only ids that can be some: nothing else of a caller's reaches
@@ -93,11 +95,18 @@ fn note(message: &impl Addressed) {
     }
 }
 
-/// The name a caller gives itself. Anything that is no plain name counts as none.
-fn actor(metadata: &MetadataMap) -> String {
-    let name = metadata.get(ACTOR).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let plain = name.len() <= 128 && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if plain && !name.is_empty() { name.to_owned() } else { "anonymous".to_owned() }
+/// The name a caller gives itself. What is no plain name is refused: else the change would be kept as nobody's.
+fn actor(metadata: &MetadataMap) -> Result<String, Error> {
+    match metadata.get(ACTOR).map(MetadataValue::as_bytes) {
+        None | Some(b"") => Ok("anonymous".to_owned()),
+        Some(name) => std::str::from_utf8(name)
+            .ok()
+            .filter(|name| name.len() <= ACTOR_MAX && name.bytes().all(|byte| byte.is_ascii_graphic()))
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                Error::field(ACTOR, format!("must be at most {ACTOR_MAX} printable letters without spaces"))
+            }),
+    }
 }
 
 impl Handler {

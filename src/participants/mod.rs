@@ -68,6 +68,9 @@ pub struct Observed {
     pub state: Option<Desired>,
     /// The generation applied last; 0 for none.
     pub generation: u64,
+    /// The state that this generation asked for, where that is known to be another one than it is in: the change was cut off
+    /// half way, or somebody changed the system by hand.
+    pub asked: Option<Desired>,
     /// Whether an ordinary client's view was seen, or only what is stored.
     pub verification: Verification,
     /// What keeps it from being as it should be, whatever state it is in, in our words; `None` where nothing does.
@@ -77,16 +80,23 @@ pub struct Observed {
 impl Observed {
     /// A system that has never heard of the tenant, or has forgotten it.
     pub const UNKNOWN_TENANT: Self =
-        Self { state: None, generation: 0, verification: Verification::Effect, amiss: None };
+        Self { state: None, generation: 0, asked: None, verification: Verification::Effect, amiss: None };
 
     /// What an ordinary client was seen to get.
     pub const fn effect(state: Desired, generation: u64) -> Self {
-        Self { state: Some(state), generation, verification: Verification::Effect, amiss: None }
+        Self { state: Some(state), generation, asked: None, verification: Verification::Effect, amiss: None }
     }
 
     /// What is stored, without a client having been tried.
     pub const fn policy(state: Desired, generation: u64) -> Self {
-        Self { state: Some(state), generation, verification: Verification::PolicyOnly, amiss: None }
+        let verification = Verification::PolicyOnly;
+        Self { state: Some(state), generation, asked: None, verification, amiss: None }
+    }
+
+    /// With the state that the generation asked for.
+    #[must_use]
+    pub fn with_asked(self, asked: Option<Desired>) -> Self {
+        Self { asked: asked.filter(|asked| Some(*asked) != self.state), ..self }
     }
 
     /// As it is, but not as it should be.

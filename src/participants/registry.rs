@@ -72,7 +72,7 @@ impl Participant for Registry {
             }
             (false, false) => named,
         };
-        Ok(Observed::effect(state, generation))
+        Ok(Observed::effect(state, generation).with_asked(Some(named)))
     }
 
     fn concurrent_max(&self) -> Option<usize> {

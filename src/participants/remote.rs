@@ -62,8 +62,11 @@ impl Participant for Remote {
         let nonsense = || Failure::retryable("answered with a state that does not exist");
         let state = State::try_from(answer.state).map_err(|_| nonsense())?;
         let generation = u64::try_from(answer.generation).map_err(|_| nonsense())?;
+        let asked = State::try_from(answer.desired).map_err(|_| nonsense())?;
         // The contract asks the service for what an ordinary client of it would now get.
-        Ok(decode_state(state).map_or(Observed::UNKNOWN_TENANT, |state| Observed::effect(state, generation)))
+        Ok(decode_state(state).map_or(Observed::UNKNOWN_TENANT, |state| {
+            Observed::effect(state, generation).with_asked(decode_state(asked))
+        }))
     }
 
     /// The contract asks for it: a state without its generation may be there by itself, and not by our change.

@@ -43,6 +43,9 @@ pub enum Fault {
     Lying,
     /// Does the work, then fails as if the connection broke; so many more times.
     DroppingReplies(u32),
+    /// Notes the generation, and does the work so much later: whoever looks in between, or cuts it off, finds the new number
+    /// with the state before.
+    Halfway(Duration),
     /// Of every five calls about a tenant it fails the first and the third, in a way that may pass: an attempt fails
     /// before it did anything, the next one after it did, the third succeeds.
     Flapping,
@@ -183,6 +186,13 @@ impl Stub {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes a generation that is new, and nothing else.
+    fn note(&self, who: &Who, wanted: Held) {
+        if let Some(held) = self.inside().held.get_mut(&who.uid) {
+            held.generation = held.generation.max(wanted.generation);
+        }
+    }
+
     /// Makes the change, if the generation is new; answers whether anything changed.
     fn work(&self, who: &Who, wanted: Held) -> Result<bool, Status> {
         let mut inside = self.inside();
@@ -256,6 +266,10 @@ impl Participant for Stub {
             Some(Fault::Refusing) => return Err(Status::failed_precondition("told to refuse")),
             Some(Fault::Hanging) => std::future::pending::<()>().await,
             Some(Fault::Lying) => return Ok(Response::new(ApplyResponse { changed: true })),
+            Some(Fault::Halfway(pause)) => {
+                self.note(&who, wanted);
+                tokio::time::sleep(pause).await;
+            }
             Some(
                 Fault::Late(_)
                 | Fault::DroppingReplies(_)
@@ -302,6 +316,12 @@ impl Participant for Stub {
                 (None, _) | (_, Some(Fault::Unnumbered)) => 0,
                 (Some(held), _) => i64::try_from(held.generation).unwrap_or(i64::MAX),
             },
+            desired: seen
+                .and_then(|held| {
+                    inside.asked.get(&who.uid).filter(|asked| asked.generation == held.generation)
+                })
+                .map_or(State::Unspecified, |asked| encode_state(asked.state))
+                .into(),
         }))
     }
 }

@@ -2,6 +2,7 @@
 
 mod denial;
 mod drift;
+mod halfway;
 mod history;
 mod many;
 mod operators;

@@ -241,3 +241,48 @@ async fn a_tier_that_differs_from_its_catalogue_is_told_and_so_is_what_goes_with
     );
     replica.stop().await;
 }
+
+/// A parent that was deleted without its children; until it is undeleted or they are moved, they live under it.
+#[tokio::test]
+async fn a_child_of_a_deleted_tenant_is_changed_as_any_other() {
+    let mut replica = with_tenant(new_tenant("group")).await;
+    let child = v1::Tenant { parent: "group".into(), ..new_tenant("finance") };
+    let request = v1::CreateTenantRequest { tenant: Some(child), ..Default::default() };
+    replica.tenants.create_tenant(request).await.unwrap();
+    let group = || "group".to_owned();
+    let suspend =
+        v1::SuspendTenantRequest { tenant_id: group(), reason: "sold".into(), ..Default::default() };
+    replica.lifecycle.suspend_tenant(suspend).await.unwrap();
+    let archive =
+        v1::ArchiveTenantRequest { tenant_id: group(), reason: "sold".into(), ..Default::default() };
+    replica.lifecycle.archive_tenant(archive).await.unwrap();
+    let delete = v1::DeleteTenantRequest { tenant_id: group(), reason: "sold".into(), ..Default::default() };
+    replica.lifecycle.delete_tenant(delete).await.unwrap();
+    assert_eq!(replica.settled("group").await.status(), v1::TenantStatus::Deleted);
+
+    let owner = |owner: &str| v1::Tenant { owner: owner.into(), ..named() };
+    let request = v1::UpdateTenantRequest {
+        tenant: Some(owner("ada")),
+        update_mask: Some(mask(&["owner"])),
+        ..Default::default()
+    };
+    assert_eq!(replica.tenants.update_tenant(request).await.unwrap().into_inner().owner, "ada");
+    // The parent that it has is no new one.
+    let whole = v1::Tenant { owner: "grace".into(), parent: "group".into(), ..new_tenant("finance") };
+    let request = v1::UpdateTenantRequest {
+        tenant: Some(whole),
+        update_mask: Some(mask(&["*"])),
+        ..Default::default()
+    };
+    assert_eq!(replica.tenants.update_tenant(request).await.unwrap().into_inner().owner, "grace");
+    // Once it has left it cannot come back.
+    let moved = |parent: &str| v1::UpdateTenantRequest {
+        tenant: Some(v1::Tenant { parent: parent.into(), ..named() }),
+        update_mask: Some(mask(&["parent"])),
+        ..Default::default()
+    };
+    replica.tenants.update_tenant(moved("")).await.unwrap();
+    let error = replica.tenants.update_tenant(moved("group")).await.unwrap_err();
+    assert_eq!((reason(&error).as_str(), fields(&error)), ("PARENT_NOT_FOUND", vec![]));
+    replica.stop().await;
+}

@@ -84,9 +84,11 @@ impl Operation {
             }
             step.state = TargetState::NeedsOperator;
             step.next_attempt_time = None;
+            let what =
+                if generation > self.generation { "a newer generation," } else { "another generation" };
             step.last_error = format!(
-                "holds a newer generation, {generation}{held}, as after a restore of the registry: to make it {} all the \
-                 same, retry it with `adopt`",
+                "holds {what} {generation}{held}, that the registry has not asked for, as after a restore of it: to make \
+                 the target {} all the same, retry it with `adopt`",
                 step.desired
             );
         }

@@ -79,7 +79,8 @@ impl Alertmanager {
         if silence.kind == plan::Kind::Deny && self.api.has_loud_alert(tenant).await? {
             return Err(Failure::retryable("an alert of the tenant is not silenced"));
         }
-        Ok(Observed::effect(silence.held.state, silence.held.generation))
+        let Held { state, generation } = silence.held;
+        Ok(Observed::effect(state, generation).with_asked(Some(state)))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {

@@ -120,7 +120,7 @@ impl Postgres {
         let seen = probe(&transaction, tenant, &self.role).await?;
         transaction.rollback().await.map_err(failure)?;
         let (state, amiss) = state(named, &seen, opened, leftover.as_deref())?;
-        Ok(Observed::effect(state, generation).with_amiss(amiss))
+        Ok(Observed::effect(state, generation).with_asked(Some(named)).with_amiss(amiss))
     }
 }
 

@@ -195,7 +195,8 @@ impl Qdrant {
         Ok(match seen {
             Some(_) => Observed::effect(state, record.generation),
             None => Observed::policy(state, record.generation),
-        })
+        }
+        .with_asked(Some(record.state)))
     }
 
     /// What a client meets that chooses its node. Of a door that is to be locked, one that is open counts; of one that is

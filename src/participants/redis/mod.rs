@@ -165,7 +165,11 @@ impl Redis {
             tracing::warn!(tenant_id = %tenant.tenant_id, "keys of a tenant that is locked out are in the cache");
             seen = Desired::Active;
         }
-        Ok(Observed { state: Some(seen), generation: held.generation, verification, amiss: users.amiss })
+        let seen = match verification {
+            Verification::Effect => Observed::effect(seen, held.generation),
+            Verification::PolicyOnly => Observed::policy(seen, held.generation),
+        };
+        Ok(seen.with_asked(Some(held.state)).with_amiss(users.amiss))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {

@@ -216,6 +216,7 @@ impl Participant for S3 {
             Some(_) => Observed::effect(state, generation),
             None => Observed::policy(state, generation),
         }
+        .with_asked(record.map(|record| record.state))
         .with_amiss(amiss))
     }
 }

@@ -108,7 +108,7 @@ impl Registry {
                 .with("tenant_id", &update.tenant_id)
                 .with("method", "tenantry.v1.Lifecycle/ChangeTier"));
             }
-            if update.fields.contains(&ProfileField::Parent) {
+            if tenant.profile.parent != record.tenant.profile.parent {
                 check_parent(snapshot, tenant.profile.parent.as_ref(), &update.tenant_id)?;
             }
             let unchanged = tenant.profile == record.tenant.profile;

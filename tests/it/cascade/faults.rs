@@ -10,12 +10,13 @@ use tonic::Code;
 use super::verbs::{Clients, TARGETS, VERBS, Verb, assert_true, patiently, stubs};
 use crate::support::{Replica, Setup, reason, sql};
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     Fault::Failing(2),
     Fault::Flapping,
     Fault::Refusing,
     Fault::Hanging,
     Fault::Late(Duration::from_millis(100)),
+    Fault::Halfway(Duration::from_millis(100)),
     Fault::Lying,
     Fault::DroppingReplies(2),
     Fault::Unseeing,
@@ -157,6 +158,7 @@ impl Play {
             Fault::Failing(_)
             | Fault::DroppingReplies(_)
             | Fault::Late(_)
+            | Fault::Halfway(_)
             | Fault::Flapping
             | Fault::Unseeing => true,
             Fault::Refusing | Fault::Hanging | Fault::Lying | Fault::Unnumbered => false,

@@ -121,6 +121,7 @@ async fn killed_in_the_middle_of_a_cascade_it_goes_on_where_it_was() {
             let mut clients = process.clients().await;
             let tenant = clients.tenant_before(&tenant_id, verb).await;
             stubs[3].1.set_fault(&tenant.uid, Some(Fault::DroppingReplies(1)));
+            stubs[2].1.set_fault(&tenant.uid, Some(Fault::Halfway(Duration::from_millis(30))));
             let operation = verb.ask(&mut clients, &tenant_id, 0).await.unwrap();
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             process.kill();

@@ -134,11 +134,12 @@ async fn misbehave(stubs: Vec<(&'static str, Stub)>, known: Arc<Known>, seed: u6
     while !known.stop.load(Ordering::Relaxed) {
         let stub = &stubs[chance.usize(..stubs.len())].1;
         let tenant_id = format!("t{}", chance.usize(..TENANTS));
-        let fault = match chance.u8(..5) {
+        let fault = match chance.u8(..6) {
             0 => Fault::Failing(chance.u32(1..4)),
             1 => Fault::DroppingReplies(chance.u32(1..4)),
             2 => Fault::Late(Duration::from_millis(chance.u64(1..200))),
-            3 => Fault::Hanging,
+            3 => Fault::Halfway(Duration::from_millis(chance.u64(1..200))),
+            4 => Fault::Hanging,
             _ => Fault::Lying,
         };
         stub.set_fault(&tenant_id, Some(fault));

@@ -1,4 +1,5 @@
--- $8: {tenant, expected}. All that can be set; needs the tier, and a parent that exists and is not below the tenant.
+-- $8: {tenant, expected}. All that can be set; needs the tier, and a new parent that is there and not below the tenant. The parent
+-- that it has stays, whatever became of it.
 given AS (
     SELECT t.* FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) t
 ), above (tenant_id) AS (
@@ -21,7 +22,7 @@ given AS (
     FROM given
     WHERE t.tenant_id = given.tenant_id AND t.revision = ($8::jsonb ->> 'expected')::bigint
       AND EXISTS (SELECT 1 FROM tier WHERE tier_id = given.tier)
-      AND (given.parent IS NULL
+      AND (given.parent IS NULL OR given.parent = t.parent
         OR EXISTS (SELECT 1 FROM tenant p WHERE p.tenant_id = given.parent AND p.status <> 'DELETED'))
       AND NOT EXISTS (SELECT 1 FROM above WHERE above.tenant_id = given.tenant_id)
     RETURNING t.tenant_id

@@ -39,10 +39,7 @@ async fn a_tenants_own_client_is_refused_and_let_in_with_its_data_while_the_neig
         generation += 1;
         assert_eq!(bring(&target, &finance, state, generation).await, Some(state));
         let seen = target.observe(&finance).await.unwrap();
-        assert_eq!(
-            seen,
-            Observed { state: Some(state), generation, verification: Verification::Effect, amiss: None }
-        );
+        assert_eq!(seen, Observed::effect(state, generation));
         assert_eq!(ours.meet().await, expected(state), "{state}");
         assert_eq!(theirs.meet().await, expected(Desired::Active), "{state}: the neighbour");
         let by_name = ours.writer.calling(&collection(&finance));

@@ -15,7 +15,7 @@ use tenantry::app::dev_servers::seaweedfs::{Identity, SeaweedFs};
 use tenantry::app::dev_servers::versitygw::VersityGw;
 use tenantry::config::targets::Target;
 use tenantry::config::{Config, Flags};
-use tenantry::domain::lifecycle::{Desired, Verification};
+use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::s3::S3;
 use tenantry::participants::{Observed, Participant as _, TenantRef};
 use tokio::sync::OnceCell;
@@ -273,10 +273,7 @@ pub(crate) fn prefix(tenant_id: &str) -> String {
 pub(crate) async fn bring(target: &S3, tenant: &TenantRef, state: Desired, generation: u64) {
     target.apply(tenant, state, generation).await.unwrap_or_else(|failure| panic!("{state}: {failure}"));
     let seen = target.observe(tenant).await.unwrap_or_else(|failure| panic!("{state}: {failure}"));
-    assert_eq!(
-        seen,
-        Observed { state: Some(state), generation, verification: Verification::Effect, amiss: None }
-    );
+    assert_eq!(seen, Observed::effect(state, generation));
 }
 
 /// A tenant in a bucket, whose prefix derives from its id.
