@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +75,10 @@ pub fn start(
     )?;
     let evaluations = Evaluations::new().map_err(|error| WiringError::Evaluations(error.to_string()))?;
     tokio::spawn(evaluations.clone().write(database.clone(), stop.clone()));
+    let purges_held = IntGauge::new(
+        "tenantry_purges_held",
+        "Deleted tenants whose purge waits for tenants that name them as their parent; 0 where another replica begins purges.",
+    )?;
     let registry = Registry {
         view,
         writer,
@@ -82,6 +87,7 @@ pub fn start(
         lease: engine.lease(),
         engine,
         settings: config.cascade.clone(),
+        purges_held,
         bulk_news: Arc::default(),
         evaluations,
         kept_answers: KeptAnswers::default(),

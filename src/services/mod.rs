@@ -17,6 +17,7 @@ pub mod tiers;
 
 use std::sync::Arc;
 
+use prometheus::IntGauge;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,8 @@ pub struct Registry {
     pub static_context: Arc<Context>,
     /// How targets are verified.
     pub settings: config::Cascade,
+    /// Deleted tenants whose purge waits for their children, as the replica that begins purges has counted them.
+    pub purges_held: IntGauge,
     /// There is a bulk operation to look at.
     pub bulk_news: Arc<Notify>,
     /// The server is about to end: a call that waits for an operation answers it as it is.

@@ -221,11 +221,19 @@ pub async fn operations_scheduled_due(client: &impl GenericClient) -> Result<Vec
 
 /// Deleted tenants that nobody can undelete any more by the database's clock, at most `limit`.
 pub async fn tenants_purge_due(client: &impl GenericClient, limit: i64) -> Result<Vec<TenantId>, Error> {
-    let rows = client.query(include_str!("sql/operation/purge_due.sql"), &[&limit]).await?;
+    tenants_named(client, include_str!("sql/operation/purge_due.sql"), limit).await
+}
+
+/// Deleted tenants whose purge waits for their children, at most `limit`.
+pub async fn tenants_purge_held(client: &impl GenericClient, limit: i64) -> Result<Vec<TenantId>, Error> {
+    tenants_named(client, include_str!("sql/operation/purge_held.sql"), limit).await
+}
+
+async fn tenants_named(client: &impl GenericClient, sql: &str, limit: i64) -> Result<Vec<TenantId>, Error> {
     let id = |row: &tokio_postgres::Row| {
         TenantId::parse(row.get(0)).map_err(|error| Error::Row { table: "tenant", why: error.to_string() })
     };
-    rows.iter().map(id).collect()
+    client.query(sql, &[&limit]).await?.iter().map(id).collect()
 }
 
 /// Keeps leases; answers those still held.

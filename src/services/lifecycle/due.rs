@@ -19,20 +19,24 @@ use crate::services::tenant_registry::get_tenant;
 use crate::services::{Command, Registry, StartOperation};
 use crate::store::background::work_claim;
 use crate::store::log::Context;
-use crate::store::operations::{operation_intervene, operations_scheduled_due, tenants_purge_due};
+use crate::store::operations::{
+    operation_intervene, operations_scheduled_due, tenants_purge_due, tenants_purge_held,
+};
 use crate::view::Snapshot;
 
 /// What is begun in one look; the rest is begun in the next.
 const BEGIN_MAX: u8 = 64;
 /// How often is looked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Most tenants that are counted, and named once each, because their children keep them from being purged.
+const HELD_MAX: i64 = 1_000;
 /// The work's name.
 const WORK: &str = "due";
 
 /// Looks until told to stop. A look that fails is logged, and the next one tries again.
 pub(super) async fn run(registry: Registry) {
     let interval = LOOK_INTERVAL.min(registry.lease.length / 3);
-    let mut waiting = HashSet::new();
+    let mut waiting = Waiting::default();
     loop {
         tokio::time::sleep(interval.mul_f64(0.9 + fastrand::f64() * 0.2)).await;
         if let Err(error) = look(&registry, &mut waiting).await {
@@ -41,27 +45,42 @@ pub(super) async fn run(registry: Registry) {
     }
 }
 
-/// Begins what can begin. What cannot is `waiting` from then on, and is logged once; it takes nobody else's place.
-async fn look(registry: &Registry, waiting: &mut HashSet<OperationId>) -> Result<(), Error> {
-    let (scheduled, purges) = {
+/// What is due and cannot begin. Each is logged once.
+#[derive(Default)]
+struct Waiting {
+    operations: HashSet<OperationId>,
+    /// Tenants whose purge waits for their children.
+    purges: HashSet<TenantId>,
+}
+
+/// Begins what can begin. What cannot is `waiting` from then on; it takes nobody else's place.
+async fn look(registry: &Registry, waiting: &mut Waiting) -> Result<(), Error> {
+    let (scheduled, purges, held_purges) = {
         let client = registry.database.pooled().await?;
         if work_claim(&**client, WORK, registry.lease).await?.is_none() {
-            waiting.clear();
+            *waiting = Waiting::default();
+            registry.purges_held.set(0);
             return Ok(());
         }
         let scheduled = operations_scheduled_due(&**client).await?;
-        (scheduled, tenants_purge_due(&**client, i64::from(BEGIN_MAX)).await?)
+        let purges = tenants_purge_due(&**client, i64::from(BEGIN_MAX)).await?;
+        (scheduled, purges, tenants_purge_held(&**client, HELD_MAX).await?)
     };
+    registry.purges_held.set(i64::try_from(held_purges.len()).unwrap_or(i64::MAX));
+    for tenant_id in held_purges.iter().filter(|tenant_id| !waiting.purges.contains(*tenant_id)) {
+        tracing::warn!(tenant_id = %tenant_id, "a purge waits: other tenants still name this one as their parent");
+    }
+    waiting.purges = held_purges.into_iter().collect();
     let snapshot = registry.view.snapshot()?;
     let (held, free): (Vec<_>, Vec<_>) =
         scheduled.into_iter().partition(|operation_id| registry.is_held(&snapshot, *operation_id));
-    for operation_id in held.iter().filter(|operation_id| !waiting.contains(operation_id)) {
+    for operation_id in held.iter().filter(|operation_id| !waiting.operations.contains(operation_id)) {
         let open =
             snapshot.operations.get(operation_id).and_then(|due| snapshot.open_operation(&due.tenant_id));
         let why = open.map_or_else(|| "it is not at hand".to_owned(), |open| open.awaited());
         tracing::warn!(operation_id = %operation_id, why, "a scheduled operation waits");
     }
-    *waiting = held.into_iter().collect();
+    waiting.operations = held.into_iter().collect();
     for operation_id in free.into_iter().take(usize::from(BEGIN_MAX)) {
         if let Err(error) = registry.begin_scheduled(operation_id).await {
             tracing::warn!(error = %error, operation_id = %operation_id, "a scheduled operation waits");

@@ -84,15 +84,16 @@ impl Collector for Counted {
     }
 }
 
-/// Puts `tenantry_targets_missing` among the metrics.
+/// Puts `tenantry_targets_missing` and `tenantry_purges_held` among the metrics.
 ///
 /// # Errors
 ///
-/// When there is a metric of that name already.
+/// When there is a metric of one of these names already.
 pub fn register_metrics(prometheus: &Prometheus, registry: &Registry) -> Result<(), prometheus::Error> {
     let missing = IntGauge::new(
         "tenantry_targets_missing",
         "Targets of operations that this replica does not have; the log names them.",
     )?;
+    prometheus.register(Box::new(registry.purges_held.clone()))?;
     prometheus.register(Box::new(Counted { registry: registry.clone(), missing }))
 }

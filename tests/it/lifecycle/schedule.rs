@@ -7,7 +7,7 @@ use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
 
 use super::{TEN_SECONDS, activate, suspend};
-use crate::support::{Replica, Setup, event_kinds, fields, metrics, reason, sql};
+use crate::support::{Replica, Setup, event_kinds, fields, metrics, new_tenant, reason, sql};
 
 pub(crate) fn in_seconds(seconds: u64) -> prost_types::Timestamp {
     let now = std::time::SystemTime::now() + Duration::from_secs(seconds);
@@ -226,6 +226,33 @@ pub(crate) const PURGE_NOW: &str =
     "WITH head AS (UPDATE log_head SET revision = revision + 1 RETURNING revision)
     UPDATE tenant SET purge_time = now() - interval '1 second', revision = head.revision FROM head
     WHERE tenant_id = 'finance'";
+
+/// Nothing showed that a tenant was there beyond its time.
+#[tokio::test]
+async fn a_purge_that_children_hold_up_is_counted_until_they_are_moved() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    replica.tenant("finance").await;
+    let child = |parent: &str| v1::Tenant { parent: parent.into(), ..new_tenant("treasury") };
+    let create = v1::CreateTenantRequest { tenant: Some(child("finance")), ..Default::default() };
+    replica.tenants.create_tenant(create).await.unwrap();
+    delete(&mut replica, "finance").await;
+    sql(&replica.database_url, PURGE_NOW).await;
+    while !metrics(&replica).await.contains("tenantry_purges_held 1") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(replica.get("finance").await.status(), v1::TenantStatus::Deleted);
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["parent".into()] });
+    let moved = v1::UpdateTenantRequest { tenant: Some(child("")), update_mask, ..Default::default() };
+    replica.tenants.update_tenant(moved).await.unwrap();
+    while !metrics(&replica).await.contains("tenantry_purges_held 0") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let get = || v1::GetTenantRequest { tenant_id: "finance".into() };
+    while replica.tenants.get_tenant(get()).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    replica.stop().await;
+}
 
 #[tokio::test]
 async fn a_deleted_tenant_keeps_its_data_until_it_is_purged_and_then_its_id_is_free_and_its_uid_is_not() {
