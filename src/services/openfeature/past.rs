@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::change::{Change, Changed, Kind, Left, Reach, Reached};
 use crate::domain::event::{AppliedSet, Event};
-use crate::domain::flag::CompiledFlags;
+use crate::domain::flag::{CompiledFlags, Flag};
 use crate::domain::ids::{FlagKey, SegmentName, TenantId, TierId};
 use crate::store::connect::Database;
 use crate::store::log::Lately;
@@ -66,11 +66,9 @@ impl<'a> Touched<'a> {
 
     fn take(&mut self, event: &Event) {
         match event {
-            Event::FlagCreated { flag } => {
-                self.made.insert(flag.key().clone());
-                self.reach(flag.key(), Reach::All);
-            }
-            Event::FlagUpdated { flag } | Event::FlagExpiryExtended { flag, .. } => self.write(flag.key()),
+            Event::FlagCreated { flag }
+            | Event::FlagUpdated { flag }
+            | Event::FlagExpiryExtended { flag, .. } => self.write(flag),
             Event::FlagDeleted { flag_key } => self.delete(flag_key),
             Event::TierDefaultSet { tier_default } => self.tier(&tier_default.flag, &tier_default.tier),
             Event::TierDefaultCleared { flag_key, tier_id } => self.tier(flag_key, tier_id),
@@ -96,7 +94,7 @@ impl<'a> Touched<'a> {
 
     fn apply(&mut self, set: &AppliedSet) {
         for flag in &set.flags {
-            self.write(flag.key());
+            self.write(flag);
         }
         for key in &set.flags_deleted {
             self.delete(key);
@@ -121,9 +119,11 @@ impl<'a> Touched<'a> {
         self.reached.add(key.clone(), reach);
     }
 
-    fn write(&mut self, key: &FlagKey) {
-        self.written.insert(key.clone());
-        self.reach(key, Reach::All);
+    fn write(&mut self, flag: &Flag) {
+        let is_new = flag.create_time == flag.update_time;
+        let written = if is_new { &mut self.made } else { &mut self.written };
+        written.insert(flag.key().clone());
+        self.reach(flag.key(), Reach::All);
     }
 
     fn delete(&mut self, key: &FlagKey) {
