@@ -6,9 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use axum::Router;
 use tonic::service::Routes;
 
-use super::server::{StartError, bind};
+use super::server::{StartError, bind, set_up};
 use crate::config::{self, Config};
-use crate::grpc::edge::NoSuchPage;
+use crate::grpc::edge::{NoSuchPage, reflection};
 use crate::grpc::flagd::{self, Flagd};
 use crate::http::ofrep;
 use crate::services::openfeature::OpenFeature;
@@ -118,10 +118,21 @@ impl Plan {
         self.own.iter().try_for_each(|served| bind(served.flag, served.address).map(drop))
     }
 
-    /// Binds the listeners that are its own.
-    pub(super) fn listen(&self, feature: &OpenFeature, request_max: usize) -> Result<Vec<Own>, StartError> {
+    /// Binds the listeners that are its own. Each tells by reflection which of all `services` it has.
+    pub(super) fn listen(
+        &self,
+        feature: &OpenFeature,
+        request_max: usize,
+        services: &[String],
+    ) -> Result<Vec<Own>, StartError> {
         let own = self.own.iter().map(|served| {
-            let routes = served.protocols.add_to(Routes::default(), feature, request_max);
+            let packages = [served.protocols.packages(), vec!["grpc.reflection."]].concat();
+            let is_of = |name: &&String| packages.iter().any(|package| name.starts_with(package));
+            let has: Vec<_> = services.iter().filter(is_of).cloned().collect();
+            let routes = Routes::default()
+                .add_service(reflection::v1(&has).map_err(set_up)?)
+                .add_service(reflection::v1alpha(&has).map_err(set_up)?);
+            let routes = served.protocols.add_to(routes, feature, request_max);
             let pages = served.protocols.pages(feature).map(alone);
             let flagd = served.protocols.flagd(feature);
             Ok(Own { socket: bind(served.flag, served.address)?, routes, flagd, pages })

@@ -238,7 +238,8 @@ impl Server {
         let pages =
             http::router(checks(&registry.view, config.view.poll_interval, &drain), prometheus, NoSuchPage);
         let feature = OpenFeature::start(registry.clone(), drain.clone());
-        let main = Main { grpc: grpc_listener, http: http_listener, handler, routes, pages };
+        let services = methods.services();
+        let main = Main { grpc: grpc_listener, http: http_listener, handler, routes, pages, services };
         let listeners = listeners(config, main, &plan, &feature)?;
         let (drain_too, stop_too) = (drain.clone(), stop.clone());
         let wiring = Wiring { limits: limits(config), methods, metrics, drain: drain_too, stop: stop_too };
@@ -293,6 +294,8 @@ struct Main {
     handler: Handler,
     routes: Routes,
     pages: Router,
+    /// Of every contract.
+    services: Vec<String>,
 }
 
 /// Every listener: that of gRPC, that of HTTP, then OpenFeature's own.
@@ -320,7 +323,7 @@ fn listeners(
         .with_pages(pages)
         .outlasting_the_drain();
     let mut all = vec![grpc, http];
-    for own in plan.listen(feature, request_max)? {
+    for own in plan.listen(feature, request_max, &main.services)? {
         let routes = Straight::new(None, own.flagd, own.routes.prepare());
         let listener = listener(config, "OpenFeature", own.socket, routes);
         all.push(match own.pages {
@@ -349,7 +352,7 @@ fn listener(
 }
 
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
-fn set_up(error: impl std::fmt::Display) -> StartError {
+pub(super) fn set_up(error: impl std::fmt::Display) -> StartError {
     StartError::SetUp(error.to_string())
 }
 

@@ -1,6 +1,6 @@
 //! The log: what a change consists of, where the log stands, what it says.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -238,6 +238,33 @@ pub async fn removals_after(client: &impl GenericClient, after: Revision) -> Res
         }
     }
     Ok(found)
+}
+
+/// What was done to flags not long ago.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Lately {
+    /// In no particular order.
+    pub events: Vec<Event>,
+    /// Whether every entry could be read.
+    pub is_whole: bool,
+}
+
+/// Reads what was done to flags within so long a time, by the clock of the database.
+pub async fn flags_lately(client: &impl GenericClient, window: Duration) -> Result<Lately, Error> {
+    let mut lately = Lately { events: Vec::new(), is_whole: true };
+    let (seconds, mut before) = (window.as_secs_f64(), Some(i64::MAX));
+    while let Some(revision) = before.take() {
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&revision, Type::INT8), (&seconds, Type::FLOAT8)];
+        for row in client.query_typed(include_str!("sql/log/flags_lately.sql"), &parameters).await? {
+            match row.get::<_, Option<&[u8]>>(1).map(serde_json::from_slice::<Entry>) {
+                Some(Ok(entry)) => lately.events.push(entry.event),
+                Some(Err(_)) => lately.is_whole = false,
+                None => before = Some(row.get(0)),
+            }
+        }
+    }
+    Ok(lately)
 }
 
 /// A row of the log.

@@ -169,6 +169,7 @@ async fn load(
         return Ok(head.read_only);
     };
     if let Some(previous) = previous {
+        delta.is_whole = true;
         delta.replaced = !previous.is_of(head.epoch, head.seen) || head.revision < previous.revision;
         snapshot.history = previous.history + u64::from(delta.replaced);
         snapshot.began = if delta.replaced { snapshot.revision } else { previous.began };

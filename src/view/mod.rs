@@ -9,7 +9,7 @@ mod reading;
 mod row;
 pub mod snapshot;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,10 +42,31 @@ pub struct Delta {
     pub operations: Vec<OperationId>,
     /// Flags whose answers may have changed, also for what they hang on; empty on the first load.
     pub flags: BTreeSet<FlagKey>,
+    /// The tenants whose overrides of a flag were set or cleared, by flag.
+    pub overrides: BTreeMap<FlagKey, BTreeSet<TenantId>>,
+    /// Whether everything was read again, so that what changed is not known.
+    pub is_whole: bool,
     /// Whether a target was paused or is used again.
     pub targets: bool,
     /// Whether it is of another history than what came before: anything may have changed.
     pub replaced: bool,
+}
+
+impl Delta {
+    /// Takes in what came after it.
+    pub fn extend(&mut self, later: &Self) {
+        self.revision = later.revision;
+        self.tenants.extend(later.tenants.iter().cloned());
+        self.tiers |= later.tiers;
+        self.operations.extend(&later.operations);
+        self.flags.extend(later.flags.iter().cloned());
+        for (flag, tenants) in &later.overrides {
+            self.overrides.entry(flag.clone()).or_default().extend(tenants.iter().cloned());
+        }
+        self.is_whole |= later.is_whole;
+        self.targets |= later.targets;
+        self.replaced |= later.replaced;
+    }
 }
 
 /// The view of this replica.

@@ -210,8 +210,12 @@ fn put(
         next.take_tier(tier);
     }
     let touched = before.map(|before| rows.flags.touched(before, removals)).unwrap_or_default();
+    let overridden = rows.flags.overridden(removals);
     rows.flags.put_into(next);
     if let Some(before) = before {
+        for (flag, tenant) in overridden {
+            delta.overrides.entry(flag).or_default().insert(tenant);
+        }
         delta.flags.extend(before.affected_by(touched.iter().cloned()));
         delta.flags.extend(next.flags.affected_by(touched));
         delta.tenants.extend(rows.tenants);
@@ -299,6 +303,18 @@ impl FlagRows {
             }
         }
         keys
+    }
+
+    /// The overrides that these rows and removals are about.
+    fn overridden(&self, removals: &[Event]) -> Vec<(FlagKey, TenantId)> {
+        let set = self.overrides.iter().map(|own| (own.flag.clone(), own.tenant.clone()));
+        let cleared = removals.iter().filter_map(|event| match event {
+            Event::TenantOverrideCleared { flag_key, tenant_id } => {
+                Some((flag_key.clone(), tenant_id.clone()))
+            }
+            _ => None,
+        });
+        set.chain(cleared).collect()
     }
 
     /// Segments and files first: rules are compiled with them.

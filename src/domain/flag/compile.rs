@@ -40,7 +40,7 @@ pub(super) struct Entry {
 /// All flags of a snapshot. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledFlags {
-    entries: OrdMap<FlagKey, Entry>,
+    pub(super) entries: OrdMap<FlagKey, Entry>,
     own: OwnByTenant,
     /// The members of each group, the one that wins first.
     groups: OrdMap<GroupName, OrdSet<(Reverse<i32>, FlagKey)>>,

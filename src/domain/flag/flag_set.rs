@@ -122,12 +122,23 @@ struct Found<'a> {
 impl CompiledFlags {
     /// Every flag for the query's tenant. The attributes in the query's context are known; all others are the client's.
     pub fn resolved<'a>(&'a self, query: &Query<'_>) -> Vec<Resolved<'a>> {
+        self.resolved_of(query, self.flags().map(|flag| flag.key()))
+    }
+
+    /// The same of some flags, in that order. Of the others only those are looked at that these hang on.
+    pub fn resolved_of<'a, 'k>(
+        &'a self,
+        query: &Query<'_>,
+        keys: impl IntoIterator<Item = &'k FlagKey>,
+    ) -> Vec<Resolved<'a>> {
         let active = query.as_active();
         let mut resolver = Resolver::new(self, query);
         if !query.is_active() {
             resolver.as_active = Some(Box::new(Resolver::new(self, &active)));
         }
-        resolver.resolve_all()
+        let wanted: Vec<&'a FlagKey> =
+            keys.into_iter().filter_map(|key| self.flag(key.as_str()).map(|flag| flag.key())).collect();
+        resolver.resolve_all(&wanted)
     }
 }
 
@@ -137,12 +148,11 @@ impl<'a, 'q> Resolver<'a, 'q> {
         Self { flags, query, shows_others: Cell::new(false), memo, found, as_active: None }
     }
 
-    fn resolve_all(&mut self) -> Vec<Resolved<'a>> {
-        let flags = self.flags;
-        for flag in flags.flags() {
-            self.resolve(flag.key());
+    fn resolve_all(&mut self, wanted: &[&'a FlagKey]) -> Vec<Resolved<'a>> {
+        for key in wanted {
+            self.resolve(key);
         }
-        let found = flags.flags().filter_map(|flag| self.found.remove(flag.key().as_str()));
+        let found = wanted.iter().filter_map(|key| self.found.remove(key.as_str()));
         found.map(|found| found.resolved).collect()
     }
 

@@ -257,7 +257,7 @@ fn a_long_chain_is_resolved_in_proportion_to_its_length() {
     let context = Context::default();
     let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
     let mut resolver = Resolver::new(&flags, &query);
-    let all = resolver.resolve_all();
+    let all = resolver.resolve_all(&flags.flags().map(|flag| flag.key()).collect::<Vec<_>>());
     assert_eq!(all.len(), LENGTH);
     assert!(all.iter().all(|found| found.default == Some(&variant("on")) && found.targeting.is_none()));
     assert!((LENGTH..=5 * LENGTH).contains(&resolver.memo.steps()), "{}", resolver.memo.steps());

@@ -4,6 +4,7 @@
 
 mod answers;
 mod ask;
+mod basis;
 mod choice;
 mod compile;
 mod compiled;
@@ -33,6 +34,7 @@ mod reference_tests;
 mod targeting_tests;
 
 pub use self::answers::Answers;
+pub use self::basis::Basis;
 pub use self::choice::{BUCKET_BY, Choice, Split, TenantOverride, TierDefault};
 pub use self::compile::{CompiledFlags, OVERRIDES_WARN};
 pub use self::edition::Edition;

@@ -2,14 +2,14 @@
 //!
 //! What a rule makes of the clock (`$flagd.timestamp`) cannot be told in advance and is not among them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use imbl::OrdMap;
 use jiff::Timestamp;
 
 use super::CompiledFlags;
-use crate::domain::ids::FlagKey;
+use crate::domain::ids::{FlagKey, TenantId, TierId};
 
 /// Every moment of every flag, counted: several overrides of a flag may end at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +50,32 @@ impl CompiledFlags {
     /// The first moment after `now` at which an answer can change although nobody changes anything.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.moments.between(now, Timestamp::MAX).next().map(|(moment, _)| *moment)
+    }
+
+    /// The flags that have moments of their own after `from`, up to and including `until`, and whose answers those change:
+    /// everybody's, or those of tiers and of tenants.
+    pub fn changed_by_time_alone(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> BTreeMap<FlagKey, Option<(BTreeSet<TierId>, BTreeSet<TenantId>)>> {
+        let keys: BTreeSet<_> =
+            self.moments.between(from, until).flat_map(|(_, flags)| flags.keys()).collect();
+        let is_now = |moment: Timestamp| from < moment && moment <= until;
+        let whose = |key: &FlagKey| {
+            let is_own = self.compiled(key.as_str()).is_none_or(|flag| flag.moments().any(is_now));
+            let tiers =
+                self.tier_defaults(key.as_str()).filter(|default| default.choice.moments().any(is_now));
+            let own = self.overrides_of_flag(key.as_str());
+            let own = own.filter(|own| own.expire_time.into_iter().chain(own.choice.moments()).any(is_now));
+            (!is_own).then(|| {
+                (
+                    tiers.map(|default| default.tier.clone()).collect(),
+                    own.map(|own| own.tenant.clone()).collect(),
+                )
+            })
+        };
+        keys.into_iter().map(|key| (key.clone(), whose(key))).collect()
     }
 
     /// The flags whose answers can have changed by time alone after `from`, up to and including `until`; also those

@@ -34,18 +34,19 @@ impl FlagSyncService for Flagd {
         request: Request<FetchAllFlagsRequest>,
     ) -> Result<Response<FetchAllFlagsResponse>, Status> {
         let question = question(request.metadata(), &request.get_ref().selector);
-        let set = question.and_then(|question| self.feature.flag_set(&question));
-        let set = set.map_err(|error| status(&error))?;
-        Ok(Response::new(FetchAllFlagsResponse { flag_configuration: set.configuration }))
+        let question = question.map_err(|error| status(&error))?;
+        let set = self.feature.flag_set(&question).await.map_err(|error| status(&error))?;
+        Ok(Response::new(FetchAllFlagsResponse { flag_configuration: set.configuration.clone() }))
     }
 
     async fn get_metadata(
         &self,
         request: Request<GetMetadataRequest>,
     ) -> Result<Response<GetMetadataResponse>, Status> {
-        let set = question(request.metadata(), "").and_then(|question| self.feature.flag_set(&question));
-        let set = set.map_err(|error| status(&error))?;
-        Ok(Response::new(GetMetadataResponse { metadata: Some(encode_struct(set.context.to_map())) }))
+        let context =
+            question(request.metadata(), "").and_then(|question| self.feature.flag_set_context(&question));
+        let context = context.map_err(|error| status(&error))?;
+        Ok(Response::new(GetMetadataResponse { metadata: Some(encode_struct(context.to_map())) }))
     }
 }
 

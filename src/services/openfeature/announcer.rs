@@ -1,7 +1,7 @@
 //! Finds out which flags changed, once for all who want to know.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,129 +10,40 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::change::{Change, Changed, Reach, Reached};
+use super::past;
 use super::scope::Scope;
 use crate::domain::flag::Query;
-use crate::domain::ids::{FlagKey, TenantId, TierId};
+use crate::domain::ids::{FlagKey, Revision, TenantId, TierId};
 use crate::domain::rule::Context;
-use crate::view::{Delta, Record, Snapshot, View};
+use crate::store::connect::Database;
+use crate::view::{Delta, Snapshot, View};
 
 /// Changes that a stream may lag behind before it is told of every flag.
 const CHANGES_MAX: usize = 256;
 /// For how long a change is told to those who come back: longer than any provider keeps what it has without a
 /// connection (its grace period, 5 s unless configured).
 const RECENT: Duration = Duration::from_mins(5);
-/// Overrides of a flag that are compared one by one; with more, a change of one is told to everybody.
-const COMPARED_MAX: usize = 2_000;
+/// How far the clocks of replicas may be apart.
+const SKEW: Duration = Duration::from_mins(1);
 /// Longest wait for a moment: clocks are set now and then.
 const WAIT_MAX: Duration = Duration::from_mins(1);
+/// The pause before the log is asked again for what changed before this replica was there.
+const LEARN_PAUSE: Duration = Duration::from_secs(1);
 
-/// What happened to a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It is new.
-    Write,
-    /// It, or an answer of it, changed.
-    Update,
-    /// It is gone.
-    Delete,
+/// From when on this replica saw for itself.
+#[derive(Debug, Clone, Copy)]
+struct Beginning {
+    instant: Instant,
+    time: Timestamp,
+    revision: Revision,
 }
 
-impl Kind {
-    /// The word on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Write => "write",
-            Self::Update => "update",
-            Self::Delete => "delete",
-        }
-    }
-}
-
-/// Whom a change of a flag concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
-    /// Everybody.
-    All,
-    /// The tenants of tiers, and tenants.
-    Some(BTreeSet<TierId>, BTreeSet<TenantId>),
-}
-
-impl Reach {
-    fn extend(&mut self, other: Self) {
-        match (&mut *self, other) {
-            (Self::Some(tiers, tenants), Self::Some(more_tiers, more_tenants)) => {
-                tiers.extend(more_tiers);
-                tenants.extend(more_tenants);
-            }
-            (_, Self::All) => *self = Self::All,
-            (Self::All, Self::Some(..)) => {}
-        }
-    }
-
-    fn concerns(&self, tenant: Option<&Record>) -> bool {
-        match (self, tenant) {
-            (Self::All, _) | (_, None) => true,
-            (Self::Some(tiers, tenants), Some(record)) => {
-                tiers.contains(&record.tenant.profile.tier) || tenants.contains(&record.tenant.tenant_id)
-            }
-        }
-    }
-}
-
-/// One flag's change.
-#[derive(Debug, Clone)]
-struct Changed {
-    kind: Kind,
-    reach: Reach,
-    /// The set it is in, or was.
-    flag_set: String,
-}
-
-/// Flags that changed together.
-#[derive(Debug, Default)]
-pub struct Change {
-    flags: BTreeMap<FlagKey, Changed>,
-    /// Tenants that changed themselves.
-    tenants: BTreeSet<TenantId>,
-    /// Tiers of which tenants have something else now.
-    tiers: BTreeSet<TierId>,
-}
-
-impl Change {
-    /// The flags that concern a scope, and what happened to them.
-    pub(super) fn seen_by<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = (&'a FlagKey, Kind)> {
-        self.flags
-            .iter()
-            .filter(|(_, changed)| {
-                scope.flag_set.as_ref().is_none_or(|set| *set == changed.flag_set)
-                    && changed.reach.concerns(scope.tenant.as_deref())
-            })
-            .map(|(key, changed)| (key, changed.kind))
-    }
-
-    /// Whether the scope's tenant is one that changed itself, or its tier.
-    pub(super) fn touches(&self, scope: &Scope) -> bool {
-        scope.tenant.as_ref().is_some_and(|record| {
-            let tenant = &record.tenant;
-            self.tenants.contains(&tenant.tenant_id) || self.tiers.contains(&tenant.profile.tier)
-        })
-    }
-
-    fn add(&mut self, key: &FlagKey, before: &Snapshot, after: &Snapshot, reach: Reach) {
-        let (old, new) = (before.flags.flag(key.as_str()), after.flags.flag(key.as_str()));
-        let Some(flag) = new.or(old) else { return };
-        let kind = match (old, new) {
-            (None, _) => Kind::Write,
-            (_, None) => Kind::Delete,
-            _ => Kind::Update,
-        };
-        let flag_set = flag.settings.flag_set.clone();
-        // New and gone flags are everybody's business.
-        let reach = if kind == Kind::Update { reach } else { Reach::All };
-        match self.flags.get_mut(key) {
-            Some(changed) => changed.reach.extend(reach),
-            None => drop(self.flags.insert(key.clone(), Changed { kind, reach, flag_set })),
-        }
+impl Beginning {
+    /// Whether something changed last before this, and not long ago: nobody here saw it.
+    fn missed(&self, revision: Revision, update_time: Timestamp) -> bool {
+        let since = self.time.checked_sub(RECENT + SKEW).unwrap_or(self.time);
+        self.instant.elapsed() < RECENT && revision <= self.revision && update_time >= since
     }
 }
 
@@ -142,11 +53,16 @@ pub(super) struct Announcer {
     changes: broadcast::Sender<Arc<Change>>,
     /// What changed not long ago, and when.
     recent: Mutex<BTreeMap<FlagKey, (Instant, Changed)>>,
+    began: OnceLock<Beginning>,
 }
 
 impl Default for Announcer {
     fn default() -> Self {
-        Self { changes: broadcast::Sender::new(CHANGES_MAX), recent: Mutex::default() }
+        Self {
+            changes: broadcast::Sender::new(CHANGES_MAX),
+            recent: Mutex::default(),
+            began: OnceLock::new(),
+        }
     }
 }
 
@@ -156,16 +72,25 @@ impl Announcer {
         self.changes.subscribe()
     }
 
-    /// What changed not long ago.
-    pub(super) fn recent(&self) -> Change {
+    /// What changed for a scope not long ago.
+    pub(super) fn recent(&self, snapshot: &Snapshot, scope: &Scope) -> Change {
+        let mut change = match self.began.get() {
+            Some(began) if is_changed_itself(began, snapshot, scope) => {
+                Change::of_everything(snapshot, snapshot)
+            }
+            _ => Change::default(),
+        };
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = recent.iter().filter(|(_, (when, _))| when.elapsed() < RECENT);
-        let flags = fresh.map(|(key, (_, changed))| (key.clone(), changed.clone())).collect();
-        Change { flags, ..Change::default() }
+        for (key, (when, changed)) in &*recent {
+            if when.elapsed() < RECENT {
+                change.put(key.clone(), changed.clone());
+            }
+        }
+        change
     }
 
     /// Looks until the drain.
-    pub(super) async fn run(self: Arc<Self>, view: Arc<View>, drain: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, view: Arc<View>, database: Database, drain: CancellationToken) {
         let mut deltas = view.deltas();
         tokio::select! {
             () = view.loaded() => {}
@@ -173,7 +98,9 @@ impl Announcer {
         }
         let Ok(mut before) = view.snapshot() else { return };
         let mut told_until = crate::services::now();
-        self.remember(&made_lately(&before, told_until));
+        let began = Beginning { instant: Instant::now(), time: told_until, revision: before.revision };
+        let _ = self.began.set(began);
+        tokio::spawn(Arc::clone(&self).learn(Arc::clone(&view), database, began, drain.clone()));
         loop {
             let due = due(before.flags.next_change(told_until), crate::services::now());
             let received = tokio::select! {
@@ -181,25 +108,60 @@ impl Announcer {
                 () = tokio::time::sleep(due) => None,
                 () = drain.cancelled() => return,
             };
-            let Ok(after) = view.snapshot() else { continue };
-            let mut change = match received {
-                Some(Ok(delta)) => difference(&before, &after, &delta),
-                Some(Err(RecvError::Lagged(_))) => everything(&before, &after),
-                Some(Err(RecvError::Closed)) => return,
-                None => Change::default(),
+            let (after, mut change) = match received {
+                None => (Arc::clone(&before), Change::default()),
+                Some(first) => {
+                    let Ok(after) = view.snapshot() else { continue };
+                    let change = match gathered(first, &mut deltas, after.revision).await {
+                        Ok(delta) => difference(&before, &after, &delta),
+                        Err(RecvError::Lagged(_)) => Change::of_everything(&before, &after),
+                        Err(RecvError::Closed) => return,
+                    };
+                    (after, change)
+                }
             };
             let now = crate::services::now();
-            for key in after.flags.changed_by_time(told_until, now) {
-                change.add(&key, &before, &after, Reach::All);
-            }
+            add_by_time(&mut change, &before, &after, (told_until, now));
             told_until = now.max(told_until);
             before = after;
             self.tell(change);
         }
     }
 
+    /// Finds out what changed before this replica was there: its clients may come from another one. Whoever is here already is
+    /// told as of any other change.
+    async fn learn(
+        self: Arc<Self>,
+        view: Arc<View>,
+        database: Database,
+        began: Beginning,
+        drain: CancellationToken,
+    ) {
+        loop {
+            let window = RECENT + SKEW + began.instant.elapsed();
+            let told = tokio::select! {
+                told = past::read(&database, window) => told,
+                () = drain.cancelled() => return,
+            };
+            match told {
+                Ok(told) => {
+                    let Ok(snapshot) = view.snapshot() else { return };
+                    self.tell(past::change(&told, &snapshot, began.time, RECENT));
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "what changed of flags before the start is not known yet; it is asked for again");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LEARN_PAUSE) => {}
+                () = drain.cancelled() => return,
+            }
+        }
+    }
+
     fn tell(&self, change: Change) {
-        if change.flags.is_empty() && change.tenants.is_empty() {
+        if change.is_empty() {
             return;
         }
         self.remember(&change);
@@ -213,13 +175,23 @@ impl Announcer {
         recent.retain(|_, (when, _)| now.duration_since(*when) < RECENT);
         for (key, changed) in &change.flags {
             // Whoever comes back needs to hear of all that it may have missed.
-            let mut remembered = changed.clone();
-            if let Some((_, earlier)) = recent.remove(key) {
-                remembered.reach.extend(earlier.reach);
-            }
+            let remembered = match recent.remove(key) {
+                Some((_, earlier)) => changed.clone().after(earlier),
+                None => changed.clone(),
+            };
             recent.insert(key.clone(), (now, remembered));
         }
     }
+}
+
+/// Whether the scope's tenant, or its tier, changed itself shortly before the beginning.
+fn is_changed_itself(began: &Beginning, snapshot: &Snapshot, scope: &Scope) -> bool {
+    scope.tenant.as_ref().is_some_and(|record| {
+        let tenant = &record.tenant;
+        let tier = snapshot.tier_of(record);
+        began.missed(tenant.revision, tenant.update_time)
+            || tier.is_some_and(|tier| began.missed(tier.revision, tier.update_time))
+    })
 }
 
 /// How long until a moment.
@@ -228,30 +200,41 @@ fn due(moment: Option<Timestamp>, now: Timestamp) -> Duration {
     Duration::try_from(moment.duration_since(now)).unwrap_or_default().min(WAIT_MAX)
 }
 
-/// What changed before this process began to look: its clients may come from another one.
-fn made_lately(snapshot: &Snapshot, now: Timestamp) -> Change {
-    let mut change = Change::default();
-    let since = now.checked_sub(RECENT).unwrap_or(now);
-    for flag in snapshot.flags.flags() {
-        let key = flag.key();
-        let is_new = flag.update_time >= since
-            || snapshot.flags.overrides_of_flag(key.as_str()).any(|own| own.update_time >= since);
-        if is_new {
-            change.add(key, snapshot, snapshot, Reach::All);
-        }
+/// All that came into the view up to a revision, which is told of or will be in a moment: two states that are compared must
+/// not be further apart, or closer, than what is said of them.
+async fn gathered(
+    first: Result<Arc<Delta>, RecvError>,
+    deltas: &mut broadcast::Receiver<Arc<Delta>>,
+    revision: Revision,
+) -> Result<Delta, RecvError> {
+    let mut gathered = first?.as_ref().clone();
+    while gathered.revision < revision && !gathered.replaced {
+        gathered.extend(deltas.recv().await?.as_ref());
     }
-    change
+    Ok(gathered)
 }
 
 /// What one step of the view changed.
 fn difference(before: &Snapshot, after: &Snapshot, delta: &Delta) -> Change {
-    // Another log, or an older state of it, was put in place.
-    if before.history != after.history {
-        return everything(before, after);
+    // Another log, or an older state of it, was put in place; or nobody knows what changed.
+    if before.history != after.history || delta.is_whole {
+        return Change::of_everything(before, after);
     }
     let mut change = Change::default();
+    let mut reached = Reached::default();
     for key in &delta.flags {
-        change.add(key, before, after, reach(key.as_str(), before, after));
+        if let Some(reach) = own_reach(key, before, after, delta) {
+            reached.add(key.clone(), reach);
+        }
+    }
+    let mut spread = reached.spread(&[&before.flags, &after.flags]);
+    for key in &delta.flags {
+        // Of what is not known why it changed everybody is told.
+        let reach = spread.remove(key).unwrap_or(Reach::All);
+        change.add(key, before, after, reach);
+    }
+    for (key, reach) in spread {
+        change.add(&key, before, after, reach);
     }
     for tenant in &delta.tenants {
         add_tenant(&mut change, before, after, tenant);
@@ -262,38 +245,46 @@ fn difference(before: &Snapshot, after: &Snapshot, delta: &Delta) -> Change {
     change
 }
 
-/// Whom a flag's change concerns: everybody, unless nothing but its tier defaults and overrides changed.
-fn reach(key: &str, before: &Snapshot, after: &Snapshot) -> Reach {
-    let (Some(old), Some(new)) = (before.flags.flag(key), after.flags.flag(key)) else { return Reach::All };
-    let hangs_on_others = new.settings.needs().next().is_some() || !new.settings.conflict_groups.is_empty();
-    // A rule may use a segment that changed, so the flag itself says nothing then.
-    if !Arc::ptr_eq(old, new) || hangs_on_others || !new.settings.rules.is_empty() {
-        return Reach::All;
+/// Adds what time alone changed after a moment, up to another.
+fn add_by_time(
+    change: &mut Change,
+    before: &Snapshot,
+    after: &Snapshot,
+    (from, until): (Timestamp, Timestamp),
+) {
+    let mut reached = Reached::default();
+    for (key, whose) in after.flags.changed_by_time_alone(from, until) {
+        reached.add(key, whose.map_or(Reach::All, |(tiers, tenants)| Reach::Some(tiers, tenants)));
     }
-    let (was, is) = (&before.flags, &after.flags);
-    if was.overrides_of_flag(key).chain(is.overrides_of_flag(key)).nth(COMPARED_MAX).is_some() {
-        return Reach::All;
+    for (key, reach) in reached.spread(&[&after.flags]) {
+        change.add(&key, before, after, reach);
     }
-    let tiers_before: BTreeMap<_, _> =
-        was.tier_defaults(key).map(|default| (&default.tier, default)).collect();
-    let tiers_after: BTreeMap<_, _> = is.tier_defaults(key).map(|default| (&default.tier, default)).collect();
-    let tenants_before: BTreeMap<_, _> = was.overrides_of_flag(key).map(|own| (&own.tenant, own)).collect();
-    let tenants_after: BTreeMap<_, _> = is.overrides_of_flag(key).map(|own| (&own.tenant, own)).collect();
-    let (tiers, tenants) =
-        (different(&tiers_before, &tiers_after), different(&tenants_before, &tenants_after));
-    if tiers.is_empty() && tenants.is_empty() { Reach::All } else { Reach::Some(tiers, tenants) }
 }
 
-fn different<K: Ord + Clone, V>(
-    before: &BTreeMap<&K, &Arc<V>>,
-    after: &BTreeMap<&K, &Arc<V>>,
-) -> BTreeSet<K> {
-    let same = |one: Option<&&Arc<V>>, other: Option<&&Arc<V>>| match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (one, other) => one.is_none() && other.is_none(),
+/// Whom it concerns what changed of a flag itself; none where that is nothing.
+fn own_reach(key: &FlagKey, before: &Snapshot, after: &Snapshot, delta: &Delta) -> Option<Reach> {
+    let (was, is) = (&before.flags, &after.flags);
+    // The flag itself, a segment that its rules use, or its file.
+    if !is.has_same(was, key.as_str()) {
+        return Some(Reach::All);
+    }
+    let tiers = different_tiers(key, before, after);
+    let tenants = delta.overrides.get(key).cloned().unwrap_or_default();
+    let is_same = tiers.is_empty() && tenants.is_empty();
+    (!is_same).then_some(Reach::Some(tiers, tenants))
+}
+
+fn different_tiers(key: &FlagKey, before: &Snapshot, after: &Snapshot) -> BTreeSet<TierId> {
+    let defaults = |snapshot: &Snapshot| -> BTreeMap<_, _> {
+        let all = snapshot.flags.tier_defaults(key.as_str());
+        all.map(|default| (default.tier.clone(), Arc::clone(default))).collect()
     };
-    let keys: BTreeSet<&K> = before.keys().chain(after.keys()).copied().collect();
-    keys.into_iter().filter(|key| !same(before.get(key), after.get(key))).cloned().collect()
+    let (was, is) = (defaults(before), defaults(after));
+    let is_same = |tier: &TierId| match (was.get(tier), is.get(tier)) {
+        (Some(was), Some(is)) => Arc::ptr_eq(was, is),
+        (was, is) => was.is_none() && is.is_none(),
+    };
+    was.keys().chain(is.keys()).filter(|tier| !is_same(tier)).cloned().collect()
 }
 
 /// Adds what a tenant's own change (its tier, its status, its labels) makes of its flags.
@@ -312,13 +303,12 @@ fn add_tenant(change: &mut Change, before: &Snapshot, after: &Snapshot, tenant: 
     let (Ok(was), Ok(is)) = (Context::new(was), Context::new(is)) else { return };
     let was = Query { tenant: Some(old.facts()), context: &was, now };
     let is = Query { tenant: Some(new.facts()), context: &is, now };
-    let reach = Reach::Some(BTreeSet::new(), BTreeSet::from([tenant.clone()]));
     let mut earlier = after.flags.answers(&was);
     for (key, answer) in after.flags.evaluate_all(&is) {
         // What rules make of a client's attributes is not known here, so they count as changed.
         let has_rules = after.flags.flag(key.as_str()).is_some_and(|flag| !flag.settings.rules.is_empty());
         if has_rules || earlier.of(key.as_str()).variant != answer.variant {
-            change.add(key, before, after, reach.clone());
+            change.add(key, before, after, Reach::tenant(tenant));
         }
     }
 }
@@ -331,16 +321,7 @@ fn add_tiers(change: &mut Change, before: &Snapshot, after: &Snapshot) {
         }
         change.tiers.insert(id.clone());
         for flag in after.flags.flags() {
-            change.add(flag.key(), before, after, Reach::Some(BTreeSet::from([id.clone()]), BTreeSet::new()));
+            change.add(flag.key(), before, after, Reach::tier(id));
         }
     }
-}
-
-/// Every flag there was or is.
-pub(super) fn everything(before: &Snapshot, after: &Snapshot) -> Change {
-    let mut change = Change::default();
-    for flag in before.flags.flags().chain(after.flags.flags()) {
-        change.add(flag.key(), before, after, Reach::All);
-    }
-    change
 }

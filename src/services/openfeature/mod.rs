@@ -3,9 +3,12 @@
 //! The wire is elsewhere: `grpc::flagd` speaks flagd's services, `http::ofrep` OFREP.
 
 mod announcer;
+mod change;
 mod flag_set;
+mod past;
 mod resolve;
 mod scope;
+mod sets;
 mod stream;
 
 use std::convert::Infallible;
@@ -16,10 +19,11 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use self::announcer::Announcer;
-pub use self::announcer::{Change, Kind, Reach};
+pub use self::change::{Change, Kind, Reach};
 pub use self::flag_set::FlagSet;
 pub use self::resolve::{Asked, Resolution};
 pub use self::scope::{Question, Scope, TENANT_ID};
+use self::sets::Sets;
 pub use self::stream::{KEEP_ALIVE, Told, Until};
 use crate::domain::error::Error;
 use crate::services::{Registry, kept_answers};
@@ -30,6 +34,7 @@ use crate::view::Snapshot;
 pub struct OpenFeature {
     registry: Registry,
     announcer: Arc<Announcer>,
+    sets: Arc<Sets>,
     drain: CancellationToken,
 }
 
@@ -37,8 +42,14 @@ impl OpenFeature {
     /// Starts to look for changes; it stops with `drain`, and so do its streams, with a last word.
     pub fn start(registry: Registry, drain: CancellationToken) -> Self {
         let announcer = Arc::new(Announcer::default());
-        tokio::spawn(Arc::clone(&announcer).run(Arc::clone(&registry.view), drain.clone()));
-        Self { registry, announcer, drain }
+        let (view, database) = (Arc::clone(&registry.view), registry.database.clone());
+        tokio::spawn(Arc::clone(&announcer).run(view, database, drain.clone()));
+        Self { registry, announcer, sets: Arc::new(Sets::new()), drain }
+    }
+
+    /// How many flag sets were made since the start, and of how many flags together that had to be worked out.
+    pub fn flag_sets_made(&self) -> (u64, u64) {
+        self.sets.counts()
     }
 
     /// The newest snapshot.

@@ -13,17 +13,25 @@ use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::OpenFeature;
-use super::announcer::{Change, Kind, everything};
+use super::change::{Change, Kind};
 use super::flag_set::FlagSet;
 use super::scope::{Question, Scope};
 use crate::domain::error::Error;
 use crate::domain::ids::FlagKey;
+use crate::domain::rule::Context;
+use crate::services::feature_flags::known_context;
 use crate::view::Snapshot;
 
 /// How often a stream says that it is alive: below the half minute after which proxies take silence for death.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// What may wait for a reader. What it has no room for is put together, so little is enough.
 const WAITING_MAX: usize = 4;
+/// Sets that may wait for a reader: it gets the newest next.
+const SETS_WAITING_MAX: usize = 1;
+/// Bytes of flags' names that a client is told at once. Clients take 4 MiB, as JSON or not.
+const NAMES_BYTES_MAX: usize = 1 << 19;
+/// What is beside a name in a message, and more.
+const NAME_BYTES: usize = 48;
 
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +93,7 @@ impl OpenFeature {
     /// Starts to tell of changes.
     pub fn changes(&self, question: Question) -> Result<Until<Told>, Error> {
         question.selected(&*self.snapshot()?)?;
-        let (mut listener, receiver) = self.listener(question, Some(Told::Shutdown));
+        let (mut listener, receiver) = self.listener(question, WAITING_MAX, Some(Told::Shutdown));
         tokio::spawn(async move {
             let _ = listener.tell_changes().await;
         });
@@ -95,7 +103,7 @@ impl OpenFeature {
     /// Starts to send a flag set, at once and whenever it is another.
     pub fn flag_sets(&self, question: Question) -> Result<Until<Arc<FlagSet>>, Error> {
         question.selected(&*self.snapshot()?)?;
-        let (mut listener, receiver) = self.listener(question, None);
+        let (mut listener, receiver) = self.listener(question, SETS_WAITING_MAX, None);
         tokio::spawn(async move {
             let _ = listener.send_sets().await;
         });
@@ -103,14 +111,24 @@ impl OpenFeature {
     }
 
     /// A flag set as it is now.
-    pub fn flag_set(&self, question: &Question) -> Result<FlagSet, Error> {
-        let snapshot = self.snapshot()?;
-        let scope = question.selected(&snapshot)?;
-        FlagSet::new(&snapshot, &scope, &self.registry.static_context, crate::services::now())
+    pub async fn flag_set(&self, question: &Question) -> Result<Arc<FlagSet>, Error> {
+        Ok(self.sets.newest(&self.registry, question, &mut None).await?.0)
     }
 
-    fn listener<T>(&self, question: Question, last_word: Option<T>) -> (Listener<T>, Until<T>) {
-        let (told, receiver) = mpsc::channel(WAITING_MAX);
+    /// What an in-process provider is to merge into every context, as it is now.
+    pub fn flag_set_context(&self, question: &Question) -> Result<Context, Error> {
+        let snapshot = self.snapshot()?;
+        let scope = question.selected(&snapshot)?;
+        known_context(&snapshot, scope.tenant.as_deref(), &self.registry.static_context)
+    }
+
+    fn listener<T>(
+        &self,
+        question: Question,
+        waiting_max: usize,
+        last_word: Option<T>,
+    ) -> (Listener<T>, Until<T>) {
+        let (told, receiver) = mpsc::channel(waiting_max);
         let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changes = self.announcer.subscribe();
@@ -146,7 +164,8 @@ impl Listener<Told> {
     async fn tell_changes(&mut self) -> Result<(), Gone> {
         self.tell(Told::Ready).await?;
         // Providers keep what they have through a short cut: they must hear of what they may have missed.
-        let recent = self.feature.announcer.recent();
+        let (snapshot, scope) = self.scope()?;
+        let recent = self.feature.announcer.recent(&snapshot, &scope);
         self.tell_of(vec![Arc::new(recent)]).await?;
         loop {
             tokio::select! {
@@ -170,19 +189,22 @@ impl Listener<Told> {
             return Ok(());
         }
         self.keep_alive.reset();
-        self.tell(Told::Changed(flags)).await
+        for some in bounded(flags) {
+            self.tell(Told::Changed(some)).await?;
+        }
+        Ok(())
     }
 }
 
 impl Listener<Arc<FlagSet>> {
     async fn send_sets(&mut self) -> Result<(), Gone> {
-        let mut known: Option<Arc<FlagSet>> = None;
+        let (mut held, mut known): (_, Option<Arc<FlagSet>>) = (None, None);
         loop {
-            let (snapshot, scope) = self.scope()?;
-            let fixed = &self.feature.registry.static_context;
-            let newest = FlagSet::new(&snapshot, &scope, fixed, crate::services::now()).map_err(|_| Gone)?;
-            if known.as_deref().is_none_or(|known| !known.is_same(&newest)) {
-                let newest = Arc::new(newest);
+            let sets = Arc::clone(&self.feature.sets);
+            let newest = sets.newest(&self.feature.registry, &self.question, &mut held).await;
+            let (newest, scope) = newest.map_err(|_| Gone)?;
+            let is_known = |known: &Arc<FlagSet>| Arc::ptr_eq(known, &newest) || known.is_same(&newest);
+            if !known.as_ref().is_some_and(is_known) {
                 self.tell(Arc::clone(&newest)).await?;
                 known = Some(newest);
             }
@@ -215,7 +237,7 @@ impl<T> Listener<T> {
                 Ok(change) => changes.push(change),
                 Err(RecvError::Lagged(_)) => {
                     let snapshot = self.feature.registry.view.snapshot().map_err(|_| Gone)?;
-                    changes.push(Arc::new(everything(&snapshot, &snapshot)));
+                    changes.push(Arc::new(Change::of_everything(&snapshot, &snapshot)));
                 }
                 Err(RecvError::Closed) => return Err(Gone),
             }
@@ -227,3 +249,25 @@ impl<T> Listener<T> {
         }
     }
 }
+
+/// The same flags in as many parts as it takes: a change of ten thousand flags with long names is more than clients take at once.
+fn bounded(flags: BTreeMap<FlagKey, Kind>) -> Vec<BTreeMap<FlagKey, Kind>> {
+    let mut parts: Vec<BTreeMap<FlagKey, Kind>> = Vec::new();
+    let mut room = 0;
+    for (key, kind) in flags {
+        let bytes = key.as_str().len() + NAME_BYTES;
+        if bytes > room {
+            parts.push(BTreeMap::new());
+            room = NAMES_BYTES_MAX;
+        }
+        room = room.saturating_sub(bytes);
+        if let Some(last) = parts.last_mut() {
+            last.insert(key, kind);
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

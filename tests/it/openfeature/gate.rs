@@ -30,6 +30,11 @@ impl Gate {
         self.address.port()
     }
 
+    /// Leads elsewhere, once it is opened again.
+    pub(crate) fn lead_to(&mut self, behind: SocketAddr) {
+        self.behind = behind;
+    }
+
     /// Shuts it.
     pub(crate) fn shut(&mut self) {
         if let Some(open) = self.open.take() {

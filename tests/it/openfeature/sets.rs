@@ -113,7 +113,62 @@ async fn two_tenants_in_one_selector_are_refused_and_flags_without_a_set_have_no
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
     assert!(feature.flag_sets(selected("flagSetId=finance,tenantId=logistics")).is_err());
     assert!(feature.flag_sets(selected("flagSetId=finance,tenantId=finance")).is_ok());
-    let set = read(&feature.flag_set(&selected("flagSetId=")).unwrap());
+    let set = read(&feature.flag_set(&selected("flagSetId=")).await.unwrap());
     assert_eq!(set["metadata"], json!({}));
+    world.stop().await;
+}
+
+/// Every stream made its tenant's whole set by itself, on the threads that serve: one change with 60 of them stopped the
+/// server for 20 seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_makes_each_tenant_s_set_once_however_many_streams_have_it_and_nobody_waits_for_it() {
+    let tenants = ["finance", "logistics", "payroll"];
+    let mut world = World::start().await;
+    for tenant in tenants {
+        world.tenant(tenant).await;
+    }
+    let rule = |number: usize| {
+        let plans: Vec<_> = (0..20).map(|plan| format!("plan-{number}-{plan}")).collect();
+        json!({"if": [{"and": [{"in": [{"var": "plan"}, plans]}, {"!=": [{"var": "tenantId"}, "x"]}]}, "on", null]})
+    };
+    let flags: Map<String, Value> = (0..300)
+        .map(|number| {
+            let flag = json!({
+                "state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
+                "targeting": rule(number),
+            });
+            (format!("many-{number:03}"), flag)
+        })
+        .collect();
+    world.load(&json!({ "flags": flags, "metadata": {"flagSetId": "many"} })).await;
+    world.flag("moving", "off").await;
+    let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    let mut streams: Vec<_> = (0..60)
+        .map(|number| feature.flag_sets(selected(&format!("flagSetId={}", tenants[number % 3]))).unwrap())
+        .collect();
+    for sets in &mut streams {
+        until(sets, |_| true).await;
+    }
+    let (before, resolved_before) = feature.flag_sets_made();
+    assert_eq!(before, 3, "streams of one tenant begin with the same set");
+    world.set_default("moving", "on").await;
+    let asked = std::time::Instant::now();
+    let request = v1::EvaluateFlagRequest {
+        tenant_id: "finance".to_owned(),
+        flag_key: "moving".to_owned(),
+        ..Default::default()
+    };
+    world.replica.flags.evaluate_flag(request).await.unwrap();
+    // What is counted below is the cause; this is far more than a call takes, and less than 60 sets did.
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    for sets in &mut streams {
+        until(sets, |set| set["flags"]["moving"]["defaultVariant"] == "on").await;
+    }
+    let (made, resolved) = feature.flag_sets_made();
+    assert_eq!(
+        (made - before, resolved - resolved_before),
+        (3, 3),
+        "sets and flags that were made for one change"
+    );
     world.stop().await;
 }

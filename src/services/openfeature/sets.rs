@@ -1,0 +1,124 @@
+//! Flag sets that are made once for all who ask for the same.
+//!
+//! A set of thousands of flags takes a while to make, so none is made on a thread that serves: there is a place for that,
+//! with room for a few at once. Whoever asks while a set is made waits for that one. A set is kept as long as a stream has it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as Turns, Semaphore};
+use uuid::Uuid;
+
+use super::flag_set::{FlagSet, Made};
+use super::scope::{Question, Scope};
+use crate::domain::error::Error;
+use crate::services::Registry;
+
+/// Whose flags, and which of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name {
+    tenant: Option<Uuid>,
+    flag_set: Option<String>,
+    is_empty: bool,
+}
+
+impl Name {
+    fn of(scope: &Scope) -> Self {
+        Self {
+            tenant: scope.tenant.as_ref().map(|record| record.tenant.uid),
+            flag_set: scope.flag_set.clone(),
+            is_empty: scope.is_empty,
+        }
+    }
+}
+
+/// The newest set of one name that was made; whoever makes the next has the turn.
+pub(super) type Place = Turns<Option<Arc<Made>>>;
+
+/// Flag sets.
+pub(super) struct Sets {
+    places: Mutex<HashMap<Name, Weak<Place>>>,
+    room: Arc<Semaphore>,
+    /// Where they are made: apart from the threads that serve.
+    apart: Handle,
+    made: Arc<AtomicU64>,
+    resolved: Arc<AtomicU64>,
+}
+
+impl Sets {
+    /// None so far. They are made by the runtime that this is called in.
+    pub(super) fn new() -> Self {
+        // Half of the machine stays for those who ask.
+        let room = std::thread::available_parallelism().map_or(1, |threads| (threads.get() / 2).max(1));
+        Self {
+            places: Mutex::default(),
+            room: Arc::new(Semaphore::new(room)),
+            apart: Handle::current(),
+            made: Arc::default(),
+            resolved: Arc::default(),
+        }
+    }
+
+    /// How many sets were made, and of how many flags together that had to be worked out.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.made.load(Ordering::Relaxed), self.resolved.load(Ordering::Relaxed))
+    }
+
+    fn place(&self, scope: &Scope) -> Arc<Place> {
+        let name = Name::of(scope);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.get(&name).and_then(Weak::upgrade) {
+            return place;
+        }
+        // Those that nobody has any more go when another comes.
+        places.retain(|_, place| place.strong_count() > 0);
+        let place = Arc::new(Place::default());
+        places.insert(name, Arc::downgrade(&place));
+        place
+    }
+
+    /// The set that is asked for as it is now, and whose it is. `held` keeps it for who asks again.
+    pub(super) async fn newest(
+        &self,
+        registry: &Registry,
+        question: &Question,
+        held: &mut Option<Arc<Place>>,
+    ) -> Result<(Arc<FlagSet>, Scope), Error> {
+        loop {
+            let asked = question.selected(&*registry.view.snapshot()?)?;
+            let place = Arc::clone(held.insert(self.place(&asked)));
+            let mut turn = place.lock_owned().await;
+            // There may be newer flags by now.
+            let snapshot = registry.view.snapshot()?;
+            let scope = question.selected(&snapshot)?;
+            if Name::of(&scope) != Name::of(&asked) {
+                continue;
+            }
+            let now = crate::services::now();
+            let fixed = Arc::clone(&registry.static_context);
+            let earlier = turn.clone();
+            if let Some(made) = &earlier
+                && made.stands(&snapshot, &scope, &fixed, now)?
+            {
+                return Ok((Arc::clone(&made.set), scope));
+            }
+            let room = Arc::clone(&self.room).acquire_owned().await;
+            let room = room.map_err(|error| Error::bug(error.to_string()))?;
+            let (made, resolved) = (Arc::clone(&self.made), Arc::clone(&self.resolved));
+            // Whoever asked may be gone before it is made: both the turn and the room are kept until then.
+            let making = self.apart.spawn_blocking(move || {
+                let (newest, count) = Made::make(earlier.as_deref(), &snapshot, &scope, &fixed, now)?;
+                let is_another = earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier.set, &newest.set));
+                made.fetch_add(u64::from(is_another), Ordering::Relaxed);
+                resolved.fetch_add(count, Ordering::Relaxed);
+                let set = Arc::clone(&newest.set);
+                *turn = Some(Arc::new(newest));
+                drop(room);
+                Ok((set, scope))
+            });
+            return making.await.map_err(|error| Error::bug(error.to_string()))?;
+        }
+    }
+}
