@@ -54,14 +54,14 @@ impl Test<'_, '_> {
             None => default,
             // A broken flag has no variant, whoever asks.
             Some(rule) if *rule == unreadable() => None,
-            Some(rule) => match always(rule) {
-                Some(variant) => Some(variant),
-                None => {
-                    let is_in =
-                        json!({"in": [or_else(rule.clone(), json!(default.unwrap_or_default())), names]});
+            Some(rule) => {
+                let Some(variant) = always(rule) else {
+                    let rule = or_else(rule.clone(), json!(default.unwrap_or_default()));
+                    let is_in = json!({"in": [rule, names]});
                     return if off_if_in { is_in } else { json!({"!": [is_in]}) };
-                }
-            },
+                };
+                Some(variant)
+            }
         };
         Json::Bool(variant.is_some_and(is_in) == off_if_in)
     }
