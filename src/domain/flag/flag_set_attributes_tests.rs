@@ -111,6 +111,64 @@ fn what_cannot_be_decided_without_names_of_others_is_answered_without_the_client
     }
 }
 
+/// An item of such a list was taken for an attribute of the client's, which no rule can fill with names.
+#[test]
+fn a_list_of_tenants_put_together_with_a_client_s_shows_none_of_them() {
+    let lists = json!({"merge": [["beta", "secret-corp"], var("more")]});
+    let is_item = json!({"==": [var(""), var("tenantId")]});
+    let more = json!({"some": [{"merge": [var("more")]}, is_item]});
+    for (condition, given) in [
+        (json!({"some": [lists, is_item]}), json!({"!!": [more]})),
+        (json!({"none": [lists, is_item]}), json!({"!!": [{"!": [more]}]})),
+    ] {
+        let (_, targeting, is_cut) =
+            left(&json!({"if": [{"and": [condition, true]}, "on", null]}), Some(&alpha()));
+        let text = targeting.clone().unwrap_or_default().to_string();
+        assert!(!is_cut && !text.contains("beta") && !text.contains("secret-corp"), "{condition} is {text}");
+        let unwrapped = given["!!"][0].clone();
+        let found = &targeting.unwrap()["if"][0];
+        assert!(*found == given || *found == unwrapped, "{condition} is {found}");
+    }
+    let listed = json!({"merge": [["beta", "alpha"], var("more")]});
+    let (default, targeting, _) = left(&on_if(&json!({"some": [listed, is_item]})), Some(&alpha()));
+    assert_eq!((default.as_str(), targeting), ("off", Some(json!({"if": [true, "on"]}))));
+    for condition in [
+        json!({"==": [{"filter": [lists, is_item]}, ["x"]]}),
+        json!({"some": [{"if": [var("by"), ["beta", "secret-corp"], var("more")]}, is_item]}),
+        json!({"some": [{"if": [var("by"), ["beta", "secret-corp"], var("more")]}, {"in": [var("tenantId"), [var("")]]}]}),
+    ] {
+        assert_eq!(left(&on_if(&condition), Some(&alpha())), ("off".to_owned(), None, true), "{condition}");
+    }
+}
+
+#[test]
+fn a_rule_that_would_show_other_tenants_is_told_of_from_the_rule_alone() {
+    let is_told = |condition: &Json| {
+        let mut flag = settings("ruled");
+        flag.rules = vec![rule(on_if(condition))];
+        let flags = build(vec![flag, settings("other")], Vec::new());
+        let in_process = InProcess::new(&flags, Timestamp::UNIX_EPOCH);
+        assert!(!in_process.is_cut("other"));
+        in_process.is_cut("ruled")
+    };
+    let names = json!(["beta", "secret-corp"]);
+    for name in ["tenantId", "tier", "region", "owner", "displayName"] {
+        assert!(is_told(&json!({"contains_any": [[var(name), var("user")], names]})), "{name}");
+        assert!(
+            is_told(&json!({"in": [{"substr": [{"cat": [var(name), var("user")]}, 1]}, names]})),
+            "{name}"
+        );
+        assert!(
+            !is_told(&json!({"and": [{"in": [var(name), names]}, {"==": [var("user"), "ada"]}]})),
+            "{name}"
+        );
+    }
+    assert!(is_told(
+        &json!({"contains_any": [{"merge": [var("complianceFrameworks"), var("mine")]}, names]})
+    ));
+    assert!(!is_told(&json!({"contains_any": [var("mine"), names]})));
+}
+
 /// What reads attributes that a tenant may have or not, and a client, too.
 fn some_condition() -> impl Strategy<Value = Json> {
     let name =

@@ -15,8 +15,12 @@ use crate::domain::ids::{Revision, TenantId, TierId};
 use crate::domain::lifecycle::Access;
 use crate::domain::rule::{Context, HashVersion, Input, Rollout, Rule, Segments, Selection, Weight};
 
+#[path = "flag_set_alike_tests.rs"]
+mod alike;
 #[path = "flag_set_attributes_tests.rs"]
 mod attributes;
+#[path = "flag_set_schema_tests.rs"]
+mod schema;
 
 fn variant(name: &str) -> VariantName {
     VariantName::parse(name).unwrap()
@@ -341,47 +345,6 @@ fn what_is_given_without_a_client_s_attributes_is_known_with_all_that_hangs_on_i
             let place = names.iter().position(|name| *name == key).unwrap();
             // The eighth is deeper than a rule may be; those that hang on it are no better off.
             assert_eq!(in_process.is_cut(&key), place >= LEVELS_MAX - 1, "{key}");
-        }
-    }
-}
-
-/// Python's and JavaScript's providers wrote their word for nothing, or gave nothing.
-#[test]
-fn a_missing_attribute_is_handed_out_so_that_every_language_takes_it_alike() {
-    let mut flag = settings("ruled");
-    let var = || json!({"var": "email"});
-    let shares = [json!(["on", 50]), json!(["off", 50])];
-    let by = |by: Json| {
-        let mut args = vec![by];
-        args.extend(shares.clone());
-        json!({ "fractional": args })
-    };
-    for (source, given) in [
-        (by(json!({"cat": ["seed", var()]})), by(json!({"cat": ["seed", {"var": ["email", ""]}]}))),
-        (by(json!({"cat": var()})), by(json!({"cat": [{"var": ["email", ""]}]}))),
-        (by(json!({"cat": [{"var": ["email", "none"]}]})), by(json!({"cat": [{"var": ["email", "none"]}]}))),
-        (by(var()), json!({"if": [{"!==": [var(), null]}, by(var()), {"fractional": shares}]})),
-    ] {
-        flag.rules = vec![rule(source.clone())];
-        let flags = build(vec![flag.clone()], Vec::new());
-        let (default, targeting) = seen(&flags, "ruled");
-        assert_eq!(targeting, Some(given), "{source}");
-        for attributes in [
-            json!({}),
-            json!({"email": null}),
-            json!({"email": ""}),
-            json!({"email": "a@b"}),
-            json!({"email": 5}),
-            json!({"targetingKey": "ada"}),
-            json!({"targetingKey": "bob", "email": null}),
-            json!({"targetingKey": "bob", "email": 5}),
-            json!({"targetingKey": "bob", "email": "x"}),
-        ] {
-            let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
-            let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
-            let provider = provided("ruled", (&default, targeting.as_ref()), &query);
-            let registry = flags.evaluate(&query, "ruled").variant.map(ToString::to_string);
-            assert_eq!(Some(provider), registry, "{source} {attributes}");
         }
     }
 }

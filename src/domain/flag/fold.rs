@@ -5,6 +5,7 @@
 //! Where neither can be done the fold says so, and the rule is not handed out. What is left is put so that every
 //! language's provider makes the same of it.
 
+mod alike;
 mod part;
 mod pattern;
 
@@ -15,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use self::part::{Part, Within, is_literal};
 use super::flag_set::unreadable;
-use crate::domain::rule::{Context, HashVersion, Input, Path, Rule, Segments, Selection};
+use crate::domain::rule::{Context, Failure, HashVersion, Input, Path, Rule, Segments, Selection};
 
 /// What is known.
 pub(super) struct Fold<'a> {
@@ -33,17 +34,28 @@ impl Fold<'_> {
     /// A rule whose result is a variant's name or null.
     pub(super) fn value(&self, source: &Value) -> Value {
         if let Some(rule) = self.closed(source) {
-            return match rule.select(&self.input()) {
-                Selection::Variant(name) => json!(name),
-                Selection::Default => Value::Null,
-                // It fails there as it does here, and shows nothing of what it was.
-                Selection::Failed(_) => unreadable(),
-            };
+            return self.name(&rule);
         }
-        match self.operation(source) {
-            Some(("if" | "?:", branches)) => self.branches(branches),
-            Some(("$ref", name)) => self.segment(name).map_or_else(unreadable, |found| self.value(found)),
+        let left = match self.operation(source) {
+            Some(("if" | "?:", branches)) => return self.branches(branches),
+            Some(("$ref", name)) => {
+                return self.segment(name).map_or_else(unreadable, |found| self.value(found));
+            }
             _ => self.part(source, Within::ROOT).json,
+        };
+        // What came out, such as a test that is decided, is the name of a variant.
+        match self.closed(&left).filter(|_| is_literal(&left)) {
+            Some(rule) => self.name(&rule),
+            None => left,
+        }
+    }
+
+    fn name(&self, rule: &Rule) -> Value {
+        match rule.select(&self.input()) {
+            Selection::Variant(name) => json!(name),
+            Selection::Default => Value::Null,
+            // It fails there as it does here, and shows nothing of what it was.
+            Selection::Failed(_) => unreadable(),
         }
     }
 
@@ -57,6 +69,7 @@ impl Fold<'_> {
                 return self.segment(name).map_or_else(unreadable, |found| self.condition(found));
             }
             Some((operator @ ("and" | "or"), Value::Array(parts))) => return self.junction(operator, parts),
+            Some(("missing", names)) => self.any_missing(names),
             Some((operator @ ("!" | "!!"), inner)) if inner.as_array().is_none_or(|all| all.len() == 1) => {
                 return match self.condition(only(inner)) {
                     Value::Bool(holds) => Value::Bool(holds == (operator == "!!")),
@@ -77,8 +90,29 @@ impl Fold<'_> {
     }
 
     fn truth(&self, rule: &Rule) -> Value {
-        // What cannot be evaluated fails there, too.
-        if rule.value(&self.input()).is_err() { unreadable() } else { rule.matches(&self.input()).into() }
+        match rule.value(&self.input()) {
+            // What cannot be evaluated fails there, too.
+            Err(Failure::UnknownOperator) => unreadable(),
+            _ => rule.matches(&self.input()).into(),
+        }
+    }
+
+    /// Whether one of these is missing. Python takes the empty text for nothing, and JavaScript null for something.
+    fn any_missing(&self, names: &Value) -> Value {
+        let left = self.missing(names, Within::ROOT).json;
+        let names = operation(&left).map_or(&[] as &[Value], |(_, names)| operands(names));
+        let is_missing = |name: &Value| {
+            let variable = json!({ "var": name });
+            self::variable(&variable).is_some().then(|| json!({"===": [variable, null]}))
+        };
+        match names.iter().map(is_missing).collect::<Option<Vec<_>>>() {
+            None => left,
+            Some(mut tests) => match tests.len() {
+                0 => Value::Bool(false),
+                1 => tests.swap_remove(0),
+                _ => json!({ "or": tests }),
+            },
+        }
     }
 
     fn junction(&self, operator: &str, parts: &[Value]) -> Value {
@@ -138,24 +172,6 @@ impl Fold<'_> {
         Part { json: operation_of("if", Value::Array(left)), ..flags }
     }
 
-    /// The same in words that do not depend on what a language makes of a missing attribute. In `cat` it counts as the
-    /// empty text, where JavaScript's and Python's providers write `null`. A `fractional` by one goes by the targeting
-    /// key, where those two give nothing.
-    fn alike(&self, operation_inside: Value) -> Value {
-        match operation(&operation_inside) {
-            Some(("cat", Value::Array(parts))) => {
-                json!({"cat": parts.iter().map(or_empty).collect::<Vec<_>>()})
-            }
-            Some(("cat", part)) if variable(part).is_some() => json!({"cat": [or_empty(part)]}),
-            Some(("fractional", Value::Array(args))) if self.hash != HashVersion::V3 => {
-                let by = args.split_first().filter(|(by, _)| variable(by).is_some());
-                let Some((by, shares)) = by else { return operation_inside };
-                json!({"if": [{"!==": [by, null]}, operation_inside, {"fractional": shares}]})
-            }
-            _ => operation_inside,
-        }
-    }
-
     fn segment(&self, name: &Value) -> Option<&Value> {
         self.segments.source(name.as_str()?)
     }
@@ -204,10 +220,6 @@ fn variable(source: &Value) -> Option<&str> {
         ("var", path) => only(path).as_str().filter(|path| !path.is_empty()),
         _ => None,
     }
-}
-
-fn or_empty(part: &Value) -> Value {
-    variable(part).map_or_else(|| part.clone(), |path| json!({"var": [path, ""]}))
 }
 
 fn operation_of(operator: &str, arguments: Value) -> Value {

@@ -62,7 +62,7 @@ pub struct Input<'a> {
 pub enum Selection<'a> {
     /// This variant. Whether the flag has it is for the caller to see: if not, flagd's answer is the error GENERAL.
     Variant(Cow<'a, str>),
-    /// Nothing: the next layer decides.
+    /// Nothing: the next layer decides. So it is where the evaluation [costs too much](Failure::TooExpensive).
     Default,
     /// The rule could not be evaluated; flagd's answer is the error `PARSE_ERROR`.
     Failed(Failure),
@@ -145,8 +145,9 @@ impl Rule {
             return Selection::Variant(Cow::Borrowed(name));
         }
         match Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root) {
-            Err(failure) => Selection::Failed(failure),
-            Ok(Datum::Null) => Selection::Default,
+            Err(failure @ Failure::UnknownOperator) => Selection::Failed(failure),
+            // What a client sends makes a rule expensive, and must not break a flag.
+            Err(Failure::TooExpensive) | Ok(Datum::Null) => Selection::Default,
             Ok(Datum::Number(number)) if !number.is_finite() => Selection::Default,
             Ok(Datum::Text(name)) => Selection::Variant(Cow::Borrowed(name)),
             Ok(Datum::Bool(bool)) => Selection::Variant(Cow::Borrowed(if bool { "true" } else { "false" })),

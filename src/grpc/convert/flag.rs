@@ -8,6 +8,7 @@ pub(in crate::grpc) mod rule;
 pub(in crate::grpc) mod segment;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use prost_types::FieldMask;
@@ -38,8 +39,9 @@ const FIXED: &[&str] = &[
     "extensions",
 ];
 /// What is said of a flag that in-process providers get without what clients' attributes do to it.
-const CUT: &str = "in-process providers get it as for a client without attributes: the flags that it hangs on are too many, or \
-                   their rules too large or too telling of other tenants, to be worked into its own";
+const CUT: &str = "in-process providers get it as for a client without attributes: its rules, or those of the flags that it hangs \
+                   on, are too many or too large to be worked into one, or compare what the tenant and a client have with \
+                   texts in a way that would show other tenants' names";
 /// Most entries of a list that are looked at; the rules for flags have smaller bounds, and say so.
 const ENTRIES_MAX: usize = 1_000;
 
@@ -106,7 +108,15 @@ pub(in crate::grpc) fn encode_judged(
     now: Timestamp,
 ) -> v1::Flag {
     let impact = judged.impact.as_ref().map(answer::encode_impact);
-    v1::Flag { impact, ..encode(snapshot, &judged.made, now) }
+    // What was only tried is not among the others.
+    let tried = snapshot.filter(|_| impact.is_some()).map(|snapshot| {
+        let flags = snapshot.flags.clone();
+        flags.with_flag(Arc::new(judged.made.clone()))
+    });
+    let known =
+        snapshot.map(|snapshot| (snapshot, InProcess::new(tried.as_ref().unwrap_or(&snapshot.flags), now)));
+    let known = known.as_ref().map(|(snapshot, in_process)| (*snapshot, in_process));
+    v1::Flag { impact, ..encode_among(known, &judged.made, now) }
 }
 
 fn encode_settings(flag: &Settings) -> v1::Flag {

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::Resolved;
-use super::shapes::{Part, or_else, unreadable};
+use super::shapes::{Part, always, or_else, unreadable};
 use crate::domain::ids::VariantName;
 
 /// Another flag that a flag hangs on.
@@ -50,16 +50,19 @@ impl Test<'_, '_> {
         let Self { other, names, off_if_in } = self;
         let default = other.and_then(|found| found.default).map(VariantName::as_str);
         let is_in = |variant: &str| names.iter().any(|name| name == variant);
-        match other.and_then(|found| found.targeting.as_ref()) {
+        let variant = match other.and_then(|found| found.targeting.as_ref()) {
+            None => default,
             // A broken flag has no variant, whoever asks.
-            Some(rule) if *rule != unreadable() => {
-                let is_in = json!({"in": [or_else(rule.clone(), json!(default.unwrap_or_default())), names]});
-                if off_if_in { is_in } else { json!({"!": [is_in]}) }
+            Some(rule) if *rule == unreadable() => None,
+            Some(rule) => {
+                let Some(variant) = always(rule) else {
+                    let rule = or_else(rule.clone(), json!(default.unwrap_or_default()));
+                    let is_in = json!({"in": [rule, names]});
+                    return if off_if_in { is_in } else { json!({"!": [is_in]}) };
+                };
+                Some(variant)
             }
-            broken => {
-                let variant = default.filter(|_| broken.is_none());
-                Json::Bool(variant.is_some_and(is_in) == off_if_in)
-            }
-        }
+        };
+        Json::Bool(variant.is_some_and(is_in) == off_if_in)
     }
 }

@@ -4,11 +4,27 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use super::{ALWAYS_THERE, Resolver};
+use crate::domain::flag::compiled::CompiledRule;
 use crate::domain::flag::{CompiledFlags, Query};
 use crate::domain::rule::Context;
+
+/// The texts that a tenant may have.
+const MAY_BE_THERE: [&str; 9] = [
+    "displayName",
+    "region",
+    "parent",
+    "businessUnit",
+    "costCenter",
+    "owner",
+    "isolationModel",
+    "dataResidency",
+    "supportLevel",
+];
+/// What may have several values, and whether that is a list.
+const OF_SEVERAL: [(&str, bool); 2] = [("complianceFrameworks", true), ("labels", false)];
 
 /// Tells which flags in-process providers get as for a client without attributes.
 pub struct InProcess<'a> {
@@ -24,29 +40,60 @@ impl<'a> InProcess<'a> {
         Self { flags, now, known: RefCell::default() }
     }
 
-    /// Whether a flag is [cut](super::Resolved::is_cut) for a tenant that nothing names. Only those that hang on others are
-    /// looked at.
+    /// Whether a flag is [cut](super::Resolved::is_cut) for a tenant that nothing names, one that has every attribute or one
+    /// that has few. Only flags that hang on others are looked at, and those whose rules compare what tenants have with
+    /// what clients have.
     pub fn is_cut(&self, key: &str) -> bool {
-        let asked = self.flags.compiled(key).filter(|compiled| compiled.hangs_on_others);
-        let Some(asked) = asked else { return false };
+        let Some(asked) = self.flags.compiled(key) else { return false };
+        if !asked.hangs_on_others && !asked.rules.iter().any(is_of_both) {
+            return false;
+        }
         let mut known = self.known.borrow_mut();
         if let Some(is_cut) = known.get(key) {
             return *is_cut;
         }
-        // No name of a tenant or a tier is like this.
-        let nobody = ALWAYS_THERE.map(|name| (name.to_owned(), json!("-"))).into_iter().collect();
-        let context = Context::new(nobody).unwrap_or_default();
-        let query = Query { tenant: None, context: &context, now: self.now };
-        let mut resolver = Resolver::new(self.flags, &query);
-        if known.is_empty() {
-            resolver.resolve(asked.flag.key());
-        } else {
-            // Whoever asks for a second one goes through a list.
-            let all = self.flags.flags().map(|flag| flag.key());
-            all.filter(|key| self.flags.compiled(key.as_str()).is_some_and(|it| it.hangs_on_others))
-                .for_each(|key| resolver.resolve(key));
+        // Whoever asks for a second one goes through a list.
+        let is_list = asked.hangs_on_others && !known.is_empty();
+        for context in nobodies() {
+            let query = Query { tenant: None, context: &context, now: self.now };
+            let mut resolver = Resolver::new(self.flags, &query);
+            if is_list {
+                let all = self.flags.flags().map(|flag| flag.key());
+                all.filter(|key| self.flags.compiled(key.as_str()).is_some_and(|it| it.hangs_on_others))
+                    .for_each(|key| resolver.resolve(key));
+            } else {
+                resolver.resolve(asked.flag.key());
+            }
+            for (key, found) in &resolver.found {
+                *known.entry(key).or_default() |= found.resolved.is_cut;
+            }
         }
-        known.extend(resolver.found.iter().map(|(key, found)| (*key, found.resolved.is_cut)));
         known.get(key).copied().unwrap_or_default()
     }
+}
+
+/// What is known of nobody: all that a tenant may have, and what every one has. No name of a tenant or a tier is like this.
+fn nobodies() -> [Context; 2] {
+    let text = |name: &str| (name.to_owned(), json!("-"));
+    let few: Map<String, Json> = ALWAYS_THERE.map(text).into_iter().collect();
+    let mut all = few.clone();
+    all.extend(MAY_BE_THERE.map(text));
+    all.extend(
+        OF_SEVERAL.map(|(name, is_list)| (name.to_owned(), if is_list { json!(["-"]) } else { json!({}) })),
+    );
+    [all, few].map(|attributes| Context::new(attributes).unwrap_or_default())
+}
+
+/// Whether a rule reads what tenants have, and what not all of them have.
+fn is_of_both(rule: &CompiledRule) -> bool {
+    let is_of_tenants = |name: &str| {
+        // An empty name is that of whatever an evaluation comes to.
+        name.is_empty()
+            || ALWAYS_THERE.contains(&name)
+            || MAY_BE_THERE.contains(&name)
+            || OF_SEVERAL.iter().any(|(other, _)| *other == name)
+    };
+    rule.test.as_ref().is_ok_and(|test| {
+        test.attributes().any(is_of_tenants) && test.attributes().any(|name| !ALWAYS_THERE.contains(&name))
+    })
 }

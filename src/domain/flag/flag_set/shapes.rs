@@ -58,14 +58,29 @@ fn rename_attribute(source: &mut Json, from: &str, to: &str) {
 
 /// The steps as one rule; none where nothing is left to decide.
 pub(super) fn join(parts: Vec<Part>) -> Option<Json> {
-    parts.into_iter().rev().fold(None, |next, part| match part {
+    let joined = parts.into_iter().rev().fold(None, |next, part| match part {
         Part::Try(Json::Null) => next,
         Part::Try(rule) => Some(match next {
             None => rule,
             Some(next) => or_else(rule, next),
         }),
         Part::Guard(condition, off) => Some(json!({"if": [condition, off, next.unwrap_or(Json::Null)]})),
-    })
+    });
+    joined.map(as_operation)
+}
+
+/// A rule as flagd's schema has it: an operation. Python's provider fails a flag whose rule is a bare name, Go's warns.
+/// Without a rule the providers would call it STATIC, and it is what a rule says.
+fn as_operation(rule: Json) -> Json {
+    if rule.is_object() { rule } else { json!({"if": [true, rule]}) }
+}
+
+/// The variant that a rule gives whoever asks.
+pub(super) fn always(rule: &Json) -> Option<&str> {
+    match rule.get("if")?.as_array()?.as_slice() {
+        [Json::Bool(true), Json::String(variant)] => Some(variant),
+        _ => None,
+    }
 }
 
 /// A rule, or another where it says null.

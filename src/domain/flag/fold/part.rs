@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::flag_set::unreadable;
 use super::{Fold, Path, only, operands, operation_of, variable};
+use crate::domain::rule::Failure;
 
 /// The operators that give true or false.
 const TESTS: [&str; 15] = [
@@ -121,7 +122,11 @@ impl Fold<'_> {
         if is_own && !within.is_root {
             return None;
         }
-        let Ok(result) = rule.value(&self.input()) else { return Some(Part::plain(unreadable())) };
+        let result = match rule.value(&self.input()) {
+            Ok(result) => result,
+            Err(Failure::UnknownOperator) => return Some(Part::plain(unreadable())),
+            Err(Failure::TooExpensive) => return Some(Part::plain(Value::Null)),
+        };
         match result.map(whole) {
             Some(json) if is_literal(&json) => {
                 Some(if is_own { Part { json, is_own, has_texts: false } } else { Part::literal(json) })
@@ -195,15 +200,17 @@ impl Fold<'_> {
         };
         // A single argument may be the list of all.
         let is_spread = parts.len() == 1 && parts.iter().any(|part| part.is_own && part.has_texts);
+        let alike = |test| if within.is_root { self.alike_test(test) } else { test };
         if !is_spread && !parts.iter().enumerate().any(meets) {
-            return Part::plain(json);
+            return Part::plain(alike(json));
         }
         let settled = match &*parts {
-            [left, right] => self.settled(operator, left, right),
+            // An item of a list with texts in it is not what it looks like, an attribute of the client's.
+            [left, right] if !within.has_texts => self.settled(operator, left, right),
             _ => None,
         };
         self.refuse_if(settled.is_none());
-        Part::plain(settled.unwrap_or(json))
+        Part::plain(alike(settled.unwrap_or(json)))
     }
 
     fn variable(&self, arguments: &[Value], within: Within) -> Part {
@@ -256,7 +263,7 @@ impl Fold<'_> {
         }
     }
 
-    fn missing(&self, arguments: &Value, within: Within) -> Part {
+    pub(super) fn missing(&self, arguments: &Value, within: Within) -> Part {
         let (json, parts) = self.rebuilt("missing", arguments, within);
         let names = match &*parts {
             [Part { json: Value::Array(names), .. }] => names.clone(),
@@ -275,14 +282,20 @@ impl Fold<'_> {
 
     fn list(&self, operator: &str, arguments: &[Value], within: Within) -> Part {
         let argument = |place: usize| arguments.get(place).unwrap_or(&Value::Null);
+        let decided = |condition| {
+            Part::plain(match condition {
+                Value::Bool(holds) => Value::Bool(holds),
+                condition => json!({"!!": [condition]}),
+            })
+        };
+        if let Some(condition) = self.apart(operator, arguments).filter(|_| within.is_root) {
+            return decided(condition);
+        }
         let mut list = self.part(argument(0), within);
         if within.is_root
             && let Some(condition) = self.unrolled(operator, &list.json, argument(1))
         {
-            return Part::plain(match condition {
-                Value::Bool(holds) => Value::Bool(holds),
-                condition => json!({"!!": [condition]}),
-            });
+            return decided(condition);
         }
         let json = list.json.clone();
         if operator == "reduce" {
@@ -295,12 +308,28 @@ impl Fold<'_> {
             return Part { json: json!({"reduce": [json, step.json, begin.json]}), ..list };
         }
         let each = self.part(argument(1), within.item(operator, &list));
-        let left = operation_of(operator, json!([json, each.json]));
+        let left = operation_of(operator, json!([&json, each.json]));
         match operator {
             "map" => Part { json: left, ..each },
             "filter" => Part { json: left, ..list },
+            "all" if within.is_root => Part::plain(Self::alike_all(&json, left)),
             _ => Part::plain(left),
         }
+    }
+
+    /// `some` and `none` of lists put together, list by list: so that those that are known are decided.
+    fn apart(&self, operator: &str, arguments: &[Value]) -> Option<Value> {
+        let [list, each] = arguments else { return None };
+        let lists = match self.operation(list)? {
+            ("merge", Value::Array(lists)) if matches!(operator, "some" | "none") => lists,
+            _ => return None,
+        };
+        if lists.len() < 2 || lists.len() * size(each) > UNROLLED_MAX {
+            return None;
+        }
+        let tests: Vec<Value> = lists.iter().map(|list| json!({"some": [{"merge": [list]}, each]})).collect();
+        let any = json!({ "or": tests });
+        Some(self.condition(&if operator == "some" { any } else { json!({"!": [any]}) }))
     }
 
     /// `some`, `none` and `all` of a known list without lists and objects, item by item.

@@ -80,9 +80,27 @@ fn lists_of_the_client_cannot_make_a_rule_cost_more_than_its_budget() {
         let looks = json!({"map": [vec![look.clone(); 1_000], 1]});
         assert_eq!(apply(&looks, &digits), Err(Failure::TooExpensive), "{look}");
     }
-    let text = json!({"t": "x".repeat(100_000)});
-    let cut = json!({"substr": [{"var": "t"}, 1, 2]});
-    assert_eq!(select(&cut, HashVersion::V2, "f", &text), "(TooExpensive)");
+}
+
+/// Whoever sent 500 kB had an error for an answer.
+#[test]
+fn a_rule_that_costs_too_much_by_what_a_client_sends_says_nothing() {
+    let text = json!({"t": "x".repeat(500_000), "xs": vec!["x".repeat(70); 4_000]});
+    let t = || json!({"var": "t"});
+    for condition in [
+        json!({"==": [{"substr": [t(), 1, 2]}, "xx"]}),
+        json!({"==": [{"lower": [t()]}, "x"]}),
+        json!({"==": [{"cat": [t(), "x"]}, "x"]}),
+        json!({"tenantry_matches": [t(), "x$"]}),
+        json!({"some": [{"var": "xs"}, {"in": [{"var": ""}, {"var": "xs"}]}]}),
+        json!({"none": [{"var": "xs"}, {"in": ["y", {"var": "xs"}]}]}),
+    ] {
+        let rule = json!({"if": [condition, "on", "off"]});
+        assert_ne!(apply(&rule, &json!({"t": "xx", "xs": []})), Err(Failure::TooExpensive), "{rule}");
+        let said = select(&rule, HashVersion::V2, "f", &text);
+        let is_cheap = condition.get("some").is_some();
+        assert_eq!(said, if is_cheap { "on" } else { "(default)" }, "{rule}");
+    }
 }
 
 #[test]

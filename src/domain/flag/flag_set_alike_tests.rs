@@ -1,0 +1,110 @@
+//! Attributes that a client may not have.
+
+use super::*;
+
+/// Python's and JavaScript's providers wrote their word for nothing, or gave nothing.
+#[test]
+fn a_missing_attribute_is_handed_out_so_that_every_language_takes_it_alike() {
+    let mut flag = settings("ruled");
+    let var = || json!({"var": "email"});
+    let shares = [json!(["on", 50]), json!(["off", 50])];
+    let by = |by: Json| {
+        let mut args = vec![by];
+        args.extend(shares.clone());
+        json!({ "fractional": args })
+    };
+    for (source, given) in [
+        (by(json!({"cat": ["seed", var()]})), by(json!({"cat": ["seed", {"var": ["email", ""]}]}))),
+        (by(json!({"cat": var()})), by(json!({"cat": [{"var": ["email", ""]}]}))),
+        (by(json!({"cat": [{"var": ["email", "none"]}]})), by(json!({"cat": [{"var": ["email", "none"]}]}))),
+        (by(var()), json!({"if": [{"!==": [var(), null]}, by(var()), {"fractional": shares}]})),
+    ] {
+        flag.rules = vec![rule(source.clone())];
+        let flags = build(vec![flag.clone()], Vec::new());
+        let (default, targeting) = seen(&flags, "ruled");
+        assert_eq!(targeting, Some(given), "{source}");
+        for attributes in [
+            json!({}),
+            json!({"email": null}),
+            json!({"email": ""}),
+            json!({"email": "a@b"}),
+            json!({"email": 5}),
+            json!({"targetingKey": "ada"}),
+            json!({"targetingKey": "bob", "email": null}),
+            json!({"targetingKey": "bob", "email": 5}),
+            json!({"targetingKey": "bob", "email": "x"}),
+        ] {
+            let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+            let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
+            let provider = provided("ruled", (&default, targeting.as_ref()), &query);
+            let registry = flags.evaluate(&query, "ruled").variant.map(ToString::to_string);
+            assert_eq!(Some(provider), registry, "{source} {attributes}");
+        }
+    }
+}
+
+/// The condition that is left of one.
+fn left(condition: &Json) -> Json {
+    let mut flag = settings("ruled");
+    flag.rules = vec![rule(json!({"if": [condition, "on", null]}))];
+    let (_, targeting) = seen(&build(vec![flag], Vec::new()), "ruled");
+    targeting.map(|rule| rule["if"][0].clone()).unwrap_or_default()
+}
+
+/// Python, JavaScript and Rust hold 0, false and the empty text, or the word `null`, against what is not there.
+#[test]
+fn what_is_compared_with_an_attribute_that_is_missing_stands_beside_a_test_of_its_presence() {
+    let n = || json!({"var": "n"});
+    let is_there = || json!({"!==": [n(), null]});
+    let is_missing = || json!({"===": [n(), null]});
+    for condition in [
+        json!({"<=": [n(), 0]}),
+        json!({">=": [n(), 0]}),
+        json!({"==": [n(), 0]}),
+        json!({"==": [0, n()]}),
+        json!({"==": [n(), ""]}),
+        json!({"==": [n(), false]}),
+        json!({"<=": [0, n(), 10]}),
+        json!({">=": [n(), "b"]}),
+        json!({"in": [n(), "abc"]}),
+        json!({">": [{"+": [n(), 5]}, 0]}),
+    ] {
+        assert_eq!(left(&condition), json!({"and": [is_there(), condition]}), "{condition}");
+    }
+    for condition in [json!({"!=": [n(), 0]}), json!({"<": [n(), "1"]}), json!({"!=": [{"*": [n(), 2]}, 4]})]
+    {
+        assert_eq!(left(&condition), json!({"or": [is_missing(), condition]}), "{condition}");
+    }
+    // The same everywhere as they are.
+    for condition in [
+        json!({"<": [n(), 5]}),
+        json!({">=": [n(), 18]}),
+        json!({"==": [n(), "vip"]}),
+        json!({"==": [n(), true]}),
+        json!({"===": [n(), 0]}),
+        json!({"in": [n(), ["", "a"]]}),
+        json!({"==": [{"var": ["n", 1]}, 0]}),
+    ] {
+        assert_eq!(left(&condition), condition, "{condition}");
+    }
+    for (condition, given) in [
+        (json!({"==": [n(), null]}), is_missing()),
+        (json!({"!=": [n(), null]}), is_there()),
+        (json!({"missing": ["n"]}), is_missing()),
+        (json!({"missing": ["tenantId", "n"]}), is_missing()),
+        (
+            json!({"!": [{"missing": ["n", "m"]}]}),
+            json!({"!": [{"or": [is_missing(), {"===": [{"var": "m"}, null]}]}]}),
+        ),
+        (
+            json!({"==": [n(), {"var": "m"}]}),
+            json!({"and": [{"===": [is_missing(), {"===": [{"var": "m"}, null]}]}, {"==": [n(), {"var": "m"}]}]}),
+        ),
+        (
+            json!({"all": [n(), {"==": [{"var": ""}, "a"]}]}),
+            json!({"and": [{"!!": [n()]}, {"all": [n(), {"==": [{"var": ""}, "a"]}]}]}),
+        ),
+    ] {
+        assert_eq!(left(&condition), given, "{condition}");
+    }
+}
