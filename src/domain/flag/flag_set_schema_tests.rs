@@ -7,7 +7,7 @@ use regex::Regex;
 use super::super::super::value::Value;
 use super::*;
 
-/// <https://flagd.dev/schema/v0/targeting.json>, as it is in version 0.2.13 of flagd's schemas (Apache License 2.0).
+/// The interface <https://flagd.dev/schema/v0/targeting.json> of version 0.2.13 of flagd's schemas (Apache License 2.0), without its words.
 const SCHEMA: &str = include_str!("flag_set/targeting_schema.json");
 
 /// Whether a value is as a schema says, as far as flagd's says anything.
