@@ -212,7 +212,7 @@ fn why_unreached(error: &str) -> String {
 }
 
 /// The methods that are served, with what some of them take on beyond the others.
-fn methods() -> Result<Methods, StartError> {
+fn methods(config: &Config) -> Result<Methods, StartError> {
     let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
     let known = |is_known: bool, method: &str| {
         if is_known { Ok(()) } else { Err(set_up(format!("there is no method {method}"))) }
@@ -223,9 +223,10 @@ fn methods() -> Result<Methods, StartError> {
     for method in BATCHES {
         known(methods.set_message_bytes_max(method, grpc::BATCH_REQUEST_MAX), method)?;
     }
+    let applying = APPLYING_DEADLINE.max(limits(config).unary_deadline);
     for method in APPLYING {
         known(methods.set_bounds(method, grpc::APPLY_BOUNDS), method)?;
-        known(methods.set_deadline(method, APPLYING_DEADLINE), method)?;
+        known(methods.set_deadline(method, applying), method)?;
     }
     Ok(methods)
 }
@@ -244,7 +245,7 @@ impl Server {
         crate::view::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         registry.engine.register(&prometheus).map_err(set_up)?;
         lifecycle::register_metrics(&prometheus, &registry).map_err(set_up)?;
-        let methods = methods()?;
+        let methods = methods(config)?;
         let plan = openfeature::Plan::of(config);
         let others = [plan.grpc.packages(), plan.http.packages()].concat();
         let (health, handler, routes) =

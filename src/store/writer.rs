@@ -17,17 +17,12 @@
 //!   finds its requests answered.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::{BufMut as _, BytesMut};
-use futures_util::poll;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
@@ -35,6 +30,7 @@ use super::Error;
 use super::committed::{Committed, Log};
 use super::connect::Database;
 use super::log::{self, Change, Kept, Mark, Outcome};
+use super::pipeline::{Jsonb, Sent};
 
 /// Most changes in one transaction. More gain nothing (measured: 128 a transaction give 25–39 k rows/s) and make the
 /// first of them wait.
@@ -464,53 +460,6 @@ async fn execute(
         )
         .await?;
     Ok(row.map_or(Outcome::Conflict, |row| Outcome::Applied(log::revision(row.get(0)))))
-}
-
-/// JSON that is text already.
-#[derive(Debug)]
-struct Jsonb<'a>(&'a [u8]);
-
-impl ToSql for Jsonb<'_> {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        // The version of the binary form.
-        out.put_u8(1);
-        out.put_slice(self.0);
-        Ok(IsNull::No)
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::JSONB
-    }
-
-    to_sql_checked!();
-}
-
-/// A request that was sent, and its answer if it is there already.
-struct Sent<'a, F: Future> {
-    future: Pin<&'a mut F>,
-    answer: Option<F::Output>,
-}
-
-impl<'a, F: Future> Sent<'a, F> {
-    async fn new(future: &'a mut Pin<Box<F>>) -> Self {
-        let mut future = future.as_mut();
-        let answer = match poll!(future.as_mut()) {
-            std::task::Poll::Ready(answer) => Some(answer),
-            std::task::Poll::Pending => None,
-        };
-        Self { future, answer }
-    }
-
-    async fn answer(self) -> F::Output {
-        match self.answer {
-            Some(answer) => answer,
-            None => self.future.await,
-        }
-    }
 }
 
 fn rolled_back_or_unknown(error: tokio_postgres::Error) -> End {
