@@ -48,7 +48,7 @@ fn ending(change: Arc<Flag>) -> Option<Ending> {
 }
 
 fn rule(attribute: &str, value: &str) -> TargetingRule {
-    let condition = json!({"attribute": attribute, "operator": "in", "values": [value]});
+    let condition = json!({"attribute": attribute, "operator": "IN", "values": [value]});
     let conditions = vec![serde_json::from_value(condition).unwrap()];
     let body = Body::Match { conditions, serve: Choice::Variant(variant("off")) };
     TargetingRule { id: "r".to_owned(), description: String::new(), body }

@@ -190,9 +190,9 @@ mod tests {
         let requests =
             |count: usize| v1::BatchCreateTenantsRequest { requests: vec![request.clone(); count] };
         let batch = descriptor("BatchCreateTenantsRequest");
-        assert_eq!(check(&batch, &requests(50).encode_to_vec(), BOUNDS), Ok(()));
+        assert_eq!(check(&batch, &requests(20).encode_to_vec(), BOUNDS), Ok(()));
         assert_eq!(
-            check(&batch, &requests(100).encode_to_vec(), BOUNDS),
+            check(&batch, &requests(200).encode_to_vec(), BOUNDS),
             too_many("requests.tenant.contacts")
         );
     }
@@ -224,10 +224,8 @@ mod tests {
             v1::ApplyFlagsRequest { flags: vec![flag], ..Default::default() }.encode_to_vec()
         };
         assert_eq!(check(&apply, &set(1_000), BOUNDS), Ok(()));
-        assert_eq!(
-            check(&apply, &set(10_000), BOUNDS),
-            too_many("flags.rules.conditions.values.string_value")
-        );
+        let refused = check(&apply, &set(2_000), BOUNDS).unwrap_err();
+        assert!(refused.field.starts_with("flags.rules.conditions.values"), "{refused:?}");
     }
 
     #[test]

@@ -87,11 +87,10 @@ async fn what_is_exported_or_shown_as_yaml_obeys_no_terminal_and_is_the_same_dat
 #[tokio::test]
 async fn a_value_of_another_type_is_told_once() {
     let mut replica = with_flag().await;
-    let texts = ["on", "off"]
-        .map(|name| (name.to_owned(), prost_types::Value { kind: Some(Kind::StringValue("x".into())) }));
-    let flag = v1::Flag { variants: texts.into(), default_variant: "on".into(), ..super::boolean("wrong") };
+    let flag =
+        v1::Flag { r#type: v1::FlagType::String.into(), default_variant: "a".into(), ..whole("wrong", 1.0) };
     let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
     let error = replica.flags.create_flag(request).await.unwrap_err();
-    assert_eq!(fields(&error), ["flag.variants[off]", "flag.variants[on]"]);
+    assert_eq!(fields(&error), ["flag.variants[a]", "flag.variants[b]"]);
     replica.stop().await;
 }
