@@ -61,6 +61,11 @@ const BATCHES: [&str; 3] = [
     "/tenantry.v1.FeatureFlags/ImportFlags",
 ];
 
+/// The methods that bring in up to all the flags that there can be.
+const APPLYING: [&str; 2] = ["/tenantry.v1.FeatureFlags/ApplyFlags", "/tenantry.v1.FeatureFlags/ImportFlags"];
+/// As long as the largest set may take on a busy machine; its caller may ask for less.
+const APPLYING_DEADLINE: Duration = Duration::from_mins(1);
+
 /// Why a server does not start: one sentence each.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -206,6 +211,26 @@ fn why_unreached(error: &str) -> String {
     why
 }
 
+/// The methods that are served, with what some of them take on beyond the others.
+fn methods(config: &Config) -> Result<Methods, StartError> {
+    let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
+    let known = |is_known: bool, method: &str| {
+        if is_known { Ok(()) } else { Err(set_up(format!("there is no method {method}"))) }
+    };
+    for method in WAITING {
+        known(methods.set_deadline(&format!("/tenantry.v1.Lifecycle/{method}"), WAITING_DEADLINE), method)?;
+    }
+    for method in BATCHES {
+        known(methods.set_message_bytes_max(method, grpc::BATCH_REQUEST_MAX), method)?;
+    }
+    let applying = APPLYING_DEADLINE.max(limits(config).unary_deadline);
+    for method in APPLYING {
+        known(methods.set_bounds(method, grpc::APPLY_BOUNDS), method)?;
+        known(methods.set_deadline(method, applying), method)?;
+    }
+    Ok(methods)
+}
+
 impl Server {
     /// Binds the listeners, starts the parts and serves.
     pub async fn start(config: &Config, database: Database) -> Result<Self, StartError> {
@@ -220,17 +245,7 @@ impl Server {
         crate::view::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         registry.engine.register(&prometheus).map_err(set_up)?;
         lifecycle::register_metrics(&prometheus, &registry).map_err(set_up)?;
-        let mut methods = Methods::of(reflection::DESCRIPTOR_SETS).map_err(set_up)?;
-        for method in WAITING {
-            if !methods.set_deadline(&format!("/tenantry.v1.Lifecycle/{method}"), WAITING_DEADLINE) {
-                return Err(set_up(format!("there is no method {method}")));
-            }
-        }
-        for method in BATCHES {
-            if !methods.set_message_bytes_max(method, grpc::BATCH_REQUEST_MAX) {
-                return Err(set_up(format!("there is no method {method}")));
-            }
-        }
+        let methods = methods(config)?;
         let plan = openfeature::Plan::of(config);
         let others = [plan.grpc.packages(), plan.http.packages()].concat();
         let (health, handler, routes) =

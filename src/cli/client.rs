@@ -24,6 +24,9 @@ const ANSWER_MAX: usize = 64 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Longest time for one call where nobody says how long all may take.
 const CALL_MAX: Duration = Duration::from_secs(30);
+/// The same of a set of flags: as long as the server works on one.
+const APPLYING_MAX: Duration = Duration::from_mins(1);
+const APPLYING: [&str; 2] = ["ApplyFlags", "ImportFlags"];
 /// How many things are asked for at once where all are wanted: the most that there are.
 const PAGE_SIZE: u32 = 1_000;
 /// Longest time that means anything: a year.
@@ -94,14 +97,15 @@ impl Client {
         let (method, message) = Self::prepare(method, request)?;
         let mut request = Request::new(message);
         // The server is told a little more, so that it is here that the time runs out.
-        request.set_timeout(self.patience.left(CALL_MAX) + Duration::from_secs(1));
+        let most = if APPLYING.contains(&method.name()) { APPLYING_MAX } else { CALL_MAX };
+        request.set_timeout(self.patience.left(most) + Duration::from_secs(1));
         let path = path(&method)?;
         let answer = async {
             let mut grpc = self.grpc().await?;
             let answer = grpc.unary(request, path, Dynamic { answer: method.output() }).await?;
             Ok::<_, Failure>(answer.into_inner())
         };
-        to_json(&self.patience.wait(Some(CALL_MAX), answer).await?)
+        to_json(&self.patience.wait(Some(most), answer).await?)
     }
 
     /// Calls a method that lists until all pages are there, and answers them as one; `field` has the things.

@@ -269,6 +269,13 @@ impl Error {
             .caused_by(cause)
     }
 
+    /// The database was sent a change and has not answered.
+    pub fn unanswered(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let message = "the registry's database has not answered in time: the change may or may not have been made; the \
+                       same request with the same request id finds out";
+        Self::new(Reason::DatabaseUnavailable, message).retry_after(Duration::from_secs(1)).caused_by(cause)
+    }
+
     /// The database is reached, and takes no writes.
     pub fn read_only(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let message =

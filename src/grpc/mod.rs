@@ -34,6 +34,8 @@ use crate::services::Registry;
 const ANSWER_MAX: usize = 64 << 20;
 /// Largest request of the services that have an rpc which takes many things at once, in bytes.
 pub const BATCH_REQUEST_MAX: usize = 16 << 20;
+/// What a set of flags may become: ten tier defaults for every flag there can be, and all that its bytes can be as lists of ids.
+pub const APPLY_BOUNDS: edge::Bounds = edge::Bounds { list_max: 100_000, bytes_max: 128 << 20 };
 
 /// The implementation of every service, over the use cases.
 #[derive(Clone)]

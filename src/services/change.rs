@@ -19,8 +19,8 @@ use crate::view::snapshot::unreadable;
 /// How often a change is decided when concurrent ones win. Of those that are after the same thing at once, one wins each
 /// time: so many can be, and each has its turn.
 const DECISIONS_MAX: usize = 24;
-/// How long a change waits to be seen in this replica's own view before it answers anyway: a read of the same client
-/// then carries the token in its metadata and waits itself.
+/// How long a change waits to be seen in this replica's own view before it answers anyway, a large one longer: a read of
+/// the same client then carries the token in its metadata and waits itself.
 const SEEN_MAX: Duration = Duration::from_secs(1);
 /// How long a decision waits for the view to catch up with the database.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
@@ -97,11 +97,12 @@ impl Registry {
                 Decision::Make(_, answer) if command.validate_only => return Ok(answer),
                 Decision::Make(change, answer) => (change, answer),
             };
+            let seen_max = SEEN_MAX + change.extra_time();
             match self.writer.submit(*change).await? {
                 Submitted::Done(Outcome::Applied(revision)) => {
                     answer.set_revision(revision);
                     // Best effort: the change is made, whatever this replica sees of it.
-                    let _ = self.view.at_least(revision, SEEN_MAX).await;
+                    let _ = self.view.at_least(revision, seen_max).await;
                     return Ok(answer);
                 }
                 Submitted::Repeated(kept) => return repeated(command, &kept),

@@ -8,7 +8,10 @@ const NO_WRITES: &str = "database does not allow writes";
 /// A failure of the store, for the log; callers see [`domain::error::Error`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection, or none in time; the change may or may not have been made.
+    /// It was sent a change and has not answered in time; the change may or may not have been made.
+    #[error("the database has not answered: {0}")]
+    Unanswered(String),
+    /// No connection, or none in time.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
     /// It is reached, and takes no writes: a standby, or a primary that was told so. Nothing was changed.
@@ -82,6 +85,7 @@ impl From<Error> for domain::error::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Unreachable(_) => Self::unavailable(error),
+            Error::Unanswered(_) => Self::unanswered(error),
             Error::ReadOnly(_) => Self::read_only(error),
             Error::Forbidden(_)
             | Error::Refused(_)

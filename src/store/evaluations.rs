@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Json;
 
@@ -46,6 +46,19 @@ pub struct Tally {
     pub tenants: u64,
     /// The last of either.
     pub last_time: Option<Timestamp>,
+    /// The tenants that evaluated it last by name, the latest first.
+    pub latest: Vec<TenantTally>,
+}
+
+/// What is known of a tenant's evaluations of a flag.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TenantTally {
+    /// Which tenant; it may be deleted by now.
+    pub tenant_id: String,
+    /// How often.
+    pub evaluations: u64,
+    /// When last.
+    pub last_time: Timestamp,
 }
 
 /// Adds evaluations to those that are known.
@@ -81,6 +94,7 @@ pub async fn tallies(client: &impl GenericClient, keys: &[&str]) -> Result<BTree
                 bulk_evaluations: count(row.get(2)),
                 tenants: count(row.get(3)),
                 last_time: row.get(4),
+                latest: row.try_get::<_, Json<_>>(5)?.0,
             };
             Ok((row.get(0), tally))
         })

@@ -14,6 +14,13 @@ use super::reading::{Found, Unreadable};
 use crate::domain::event::{Entry, Event};
 use crate::domain::ids::{RequestId, Revision};
 
+/// A change of as many bytes takes no longer than any.
+const SMALL_BYTES: usize = 256 << 10;
+/// Of a larger one the database does as much in a second, on a busy machine.
+const BYTES_PER_SECOND: usize = 128 << 10;
+/// As long as the rpcs that make large changes may take.
+const EXTRA_MAX: Duration = Duration::from_mins(1);
+
 /// What makes a repeated request get the same answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idempotency {
@@ -55,6 +62,13 @@ pub struct Context {
 }
 
 impl Change {
+    /// How much longer than others it may take, to be made and to be seen, for its size.
+    pub fn extra_time(&self) -> Duration {
+        let bytes = self.row.len() + self.reply.len() + self.entry.len();
+        let seconds = bytes.saturating_sub(SMALL_BYTES).div_ceil(BYTES_PER_SECOND);
+        Duration::from_secs(seconds as u64).min(EXTRA_MAX)
+    }
+
     /// Puts a change together.
     pub(super) fn new(
         sql: &'static str,

@@ -13,6 +13,7 @@ pub mod flags;
 pub mod log;
 pub mod migrate;
 pub mod operations;
+mod pipeline;
 pub mod reading;
 pub mod targets;
 pub mod tenants;

@@ -17,17 +17,12 @@
 //!   finds its requests answered.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::{BufMut as _, BytesMut};
-use futures_util::poll;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
@@ -35,6 +30,7 @@ use super::Error;
 use super::committed::{Committed, Log};
 use super::connect::Database;
 use super::log::{self, Change, Kept, Mark, Outcome};
+use super::pipeline::{Jsonb, Sent};
 
 /// Most changes in one transaction. More gain nothing (measured: 128 a transaction give 25–39 k rows/s) and make the
 /// first of them wait.
@@ -62,6 +58,8 @@ pub enum Submitted {
 
 struct Job {
     change: Change,
+    /// Set once its transaction is begun: from then on only the database knows whether it is made.
+    begun: Arc<AtomicBool>,
     answer: oneshot::Sender<Result<Submitted, Error>>,
 }
 
@@ -70,7 +68,8 @@ struct Job {
 pub struct Writer {
     callers: mpsc::Sender<Job>,
     background: mpsc::Sender<Job>,
-    /// When the last transaction was committed.
+    /// When the last transaction was committed, or will be late: one of a large change takes its time, and is no reason
+    /// to take the database for gone.
     committed: watch::Receiver<Instant>,
     /// Whether the last transaction was refused because nothing can be written.
     read_only: Arc<AtomicBool>,
@@ -96,7 +95,8 @@ impl Writer {
     ///
     /// `Unreachable` within 2 s where there is no database: the change may or may not have been made, and the same
     /// request id finds out. While the database gets on, a change waits for its turn, however many stand before it.
-    /// `ReadOnly` where it is there and takes no writes.
+    /// `Unanswered` where it was sent there. A large change has as much longer as its size needs, and so has what waits
+    /// behind it. `ReadOnly` where it is there and takes no writes.
     pub async fn submit(&self, change: Change) -> Result<Submitted, Error> {
         self.wait_for(&self.callers, change, CALLER_PATIENCE).await
     }
@@ -118,7 +118,9 @@ impl Writer {
     ) -> Result<Submitted, Error> {
         let (answer, result) = oneshot::channel();
         let asked = Instant::now();
-        let job = Job { change, answer };
+        let begun = Arc::new(AtomicBool::new(false));
+        let (patience, longest) = (patience + change.extra_time(), PATIENCE + change.extra_time());
+        let job = Job { change, begun: Arc::clone(&begun), answer };
         let written = async {
             let gone = || Error::Unreachable("the writer has stopped".to_owned());
             queue.send(job).await.map_err(|_| gone())?;
@@ -130,11 +132,14 @@ impl Writer {
             if let Ok(written) = tokio::time::timeout_at(until, &mut written).await {
                 return written;
             }
-            let next = (*self.committed.borrow() + patience).min(asked + PATIENCE);
+            let next = (*self.committed.borrow() + patience).min(asked + longest);
             if next <= until {
                 let why = "no answer in time".to_owned();
-                let read_only = self.read_only.load(Ordering::Relaxed);
-                return Err(if read_only { Error::ReadOnly(why) } else { Error::Unreachable(why) });
+                return Err(match self.read_only.load(Ordering::Relaxed) {
+                    true => Error::ReadOnly(why),
+                    false if begun.load(Ordering::Relaxed) => Error::Unanswered(why),
+                    false => Error::Unreachable(why),
+                });
             }
             until = next;
         }
@@ -227,7 +232,7 @@ impl Task {
 
     /// Makes one change for certain, or tells why not.
     async fn write_alone(&mut self, job: Job) {
-        let deadline = Instant::now() + CALLER_PATIENCE;
+        let deadline = Instant::now() + CALLER_PATIENCE + job.change.extra_time();
         let jobs = [job];
         let error = loop {
             let [job] = &jobs;
@@ -251,6 +256,11 @@ impl Task {
             tokio::time::sleep(RECONNECT_PAUSE).await;
         };
         let [job] = jobs;
+        let error = match error {
+            // One of the attempts may have been made all the same.
+            Error::Unreachable(why) if job.begun.load(Ordering::Relaxed) => Error::Unanswered(why),
+            error => error,
+        };
         // A caller that has gone away has no use for it.
         let _ = job.answer.send(Err(error));
     }
@@ -282,25 +292,35 @@ impl Task {
 
     /// Runs one transaction. A session that is not known to be idle afterwards is given up.
     async fn transaction(&mut self, jobs: &[Job]) -> End {
-        let limit = self.database.statement_timeout();
+        let extra = jobs.iter().map(|job| job.change.extra_time()).max().unwrap_or_default();
+        let usual = self.database.statement_timeout();
+        let longer = Some(extra).filter(|extra| *extra > usual);
+        let limit = longer.unwrap_or(usual);
+        if !extra.is_zero() {
+            self.commit.send_replace(Instant::now() + extra);
+        }
         let work = async {
             match self.session().await {
-                Ok(session) => session.transaction(jobs).await,
+                Ok(session) => session.transaction(jobs, longer).await,
                 Err(error) => End::Unknown(error),
             }
         };
         let end = match tokio::time::timeout(limit, work).await {
             Ok(end) => end,
-            Err(_) => End::Unknown(Error::Unreachable("no answer in time".to_owned())),
+            Err(_) => End::Unknown(Error::Unanswered("no answer in time".to_owned())),
         };
         let is_refused =
             matches!(end, End::RolledBack(Error::ReadOnly(_)) | End::Unknown(Error::ReadOnly(_)));
         self.refused.store(is_refused, Ordering::Relaxed);
-        match end {
+        if matches!(end, End::Unknown(_) | End::RolledBack(Error::ReadOnly(_))) {
             // A new connection may lead to a primary.
-            End::Unknown(_) | End::RolledBack(Error::ReadOnly(_)) => self.session = None,
-            End::Committed(..) => drop(self.commit.send_replace(Instant::now())),
-            End::RolledBack(_) => {}
+            self.session = None;
+        }
+        if matches!(end, End::RolledBack(_)) {
+            jobs.iter().for_each(|job| job.begun.store(false, Ordering::Relaxed));
+        }
+        if matches!(end, End::Committed(..)) || !extra.is_zero() {
+            self.commit.send_replace(Instant::now());
         }
         end
     }
@@ -326,7 +346,8 @@ impl Session {
         Ok(Self { client, lock, advance, prepared: HashMap::new() })
     }
 
-    async fn transaction(&mut self, jobs: &[Job]) -> End {
+    /// `longer` is how long a statement may take, where that is longer than elsewhere.
+    async fn transaction(&mut self, jobs: &[Job], longer: Option<Duration>) -> End {
         for job in jobs {
             let sql = job.change.sql;
             if !self.prepared.contains_key(sql) {
@@ -336,7 +357,11 @@ impl Session {
                 };
             }
         }
-        let mut begin = Box::pin(self.client.batch_execute("BEGIN"));
+        let begin = match longer {
+            None => "BEGIN".to_owned(),
+            Some(limit) => format!("BEGIN; SET LOCAL statement_timeout = {}", limit.as_millis()),
+        };
+        let mut begin = Box::pin(self.client.batch_execute(&begin));
         let mut lock = Box::pin(self.client.query_one(&self.lock, &[]));
         let mut changes: Vec<_> = jobs
             .iter()
@@ -353,6 +378,9 @@ impl Session {
         }
         let advanced = Sent::new(&mut advance).await;
         let committed = Sent::new(&mut commit).await;
+        for job in jobs {
+            job.begun.store(true, Ordering::Relaxed);
+        }
 
         let mut failed = started.answer().await.err();
         let locked = match locked.answer().await {
@@ -432,53 +460,6 @@ async fn execute(
         )
         .await?;
     Ok(row.map_or(Outcome::Conflict, |row| Outcome::Applied(log::revision(row.get(0)))))
-}
-
-/// JSON that is text already.
-#[derive(Debug)]
-struct Jsonb<'a>(&'a [u8]);
-
-impl ToSql for Jsonb<'_> {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        // The version of the binary form.
-        out.put_u8(1);
-        out.put_slice(self.0);
-        Ok(IsNull::No)
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::JSONB
-    }
-
-    to_sql_checked!();
-}
-
-/// A request that was sent, and its answer if it is there already.
-struct Sent<'a, F: Future> {
-    future: Pin<&'a mut F>,
-    answer: Option<F::Output>,
-}
-
-impl<'a, F: Future> Sent<'a, F> {
-    async fn new(future: &'a mut Pin<Box<F>>) -> Self {
-        let mut future = future.as_mut();
-        let answer = match poll!(future.as_mut()) {
-            std::task::Poll::Ready(answer) => Some(answer),
-            std::task::Poll::Pending => None,
-        };
-        Self { future, answer }
-    }
-
-    async fn answer(self) -> F::Output {
-        match self.answer {
-            Some(answer) => answer,
-            None => self.future.await,
-        }
-    }
 }
 
 fn rolled_back_or_unknown(error: tokio_postgres::Error) -> End {

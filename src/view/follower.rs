@@ -27,6 +27,8 @@ const TELL_INTERVAL: Duration = Duration::from_secs(10);
 /// A look at the changes since the last one may take as long as this; the first, which reads everything, may take
 /// as long as it takes.
 const LOOK_MAX: Duration = Duration::from_secs(10);
+/// What that grows to where looks fail.
+const LOOK_MAX_AT_LAST: Duration = Duration::from_mins(2);
 
 /// Follows the log into `view` until `stop`. Looks every `poll_interval`, and at once when told of a change: by
 /// `unread`, which carries those of this replica that the view could not take in by itself, or by a notification of
@@ -42,6 +44,7 @@ pub async fn follow(
     let mut client: Option<Client> = None;
     let mut retried = Instant::now();
     let mut trouble = Trouble::default();
+    let mut look_max = LOOK_MAX;
     loop {
         let look = async {
             let connected = match client.take() {
@@ -51,7 +54,7 @@ pub async fn follow(
                     .unwrap_or_else(|_| Err(Error::Unreachable("no connection in time".to_owned())))?,
             };
             let connected = client.insert(connected);
-            let limit = if view.is_loaded() { LOOK_MAX } else { Duration::MAX };
+            let limit = if view.is_loaded() { look_max } else { Duration::MAX };
             tokio::time::timeout(limit, look(&view, connected, &mut retried, &told))
                 .await
                 .unwrap_or_else(|_| Err(Error::Unreachable("the database did not answer in time".to_owned())))
@@ -65,11 +68,14 @@ pub async fn follow(
                 view.read_only.store(read_only, Ordering::Relaxed);
                 view.heard();
                 trouble.end();
+                look_max = LOOK_MAX;
                 poll_interval
             }
             Err(error) => {
                 view.read_only.store(matches!(error, Error::ReadOnly(_)), Ordering::Relaxed);
                 trouble.tell(&error);
+                // There may just be that much to read.
+                look_max = (look_max * 2).min(LOOK_MAX_AT_LAST);
                 client = None;
                 RECONNECT_PAUSE
             }

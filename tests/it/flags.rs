@@ -5,6 +5,7 @@ mod command_line;
 mod documents;
 mod emergencies;
 mod files;
+mod large;
 mod life;
 mod races;
 mod relations;

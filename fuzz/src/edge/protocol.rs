@@ -8,6 +8,8 @@ mod frames;
 mod gzip;
 #[path = "../../../src/grpc/edge/protocol/json.rs"]
 mod json;
+#[path = "../../../src/grpc/edge/protocol/json_items.rs"]
+mod json_items;
 #[path = "../../../src/grpc/edge/protocol/reader.rs"]
 mod reader;
 
@@ -17,6 +19,7 @@ use tonic::Code;
 
 use self::base64_text::TextDecoder;
 use self::reader::{Reader, Terms};
+use super::items::Bounds;
 
 /// How a body is to be read.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +44,7 @@ pub fn read(manner: Manner, body: &[u8], piece: usize) -> Result<Vec<u8>, Code> 
         is_compressed: manner.is_compressed,
         is_json: manner.is_json,
         input: message(),
-        terms: Terms { single: manner.single, message_bytes_max: 4 << 10 },
+        terms: Terms { single: manner.single, message_bytes_max: 4 << 10, bounds: Bounds::default() },
         buffer: BytesMut::new(),
         messages: 0,
     };

@@ -31,7 +31,7 @@ pub struct Apply {
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Args)]
 pub(super) struct Manner {
-    /// Also delete what is not named: flags of the same flag sets, their tier defaults, unused segments.
+    /// Also delete what is not named: flags of the same flag sets, their tier defaults, segments that only these flags used.
     #[arg(long)]
     prune: bool,
     /// Change without asking.

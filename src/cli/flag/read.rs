@@ -17,7 +17,7 @@ const FLAGS: [Column; 7] = [
     ("TIERS", "tiers"),
     ("EXPIRES", "expires"),
 ];
-const STALE: [Column; 7] = [
+const STALE: [Column; 8] = [
     ("FLAG", "flagKey"),
     ("WHY", "staleness"),
     ("OWNER", "owner"),
@@ -25,7 +25,10 @@ const STALE: [Column; 7] = [
     ("EXPIRES", "expireTime"),
     ("LAST EVALUATED", "lastEvaluatedTime"),
     ("TIMES", "evaluations"),
+    ("LATEST OF", "latest"),
 ];
+/// How many of the tenants that evaluated a flag last are named in a table.
+const LATEST_MAX: usize = 3;
 const DEPENDENTS: [Column; 3] = [("FLAG", "flagKey"), ("NEEDS", "needs"), ("AS", "variants")];
 const EVALUATED: [Column; 5] = [
     ("FLAG", "flagKey"),
@@ -76,7 +79,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         }
         Command::Stale => {
             let response = client.list("FeatureFlags/ListStaleFlags", json!({}), "flags").await?;
-            show_list(output, &response, "flags", &STALE)
+            show_rows(output, &response, "flags", &STALE, stale_row)
         }
         Command::Dependents { flag_key } => {
             let request = json!({ "flagKey": flag_key });
@@ -104,6 +107,20 @@ fn context_of(text: Option<String>) -> Result<Value, Failure> {
         let place = format!("it cannot be read at line {}, column {}", error.line(), error.column());
         Failure::usage(format!("--context must be JSON, for example {{\"region\": \"eu-1\"}}; {place}"))
     })
+}
+
+/// With the tenants that evaluated it last, and how many there are.
+fn stale_row(flag: &Value) -> Value {
+    let mut row = flag.clone();
+    let latest = flag["latestTenants"].as_array().into_iter().flatten().take(LATEST_MAX);
+    let mut said: Vec<_> =
+        latest.map(|of| format!("{} ({})", text(&of["tenantId"]), of["evaluations"])).collect();
+    let others = flag["tenants"].as_u64().unwrap_or_default().saturating_sub(said.len() as u64);
+    if others > 0 {
+        said.push(format!("{others} more"));
+    }
+    row["latest"] = said.join(", ").into();
+    row
 }
 
 /// Writes a flag; for people with its variants as they are written on the command line.
@@ -232,6 +249,18 @@ mod tests {
         assert_eq!(row["value"], r##"{"bg":"#000","size":2}"##);
         assert_eq!(evaluated_row(&json!({"value": 5.0}))["value"], json!(5));
         assert_eq!(evaluated_row(&json!({"value": "on"}))["value"], "on");
+    }
+
+    #[test]
+    fn a_stale_flag_is_shown_with_the_tenants_that_evaluated_it_last_and_how_many_more() {
+        let of = |id: &str, evaluations: u64| json!({"tenantId": id, "evaluations": evaluations});
+        let all = [of("a", 3), of("b", 2), of("c", 1), of("d", 1)];
+        let latest = |tenants: usize| {
+            stale_row(&json!({"tenants": tenants, "latestTenants": all[..tenants.min(4)]}))["latest"].clone()
+        };
+        assert_eq!(latest(0), "");
+        assert_eq!(latest(2), "a (3), b (2)");
+        assert_eq!(latest(90), "a (3), b (2), c (1), 87 more");
     }
 
     #[test]

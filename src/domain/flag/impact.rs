@@ -137,7 +137,7 @@ fn impact_within<'a>(
 }
 
 /// The flags that stay as they are, but use a segment or something of their file's that is changed.
-fn changed_through_others(before: &CompiledFlags, after: &CompiledFlags) -> BTreeSet<FlagKey> {
+pub(super) fn changed_through_others(before: &CompiledFlags, after: &CompiledFlags) -> BTreeSet<FlagKey> {
     let name = |segment: &Arc<Segment>| segment.settings.name.clone();
     let is_other = |segment: &&Arc<Segment>| {
         before.segment(name(segment).as_str()).is_none_or(|old| !Arc::ptr_eq(old, segment))

@@ -11,6 +11,7 @@ mod compiled;
 pub mod dependencies;
 mod edition;
 mod emergency;
+pub mod ending;
 mod evaluate;
 mod explain;
 mod extension;

@@ -36,7 +36,7 @@ impl Moments {
     }
 
     /// What changes after `from`, up to and including `until`.
-    fn between(
+    pub(super) fn between(
         &self,
         from: Timestamp,
         until: Timestamp,

@@ -54,8 +54,11 @@ impl Table {
         let mut slots = vec![0; (2 * texts.len()).next_power_of_two()];
         for (text, index) in texts.iter().zip(1_u64..) {
             let hash = name_hash(text);
-            let free = places(hash, slots.len()).find(|place| slots.get(*place) == Some(&0));
-            if let Some(slot) = free.and_then(|place| slots.get_mut(place)) {
+            // A text that is there again has its place already: a thousand of one would else be looked past again and again.
+            let is_this = |slot: u64| (slot ^ hash) & !INDEX == 0 && at(&texts, slot) == Some(text);
+            let place = places(hash, slots.len())
+                .find(|place| slots.get(*place).is_some_and(|slot| *slot == 0 || is_this(*slot)));
+            if let Some(slot) = place.and_then(|place| slots.get_mut(place)).filter(|slot| **slot == 0) {
                 *slot = hash & !INDEX | index & INDEX;
             }
         }
@@ -68,15 +71,18 @@ impl Table {
             if slot == 0 {
                 break;
             }
-            if (slot ^ hash) & !INDEX == 0 {
-                let index = usize::try_from(slot & INDEX).unwrap_or_default();
-                if self.texts.get(index.wrapping_sub(1)).is_some_and(|own| **own == *text) {
-                    return true;
-                }
+            if (slot ^ hash) & !INDEX == 0 && at(&self.texts, slot).is_some_and(|own| **own == *text) {
+                return true;
             }
         }
         false
     }
+}
+
+/// The text that a slot is about.
+fn at(texts: &[Box<str>], slot: u64) -> Option<&Box<str>> {
+    let index = usize::try_from(slot & INDEX).unwrap_or_default();
+    texts.get(index.wrapping_sub(1))
 }
 
 /// Where to look for a hash, one place after the other, each once.
@@ -100,6 +106,14 @@ mod tests {
         assert!(Texts::of(&[json!("a"), json!(1)]).is_none());
         assert!(Texts::of(&[json!(1)]).is_none());
         assert!(!Texts::of(&[]).unwrap().contains(name_hash("a"), "a"));
+    }
+
+    /// A list of 10,000 times the same took 10,000 looks for each.
+    #[test]
+    fn a_text_that_is_listed_again_takes_one_place() {
+        let Some(Texts::Many(table)) = Texts::of(&vec![json!("a"); 10_000]) else { panic!() };
+        assert_eq!(table.slots.iter().filter(|slot| **slot != 0).count(), 1);
+        assert!(table.contains(name_hash("a"), "a") && !table.contains(name_hash("b"), "b"));
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use prost_types::FieldMask;
+use serde_json::json;
 
 use super::{Faults, decode_timestamp, etag, mask, timestamp, value};
 use crate::domain::error::Error;
@@ -339,7 +340,16 @@ fn decode_variants(
         });
         match decoded {
             Ok(decoded) => drop(variants.insert(name, decoded)),
-            Err(why) => faults.add(format!("variants[{name}]"), why),
+            Err(why) => {
+                faults.add(format!("variants[{name}]"), why);
+                // It is named all the same: that nothing else is missed for it, another value stands for it.
+                let any = [json!(false), json!(""), json!(0), json!({})].into_iter();
+                variants.extend(
+                    any.flat_map(|json| Value::from_json(flag_type, json))
+                        .take(1)
+                        .map(|any| (name.clone(), any)),
+                );
+            }
         }
     }
     variants

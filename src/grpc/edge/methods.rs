@@ -7,6 +7,8 @@ use prost_reflect::{
     prost_types::{MethodOptions, method_options::IdempotencyLevel},
 };
 
+use super::items::Bounds;
+
 const HEALTH: &str = "grpc.health.v1.Health";
 
 /// How a method takes requests and gives answers.
@@ -41,6 +43,8 @@ pub(super) struct Method {
     pub(super) deadline: Option<Duration>,
     /// Overrides the server's largest message.
     pub(super) message_bytes_max: Option<usize>,
+    /// What a message may become.
+    pub(super) bounds: Bounds,
     /// The contract says `NO_SIDE_EFFECTS`, so that a call may come as GET.
     pub(super) has_no_side_effects: bool,
     /// What it takes and gives; `None` for what is not in the contract.
@@ -110,6 +114,15 @@ impl Methods {
         })
     }
 
+    /// Lets the messages of one method become more (or less) than [`Bounds::default`]. `path` as above.
+    #[must_use]
+    pub fn set_bounds(&mut self, path: &str, bounds: Bounds) -> bool {
+        self.by_path.get_mut(path).is_some_and(|method| {
+            method.bounds = bounds;
+            true
+        })
+    }
+
     /// Full names of the services, sorted, each once.
     pub fn services(&self) -> Vec<String> {
         let mut names: Vec<_> = self.by_path.values().map(|method| method.service.clone()).collect();
@@ -135,6 +148,7 @@ impl Methods {
             shape,
             deadline: None,
             message_bytes_max: None,
+            bounds: Bounds::default(),
             has_no_side_effects,
             messages,
         };

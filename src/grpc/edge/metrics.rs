@@ -135,6 +135,7 @@ impl Table {
             shape: Shape::default(),
             deadline: None,
             message_bytes_max: None,
+            bounds: super::items::Bounds::default(),
             has_no_side_effects: false,
             messages: None,
         };

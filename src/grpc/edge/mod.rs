@@ -38,6 +38,7 @@ mod worker;
 pub(in crate::grpc) use self::status::answer_too_large;
 pub use self::{
     deadline::Deadline,
+    items::Bounds,
     limits::Limits,
     listener::Listener,
     methods::Methods,

@@ -207,6 +207,7 @@ fn prepare(
     let terms = Terms {
         single: call.served.is_known && !method.shape.requests_stream,
         message_bytes_max: method.message_bytes_max.unwrap_or(limits.message_bytes_max),
+        bounds: method.bounds,
     };
     let input = method.messages.as_ref().map(|messages| &messages.input);
     let mut request = protocol::prepare(wire, terms, input, request)?;

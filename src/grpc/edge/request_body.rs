@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::{
     items,
+    protocol::Terms,
     received::Received,
     status::{
         BAD_FRAME, CALL_CANCELLED, COMPRESSED_WITHOUT_ENCODING, MESSAGE_TOO_LARGE, NO_MESSAGE, Refusal,
@@ -27,11 +28,8 @@ const HEADER_BYTES: usize = 5;
 /// What a request's framing must satisfy.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    /// Exactly one message.
-    pub(super) single: bool,
-    /// Largest message in bytes, as sent.
-    pub(super) message_bytes_max: usize,
-    /// What the messages are, so that their items can be counted; `None` where nobody will decode them.
+    pub(super) terms: Terms,
+    /// What the messages are, so that they can be weighed; `None` where nobody will decode them.
     pub(super) input: Option<MessageDescriptor>,
 }
 
@@ -52,7 +50,7 @@ impl Fault {
     fn status(self) -> Status {
         match self {
             Self::Refused(refusal) => refusal.status(),
-            Self::TooMany(too_many) => too_many_items(&too_many.field),
+            Self::TooMany(too_many) => too_many_items(&too_many),
         }
     }
 }
@@ -65,7 +63,7 @@ struct Framing {
     header_filled: usize,
     message_left: usize,
     messages: usize,
-    /// A message that may have too many items, as far as it is here.
+    /// A message that may become too much, as far as it is here.
     suspicious: Option<Vec<u8>>,
 }
 
@@ -87,10 +85,10 @@ impl Framing {
                 let (message, rest) = chunk.split_at(self.message_left.min(chunk.len()));
                 self.message_left -= message.len();
                 chunk = rest;
-                self.count_items(message)?;
+                self.weigh(message)?;
                 continue;
             }
-            if self.rule.single && self.messages == 1 {
+            if self.rule.terms.single && self.messages == 1 {
                 return Err(SEVERAL_MESSAGES.into());
             }
             let taken = (HEADER_BYTES - self.header_filled).min(chunk.len());
@@ -104,15 +102,19 @@ impl Framing {
         Ok(())
     }
 
-    /// Gathers a message of which more is here, and counts its items when it is complete: whoever decodes it has not seen
+    /// Gathers a message of which more is here, and weighs it when it is complete: whoever decodes it has not seen
     /// its end by then.
-    fn count_items(&mut self, more: &[u8]) -> Result<(), Fault> {
+    fn weigh(&mut self, more: &[u8]) -> Result<(), Fault> {
         let Some(message) = &mut self.suspicious else { return Ok(()) };
         message.extend_from_slice(more);
         if self.message_left > 0 {
             return Ok(());
         }
-        let counted = self.rule.input.as_ref().map_or(Ok(()), |input| items::count(input, message));
+        let counted = self
+            .rule
+            .input
+            .as_ref()
+            .map_or(Ok(()), |input| items::check(input, message, self.rule.terms.bounds));
         self.suspicious = None;
         counted.map_err(Fault::TooMany)
     }
@@ -125,7 +127,7 @@ impl Framing {
             _ => return Err(BAD_FRAME),
         }
         self.message_left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        if self.message_left > self.rule.message_bytes_max {
+        if self.message_left > self.rule.terms.message_bytes_max {
             return Err(MESSAGE_TOO_LARGE);
         }
         if self.message_left > items::SUSPICIOUS_BYTES && self.rule.input.is_some() {
@@ -140,7 +142,7 @@ impl Framing {
         if self.header_filled > 0 || self.message_left > 0 {
             return Err(TRUNCATED_REQUEST);
         }
-        if self.rule.single && self.messages == 0 {
+        if self.rule.terms.single && self.messages == 0 {
             return Err(NO_MESSAGE);
         }
         Ok(())
@@ -198,7 +200,9 @@ impl Body for RequestBody {
 mod tests {
     use super::*;
 
-    const UNARY: Rule = Rule { single: true, message_bytes_max: 10, input: None };
+    const BOUNDS: items::Bounds = items::Bounds { list_max: 10_000, bytes_max: 32 << 20 };
+    const UNARY: Rule =
+        Rule { terms: Terms { single: true, message_bytes_max: 10, bounds: BOUNDS }, input: None };
 
     fn judge(rule: Rule, body: &[u8], chunk_bytes: usize) -> Result<(), Fault> {
         let mut framing = Framing::new(rule);
@@ -230,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn items_are_counted_when_the_last_byte_is_here_however_the_body_is_cut() {
+    fn items_are_weighed_when_the_last_byte_is_here_however_the_body_is_cut() {
         let pool = prost_reflect::DescriptorPool::decode(crate::proto::DESCRIPTOR_SET).unwrap();
         let input = pool.get_message_by_name("tenantry.v1.BatchCreateTenantsRequest");
-        let rule = Rule { message_bytes_max: 1 << 20, input, ..UNARY };
+        let rule = Rule { terms: Terms { message_bytes_max: 1 << 20, ..UNARY.terms }, input };
         let body = |items: usize| {
             [
                 &b"\0\0"[..],
@@ -242,16 +246,17 @@ mod tests {
             ]
             .concat()
         };
-        let too_many = || Err(Fault::TooMany(items::TooMany { field: "requests".to_owned() }));
+        let too_many =
+            || Err(Fault::TooMany(items::TooMany { field: "requests".to_owned(), bounds: BOUNDS }));
         for chunk_bytes in [1, 7, 1_024, 1 << 20] {
-            assert_eq!(judge(rule.clone(), &body(items::LIST_MAX), chunk_bytes), Ok(()));
-            assert_eq!(judge(rule.clone(), &body(items::LIST_MAX + 1), chunk_bytes), too_many());
+            assert_eq!(judge(rule.clone(), &body(BOUNDS.list_max), chunk_bytes), Ok(()));
+            assert_eq!(judge(rule.clone(), &body(BOUNDS.list_max + 1), chunk_bytes), too_many());
         }
     }
 
     #[test]
     fn a_streaming_request_may_have_any_number_of_messages() {
-        let rule = Rule { single: false, ..UNARY };
+        let rule = Rule { terms: Terms { single: false, ..UNARY.terms }, ..UNARY };
         assert_eq!(judge(rule.clone(), b"", 4), Ok(()));
         assert_eq!(judge(rule, b"\0\0\0\0\x01a\0\0\0\0\x01b", 4), Ok(()));
     }

@@ -6,7 +6,7 @@ use http::Response;
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::items;
+use super::items::TooMany;
 use crate::domain::text;
 
 /// `ErrorInfo.domain` of every error of this service.
@@ -107,8 +107,11 @@ pub(super) const BAD_CONNECT_TIMEOUT: Refusal = at_fault(
     "INVALID_TIMEOUT",
     "`connect-timeout-ms` must be one to ten digits: milliseconds.",
 );
-pub(super) const DEADLINE_EXCEEDED: Refusal =
-    refusal(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "The call did not finish within its deadline.");
+pub(super) const DEADLINE_EXCEEDED: Refusal = refusal(
+    Code::DeadlineExceeded,
+    "DEADLINE_EXCEEDED",
+    "The call did not finish within its deadline; whether a change was made, the same request with the same request id tells.",
+);
 pub(super) const OVERLOADED: Refusal = Refusal {
     code: Code::ResourceExhausted,
     reason: "OVERLOADED",
@@ -179,12 +182,12 @@ pub(crate) fn answer_too_large() -> Status {
     ANSWER_TOO_LARGE.status()
 }
 
-/// The status of a message with more items than are taken, counted before it is decoded.
-pub(super) fn too_many_items(field: &str) -> Status {
+/// The status of a message that would become more than is taken, weighed before it is decoded.
+pub(super) fn too_many_items(TooMany { field, bounds }: &TooMany) -> Status {
     let sentence = format!(
-        "The request has too many items: a list may have {} and all lists together {}.",
-        items::LIST_MAX,
-        items::ALL_MAX
+        "The request has too many items: a list may have {}, and all of it may take {} MiB once it is decoded.",
+        bounds.list_max,
+        bounds.bytes_max >> 20
     );
     let mut details = ErrorDetails::with_error_info("TOO_MANY_ITEMS", DOMAIN, HashMap::new());
     details.add_bad_request_violation(field, sentence.as_str());

@@ -197,7 +197,9 @@ impl<'a> Plan<'a> {
         let keys: Vec<_> = self.write.flags.iter().map(|flag| flag.row.key().clone()).collect();
         let field = |place: usize| keys.get(place).map(&field).unwrap_or_default();
         let after = judge::judge(deciding.snapshot, &mut self.write, (deciding.force, self.now), &field)?;
-        let impact = deciding.impact(&after, &judge::changed(&self.write));
+        let changed = judge::changed(&self.write);
+        self.keep_emergencies(deciding.snapshot, &after, &changed)?;
+        let impact = deciding.impact(&after, &changed);
         self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         let deleted: BTreeSet<_> = self.write.flags_deleted.iter().map(|gone| gone.key.clone()).collect();
         let removal = (!deleted.is_empty()).then(|| deciding.snapshot.flags.removal(&after, &deleted));
@@ -386,15 +388,20 @@ impl<'a> Plan<'a> {
             }
         }
         let segments: BTreeSet<_> = set.segments.iter().map(|segment| &segment.name).collect();
+        let deleted: BTreeSet<_> = self.event.flags_deleted.iter().cloned().collect();
         for segment in snapshot.flags.segments() {
             let name = &segment.settings.name;
-            // One that flags outside of the set use is theirs, and one that a kill switch uses stays as that stands.
-            let mut users = snapshot.flags.users_of_segment(name.as_str());
-            let is_used = users.any(|flag| {
+            if segments.contains(name) {
+                continue;
+            }
+            // One that flags outside of the set use is theirs, one that a kill switch uses stays as that stands, and whose one
+            // is that nobody uses, nobody knows.
+            let mut users = snapshot.flags.users_of_segment(name.as_str()).peekable();
+            let stays = |flag: &Arc<Flag>| {
                 let stays = self.stands(flag) || !named.contains_key(flag.key());
-                stays && !self.event.flags_deleted.contains(flag.key())
-            });
-            if segments.contains(name) || is_used {
+                stays && !deleted.contains(flag.key())
+            };
+            if users.peek().is_none() || users.any(stays) {
                 continue;
             }
             self.differ(Resource::Segment, name.as_str(), (Some(&segment.settings), None), Vec::new());

@@ -302,8 +302,12 @@ pub(super) fn impact_on_all(
     changed: &BTreeSet<FlagKey>,
     now: Timestamp,
 ) -> Impact {
-    let tenants = snapshot.tenants.values().filter(|record| record.tenant.status != Status::Deleted);
-    impact_on(snapshot, after, changed, tenants, now)
+    impact_on(snapshot, after, changed, tenants_of(snapshot), now)
+}
+
+/// The tenants that are not deleted.
+pub(super) fn tenants_of(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Record>> {
+    snapshot.tenants.values().filter(|record| record.tenant.status != Status::Deleted)
 }
 
 /// Whom a change of flags affects, of some tenants.
@@ -314,10 +318,17 @@ pub(super) fn impact_on<'a>(
     tenants: impl Iterator<Item = &'a Arc<Record>>,
     now: Timestamp,
 ) -> Impact {
-    let subject = |record: &'a Arc<Record>| Subject {
+    impact(&snapshot.flags, after, changed, subjects(snapshot, tenants), now)
+}
+
+/// Tenants with what rules see of them.
+pub(super) fn subjects<'a>(
+    snapshot: &Snapshot,
+    tenants: impl Iterator<Item = &'a Arc<Record>>,
+) -> impl Iterator<Item = Subject<'a>> {
+    tenants.map(|record| Subject {
         facts: record.facts(),
         // One of a tenant's own attributes alone is never too large.
         context: Context::new(snapshot.attributes(record)).unwrap_or_default(),
-    };
-    impact(&snapshot.flags, after, changed, tenants.map(subject), now)
+    })
 }

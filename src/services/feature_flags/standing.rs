@@ -4,14 +4,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::apply_flags::{Difference, Plan, Resource};
+use super::judge::{subjects, tenants_of};
 use crate::domain::error::Error;
+use crate::domain::flag::ending::{Ending, Reach, Whom};
 use crate::domain::flag::{Choice, CompiledFlags, Flag, FlagField, Kind, Settings};
 use crate::domain::flagd::Head;
 use crate::domain::ids::FlagKey;
 use crate::domain::text::quote;
+use crate::view::Snapshot;
 
 /// What of a switch's settings has no say in what it gives. Everything else says how it stands, and so does what tiers have
 /// of it. Variants are no more than names and values: those that it can give must stay, which is checked. An end it never has.
@@ -52,7 +56,17 @@ impl Plan<'_> {
         given.extend(unnamed.iter().map(|flag| flag.key().as_str()));
         let guards = given.iter().filter_map(|key| flags.flag(key)?.settings.kill_switch.as_ref());
         let guards: BTreeSet<_> = guards.map(FlagKey::as_str).collect();
-        let is_known = |key: &FlagKey| given.contains(key.as_str()) || guards.contains(key.as_str());
+        // A set can end how such a switch stands without naming it.
+        let hangs_on_others = |key: &FlagKey| {
+            flags.flag(key.as_str()).is_some_and(|flag| {
+                let settings = &flag.settings;
+                let hangs = settings.needs().next().is_some() || !settings.conflict_groups.is_empty();
+                settings.kind == Kind::KillSwitch && hangs && flags.is_thrown(flag, self.now)
+            })
+        };
+        let is_known = |key: &FlagKey| {
+            given.contains(key.as_str()) || guards.contains(key.as_str()) || hangs_on_others(key)
+        };
         let keys = &self.manner.reset_kill_switches;
         let Some(place) = keys.iter().position(|key| !is_known(key)) else { return Ok(()) };
         let why = format!(
@@ -149,6 +163,46 @@ impl Plan<'_> {
             wanted.evaluators.insert(name.clone(), source.clone());
             wanted.members.remove("$evaluators");
         }
+    }
+
+    /// Refuses what ends or weakens an emergency by something else than the switch: what that needs, what excludes it, or
+    /// what a flag that it turns off gives then.
+    pub(super) fn keep_emergencies(
+        &mut self,
+        snapshot: &Snapshot,
+        after: &CompiledFlags,
+        changed: &BTreeSet<FlagKey>,
+    ) -> Result<(), Error> {
+        let flags = &snapshot.flags;
+        let reach = Reach::of(flags, after, changed);
+        if reach.reaches_switch() {
+            // One may be thrown at this moment: as it is decided on, or nothing is done.
+            self.write.unchanged_since = Some(snapshot.revision);
+        }
+        let tenants = subjects(snapshot, tenants_of(snapshot));
+        let Some(ending) = reach.ending(|flag| self.is_emergency(flags, flag), tenants, self.now) else {
+            return Ok(());
+        };
+        let Ending { switch, flag, whom } = ending;
+        let at = |moment: Timestamp| {
+            if moment > self.now { format!(" from {moment} on") } else { String::new() }
+        };
+        let whom = match whom {
+            Whom::Tenant(tenant, moment) => format!("for tenant {}{}", quote(tenant.as_str()), at(moment)),
+            Whom::NoTenant(moment) => format!("for callers without a tenant{}", at(moment)),
+            Whom::Unknown => "for some callers, as far as can be told".to_owned(),
+        };
+        let what = if flag == switch {
+            "would no longer turn off what it guards".to_owned()
+        } else {
+            format!("turns off {}, which would give something else", quote(flag.as_str()))
+        };
+        let why = format!(
+            "must name {0} if that is meant: it is thrown and {what}, {whom}, by what is given here of the flags that \
+             this hangs on",
+            quote(switch.as_str())
+        );
+        Err(Error::field("reset_kill_switches", why))
     }
 
     /// Refuses to take away, or to give another meaning, what a switch can give as it stands.

@@ -4,7 +4,7 @@ use tenantry::proto::v1;
 
 use super::command_line::said;
 use super::{boolean, evaluate, with_flag};
-use crate::support::Replica;
+use crate::support::{Replica, fields};
 
 fn switch(key: &str, default: &str) -> v1::Flag {
     v1::Flag { kind: v1::FlagKind::KillSwitch.into(), default_variant: default.into(), ..boolean(key) }
@@ -154,5 +154,70 @@ async fn a_suspension_does_not_turn_on_again_what_a_switch_has_turned_off() {
     }
     let explained = said(&replica, &["flag", "explain", "finance", "g-one"]).await;
     assert!(explained.contains("The kill switch ks-one is on."), "{explained}");
+    replica.stop().await;
+}
+
+/// What a switch needs and what excludes it had no part in how it stands: a file that turned one off, or brought a rival, ended
+/// the emergency, without `--force` and without a word.
+#[tokio::test]
+async fn no_file_ends_an_emergency_by_what_the_switch_hangs_on() {
+    let mut replica = with_flag().await;
+    let needs = v1::Prerequisite { flag_key: "em-p".into(), variants: vec!["on".into()] };
+    let stop =
+        v1::Flag { prerequisites: vec![needs], conflict_groups: vec!["em".into()], ..switch("em-k", "on") };
+    let cause = |default: &str| v1::Flag { default_variant: default.into(), ..boolean("em-p") };
+    let all = vec![cause("on"), stop, guarded("em-g", "em-k")];
+    replica.flags.apply_flags(v1::ApplyFlagsRequest { flags: all, ..Default::default() }).await.unwrap();
+    let rival = |default: &str| v1::Flag {
+        conflict_groups: vec!["em".into()],
+        priority: 100,
+        default_variant: default.into(),
+        ..boolean("em-r")
+    };
+    let scheduled = v1::Flag {
+        schedule: vec![v1::ScheduleWindow {
+            end_time: Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 }),
+            ..Default::default()
+        }],
+        ..cause("on")
+    };
+    let weaker = v1::Flag { off_variant: "on".into(), ..guarded("em-g", "em-k") };
+    for (flag, what) in [
+        (cause("off"), "for callers without a tenant"),
+        (rival("on"), "for callers without a tenant"),
+        (scheduled, "from 2096-10-02T07:06:40Z on"),
+        (weaker, "turns off \"em-g\""),
+    ] {
+        for validate_only in [true, false] {
+            let one = v1::ApplyFlagsRequest {
+                flags: vec![flag.clone()],
+                validate_only,
+                force: true,
+                ..Default::default()
+            };
+            let refused = replica.flags.apply_flags(one).await.unwrap_err();
+            assert_eq!(fields(&refused), ["reset_kill_switches"], "{what}");
+            assert!(refused.message().contains("\"em-k\"") && refused.message().contains(what), "{refused}");
+        }
+    }
+    let content = "{\"flags\": {\"em-r\": {\"state\": \"ENABLED\", \"variants\": {\"on\": true, \"off\": false}, \"defaultVariant\": \"on\"}}}";
+    let import = v1::ImportFlagsRequest { content: content.into(), ..Default::default() };
+    let harmless = [rival("off"), v1::Flag { owner: "core".into(), ..cause("on") }];
+    replica
+        .flags
+        .apply_flags(v1::ApplyFlagsRequest { flags: harmless.into(), ..Default::default() })
+        .await
+        .unwrap();
+    let refused = replica.flags.import_flags(import).await.unwrap_err();
+    assert_eq!(fields(&refused), ["reset_kill_switches"]);
+    assert_eq!(evaluate(&mut replica, "em-g").await.layer(), v1::FlagLayer::KillSwitch);
+
+    let meant = v1::ApplyFlagsRequest {
+        flags: vec![cause("off")],
+        reset_kill_switches: vec!["em-k".into()],
+        ..Default::default()
+    };
+    replica.flags.apply_flags(meant).await.unwrap();
+    assert_eq!(evaluate(&mut replica, "em-g").await.variant, "on");
     replica.stop().await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use tenantry::domain::ids::{FlagKey, TenantId};
 use tenantry::proto::v1;
 
 use super::{boolean, evaluate, with_flag};
@@ -138,6 +139,39 @@ async fn outside_of_its_schedule_a_flag_is_off() {
     let upside_down = v1::Flag { schedule: vec![window(DAY, -DAY)], ..boolean("never") };
     let request = v1::CreateFlagRequest { flag: Some(upside_down), ..Default::default() };
     assert_eq!(fields(&replica.flags.create_flag(request).await.unwrap_err()), ["flag.schedule[0]"]);
+    replica.stop().await;
+}
+
+/// How many tenants they were was told, and of none of them what.
+#[tokio::test]
+async fn the_tenants_that_evaluated_a_stale_flag_last_are_named_with_how_often_and_when() {
+    let mut replica = with_flag().await;
+    apply(&mut replica, v1::Flag { expire_time: Some(seconds_from_now(-5)), ..boolean("over") }).await;
+    let registry = replica.server.registry.clone();
+    let key = FlagKey::parse("over").unwrap();
+    let at = |second: i64| jiff::Timestamp::from_second(second).unwrap();
+    for place in 0..25 {
+        let tenant = TenantId::parse(&format!("tenant-{place:02}")).unwrap();
+        for _ in 0..=place {
+            registry.evaluations.count(&key, Some(&tenant), at(1_000 + place));
+        }
+    }
+    registry.evaluations.count(&key, None, at(2_000));
+    registry.evaluations.flush(&registry.database).await;
+    let listed = replica.flags.list_stale_flags(v1::ListStaleFlagsRequest::default()).await.unwrap();
+    let flag = listed.into_inner().flags.remove(0);
+    assert_eq!((flag.tenants, flag.evaluations, flag.latest_tenants.len()), (25, 326, 20));
+    let shown: Vec<_> = flag
+        .latest_tenants
+        .iter()
+        .map(|of| (of.tenant_id.as_str(), of.evaluations, of.last_evaluated_time.unwrap().seconds))
+        .collect();
+    assert_eq!((shown[0], shown[19]), (("tenant-24", 25, 1_024), ("tenant-05", 6, 1_005)));
+    let table = super::command_line::said(&replica, &["flag", "stale"]).await;
+    assert!(table.contains("tenant-24 (25), tenant-23 (24), tenant-22 (23), 22 more"), "{table}");
+    let json = super::command_line::said(&replica, &["flag", "stale", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["flags"][0]["latestTenants"][19]["tenantId"], "tenant-05");
     replica.stop().await;
 }
 

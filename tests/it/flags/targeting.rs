@@ -11,7 +11,7 @@ async fn create(replica: &mut Replica, flag: v1::Flag) -> Result<v1::Flag, Statu
     replica.flags.create_flag(request).await.map(tonic::Response::into_inner)
 }
 
-fn text(text: &str) -> prost_types::Value {
+pub(super) fn text(text: &str) -> prost_types::Value {
     prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(text.into())) }
 }
 

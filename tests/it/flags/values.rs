@@ -82,3 +82,15 @@ async fn what_is_exported_or_shown_as_yaml_obeys_no_terminal_and_is_the_same_dat
     assert_eq!(shown["variants"], file["flags"]["f"]["variants"]);
     replica.stop().await;
 }
+
+/// It was told a second time, as variants that are missing.
+#[tokio::test]
+async fn a_value_of_another_type_is_told_once() {
+    let mut replica = with_flag().await;
+    let flag =
+        v1::Flag { r#type: v1::FlagType::String.into(), default_variant: "a".into(), ..whole("wrong", 1.0) };
+    let request = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
+    let error = replica.flags.create_flag(request).await.unwrap_err();
+    assert_eq!(fields(&error), ["flag.variants[a]", "flag.variants[b]"]);
+    replica.stop().await;
+}

@@ -9,6 +9,7 @@ use crate::domain::ids::{TenantId, TierId, VariantName};
 use crate::proto::v1;
 use crate::proto::v1::list_stale_flags_response as stale;
 use crate::services::feature_flags::{Dependent, Going, Judged, StaleFlag};
+use crate::store::evaluations::TenantTally;
 
 /// Largest value of an example, in bytes of its JSON text.
 const EXAMPLE_MAX: usize = 1 << 10;
@@ -122,6 +123,11 @@ pub(in crate::grpc) fn encode_impact(impact: &Impact) -> v1::FlagImpact {
 pub(in crate::grpc) fn encode_stale(found: &StaleFlag) -> stale::StaleFlag {
     let StaleFlag { flag, staleness, tally } = found;
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let latest = |of: &TenantTally| stale::TenantEvaluations {
+        tenant_id: of.tenant_id.clone(),
+        evaluations: number(of.evaluations),
+        last_evaluated_time: Some(timestamp(of.last_time)),
+    };
     stale::StaleFlag {
         flag_key: flag.key().to_string(),
         owner: flag.settings.owner.clone(),
@@ -138,6 +144,7 @@ pub(in crate::grpc) fn encode_stale(found: &StaleFlag) -> stale::StaleFlag {
         evaluations: number(tally.evaluations),
         bulk_evaluations: number(tally.bulk_evaluations),
         tenants: number(tally.tenants),
+        latest_tenants: tally.latest.iter().map(latest).collect(),
     }
 }
 

@@ -35,8 +35,7 @@ pub(in super::super) fn prepare(
 ) -> Result<Request<tonic::body::Body>, Refusal> {
     let mut is_compressed = gzip::is_declared(request.headers().get(wire.encoding_header()))?;
     if wire == Wire::GRPC && !is_compressed {
-        let Terms { single, message_bytes_max } = terms;
-        let rule = Rule { single, message_bytes_max, input: input.cloned() };
+        let rule = Rule { terms, input: input.cloned() };
         return Ok(request.map(|body| tonic::body::Body::new(RequestBody::new(body, rule))));
     }
     if wire.is_connect() && request.headers().get("connect-protocol-version").is_some_and(|it| it != "1") {

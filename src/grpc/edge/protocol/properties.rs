@@ -7,6 +7,7 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use tonic::{Code, Status};
 
+use super::super::items::Bounds;
 use super::{
     base64_text::TextDecoder,
     frames, gzip, json, query,
@@ -53,7 +54,7 @@ fn read(manner: Manner, descriptor: &MessageDescriptor, body: &[u8], piece: usiz
         is_compressed: manner.is_compressed,
         is_json: manner.is_json,
         input: Some(descriptor.clone()),
-        terms: Terms { single: manner.single, message_bytes_max: 256 },
+        terms: Terms { single: manner.single, message_bytes_max: 256, bounds: Bounds::default() },
         buffer: BytesMut::new(),
         messages: 0,
     };

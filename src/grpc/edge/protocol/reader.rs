@@ -13,7 +13,7 @@ use super::{
         },
     },
     base64_text::TextDecoder,
-    frames, gzip, json,
+    frames, gzip, json, json_items,
 };
 
 /// What a call's messages must satisfy, whatever the protocol.
@@ -23,6 +23,8 @@ pub(in super::super) struct Terms {
     pub(in super::super) single: bool,
     /// Largest message in bytes, as sent and decompressed.
     pub(in super::super) message_bytes_max: usize,
+    /// What it may become.
+    pub(in super::super) bounds: items::Bounds,
 }
 
 /// Turns the bytes of a body into framed messages, however the body is cut.
@@ -106,8 +108,14 @@ impl Reader {
             message
         };
         let Some(descriptor) = &self.input else { return Ok(frames::framed(0, plain)) };
-        let proto = if self.is_json { &json::to_proto(descriptor, plain)? } else { plain };
-        items::count(descriptor, proto).map_err(|too_many| too_many_items(&too_many.field))?;
+        let bounds = self.terms.bounds;
+        let proto = if self.is_json {
+            json_items::check(descriptor, plain, bounds).map_err(|too_many| too_many_items(&too_many))?;
+            &json::to_proto(descriptor, plain)?
+        } else {
+            plain
+        };
+        items::check(descriptor, proto, bounds).map_err(|too_many| too_many_items(&too_many))?;
         Ok(frames::framed(0, proto))
     }
 }
