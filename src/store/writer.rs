@@ -317,7 +317,9 @@ impl Task {
             self.session = None;
         }
         if matches!(end, End::RolledBack(_)) {
-            jobs.iter().for_each(|job| job.begun.store(false, Ordering::Relaxed));
+            for job in jobs {
+                job.begun.store(false, Ordering::Relaxed);
+            }
         }
         if matches!(end, End::Committed(..)) || !extra.is_zero() {
             self.commit.send_replace(Instant::now());

@@ -55,7 +55,7 @@ impl Table {
         for (text, index) in texts.iter().zip(1_u64..) {
             let hash = name_hash(text);
             // A text that is there again has its place already: a thousand of one would else be looked past again and again.
-            let is_this = |slot: u64| (slot ^ hash) & !INDEX == 0 && at(&texts, slot) == Some(text);
+            let is_this = |slot: u64| (slot ^ hash) & !INDEX == 0 && at(&texts, slot) == Some(&**text);
             let place = places(hash, slots.len())
                 .find(|place| slots.get(*place).is_some_and(|slot| *slot == 0 || is_this(*slot)));
             if let Some(slot) = place.and_then(|place| slots.get_mut(place)).filter(|slot| **slot == 0) {
@@ -71,7 +71,7 @@ impl Table {
             if slot == 0 {
                 break;
             }
-            if (slot ^ hash) & !INDEX == 0 && at(&self.texts, slot).is_some_and(|own| **own == *text) {
+            if (slot ^ hash) & !INDEX == 0 && at(&self.texts, slot) == Some(text) {
                 return true;
             }
         }
@@ -80,9 +80,9 @@ impl Table {
 }
 
 /// The text that a slot is about.
-fn at(texts: &[Box<str>], slot: u64) -> Option<&Box<str>> {
+fn at(texts: &[Box<str>], slot: u64) -> Option<&str> {
     let index = usize::try_from(slot & INDEX).unwrap_or_default();
-    texts.get(index.wrapping_sub(1))
+    texts.get(index.wrapping_sub(1)).map(AsRef::as_ref)
 }
 
 /// Where to look for a hash, one place after the other, each once.
