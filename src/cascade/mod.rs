@@ -36,7 +36,7 @@ use crate::participants::Participant;
 use crate::store::connect::Database;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
-use crate::view::View;
+use crate::view::{Extent, View};
 
 /// The longest pause between two attempts, and what the engine's own jitter adds.
 const PAUSE_MAX: SignedDuration = SignedDuration::from_secs(40);
@@ -244,7 +244,7 @@ async fn tell_drivers(inner: Arc<Inner>) {
         };
         let driven = inner.driven();
         match delta {
-            Ok(delta) if !delta.targets && !delta.replaced => {
+            Ok(delta) if !delta.targets && delta.extent == Extent::Changes => {
                 let mine = delta.operations.iter().filter_map(|id| driven.get(id));
                 mine.for_each(|driven| driven.changed.notify_one());
             }

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::reading::{read, read_again};
-use super::{Snapshot, View};
+use super::{Extent, Snapshot, View};
 use crate::domain::ids::Revision;
 use crate::store::connect::Database;
 use crate::store::{Error, log};
@@ -175,11 +175,11 @@ async fn load(
         return Ok(head.read_only);
     };
     if let Some(previous) = previous {
-        delta.is_whole = true;
-        delta.replaced = !previous.is_of(head.epoch, head.seen) || head.revision < previous.revision;
-        snapshot.history = previous.history + u64::from(delta.replaced);
-        snapshot.began = if delta.replaced { snapshot.revision } else { previous.began };
-        if delta.replaced {
+        let is_replaced = !previous.is_of(head.epoch, head.seen) || head.revision < previous.revision;
+        delta.extent = if is_replaced { Extent::Replaced } else { Extent::Everything };
+        snapshot.history = previous.history + u64::from(is_replaced);
+        snapshot.began = if is_replaced { snapshot.revision } else { previous.began };
+        if is_replaced {
             tracing::error!(
                 served = previous.revision.get(),
                 found = head.revision.get(),

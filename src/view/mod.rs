@@ -29,6 +29,18 @@ use crate::store::committed::Committed;
 /// Changes that a watcher may lag behind before it has to look at the whole snapshot again.
 const DELTAS_MAX: usize = 1_024;
 
+/// How much of what came into the view is told one by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extent {
+    /// All that changed.
+    #[default]
+    Changes,
+    /// Nothing: everything was read again.
+    Everything,
+    /// Nothing: it is of another history than what came before, and anything may have changed.
+    Replaced,
+}
+
 /// What came into the view at once.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
@@ -44,12 +56,10 @@ pub struct Delta {
     pub flags: BTreeSet<FlagKey>,
     /// The tenants whose overrides of a flag were set or cleared, by flag.
     pub overrides: BTreeMap<FlagKey, BTreeSet<TenantId>>,
-    /// Whether everything was read again, so that what changed is not known.
-    pub is_whole: bool,
+    /// Whether what changed is known.
+    pub extent: Extent,
     /// Whether a target was paused or is used again.
     pub targets: bool,
-    /// Whether it is of another history than what came before: anything may have changed.
-    pub replaced: bool,
 }
 
 impl Delta {
@@ -63,9 +73,8 @@ impl Delta {
         for (flag, tenants) in &later.overrides {
             self.overrides.entry(flag.clone()).or_default().extend(tenants.iter().cloned());
         }
-        self.is_whole |= later.is_whole;
+        self.extent = self.extent.max(later.extent);
         self.targets |= later.targets;
-        self.replaced |= later.replaced;
     }
 }
 

@@ -46,6 +46,9 @@ impl Moments {
     }
 }
 
+/// The tiers and the tenants that something concerns.
+pub type Whose = (BTreeSet<TierId>, BTreeSet<TenantId>);
+
 impl CompiledFlags {
     /// The first moment after `now` at which an answer can change although nobody changes anything.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
@@ -58,7 +61,7 @@ impl CompiledFlags {
         &self,
         from: Timestamp,
         until: Timestamp,
-    ) -> BTreeMap<FlagKey, Option<(BTreeSet<TierId>, BTreeSet<TenantId>)>> {
+    ) -> BTreeMap<FlagKey, Option<Whose>> {
         let keys: BTreeSet<_> =
             self.moments.between(from, until).flat_map(|(_, flags)| flags.keys()).collect();
         let is_now = |moment: Timestamp| from < moment && moment <= until;

@@ -17,7 +17,7 @@ use crate::domain::flag::Query;
 use crate::domain::ids::{FlagKey, Revision, TenantId, TierId};
 use crate::domain::rule::Context;
 use crate::store::connect::Database;
-use crate::view::{Delta, Snapshot, View};
+use crate::view::{Delta, Extent, Snapshot, View};
 
 /// Changes that a stream may lag behind before it is told of every flag.
 const CHANGES_MAX: usize = 256;
@@ -208,7 +208,7 @@ async fn gathered(
     revision: Revision,
 ) -> Result<Delta, RecvError> {
     let mut gathered = first?.as_ref().clone();
-    while gathered.revision < revision && !gathered.replaced {
+    while gathered.revision < revision && gathered.extent != Extent::Replaced {
         gathered.extend(deltas.recv().await?.as_ref());
     }
     Ok(gathered)
@@ -217,7 +217,7 @@ async fn gathered(
 /// What one step of the view changed.
 fn difference(before: &Snapshot, after: &Snapshot, delta: &Delta) -> Change {
     // Another log, or an older state of it, was put in place; or nobody knows what changed.
-    if before.history != after.history || delta.is_whole {
+    if before.history != after.history || delta.extent != Extent::Changes {
         return Change::of_everything(before, after);
     }
     let mut change = Change::default();
