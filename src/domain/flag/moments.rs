@@ -47,7 +47,7 @@ impl Moments {
 }
 
 /// The tiers and the tenants that something concerns.
-pub type Whose = (BTreeSet<TierId>, BTreeSet<TenantId>);
+type Whose = (BTreeSet<TierId>, BTreeSet<TenantId>);
 
 impl CompiledFlags {
     /// The first moment after `now` at which an answer can change although nobody changes anything.

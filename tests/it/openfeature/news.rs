@@ -28,9 +28,8 @@ pub(super) async fn heard(told: &mut Until<Told>, until: &str) -> BTreeMap<Strin
             }
         }
     };
-    if tokio::time::timeout(PATIENCE, all).await.is_err() {
-        panic!("{until} is not told of, but {heard:?}");
-    }
+    let told = tokio::time::timeout(PATIENCE, all).await;
+    assert!(told.is_ok(), "{until} is not told of, but {heard:?}");
     heard
 }
 
