@@ -168,7 +168,10 @@ impl<W: Write + Send> Story<'_, W> {
     async fn bring_back(&self, id: &str) -> Result<(), Failure> {
         let mut tenant = self.tenant(id).await?;
         if let Some(operation) = tenant["operationId"].as_str().filter(|id| !id.is_empty()) {
-            progress::follow(self.client, operation, true).await?;
+            let ended = progress::follow(self.client, operation, true).await?;
+            if let Some(why) = progress::held_up(&ended) {
+                return Err(Failure::unsuccessful(format!("{id} is not brought back yet: {why}")));
+            }
             tenant = self.tenant(id).await?;
         }
         let method = match text(&tenant["status"]).as_str() {

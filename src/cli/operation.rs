@@ -138,7 +138,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             show_list(output, &response, "operations", &COLUMNS)
         }
         Command::Watch { operation_id } => {
-            let ended = progress::follow(client, &operation_id, output != Format::Table).await?;
+            let ended = progress::follow_to_end(client, &operation_id, output != Format::Table).await?;
             if output != Format::Table {
                 show_operation(output, &ended)?;
             }
@@ -169,14 +169,10 @@ async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Resul
     let output = context.connection.output;
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     let id = operation["operationId"].as_str().unwrap_or_default();
-    let ended = progress::follow_to_pause(&context.client, id, output != Format::Table).await?;
+    let ended = progress::follow(&context.client, id, output != Format::Table).await?;
     show_operation(output, &ended)?;
-    let paused = progress::paused(&ended);
-    if !paused.is_empty() {
-        let (state, paused) = (text(&ended["state"]), paused.join(", "));
-        return Err(Failure::unsuccessful(format!(
-            "this is recorded; operation {id} is {state} and goes on when the pause of {paused} ends"
-        )));
+    if let Some(why) = progress::held_up(&ended) {
+        return Err(Failure::unsuccessful(format!("this is recorded; {why}")));
     }
     match ended["state"].as_str() {
         // What was asked for.

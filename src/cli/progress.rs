@@ -12,24 +12,35 @@ use super::escape::harmless;
 use super::exit::Failure;
 use super::output::{print, text};
 
-/// Watches an operation to its end and shows each target's way; answers the operation as it ended. With `quiet`
-/// nothing is shown: a script reads the end.
+/// Watches an operation and shows each target's way to its end, or to where only paused targets are left: whoever asked for
+/// it is not to wait for somebody to end the pause. Answers the operation as it is then. With `quiet` nothing is shown: a
+/// script reads the end.
 pub(super) async fn follow(client: &Client, operation_id: &str, quiet: bool) -> Result<Value, Failure> {
-    follow_until(client, operation_id, quiet, |_| false).await
+    follow_until(client, operation_id, quiet, |operation| !paused(operation).is_empty()).await
 }
 
-/// As [`follow`], but not beyond the moment at which only paused targets are left: a script that intervened is not to wait
-/// for somebody to end the pause.
-pub(super) async fn follow_to_pause(
+/// As [`follow`], and on through every pause: nothing else was asked for.
+pub(super) async fn follow_to_end(
     client: &Client,
     operation_id: &str,
     quiet: bool,
 ) -> Result<Value, Failure> {
-    follow_until(client, operation_id, quiet, |operation| !paused(operation).is_empty()).await
+    follow_until(client, operation_id, quiet, |_| false).await
+}
+
+/// That an operation waits for paused targets alone, in words.
+pub(super) fn held_up(operation: &Value) -> Option<String> {
+    let paused = paused(operation);
+    let first = paused.first()?;
+    let (id, state) = (text(&operation["operationId"]), text(&operation["state"]));
+    Some(format!(
+        "operation {id} is {state} and goes on when the pause of {} ends\n  tenantry target resume {first}",
+        paused.join(", ")
+    ))
 }
 
 /// The targets for which alone an operation waits, where all of them are paused.
-pub(super) fn paused(operation: &Value) -> Vec<String> {
+fn paused(operation: &Value) -> Vec<String> {
     let steps = operation["targets"].as_array();
     let open = steps.into_iter().flatten().filter(|step| {
         !matches!(enum_name(step["state"].as_str().unwrap_or("PENDING")), "VERIFIED" | "SKIPPED")
@@ -68,6 +79,9 @@ pub(super) fn verdict(operation: &Value) -> Result<(), Failure> {
     let state = enum_name(operation["state"].as_str().unwrap_or_default());
     if state == "SUCCEEDED" {
         return Ok(());
+    }
+    if let Some(why) = held_up(operation) {
+        return Err(Failure::unsuccessful(why));
     }
     let why = operation["error"].as_str().unwrap_or_default();
     let id = text(&operation["operationId"]);

@@ -165,6 +165,28 @@ async fn what_cannot_be_read_of_the_arguments_is_said_in_our_words() {
     replica.stop().await;
 }
 
+/// Whoever forgot a pause waited for ever, without a word.
+#[tokio::test]
+async fn a_command_stops_following_where_only_a_paused_target_is_left_and_so_does_the_demo() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    replica.tenant("legal").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let server = ["--server", server.as_str()];
+    let pause = ["target", "pause", "cache", "--reason", "upgrade"];
+    let (code, said) = tenantry(&[&pause[..], &server].concat()).await;
+    assert_eq!(code, Some(0), "{said}");
+    let create = ["tenant", "create", "research", "--tier", "gold"];
+    for command in [&["tenant", "suspend", "legal"][..], &create, &["demo"]] {
+        let (code, said) = tenantry(&[command, &server].concat()).await;
+        assert_eq!(code, Some(7), "{command:?}: {said}");
+        assert!(said.contains("is RUNNING and goes on when the pause of cache ends"), "{command:?}: {said}");
+        assert!(said.contains("tenantry target resume cache"), "{command:?}: {said}");
+    }
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn an_abort_ends_where_only_a_paused_target_is_left_and_tables_say_when() {
     let stub = Stub::start(Duration::ZERO).await.unwrap();

@@ -85,7 +85,7 @@ impl Operation {
             step.state = TargetState::NeedsOperator;
             step.next_attempt_time = None;
             let what =
-                if generation > self.generation { "a newer generation," } else { "another generation" };
+                if generation > self.generation { "a newer generation," } else { "another generation," };
             step.last_error = format!(
                 "holds {what} {generation}{held}, that the registry has not asked for, as after a restore of it: to make \
                  the target {} all the same, retry it with `adopt`",

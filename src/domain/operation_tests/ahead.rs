@@ -52,7 +52,7 @@ fn what_gives_more_access_waits_and_is_neither_done_nor_turned_back_by_itself() 
             (operation.state, operation.backward, operation.generation),
             (State::NeedsOperator, false, 2)
         );
-        assert!(operation.error.contains("holds a newer generation, 2 ("), "{}", operation.error);
+        assert!(operation.error.contains("holds another generation, 2 ("), "{}", operation.error);
         operation.retry_target(&cache(), Some(said()), now(0)).unwrap();
         assert_eq!((operation.state, operation.generation), (State::Running, 3), "{verb}");
         assert_eq!(operation.details.ahead[0].adoption, Some(said()));
