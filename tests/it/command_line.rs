@@ -171,14 +171,14 @@ async fn a_command_stops_following_where_only_a_paused_target_is_left_and_so_doe
     let stub = Stub::start(Duration::ZERO).await.unwrap();
     let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
     let mut replica = Replica::start(&setup).await;
-    replica.tenant("legal").await;
+    replica.tenant("lab").await;
     let server = format!("http://{}", replica.server.grpc);
     let server = ["--server", server.as_str()];
     let pause = ["target", "pause", "cache", "--reason", "upgrade"];
     let (code, said) = tenantry(&[&pause[..], &server].concat()).await;
     assert_eq!(code, Some(0), "{said}");
     let create = ["tenant", "create", "research", "--tier", "gold"];
-    for command in [&["tenant", "suspend", "legal"][..], &create, &["demo"]] {
+    for command in [&["tenant", "suspend", "lab"][..], &create, &["demo"]] {
         let (code, said) = tenantry(&[command, &server].concat()).await;
         assert_eq!(code, Some(7), "{command:?}: {said}");
         assert!(said.contains("is RUNNING and goes on when the pause of cache ends"), "{command:?}: {said}");

@@ -20,6 +20,13 @@ pub struct Split {
     pub bucket_by: String,
 }
 
+impl Split {
+    /// Whether the key is what callers say of themselves.
+    pub fn asks_callers(&self) -> bool {
+        self.bucket_by != BUCKET_BY
+    }
+}
+
 /// What a layer gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +65,11 @@ impl Choice {
             Self::Variant(_) => None,
             Self::Rollout(split) => Some(split),
         }
+    }
+
+    /// Whether what it gives goes by what callers say of themselves.
+    pub fn asks_callers(&self) -> bool {
+        self.rollout().is_some_and(Split::asks_callers)
     }
 
     /// The moments at which it gives something else.

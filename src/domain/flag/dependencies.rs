@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
+use super::choice::Split;
 use super::settings::{FlagState, Kind, Settings};
 use super::{CompiledFlags, FlagType};
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
@@ -145,6 +146,21 @@ impl CompiledFlags {
             affected.insert(key);
         }
         affected
+    }
+
+    /// The flags of which a caller's own attributes may decide what a tenant gets, by a rule or as the key of a share, and those
+    /// that hang on them.
+    pub fn asking_callers(&self, tenant: &str) -> BTreeSet<FlagKey> {
+        let by_itself = self.flags().filter(|flag| {
+            let settings = &flag.settings;
+            !settings.rules.is_empty()
+                || settings.default_rollout.as_ref().is_some_and(Split::asks_callers)
+                || self.tier_defaults(flag.key().as_str()).any(|default| default.choice.asks_callers())
+        });
+        let own = self.overrides_of_tenant(tenant).filter(|own| own.choice.asks_callers());
+        let all: BTreeSet<_> =
+            by_itself.map(|flag| flag.key().clone()).chain(own.map(|own| own.flag.clone())).collect();
+        self.affected_by(all)
     }
 
     /// Those that need one of the changed flags and would no longer get what they need; those that did not get it

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::choice::BUCKET_BY;
+use super::choice::Split;
 use super::impact::{Subject, changed_through_others};
-use super::{Body, Choice, CompiledFlags, Evaluation, Flag, FlagField, Kind, Layer, Query, Settings, Value};
+use super::{Body, CompiledFlags, Evaluation, Flag, FlagField, Kind, Layer, Query, Settings, Value};
 use crate::domain::ids::{FlagKey, TenantId};
 use crate::domain::rule::Context;
 
@@ -186,16 +186,12 @@ fn decides_otherwise(before: &CompiledFlags, after: &CompiledFlags, key: &str) -
 
 /// Whether what a caller says of itself has a say in what a flag gives.
 fn asks_callers(settings: &Settings) -> bool {
-    let is_of_callers = |choice: &Choice| match choice {
-        Choice::Variant(_) => false,
-        Choice::Rollout(split) => split.bucket_by != BUCKET_BY,
-    };
-    settings.default_rollout.as_ref().is_some_and(|split| split.bucket_by != BUCKET_BY)
+    settings.default_rollout.as_ref().is_some_and(Split::asks_callers)
         || settings.rules.iter().any(|rule| match &rule.body {
             Body::Logic(_) => true,
             Body::Match { conditions, serve } => {
                 let is_known = |attribute: &str| OF_TENANTS.contains(&attribute);
-                is_of_callers(serve) || conditions.iter().any(|condition| !is_known(&condition.attribute))
+                serve.asks_callers() || conditions.iter().any(|condition| !is_known(&condition.attribute))
             }
         })
 }

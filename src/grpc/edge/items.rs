@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 /// What one message may become.
@@ -144,7 +144,11 @@ fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
         WireType::SixtyFourBit => 8,
         WireType::ThirtyTwoBit => 4,
         WireType::LengthDelimited => usize::try_from(decode_varint(bytes).ok()?).ok()?,
-        WireType::StartGroup | WireType::EndGroup => return None,
+        // One that the contract does not know is passed over as a whole, as whoever decodes the message does.
+        WireType::StartGroup | WireType::EndGroup => {
+            skip_field(wire_type, number, bytes, DecodeContext::default()).ok()?;
+            return Some((number, None));
+        }
     };
     let (value, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
@@ -208,6 +212,24 @@ mod tests {
         let condition = descriptor("Condition").get_field_by_name("values").unwrap().kind();
         let value = extent(condition.as_message().unwrap(), 0);
         assert!((size_of::<prost_types::Value>()..=100).contains(&value), "{value}");
+    }
+
+    /// Four bytes in front of a message took it off the scale.
+    #[test]
+    fn an_unknown_group_hides_nothing_of_what_follows_or_stands_within() {
+        let apply = descriptor("ApplyFlagsRequest");
+        let flags = b"\x0a\x00".repeat(20_000);
+        let group = |within: &[u8]| [b"\xc3\x3e", within, b"\xc4\x3e"].concat();
+        for before in [group(b""), group(&group(b"\x08\x01")), group(b"\x0a\x02\xc4\x3e")] {
+            let message = [&before, &*flags].concat();
+            assert_eq!(check(&apply, &message, BOUNDS), too_many("flags"));
+        }
+        // Nobody decodes what comes after these.
+        for broken in [&b"\xc3\x3e"[..], b"\xc4\x3e", b"\xc3\x3e\xc4\x3f"] {
+            let message = [broken, &flags].concat();
+            assert_eq!(check(&apply, &message, BOUNDS), Ok(()));
+            assert!(v1::ApplyFlagsRequest::decode(&*message).is_err());
+        }
     }
 
     #[test]

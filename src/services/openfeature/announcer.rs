@@ -303,11 +303,11 @@ fn add_tenant(change: &mut Change, before: &Snapshot, after: &Snapshot, tenant: 
     let (Ok(was), Ok(is)) = (Context::new(was), Context::new(is)) else { return };
     let was = Query { tenant: Some(old.facts()), context: &was, now };
     let is = Query { tenant: Some(new.facts()), context: &is, now };
+    // What becomes of a client's attributes is not known here, so what asks for them counts as changed.
+    let asking = after.flags.asking_callers(tenant.as_str());
     let mut earlier = after.flags.answers(&was);
     for (key, answer) in after.flags.evaluate_all(&is) {
-        // What rules make of a client's attributes is not known here, so they count as changed.
-        let has_rules = after.flags.flag(key.as_str()).is_some_and(|flag| !flag.settings.rules.is_empty());
-        if has_rules || earlier.of(key.as_str()).variant != answer.variant {
+        if asking.contains(key) || earlier.of(key.as_str()).variant != answer.variant {
             change.add(key, before, after, Reach::tenant(tenant));
         }
     }

@@ -118,6 +118,10 @@ async fn what_a_tenant_or_a_tier_gets_is_told_to_it_alone_also_through_what_hang
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
     let mut acme = feature.changes(selected("tenantId=acme")).unwrap();
     let mut other = feature.changes(selected("tenantId=other")).unwrap();
+    // What is in the log as of not long ago is told to those who are there already.
+    for told in [&mut acme, &mut other] {
+        heard(told, "ruled").await;
+    }
     until_fence(&mut world, &mut [&mut acme, &mut other], "fence-1").await;
     for key in ["base", "ruled", "switch", "rival-a", "rival-b"] {
         world.override_for("other", key, "off").await;
@@ -131,5 +135,40 @@ async fn what_a_tenant_or_a_tier_gets_is_told_to_it_alone_also_through_what_hang
     world.tier_default("gold", "switch", "off").await;
     let heard_by = until_fence(&mut world, &mut [&mut acme, &mut other], "fence-3").await;
     assert_eq!(heard_by, [vec!["base", "needy", "switch", "switched"], vec!["switch", "switched"]]);
+    world.stop().await;
+}
+
+/// Where callers' attributes decide, the answers without any are the same before and after.
+#[tokio::test]
+async fn a_tenant_that_changes_hears_of_all_in_which_its_callers_have_a_say() {
+    let mut world = World::start().await;
+    world.tenant("acme").await;
+    world.flag("plain", "on").await;
+    world.flag("shared", "off").await;
+    let weight = |variant: &str, weight| v1::VariantWeight { variant: variant.to_owned(), weight };
+    let rollout = v1::Rollout {
+        weights: vec![weight("on", 90), weight("off", 10)],
+        bucket_by: "targetingKey".to_owned(),
+        ..Default::default()
+    };
+    let default = v1::SetTierDefaultRequest {
+        flag_key: "shared".to_owned(),
+        tier_id: "platinum".to_owned(),
+        rollout: Some(rollout),
+        ..Default::default()
+    };
+    world.replica.flags.set_tier_default(default).await.unwrap();
+    let both = [("region", "eu"), ("user", "x")]
+        .map(|(name, value)| serde_json::json!({"==": [{"var": name}, value]}));
+    world.rule("ruled", serde_json::json!({"if": [{"and": both}, "on", null]})).await;
+    let needed = v1::Prerequisite { flag_key: "ruled".into(), variants: vec!["on".into()] };
+    world.create(v1::Flag { prerequisites: vec![needed], ..boolean_flag("needy", "on") }).await;
+    let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    let mut acme = feature.changes(selected("tenantId=acme")).unwrap();
+    heard(&mut acme, "ruled").await;
+    until_fence(&mut world, &mut [&mut acme], "fence-1").await;
+    world.tier("acme", "platinum").await;
+    let heard_by = until_fence(&mut world, &mut [&mut acme], "fence-2").await;
+    assert_eq!(heard_by, [["needy", "ruled", "shared"]]);
     world.stop().await;
 }

@@ -61,5 +61,6 @@ async fn a_policy_without_effect_is_not_taken_for_a_suspension(store: &'static S
     let tenant = bucket.tenant("acme");
     target.apply(&tenant, Desired::Suspended, 1).await.unwrap();
     assert_eq!(bucket.denied().await, 1);
-    assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Active, 1)));
+    let open = Observed::effect(Desired::Active, 1).with_asked(Some(Desired::Suspended));
+    assert_eq!(target.observe(&tenant).await, Ok(open));
 }
