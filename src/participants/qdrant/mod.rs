@@ -111,13 +111,13 @@ impl Qdrant {
         if known.as_ref().is_some_and(|known| known.generation > generation) {
             return Err(overtaken());
         }
-        let wanted = self.wanted(first, &place, known, tenant, (desired, generation)).await?;
+        let wanted = self.wanted((first, &place), known, tenant, (desired, generation)).await?;
         let mut newest = self.records.raise(first, tenant, &wanted).await?;
         if newest.generation > generation {
             return Err(overtaken());
         }
         for _ in 0..ROUNDS_MAX {
-            self.enact(first, &place, tenant, &newest, until).await?;
+            self.enact((first, &place), tenant, &newest, until).await?;
             // A call that was overtaken on its way must not have the last word: whoever writes last looks again, and
             // makes what the record says.
             match self.records.find(first, tenant).await? {
@@ -132,8 +132,7 @@ impl Qdrant {
     /// The record as it is to be. Whoever is let in has a collection from then on.
     async fn wanted(
         &self,
-        first: &Node,
-        place: &Place,
+        (first, place): (&Node, &Place),
         known: Option<Record>,
         tenant: &TenantRef,
         (state, generation): (Desired, u64),
@@ -170,8 +169,7 @@ impl Qdrant {
     /// Makes everything but the record follow it.
     async fn enact(
         &self,
-        first: &Node,
-        place: &Place,
+        (first, place): (&Node, &Place),
         tenant: &TenantRef,
         record: &Record,
         until: Instant,

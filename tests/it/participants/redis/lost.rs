@@ -153,7 +153,7 @@ async fn once_a_lost_node_is_forgotten_its_slots_are_named_and_what_mends_them_m
     scene.waits(&neighbour, Desired::Active, 3, &[SHOWN]).await;
     assert_eq!(scene.let_in(&neighbour).await, [true; 3]);
     // As an operator who says yes to whatever it asks.
-    let answered = "yes | redis-cli --cluster fix \"$1\"";
+    let answered = "yes yes | redis-cli --cluster fix \"$1\"";
     let fixed = Command::new("sh").args(["-c", answered, "sh", address(&scene.urls[0])]).output().unwrap();
     assert!(fixed.status.success(), "{}", String::from_utf8_lossy(&fixed.stdout));
     for tenant in [&finance, &neighbour] {
