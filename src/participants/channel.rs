@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::Unusable;
@@ -19,16 +20,22 @@ pub(super) fn channel(
     server_name: Option<&str>,
     deadline: Duration,
 ) -> Result<Channel, Unusable> {
-    let unusable = |_| Unusable("its endpoint or one of its certificates cannot be used".to_owned());
+    let unusable = |what: &str| Unusable(format!("its {what} cannot be used"));
     let mut connection = Endpoint::from_shared(endpoint.expose().to_owned())
-        .map_err(unusable)?
+        .map_err(|_| unusable("URL"))?
         .connect_timeout(CONNECT_MAX)
         .timeout(deadline)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(CONNECT_MAX)
         .tcp_nodelay(true);
     if endpoint.is_encrypted() {
-        connection = connection.tls_config(client_tls(tls, server_name)).map_err(unusable)?;
+        if server_name.is_some_and(|name| ServerName::try_from(name).is_err()) {
+            return Err(unusable("`server_name`"));
+        }
+        // The files were read with the settings.
+        let with_tls = connection.tls_config(client_tls(tls, server_name));
+        connection =
+            with_tls.map_err(|_| unusable("host's name, `ca_file`, or `cert_file` and `key_file`"))?;
     }
     Ok(connection.connect_lazy())
 }

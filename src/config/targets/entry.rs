@@ -35,6 +35,17 @@ impl Endpoint {
         ["https:", "rediss:"].iter().any(|scheme| self.expose().starts_with(scheme))
     }
 
+    /// Host and port, for messages.
+    pub fn authority(&self) -> String {
+        let uri = self.expose().parse::<http::Uri>().ok();
+        let place = uri.as_ref().and_then(|uri| Some((uri.host()?, uri.port())));
+        match place {
+            Some((host, Some(port))) => format!("{host}:{port}"),
+            Some((host, None)) => host.to_owned(),
+            None => self.masked(),
+        }
+    }
+
     /// The URL with masks in the places of secrets.
     pub fn masked(&self) -> String {
         secret::masked_url(self.expose())

@@ -193,16 +193,23 @@ fn certificates_are_read_from_their_files_and_looked_at() {
     let certificate = file("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     let key = file("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");
     let (certificate, key) = (certificate.path().display(), key.path().display());
-    let text = |key: &dyn std::fmt::Display| {
-        format!("kind = \"remote\", url = \"https://a\", cert_file = \"{certificate}\", key_file = \"{key}\"")
-    };
-    let Target::Remote(remote) = target(&text(&key)) else { panic!("remote") };
-    assert!(remote.tls.identity.is_some());
-    assert!(!format!("{remote:?}").contains("PRIVATE KEY"), "{remote:?}");
-    assert!(
-        refusal(&text(&certificate))
-            .contains("must be a PEM file with a private key, but is something else.")
-    );
+    for (files, key, words) in [
+        (
+            format!("cert_file = \"{certificate}\", key_file = \"{certificate}\""),
+            "key_file",
+            "is something else.",
+        ),
+        (
+            format!("cert_file = \"{certificate}\", key_file = \"{key}\""),
+            "key_file",
+            "is one that cannot be read.",
+        ),
+        (format!("cert_file = \"{key}\", key_file = \"{key}\""), "cert_file", "is something else."),
+        (format!("ca_file = \"{certificate}\""), "ca_file", "is one that cannot be read."),
+    ] {
+        let refusal = refusal(&format!("kind = \"remote\", url = \"https://a\", {files}"));
+        assert!(refusal.contains(key) && refusal.ends_with(words), "{files}: {refusal}");
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ struct Posted<'a> {
 
 impl Api {
     pub(super) fn new(settings: &targets::Alertmanager, deadline: Duration) -> Result<Self, Unusable> {
-        let unusable = |_| Unusable("one of its certificates cannot be used".to_owned());
+        let unusable = |what: &str| Unusable(format!("its {what} cannot be used"));
         let mut builder = Client::builder()
             .user_agent(AUTHOR)
             .timeout(deadline)
@@ -84,15 +84,18 @@ impl Api {
             // A redirect would take our credentials elsewhere.
             .redirect(redirect::Policy::none());
         if let Some(authorities) = &settings.tls.authorities {
-            builder = builder
-                .tls_certs_only(Certificate::from_pem_bundle(authorities.as_bytes()).map_err(unusable)?);
+            builder = builder.tls_certs_only(
+                Certificate::from_pem_bundle(authorities.as_bytes()).map_err(|_| unusable("`ca_file`"))?,
+            );
         }
         if let Some((certificate, key)) = &settings.tls.identity {
             let both = format!("{certificate}\n{}", key.expose());
-            builder = builder.identity(Identity::from_pem(both.as_bytes()).map_err(unusable)?);
+            builder = builder.identity(
+                Identity::from_pem(both.as_bytes()).map_err(|_| unusable("`cert_file` or `key_file`"))?,
+            );
         }
         Ok(Self {
-            client: builder.build().map_err(unusable)?,
+            client: builder.build().map_err(|_| unusable("`ca_file`, or `cert_file` and `key_file`"))?,
             base: settings.endpoint.expose().trim_end_matches('/').to_owned(),
             login: settings.login.clone(),
             label: settings.label.clone(),

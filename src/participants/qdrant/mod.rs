@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tonic::metadata::AsciiMetadataValue;
 
-use self::node::{Node, failure};
+use self::node::Node;
 use self::place::Place;
 use self::probe::{Doors, Prober};
 use self::record::{Record, Records};
@@ -41,6 +41,8 @@ use crate::proto::qdrant::{self as wire, CreateCollection};
 
 /// How often a call looks again whether a newer one came between: each round loses only to another call.
 const ROUNDS_MAX: u32 = 5;
+/// Longest wait for one node of several.
+const NODE_MAX: Duration = Duration::from_secs(2);
 
 /// The target.
 pub struct Qdrant {
@@ -72,7 +74,8 @@ impl Qdrant {
         let mut nodes = Vec::new();
         for endpoint in &settings.endpoints {
             let channel = channel(endpoint, &settings.tls, settings.server_name.as_deref(), deadline)?;
-            nodes.push(Node::new(channel, credential.clone(), deadline));
+            let address = (settings.endpoints.len() > 1).then(|| endpoint.authority());
+            nodes.push(Node::new(address, channel, credential.clone(), deadline));
         }
         Ok(Self {
             records: Records::new(settings.records.clone(), settings.replication_factor),
@@ -83,28 +86,41 @@ impl Qdrant {
         })
     }
 
-    /// The node that is told of changes; it passes them on by itself.
-    fn first(&self) -> &Node {
-        &self.nodes[0]
+    /// The node that is told of changes and asked what is on record: the first that answers. It passes changes on by
+    /// itself, and has what the others were told.
+    async fn first(&self) -> Result<&Node, Failure> {
+        if let [only] = self.nodes.as_slice() {
+            return Ok(only);
+        }
+        let mut silent = Vec::new();
+        for node in &self.nodes {
+            // One that does not answer is to leave time for the others.
+            match node.answers(NODE_MAX.min(self.deadline / 4)).await {
+                Ok(()) => return Ok(node),
+                Err(failure) => silent.push(failure.message),
+            }
+        }
+        Err(Failure::unknown(silent.join("; ")))
     }
 
     async fn converge(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
         let until = Instant::now() + self.deadline.mul_f64(0.8);
         let place = Place::of(tenant, &self.settings.collection)?;
-        let known = self.records.find(self.first(), tenant).await?;
+        let first = self.first().await?;
+        let known = self.records.find(first, tenant).await?;
         if known.as_ref().is_some_and(|known| known.generation > generation) {
             return Err(overtaken());
         }
-        let wanted = self.wanted(&place, known, tenant, (desired, generation)).await?;
-        let mut newest = self.records.raise(self.first(), tenant, &wanted).await?;
+        let wanted = self.wanted((first, &place), known, tenant, (desired, generation)).await?;
+        let mut newest = self.records.raise(first, tenant, &wanted).await?;
         if newest.generation > generation {
             return Err(overtaken());
         }
         for _ in 0..ROUNDS_MAX {
-            self.enact(&place, tenant, &newest, until).await?;
+            self.enact((first, &place), tenant, &newest, until).await?;
             // A call that was overtaken on its way must not have the last word: whoever writes last looks again, and
             // makes what the record says.
-            match self.records.find(self.first(), tenant).await? {
+            match self.records.find(first, tenant).await? {
                 Some(held) if held.generation != newest.generation => newest = held,
                 _ if newest.generation > generation => return Err(overtaken()),
                 _ => return Ok(()),
@@ -116,18 +132,20 @@ impl Qdrant {
     /// The record as it is to be. Whoever is let in has a collection from then on.
     async fn wanted(
         &self,
-        place: &Place,
+        (first, place): (&Node, &Place),
         known: Option<Record>,
         tenant: &TenantRef,
         (state, generation): (Desired, u64),
     ) -> Result<Record, Failure> {
         let known = known.filter(|known| known.state != Desired::Deleted || state == Desired::Deleted);
         let had_collection = known.as_ref().is_some_and(|known| known.had_collection);
-        if lets_in(state) && !self.first().is_there(&place.collection).await.map_err(failure)? {
+        if lets_in(state)
+            && !first.is_there(&place.collection).await.map_err(|status| first.failed(status))?
+        {
             if had_collection {
                 return Err(lost());
             }
-            remains::make(self.first(), self.shape(place)).await?;
+            remains::make(first, self.shape(place)).await?;
         }
         let older_snapshots = match known {
             Some(known) if known.state == Desired::Archived && state == Desired::Archived => {
@@ -151,25 +169,26 @@ impl Qdrant {
     /// Makes everything but the record follow it.
     async fn enact(
         &self,
-        place: &Place,
+        (first, place): (&Node, &Place),
         tenant: &TenantRef,
         record: &Record,
         until: Instant,
     ) -> Result<(), Failure> {
         if lets_in(record.state) {
-            return self.first().set_alias(&place.alias, &place.collection).await.map_err(failure);
+            let set = first.set_alias(&place.alias, &place.collection).await;
+            return set.map_err(|status| first.failed(status));
         }
-        self.first().delete_alias(&place.alias).await.map_err(failure)?;
+        first.delete_alias(&place.alias).await.map_err(|status| first.failed(status))?;
         match record.state {
             Desired::Archived if record.had_collection => {
                 remains::archive(&self.nodes, &place.collection, &record.older_snapshots).await
             }
             Desired::Deleted if record.purged_at.is_none() => {
-                remains::purge(&self.nodes, self.shape(place), until).await?;
+                remains::purge(&self.nodes, first, self.shape(place), until).await?;
                 let now = jiff::Timestamp::now().as_second();
                 let record = Record { purged_at: Some(now), ..record.clone() };
-                self.records.raise(self.first(), tenant, &record).await?;
-                self.records.forget(self.first(), now).await
+                self.records.raise(first, tenant, &record).await?;
+                self.records.forget(first, now).await
             }
             _ => Ok(()),
         }
@@ -177,8 +196,9 @@ impl Qdrant {
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let place = Place::of(tenant, &self.settings.collection)?;
-        let record = self.records.find(self.first(), tenant).await?;
-        let standing = self.standing(&place, record.as_ref()).await?;
+        let first = self.first().await?;
+        let record = self.records.find(first, tenant).await?;
+        let standing = self.standing(first, &place, record.as_ref()).await?;
         if record.is_none() && standing.is_complete && !standing.alias {
             return Ok(Observed::UNKNOWN_TENANT);
         }
@@ -225,9 +245,14 @@ impl Qdrant {
         doors.ok_or_else(|| Failure::permanent("no node is configured"))
     }
 
-    async fn standing(&self, place: &Place, record: Option<&Record>) -> Result<Standing, Failure> {
-        let first = self.first();
-        let collection = first.is_there(&place.collection).await.map_err(failure)?;
+    async fn standing(
+        &self,
+        first: &Node,
+        place: &Place,
+        record: Option<&Record>,
+    ) -> Result<Standing, Failure> {
+        let failed = |status| first.failed(status);
+        let collection = first.is_there(&place.collection).await.map_err(failed)?;
         let is_complete = match record {
             Some(record) if record.state == Desired::Archived && record.had_collection => {
                 collection
@@ -238,8 +263,8 @@ impl Qdrant {
             None => !collection,
         };
         Ok(Standing {
-            alias: first.is_there(&place.alias).await.map_err(failure)?,
-            leads: first.leads(&place.alias, &place.collection).await.map_err(failure)?,
+            alias: first.is_there(&place.alias).await.map_err(failed)?,
+            leads: first.leads(&place.alias, &place.collection).await.map_err(failed)?,
             is_complete,
         })
     }

@@ -31,14 +31,44 @@ pub(super) type Credential = Option<AsciiMetadataValue>;
 /// One node of a Qdrant, as somebody sees it.
 #[derive(Clone)]
 pub(super) struct Node {
+    /// Host and port, where it is one of several.
+    address: Option<String>,
     channel: Channel,
     credential: Credential,
     deadline: Duration,
 }
 
 impl Node {
-    pub(super) const fn new(channel: Channel, credential: Credential, deadline: Duration) -> Self {
-        Self { channel, credential, deadline }
+    pub(super) const fn new(
+        address: Option<String>,
+        channel: Channel,
+        credential: Credential,
+        deadline: Duration,
+    ) -> Self {
+        Self { address, channel, credential, deadline }
+    }
+
+    /// What a failed call of ours means; of several nodes it says at which.
+    pub(super) fn failed(&self, status: Status) -> Failure {
+        self.at(failure(status))
+    }
+
+    /// A failure that says at which of several nodes.
+    pub(super) fn at(&self, Failure { kind, message }: Failure) -> Failure {
+        let message = match &self.address {
+            Some(address) => format!("node {address}: {message}"),
+            None => message,
+        };
+        Failure { kind, message }
+    }
+
+    /// Fails unless it says something within that time.
+    pub(super) async fn answers(&self, patience: Duration) -> Result<(), Failure> {
+        let version = tokio::time::timeout(patience, self.version()).await;
+        version
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
+            .map(drop)
+            .map_err(|status| self.failed(status))
     }
 
     /// The same node with another credential.
@@ -177,7 +207,7 @@ pub(super) fn is_refusal(status: &Status) -> bool {
 
 /// What a failed call of ours means. The server's own words are quoted, so that they cannot pass for ours.
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
-pub(super) fn failure(status: Status) -> Failure {
+fn failure(status: Status) -> Failure {
     tracing::warn!(error = %status, "the vector database failed");
     let words = quote(status.message());
     match status.code() {

@@ -6,7 +6,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::super::{Failure, TenantRef};
-use super::node::{Node, failure, is_refusal};
+use super::node::{Node, is_refusal};
 use super::place::Place;
 use super::record::CONTROL;
 use super::token::{Grant, Mint};
@@ -47,11 +47,11 @@ impl Prober {
     pub(super) async fn control(&self, node: &Node) -> Result<(), Failure> {
         let outcome = self.as_client(node, &self.records, CONTROL, Grant::Read)?.read(&self.records).await;
         match outcome {
-            Err(status) if is_refusal(&status) => Err(Failure::retryable(
+            Err(status) if is_refusal(&status) => Err(node.at(Failure::retryable(
                 "the vector database refuses a token that nothing of ours locks out: `jwt_rbac` is off, or our key is \
                  not the one that it checks tokens with",
-            )),
-            outcome => outcome.map_err(failure),
+            ))),
+            outcome => outcome.map_err(|status| node.failed(status)),
         }
     }
 
@@ -63,9 +63,9 @@ impl Prober {
         tenant: &TenantRef,
     ) -> Result<Doors, Failure> {
         let client = self.as_client(node, &place.alias, tenant.uid, Grant::Read)?;
-        let read = door(client.read(&place.alias).await)?;
+        let read = door(node, client.read(&place.alias).await)?;
         let client = self.as_client(node, &place.alias, tenant.uid, Grant::Write)?;
-        let write = door(client.delete_points(nothing(&place.alias)).await)?;
+        let write = door(node, client.delete_points(nothing(&place.alias)).await)?;
         Ok(Doors { read, write })
     }
 
@@ -87,11 +87,11 @@ fn nothing(name: &str) -> DeletePoints {
     }
 }
 
-fn door(outcome: Result<(), tonic::Status>) -> Result<Door, Failure> {
+fn door(node: &Node, outcome: Result<(), tonic::Status>) -> Result<Door, Failure> {
     match outcome {
         Ok(()) => Ok(Door::Open),
         Err(status) if is_refusal(&status) => Ok(Door::Shut),
         Err(status) if status.code() == Code::NotFound => Ok(Door::Nowhere),
-        Err(status) => Err(failure(status)),
+        Err(status) => Err(node.failed(status)),
     }
 }

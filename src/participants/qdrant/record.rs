@@ -8,7 +8,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::super::{Failure, TenantRef};
-use super::node::{Node, failure};
+use super::node::Node;
 use super::token::Grant;
 use crate::domain::lifecycle::Desired;
 use crate::proto::qdrant::condition::ConditionOneOf;
@@ -125,7 +125,7 @@ impl Records {
                 self.doubt();
                 return Ok(None);
             }
-            found => found.map_err(failure)?,
+            found => found.map_err(|status| node.failed(status))?,
         };
         let Some(point) = found.first() else { return Ok(None) };
         let record = Record::decode(&point.payload);
@@ -150,7 +150,7 @@ impl Records {
         let range = Range { lte: Some(newest), ..Range::default() };
         let not_newer = Filter { must: vec![field("generation", None, Some(range))], ..Filter::default() };
         let point = point(tenant.uid, wanted.payload(tenant.uid));
-        node.upsert(self.upsert(point, Some(not_newer))).await.map_err(failure)?;
+        node.upsert(self.upsert(point, Some(not_newer))).await.map_err(|status| node.failed(status))?;
         let kept = self.find(node, tenant).await?.filter(|kept| kept.generation >= wanted.generation);
         kept.ok_or_else(|| Failure::retryable("the tenant's record was not kept"))
     }
@@ -170,7 +170,7 @@ impl Records {
             points: Some(PointsSelector { points_selector_one_of: Some(PointsSelectorOneOf::Filter(gone)) }),
             ordering: None,
         };
-        node.delete_points(delete).await.map_err(failure)
+        node.delete_points(delete).await.map_err(|status| node.failed(status))
     }
 
     /// Sees to it that the collection is there, with what the server looks for indexed, and with the control record.
@@ -179,13 +179,13 @@ impl Records {
             return Ok(());
         }
         super::version::check(node).await?;
-        if !node.is_there(&self.collection).await.map_err(failure)? {
+        if !node.is_there(&self.collection).await.map_err(|status| node.failed(status))? {
             let made = node.create_collection(self.shape()).await;
             // Another replica may have been first.
             if let Err(status) = made
-                && !node.is_there(&self.collection).await.map_err(failure)?
+                && !node.is_there(&self.collection).await.map_err(|status| node.failed(status))?
             {
-                return Err(failure(status));
+                return Err(node.failed(status));
             }
         }
         for name in ["uid", "grants", "state"] {
@@ -195,13 +195,15 @@ impl Records {
                 field_name: name.to_owned(),
                 field_type: Some(FieldType::Keyword.into()),
             };
-            node.index(index).await.map_err(failure)?;
+            node.index(index).await.map_err(|status| node.failed(status))?;
         }
         let payload = BTreeMap::from([
             ("uid".to_owned(), text(&CONTROL.to_string())),
             ("grants".to_owned(), texts([Grant::Read.as_str()].into_iter())),
         ]);
-        node.upsert(self.upsert(point(CONTROL, payload), None)).await.map_err(failure)?;
+        node.upsert(self.upsert(point(CONTROL, payload), None))
+            .await
+            .map_err(|status| node.failed(status))?;
         self.is_ready.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tonic::Code;
 
 use super::super::Failure;
-use super::node::{Node, failure};
+use super::node::Node;
 use crate::proto::qdrant::CreateCollection;
 
 /// Makes a collection; one that is there stays as it is.
@@ -17,7 +17,9 @@ pub(super) async fn make(node: &Node, shape: CreateCollection) -> Result<(), Fai
     let name = shape.collection_name.clone();
     match node.create_collection(shape).await {
         // Another call may have been first.
-        Err(status) if !node.is_there(&name).await.map_err(failure)? => Err(failure(status)),
+        Err(status) if !node.is_there(&name).await.map_err(|status| node.failed(status))? => {
+            Err(node.failed(status))
+        }
         _ => Ok(()),
     }
 }
@@ -37,7 +39,7 @@ pub(super) async fn all_snapshots(nodes: &[Node], collection: &str) -> Result<Ve
 pub(super) async fn archive(nodes: &[Node], collection: &str, older: &[String]) -> Result<(), Failure> {
     for node in nodes {
         if !has_younger(node, collection, older).await? {
-            node.take_snapshot(collection).await.map_err(failure)?;
+            node.take_snapshot(collection).await.map_err(|status| node.failed(status))?;
         }
     }
     Ok(())
@@ -53,9 +55,13 @@ pub(super) async fn is_archived(nodes: &[Node], collection: &str, older: &[Strin
     Ok(true)
 }
 
-/// Removes the snapshots from every node, then the collection, and looks that nothing is left.
-pub(super) async fn purge(nodes: &[Node], shape: CreateCollection, until: Instant) -> Result<(), Failure> {
-    let Some(first) = nodes.first() else { return Ok(()) };
+/// Removes the snapshots from every node, then the collection by way of the `first`, and looks that nothing is left.
+pub(super) async fn purge(
+    nodes: &[Node],
+    first: &Node,
+    shape: CreateCollection,
+    until: Instant,
+) -> Result<(), Failure> {
     let name = shape.collection_name.clone();
     make(first, shape).await?;
     let mut removed = 0_usize;
@@ -66,16 +72,16 @@ pub(super) async fn purge(nodes: &[Node], shape: CreateCollection, until: Instan
                     "{removed} snapshots were removed, and there are more"
                 )));
             }
-            node.delete_snapshot(&name, &snapshot).await.map_err(failure)?;
+            node.delete_snapshot(&name, &snapshot).await.map_err(|status| node.failed(status))?;
             removed += 1;
         }
         if !snapshots(node, &name).await?.is_empty() {
             return Err(Failure::retryable("snapshots of the tenant's collection keep appearing"));
         }
     }
-    first.delete_collection(&name).await.map_err(failure)?;
+    first.delete_collection(&name).await.map_err(|status| first.failed(status))?;
     for node in nodes {
-        if node.is_there(&name).await.map_err(failure)? {
+        if node.is_there(&name).await.map_err(|status| node.failed(status))? {
             return Err(Failure::retryable("the tenant's collection is still there"));
         }
     }
@@ -89,8 +95,8 @@ async fn has_younger(node: &Node, collection: &str, older: &[String]) -> Result<
 async fn snapshots(node: &Node, collection: &str) -> Result<Vec<String>, Failure> {
     node.snapshots(collection).await.map_err(|status| match status.code() {
         Code::NotFound => {
-            Failure::retryable("the tenant's collection is not there, or not yet on every node")
+            node.at(Failure::retryable("the tenant's collection is not there, or not yet on every node"))
         }
-        _ => failure(status),
+        _ => node.failed(status),
     })
 }

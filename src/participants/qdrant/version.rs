@@ -1,22 +1,22 @@
 //! Which servers will do.
 
 use super::super::Failure;
-use super::node::{Node, failure};
+use super::node::Node;
 
 /// The first that changes a point only if it fits: the others would let an older call overwrite a newer record.
 const SINCE: (u64, u64) = (1, 16);
 
 /// Fails for a server that is too old.
 pub(super) async fn check(node: &Node) -> Result<(), Failure> {
-    let version = node.version().await.map_err(failure)?;
+    let version = node.version().await.map_err(|status| node.failed(status))?;
     match parse(&version) {
         Some(number) if number >= SINCE => Ok(()),
-        _ => Err(Failure::permanent(format!(
+        _ => Err(node.at(Failure::permanent(format!(
             "the vector database is Qdrant {}: {}.{} or later is needed",
             crate::domain::text::quote(&version),
             SINCE.0,
             SINCE.1
-        ))),
+        )))),
     }
 }
 

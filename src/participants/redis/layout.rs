@@ -6,6 +6,9 @@ use redis::ConnectionAddr;
 
 pub(super) type Place = (String, u16);
 
+/// Slots of a cluster, by its specification.
+const SLOTS: u16 = 16_384;
+
 /// A node that holds no slots, as far as the cluster tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
@@ -67,8 +70,23 @@ impl Layout {
         self.primaries.iter().chain(others).any(|known| Some(known) == place)
     }
 
-    pub(super) fn covered(&self) -> u32 {
-        self.slots.iter().map(|(from, to, _)| u32::from(*to).saturating_sub(u32::from(*from)) + 1).sum()
+    /// First and last slot of those that nobody holds.
+    pub(super) fn uncovered(&self) -> Vec<(u16, u16)> {
+        let mut held: Vec<(u16, u16)> = self.slots.iter().map(|(from, to, _)| (*from, *to)).collect();
+        held.sort_unstable();
+        let (mut gaps, mut next) = (Vec::new(), 0);
+        for (from, to) in held.into_iter().chain([(SLOTS, SLOTS)]) {
+            if from > next {
+                gaps.push((next, from - 1));
+            }
+            next = next.max(to.saturating_add(1));
+        }
+        gaps
+    }
+
+    /// How many slots nobody holds.
+    pub(super) fn lacks(&self) -> u32 {
+        self.uncovered().iter().map(|(from, to)| u32::from(to - from) + 1).sum()
     }
 }
 
@@ -153,10 +171,10 @@ mod tests {
         let ranges = [
             vec![Value::Int(0), Value::Int(5), server(Some("a"), 1), server(Some("b"), 2)],
             vec![Value::Int(6), Value::Int(9), server(None, 3)],
-            vec![Value::Int(10), Value::Int(16_384), server(Some("a"), 1), server(Some("b"), 2)],
+            vec![Value::Int(10), Value::Int(16_383), server(Some("a"), 1), server(Some("b"), 2)],
         ];
         let asked = ConnectionAddr::Tcp("here".to_owned(), 9);
-        let members = "id-1 a:1@9 master - 0 0 1 connected 0-5 10-16384\n\
+        let members = "id-1 a:1@9 master - 0 0 1 connected 0-5 10-16383\n\
             id-2 b:2@9 slave id-1 0 0 1 connected\n\
             id-3 :3@9 myself,master - 0 0 2 connected 6-9\n\
             id-4 c:4@9 slave,fail id-1 0 0 1 disconnected\n\
@@ -180,8 +198,25 @@ mod tests {
             ("id-6", None, true),
         ];
         assert_eq!(others, expected);
-        assert_eq!(layout.slots, [(0, 5, 0), (6, 9, 1), (10, 16_384, 0)]);
-        assert_eq!(layout.covered(), 16_385);
+        assert_eq!(layout.slots, [(0, 5, 0), (6, 9, 1), (10, 16_383, 0)]);
+        assert_eq!((layout.uncovered(), layout.lacks()), (vec![], 0));
+    }
+
+    #[test]
+    fn slots_that_nobody_holds_are_told_from_one_end_to_the_other() {
+        for (held, gaps) in [
+            (&[][..], &[(0, 16_383)][..]),
+            (&[(0, 16_383)], &[]),
+            (&[(9, 9), (0, 5)], &[(6, 8), (10, 16_383)]),
+            (&[(1, 16_382)], &[(0, 0), (16_383, 16_383)]),
+            (&[(0, 9), (3, 16_383)], &[]),
+        ] {
+            let slots = held.iter().map(|(from, to)| (*from, *to, 0)).collect();
+            let layout = Layout { slots, ..Layout::default() };
+            assert_eq!(layout.uncovered(), gaps, "{held:?}");
+            let lacks = gaps.iter().map(|(from, to)| u32::from(to - from) + 1).sum::<u32>();
+            assert_eq!(layout.lacks(), lacks, "{held:?}");
+        }
     }
 
     #[test]

@@ -70,10 +70,17 @@ impl Redis {
     async fn converge(&self, tenant: &TenantRef, wanted: Held) -> Result<(), Failure> {
         let until = Instant::now() + self.deadline.mul_f64(0.8);
         let cluster = self.nodes.cluster().await?;
-        let mut newest = self.records.raise(&cluster, tenant, wanted).await?;
-        if newest.generation > wanted.generation {
-            return Err(overtaken());
-        }
+        let mut newest = match self.records.raise(&cluster, tenant, wanted).await {
+            Ok(held) if held.generation > wanted.generation => return Err(overtaken()),
+            Ok(held) => held,
+            Err(unwritten) if wanted.state != Desired::Active => {
+                match self.restrict(&cluster, tenant, wanted).await? {
+                    Some(newer) => newer,
+                    None => return self.check_reached(&cluster, wanted.state).and(Err(unwritten)),
+                }
+            }
+            Err(unwritten) => return Err(unwritten),
+        };
         for _ in 0..ROUNDS_MAX {
             self.enact(&cluster, tenant, newest, until).await?;
             // A call that was overtaken on its way must not have the last word: whoever writes last looks again, and
@@ -85,6 +92,43 @@ impl Redis {
             }
         }
         Err(Failure::retryable("other changes of the tenant keep coming"))
+    }
+
+    /// Takes from the tenant what a state of less access does not give, where the record cannot be written: nobody is to
+    /// work on because of the one node that has it. The call fails all the same. Answers what is to be made instead, where
+    /// the record shows that a newer change was there.
+    ///
+    /// Without the record it may be this call that is the older one, late. So it only takes away, never gives, and throws
+    /// nothing away: no key, no password. What a newer change gave is missing then, but not for good:
+    /// - a newer change that is still under way writes the record first and the users afterwards, in each of its tries, and
+    ///   is not done before it wrote both. It either writes the users after us, or wrote the record before we look again,
+    ///   and we make what that says.
+    /// - where we cannot look again either, and the newer change was done before, the user is other than the record says:
+    ///   nothing of the tenant is seen until its record is, then that is drift, and the repair applies the newest change.
+    /// - this call does not come again: once the record can be read, it refuses it.
+    async fn restrict(
+        &self,
+        cluster: &nodes::Cluster,
+        tenant: &TenantRef,
+        wanted: Held,
+    ) -> Result<Option<Held>, Failure> {
+        let newer = async || {
+            let known = self.records.find(cluster, tenant).await.ok().flatten().map(|record| record.held());
+            known.filter(|known| known.generation > wanted.generation)
+        };
+        if newer().await.is_some() {
+            return Err(overtaken());
+        }
+        let restricted = match &self.users {
+            Some(users) => users.restrict(cluster, tenant, wanted.state).await,
+            None => Ok(()),
+        };
+        // Whoever keeps copies of the record is told too.
+        let announced = record::announce(cluster, &self.channel, tenant, wanted).await;
+        match newer().await {
+            Some(newer) => Ok(Some(newer)),
+            None => restricted.and(announced).map(|()| None),
+        }
     }
 
     /// Makes everything but the record follow it.
@@ -105,37 +149,39 @@ impl Redis {
         self.keys.remove(cluster, &tenant.names.cache_prefix, until).await
     }
 
-    /// Says which nodes were not told. What they let in is not known, so less access waits for each of them. More access
-    /// waits for none that the cluster takes for failed: nobody is served there, and what is missing is drift once it is
-    /// back.
+    /// Says which nodes were not told, and which slots nobody holds: who had them may be a node that we do not know of.
+    /// What they let in is not known, so less access waits for each of them. More access waits for none that the cluster
+    /// takes for failed: nobody is served there, and what is missing is drift once it is back.
     fn check_reached(&self, cluster: &nodes::Cluster, state: Desired) -> Result<(), Failure> {
         // Without users nothing but keys is at a node.
         let untold = |node: &&nodes::Missing| {
             node.has_slots || (self.users.is_some() && (state != Desired::Active || !node.is_failed))
         };
         let untold: Vec<String> = cluster.missing().iter().filter(untold).map(named).collect();
-        if untold.is_empty() {
-            return Ok(());
-        }
         let nodes = untold.join(", ");
-        Err(if state == Desired::Active {
-            Failure::retryable(format!("nodes of the cluster were not told: {nodes}"))
-        } else {
-            Failure::waiting(format!(
+        let waits = match (untold.is_empty(), state) {
+            (true, _) => None,
+            (false, Desired::Active) => {
+                return Err(Failure::retryable(format!("nodes of the cluster were not told: {nodes}")));
+            }
+            (false, _) => Some(format!(
                 "the tenant may still be let in at nodes that were not told: {nodes}; start them, or have every node \
                  of the cluster forget them"
-            ))
-        })
+            )),
+        };
+        let waits: Vec<String> = waits.into_iter().chain(cluster.uncovered()).collect();
+        if waits.is_empty() { Ok(()) } else { Err(Failure::waiting(waits.join("; "))) }
     }
 
     /// Nothing is seen of a tenant while a node may serve it that we do not see.
     fn check_visible(&self, cluster: &nodes::Cluster) -> Result<(), Failure> {
         let unseen = |node: &&nodes::Missing| node.has_slots || (self.users.is_some() && !node.is_failed);
         let unseen: Vec<String> = cluster.missing().iter().filter(unseen).map(named).collect();
-        if unseen.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::retryable(format!("nodes of the cluster cannot be looked at: {}", unseen.join(", "))))
+        let nodes = unseen.join(", ");
+        let nodes =
+            (!unseen.is_empty()).then(|| format!("nodes of the cluster cannot be looked at: {nodes}"));
+        let why: Vec<String> = nodes.into_iter().chain(cluster.uncovered()).collect();
+        if why.is_empty() { Ok(()) } else { Err(Failure::retryable(why.join("; "))) }
     }
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {

@@ -17,8 +17,8 @@ use crate::config;
 
 /// Longest time to open a connection: as long as the other targets take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// Slots of a cluster, by its specification.
-const SLOTS: u32 = 16_384;
+/// Most ranges of slots that are shown.
+const RANGES_MAX: usize = 4;
 
 /// One server.
 #[derive(Clone)]
@@ -74,10 +74,19 @@ pub(super) struct Missing {
     pub(super) is_failed: bool,
 }
 
+/// What a seed tells: itself, or who belongs to its cluster.
+enum Told {
+    One(Cluster),
+    Several(Layout),
+}
+
 /// The servers at one moment.
+#[derive(Default)]
 pub(super) struct Cluster {
-    /// First and last slot, and which of the primaries has them; `None` where that one is missing.
-    slots: Vec<(u16, u16, Option<usize>)>,
+    /// First and last slot, and which of the primaries has them, or the address of the one that is missing.
+    slots: Vec<(u16, u16, Result<usize, String>)>,
+    /// First and last slot of those that nobody has: who had them, the cluster no longer knows.
+    uncovered: Vec<(u16, u16)>,
     primaries: Vec<Node>,
     /// Replicas, and nodes that hold no slots.
     others: Vec<Node>,
@@ -107,6 +116,22 @@ impl Cluster {
         &self.missing
     }
 
+    /// Which slots nobody has, and what helps; `None` where each has its node.
+    pub(super) fn uncovered(&self) -> Option<String> {
+        let shown = self.uncovered.iter().take(RANGES_MAX).map(|(from, to)| format!("{from}-{to}"));
+        let mut slots = shown.collect::<Vec<_>>().join(", ");
+        if self.uncovered.len() > RANGES_MAX {
+            slots.push_str(" and others");
+        }
+        let fix = self.all().next().map(|node| format!(" {}", node.address)).unwrap_or_default();
+        (!slots.is_empty()).then(|| {
+            format!(
+                "no node of the cluster holds the slots {slots}, and who had them is not known: bring that node back, \
+                 or, where it is gone for good, run `redis-cli --cluster fix{fix}`"
+            )
+        })
+    }
+
     /// What failed at one node; of several nodes it says at which.
     pub(super) fn at(&self, node: &Node, error: RedisError) -> Failure {
         let Failure { kind, message } = failure(error);
@@ -116,14 +141,22 @@ impl Cluster {
 
     /// The server that holds a key.
     pub(super) async fn holder(&self, key: &str) -> Result<&Node, Failure> {
-        let nobody = || Failure::retryable("the node that holds the tenant's record cannot be reached");
-        let first = self.primaries.first().ok_or_else(nobody)?;
+        let first = self.primaries.first();
+        let first = first.ok_or_else(|| Failure::retryable("no node that holds slots can be reached"))?;
         if self.slots.is_empty() {
             return Ok(first);
         }
         let slot: u16 = first.run(redis::cmd("CLUSTER").arg("KEYSLOT").arg(key)).await.map_err(failure)?;
-        let holder = self.slots.iter().find(|(from, to, _)| (*from..=*to).contains(&slot));
-        holder.and_then(|(_, _, index)| self.primaries.get((*index)?)).ok_or_else(nobody)
+        match self.slots.iter().find(|(from, to, _)| (*from..=*to).contains(&slot)) {
+            Some((_, _, Ok(index))) => Ok(self.primaries.get(*index).unwrap_or(first)),
+            Some((_, _, Err(address))) => Err(Failure::retryable(format!(
+                "the node that holds the tenant's record cannot be reached: {address}"
+            ))),
+            None => Err(Failure::retryable(format!(
+                "the tenant's record is in slot {slot}: {}",
+                self.uncovered().unwrap_or_default()
+            ))),
+        }
     }
 }
 
@@ -152,60 +185,74 @@ impl Nodes {
         self.seeds.first().map_or(0, |seed| seed.redis_settings().db())
     }
 
-    /// The servers as they are now; of a cluster, asked from the first node that answers.
+    /// The servers as they are now; of a cluster, asked from the first node that answers and knows who holds each slot,
+    /// else from the one that knows of most.
     pub(super) async fn cluster(&self) -> Result<Cluster, Failure> {
-        let mut failed = None;
+        let (mut failed, mut partial) = (None, None);
         for seed in &self.seeds {
             match self.told_by(seed).await {
-                Ok(cluster) => return Ok(cluster),
+                Ok(Told::One(cluster)) => return Ok(cluster),
+                Ok(Told::Several(layout)) if layout.lacks() == 0 => {
+                    return self.reach_all(seed, &layout).await;
+                }
+                Ok(Told::Several(layout)) => {
+                    if partial.as_ref().is_none_or(|(_, known): &(_, Layout)| known.lacks() > layout.lacks())
+                    {
+                        partial = Some((seed, layout));
+                    }
+                }
                 Err(failure) => failed = Some(failure),
             }
         }
-        Err(failed.unwrap_or_else(|| Failure::permanent("no server is configured")))
+        match partial {
+            Some((seed, layout)) => self.reach_all(seed, &layout).await,
+            None => Err(failed.unwrap_or_else(|| Failure::permanent("no server is configured"))),
+        }
     }
 
-    async fn told_by(&self, seed: &ConnectionInfo) -> Result<Cluster, Failure> {
+    async fn told_by(&self, seed: &ConnectionInfo) -> Result<Told, Failure> {
         let node = self.node(seed.clone()).await?;
         if !self.is_cluster {
             let databases = self.further_databases(&node, seed).await?;
-            let (slots, others, missing) = (Vec::new(), Vec::new(), Vec::new());
-            return Ok(Cluster { slots, primaries: vec![node], others, missing, databases });
+            return Ok(Told::One(Cluster { primaries: vec![node], databases, ..Cluster::default() }));
         }
         let ranges: Vec<Vec<redis::Value>> =
             node.run(redis::cmd("CLUSTER").arg("SLOTS")).await.map_err(failure)?;
         // The slots leave out whoever is failed, or has not caught up with its primary yet.
         let members: String = node.run(redis::cmd("CLUSTER").arg("NODES")).await.map_err(failure)?;
-        let layout = Layout::read(&ranges, &members, seed.addr())
-            .ok_or_else(|| Failure::retryable("the cluster does not say who holds its slots"))?;
-        if layout.covered() != SLOTS {
-            return Err(Failure::retryable("the cluster has slots that no node holds"));
-        }
-        let (mut primaries, mut databases) = (Vec::new(), Vec::new());
-        let (mut others, mut missing, mut reached) = (Vec::new(), Vec::new(), Vec::new());
+        Layout::read(&ranges, &members, seed.addr())
+            .map(Told::Several)
+            .ok_or_else(|| Failure::retryable("the cluster does not say who holds its slots"))
+    }
+
+    async fn reach_all(&self, seed: &ConnectionInfo, layout: &Layout) -> Result<Cluster, Failure> {
+        let mut cluster = Cluster { uncovered: layout.uncovered(), ..Cluster::default() };
+        let mut reached = Vec::new();
         for (host, port) in &layout.primaries {
             let place = at(seed, host, *port);
             match self.reach(place.clone(), self.little()).await {
                 Ok(node) => {
-                    databases.extend(self.further_databases(&node, &place).await?);
-                    reached.push(Some(primaries.len()));
-                    primaries.push(node);
+                    cluster.databases.extend(self.further_databases(&node, &place).await?);
+                    reached.push(Ok(cluster.primaries.len()));
+                    cluster.primaries.push(node);
                 }
                 Err(Failure { message: why, .. }) => {
                     let address = place.addr().to_string();
-                    missing.push(Missing { address, why, has_slots: true, is_failed: false });
-                    reached.push(None);
+                    reached.push(Err(address.clone()));
+                    cluster.missing.push(Missing { address, why, has_slots: true, is_failed: false });
                 }
             }
         }
         for found in join_all(layout.others.iter().map(|member| self.other(seed, member))).await {
             match found {
-                Ok(node) => others.push(node),
-                Err(gone) => missing.push(gone),
+                Ok(node) => cluster.others.push(node),
+                Err(gone) => cluster.missing.push(gone),
             }
         }
         let slots = layout.slots.iter();
-        let slots = slots.map(|(from, to, index)| (*from, *to, reached.get(*index).copied().flatten()));
-        Ok(Cluster { slots: slots.collect(), primaries, others, missing, databases })
+        cluster.slots =
+            slots.filter_map(|(from, to, index)| Some((*from, *to, reached.get(*index)?.clone()))).collect();
+        Ok(cluster)
     }
 
     /// How long one node of several is waited for: those that do not answer are to leave time for the others.
@@ -281,8 +328,8 @@ fn seed(
     endpoint: &config::targets::Endpoint,
     settings: &config::targets::Redis,
 ) -> Result<ConnectionInfo, Unusable> {
-    let unusable = |_| Unusable("its URL or one of its certificates cannot be used".to_owned());
-    let info = endpoint.expose().into_connection_info().map_err(unusable)?;
+    let unusable = |what: &str| Unusable(format!("its {what} cannot be used"));
+    let info = endpoint.expose().into_connection_info().map_err(|_| unusable("URL"))?;
     let mut account = info.redis_settings().clone();
     if let Some(username) = &settings.username {
         account = account.set_username(username);
@@ -302,7 +349,8 @@ fn seed(
             client_key: bytes(key.expose()),
         }),
     };
-    let client = Client::build_with_tls(info, certificates).map_err(unusable)?;
+    let client = Client::build_with_tls(info, certificates);
+    let client = client.map_err(|_| unusable("`ca_file`, or `cert_file` and `key_file`"))?;
     Ok(client.get_connection_info().clone())
 }
 

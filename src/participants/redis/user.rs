@@ -110,6 +110,30 @@ impl Users {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Takes from the user, at every node, what it has no right to in a state of less access, and never gives it anything:
+    /// whoever does not know whether the state is the newest may do this and no more. The user stays, with its passwords.
+    pub(super) async fn restrict(
+        &self,
+        cluster: &Cluster,
+        tenant: &TenantRef,
+        state: Desired,
+    ) -> Result<(), Failure> {
+        let (state, rules) = if super::lets_in(state) {
+            let less = WRITE.iter().map(|rule| rule.replacen('+', "-", 1));
+            (Desired::ReadOnly, less.collect())
+        } else {
+            (Desired::Suspended, self.rules(tenant, Desired::Suspended))
+        };
+        let name = self.name(tenant);
+        let mut failed = None;
+        for node in cluster.all() {
+            if let Err(error) = set_at(node, &name, &rules, state).await {
+                failed.get_or_insert(cluster.at(node, error));
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     /// What the user gets at each node, and what differs from a state.
     pub(super) async fn look(
         &self,

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tenantry::config::{Config, Flags};
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
 use tenantry::participants::stub::{Fault, Stub};
@@ -256,4 +257,58 @@ fn the_copied_manifest_names_the_versions_that_are_tested_here() {
         }
     }
     assert_eq!(copied["package"]["edition"], ours["package"]["edition"]);
+}
+
+#[tokio::test]
+async fn a_certificate_and_a_key_of_another_are_refused_before_anything_starts() {
+    let certificates = Certificates::new().await;
+    let path = |file: &str| certificates.path(file).display().to_string();
+    std::fs::write(path("nonsense"), "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")
+        .unwrap();
+    std::fs::write(path("no.key"), "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n").unwrap();
+    let load = |kind: &str, [authority, certificate, key]: [&str; 3]| {
+        let mut flags = Flags::default();
+        let target = format!(
+            "it = {{ {kind}, ca_file = {:?}, cert_file = {:?}, key_file = {:?} }}",
+            path(authority),
+            path(certificate),
+            path(key)
+        );
+        flags.values.insert("cascade.targets", target);
+        flags.values.insert("database.url", "postgres://nobody@127.0.0.1:1/none".to_owned());
+        Config::load(&flags, |_| None).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for kind in [
+        "kind = \"remote\", url = \"https://a\"",
+        "kind = \"redis\", url = \"rediss://a\"",
+        "kind = \"qdrant\", url = \"https://a\", vector_size = 4",
+        "kind = \"alertmanager\", url = \"https://a\"",
+    ] {
+        assert_eq!(load(kind, ["authority.crt", "client.crt", "client.key"]), Ok(()), "{kind}");
+        for (files, place, words) in [
+            (
+                ["authority.crt", "client.crt", "server.key"],
+                "key_file",
+                "must be the key of the certificate in `cert_file`, but is that of another.",
+            ),
+            (
+                ["authority.crt", "nonsense", "client.key"],
+                "cert_file",
+                "must be a PEM file with a certificate, but is one that cannot be read.",
+            ),
+            (
+                ["authority.crt", "client.crt", "no.key"],
+                "key_file",
+                "must be a PEM file with a private key, but is one that cannot be read.",
+            ),
+            (
+                ["nonsense", "client.crt", "client.key"],
+                "ca_file",
+                "must be a PEM file with a certificate, but is one that cannot be read.",
+            ),
+        ] {
+            let refusal = load(kind, files).unwrap_err();
+            assert!(refusal.contains(place) && refusal.ends_with(words), "{kind} {files:?}: {refusal}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The vector database as a target, against a server of our own that speaks Qdrant's API (`server`), which is held
 //! against Qdrant's own client (`published`).
 
+mod absent;
 mod client;
 mod effect;
 mod failures;

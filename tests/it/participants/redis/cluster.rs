@@ -13,17 +13,17 @@ use super::super::{blocking, bring, holds_its_generation, target, tenant, told, 
 use super::{client, code, connect, enrol, key, named, set_user, sound, user};
 use crate::support::programs::{must_run, python, root};
 
-async fn cluster() -> Arc<Cluster> {
+pub(super) async fn cluster() -> Arc<Cluster> {
     Arc::new(blocking(|| Cluster::start().expect("a cluster starts")).await)
 }
 
 /// One node is enough to find the others.
-fn with_users_at(url: &str) -> Arc<dyn Participant> {
+pub(super) fn with_users_at(url: &str) -> Arc<dyn Participant> {
     target(&format!("kind = \"redis\", mode = \"cluster\", urls = [\"{url}\"], users = \"acl\""))
 }
 
 /// Connections to all nodes, once every node tells clients of the replica.
-async fn connected(urls: &[String]) -> Vec<MultiplexedConnection> {
+pub(super) async fn connected(urls: &[String]) -> Vec<MultiplexedConnection> {
     let mut nodes = Vec::new();
     for url in urls {
         nodes.push(connect(url).await.unwrap());
@@ -44,19 +44,22 @@ fn port(url: &str) -> &str {
 }
 
 /// As it is named to people.
-fn address(url: &str) -> &str {
+pub(super) fn address(url: &str) -> &str {
     url.trim_start_matches("redis://")
 }
 
-async fn say<T: redis::FromRedisValue>(node: &mut MultiplexedConnection, words: &[&str]) -> RedisResult<T> {
+pub(super) async fn say<T: redis::FromRedisValue>(
+    node: &mut MultiplexedConnection,
+    words: &[&str],
+) -> RedisResult<T> {
     redis::cmd(words[0]).arg(&words[1..]).query_async(node).await
 }
 
 /// A server that hangs, until this is dropped: it keeps what it has in memory.
-struct Hung(String);
+pub(super) struct Hung(String);
 
 impl Hung {
-    async fn new(node: &mut MultiplexedConnection) -> Self {
+    pub(super) async fn new(node: &mut MultiplexedConnection) -> Self {
         let told: String = say(node, &["INFO", "server"]).await.unwrap();
         let process = told.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
         assert!(Command::new("kill").args(["-STOP", process]).status().unwrap().success());

@@ -20,6 +20,7 @@ use tenantry::proto::qdrant::qdrant_server::QdrantServer;
 use tenantry::proto::qdrant::snapshots_server::SnapshotsServer;
 use tenantry::proto::qdrant::value::Kind;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -54,8 +55,12 @@ pub(crate) struct Qdrant {
     pub addresses: Vec<SocketAddr>,
     scheme: &'static str,
     shared: Arc<Shared>,
-    _nodes: Vec<AbortOnDropHandle<()>>,
+    tls: Option<ServerTlsConfig>,
+    /// Who tells each node to end, and the node.
+    nodes: Vec<Option<Running>>,
 }
+
+type Running = (oneshot::Sender<()>, AbortOnDropHandle<()>);
 
 /// What all nodes share.
 struct Shared {
@@ -89,25 +94,44 @@ impl Qdrant {
             faults: Mutex::default(),
             lag: Mutex::default(),
         });
-        let (mut addresses, mut nodes) = (Vec::new(), Vec::new());
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        let mut server = Self { addresses: Vec::new(), scheme, shared, tls: options.tls, nodes: Vec::new() };
         for number in 0..options.nodes {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            addresses.push(listener.local_addr().unwrap());
-            let node = Node { number, shared: Arc::clone(&shared) };
-            let mut builder = Server::builder();
-            if let Some(tls) = &options.tls {
-                builder = builder.tls_config(tls.clone()).unwrap();
-            }
-            let served = builder
-                .add_service(QdrantServer::new(node.clone()))
-                .add_service(CollectionsServer::new(node.clone()))
-                .add_service(PointsServer::new(node.clone()))
-                .add_service(SnapshotsServer::new(node))
-                .serve_with_incoming(TcpListenerStream::new(listener));
-            nodes.push(AbortOnDropHandle::new(tokio::spawn(async move { served.await.unwrap() })));
+            server.addresses.push(listener.local_addr().unwrap());
+            let running = server.serve(number, listener);
+            server.nodes.push(Some(running));
         }
-        let scheme = if options.tls.is_some() { "https" } else { "http" };
-        Self { addresses, scheme, shared, _nodes: nodes }
+        server
+    }
+
+    fn serve(&self, number: usize, listener: TcpListener) -> Running {
+        let node = Node { number, shared: Arc::clone(&self.shared) };
+        let mut builder = Server::builder();
+        if let Some(tls) = &self.tls {
+            builder = builder.tls_config(tls.clone()).unwrap();
+        }
+        let (end, ended) = oneshot::channel::<()>();
+        let served = builder
+            .add_service(QdrantServer::new(node.clone()))
+            .add_service(CollectionsServer::new(node.clone()))
+            .add_service(PointsServer::new(node.clone()))
+            .add_service(SnapshotsServer::new(node))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { drop(ended.await) });
+        (end, AbortOnDropHandle::new(tokio::spawn(async move { served.await.unwrap() })))
+    }
+
+    /// Ends a node, with its connections.
+    pub(crate) async fn stop(&mut self, node: usize) {
+        let (end, running) = self.nodes[node].take().unwrap();
+        end.send(()).unwrap();
+        running.await.unwrap();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) async fn start_again(&mut self, node: usize) {
+        let listener = TcpListener::bind(self.addresses[node]).await.unwrap();
+        self.nodes[node] = Some(self.serve(node, listener));
     }
 
     pub(crate) fn url(&self) -> String {
