@@ -7,7 +7,7 @@ fn the_targets_whose_results_cannot_be_written_wait_for_an_operator_and_can_be_r
     let mut operation = started(Status::Active, Verb::Suspend);
     let [cache, postgres, index] = &targets()[..] else { panic!() };
     tried(&mut operation, cache, 2, seen(Desired::Suspended), now(0));
-    assert!(operation.stop_unwritten(&[postgres.clone()], now(1)));
+    assert!(operation.stop_unwritten(std::slice::from_ref(postgres), now(1)));
     let states: Vec<_> = operation.steps.iter().map(|step| step.state).collect();
     assert_eq!(states, [TargetState::Verified, TargetState::NeedsOperator, TargetState::Pending]);
     assert_eq!(operation.state, State::NeedsOperator);
