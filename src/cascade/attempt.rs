@@ -9,7 +9,7 @@ use super::gate::{Class, Pass};
 use super::{Engine, Inner, Target};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::Desired;
-use crate::domain::operation::{ERROR_MAX, Outcome};
+use crate::domain::operation::{ERROR_MAX, Outcome, is_believable};
 use crate::participants::{Failure, FailureKind, Observed, TenantRef};
 
 /// What is to be done at a target.
@@ -78,7 +78,7 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
         })
     };
     if let Some(unseen) = &task.unseen {
-        let seen = observe().await?;
+        let seen = believed(observe().await?, task.generation)?;
         if task.is_behind(&seen, true) {
             return Ok(Ended::Ahead(seen));
         }
@@ -90,15 +90,28 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
         // It may refuse because of what it holds.
         let keeps = system.participant.keeps_generation();
         return match failure.kind {
-            FailureKind::Permanent => {
-                let seen = observe().await.ok().filter(|seen| task.is_behind(seen, keeps));
-                seen.map_or(Err(failure), |seen| Ok(Ended::Ahead(seen)))
-            }
+            FailureKind::Permanent => match observe().await {
+                Ok(seen) => {
+                    let seen = believed(seen, task.generation)?;
+                    if task.is_behind(&seen, keeps) { Ok(Ended::Ahead(seen)) } else { Err(failure) }
+                }
+                Err(_) => Err(failure),
+            },
             _ => Err(failure),
         };
     }
-    let seen = observe().await?;
+    let seen = believed(observe().await?, task.generation)?;
     Ok(if task.is_behind(&seen, false) { Ended::Ahead(seen) } else { Ended::Seen(seen) })
+}
+
+/// What was seen, unless its number makes no sense: to go beyond that would spoil the tenant's generation at every target.
+/// Whoever mends the target mends the number.
+fn believed(seen: Observed, asked: u64) -> Result<Observed, Failure> {
+    if is_believable(seen.generation, asked) {
+        return Ok(seen);
+    }
+    let number = seen.generation;
+    Err(Failure::retryable(format!("answered with generation {number}, which is too high to be true")))
 }
 
 impl Task {
@@ -182,18 +195,23 @@ fn failed(failure: &Failure, trial: bool) -> Outcome {
 
 impl Engine {
     /// Looks at every target of a tenant without changing anything, all at once, in order of their names. A target that
-    /// is paused, or whose circuit is open, is not looked at.
-    pub async fn look(&self, tenant: &TenantRef) -> Vec<Look> {
-        self.look_at_some(tenant, |_| true).await
+    /// is paused, or whose circuit is open, is not looked at. `asked` is the tenant's generation.
+    pub async fn look(&self, tenant: &TenantRef, asked: u64) -> Vec<Look> {
+        self.look_at_some(tenant, asked, |_| true).await
     }
 
     /// As [`look`](Self::look), at those targets alone that are `wanted`.
-    pub async fn look_at_some(&self, tenant: &TenantRef, wanted: impl Fn(&TargetName) -> bool) -> Vec<Look> {
+    pub async fn look_at_some(
+        &self,
+        tenant: &TenantRef,
+        asked: u64,
+        wanted: impl Fn(&TargetName) -> bool,
+    ) -> Vec<Look> {
         let wanted = self.inner.targets.keys().filter(|target| wanted(target));
-        join_all(wanted.map(|target| self.look_at(target, tenant))).await
+        join_all(wanted.map(|target| self.look_at(target, tenant, asked))).await
     }
 
-    async fn look_at(&self, target: &TargetName, tenant: &TenantRef) -> Look {
+    async fn look_at(&self, target: &TargetName, tenant: &TenantRef, asked: u64) -> Look {
         let inner: &Arc<Inner> = &self.inner;
         let target = target.clone();
         let cannot = |why: &str| Err(why.to_owned());
@@ -207,7 +225,7 @@ impl Engine {
             };
             let seen = system.participant.observe(tenant).await;
             pass.ended(tenant.uid, seen.is_ok());
-            seen.map_err(|failure| failure.message)
+            seen.and_then(|seen| believed(seen, asked)).map_err(|failure| failure.message)
         };
         let found = tokio::time::timeout(inner.settings.attempt_max, look).await;
         Look { target, found: found.unwrap_or_else(|_| cannot("did not answer in time")) }

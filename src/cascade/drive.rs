@@ -19,6 +19,7 @@ use crate::domain::ids::{OperationId, RequestId, TargetName};
 use crate::domain::lifecycle::{Access, Verb};
 use crate::domain::operation::{Attempt, Operation, Outcome, READING_AGE_MAX, State, Step, TargetState};
 use crate::participants::TenantRef;
+use crate::store::Error;
 use crate::store::log::{Change, Context, Idempotency, Outcome as Written};
 use crate::store::now;
 use crate::store::operations::{operation_advance, operation_purge};
@@ -27,8 +28,10 @@ use crate::view::{Record, Snapshot};
 
 /// How long a driver waits to see in its view what it was told to drive, or what another wrote.
 const SEEN_MAX: Duration = Duration::from_secs(5);
-/// The pause after a write that found no database.
+/// The pause after a write that failed.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
+/// How often the database may refuse a write that it was sent. It may do so once for a reason that passes.
+const REFUSALS_MAX: u32 = 5;
 /// Results that arrive this close to each other are written as one change: at least for 1 ms, shorter than any commit, so
 /// that it costs less than a second write; and where a write took longer, because many are being written, for as long as
 /// that took. What ends the operation is written at once.
@@ -84,6 +87,17 @@ struct Driver<'a> {
     rounds: AtomicU32,
     /// Targets that get access, and are looked at first.
     unseen: Unseen,
+}
+
+/// What came of a write.
+#[allow(clippy::large_enum_variant)] // There is one at a time.
+enum Made {
+    /// The operation as it is now.
+    Written(Operation),
+    /// It is no longer this driver's.
+    Lost,
+    /// The database takes it from nobody: the operation as it was, and why.
+    Refused(Operation, Error),
 }
 
 /// The attempts that run.
@@ -227,51 +241,85 @@ impl Driver<'_> {
 
     /// Writes what was seen; answers the operation as it is now, or `None` when it is no longer this driver's. Where an
     /// operator changed it meanwhile, what was seen is recorded in what that made of it.
-    async fn write(&self, mut operation: Operation, results: &[Attempt]) -> Option<Operation> {
+    ///
+    /// What the database refuses for good stops it, in front of an operator. Where not even that can be written, it is given up:
+    /// what operators do to it counts at once, and whoever takes the lease when it has run out begins from there.
+    async fn write(&self, operation: Operation, results: &[Attempt]) -> Option<Operation> {
         // Of an operation that others have ended meanwhile, a target may well hold what came after it.
         let is_over = self.in_view().is_some_and(|newest| !newest.state.is_driven());
         results
             .iter()
             .filter(|result| !(is_over && matches!(result.outcome, Outcome::Ahead(..))))
             .for_each(log_result);
-        let mut request_id = RequestId::from_uuid(Uuid::now_v7());
-        loop {
-            let now = now();
-            let mut next = operation.clone();
+        let record = |next: &mut Operation, now| {
             for result in results {
                 next.record(result.clone(), self.inner.settings.patience, now);
             }
             if next.settle_within(now, self.reading_age_max()) {
                 self.rounds.fetch_add(1, Ordering::Relaxed);
             }
+        };
+        let (operation, error) = match self.make(operation, record).await {
+            Made::Written(next) => return Some(next),
+            Made::Lost => return None,
+            Made::Refused(operation, error) => (operation, error),
+        };
+        tracing::error!(error = %error, "the database refuses what a target did: the operation needs an operator");
+        let targets: Vec<TargetName> = results.iter().map(|result| result.target.clone()).collect();
+        let stop = |next: &mut Operation, now| {
+            next.stop_unwritten(&targets, now);
+        };
+        match self.make(operation, stop).await {
+            Made::Written(next) if !next.state.is_driven() => Some(next),
+            Made::Written(_) | Made::Lost => None,
+            Made::Refused(_, error) => {
+                tracing::error!(error = %error, "nor that: the operation is given up until its lease has run out");
+                None
+            }
+        }
+    }
+
+    /// Writes what becomes of the operation, as often as it takes.
+    async fn make(&self, mut operation: Operation, what: impl Fn(&mut Operation, Timestamp)) -> Made {
+        let mut request_id = RequestId::from_uuid(Uuid::now_v7());
+        let mut refusals = 0;
+        loop {
+            let now = now();
+            let mut next = operation.clone();
+            what(&mut next, now);
             if next == operation {
-                return Some(next);
+                return Made::Written(next);
             }
             let context = Context {
                 actor: next.actor.clone(),
                 now,
                 idempotency: Idempotency { request_id, digest: [0; 32] },
             };
-            let change = self.change(&operation, &next, &context)?;
+            let Some(change) = self.change(&operation, &next, &context) else { return Made::Lost };
             match self.inner.writer.submit_in_background(change).await {
                 Ok(Submitted::Done(Written::Applied(revision))) => {
                     next.revision = revision;
-                    return Some(next);
+                    return Made::Written(next);
                 }
                 Ok(Submitted::Repeated(kept)) => {
                     next.revision = kept.revision;
-                    return Some(next);
+                    return Made::Written(next);
                 }
                 Ok(Submitted::Done(Written::Conflict)) => {
-                    operation = self.wait_for_newer(&operation).await?;
+                    let Some(newer) = self.wait_for_newer(&operation).await else { return Made::Lost };
+                    operation = newer;
                     // Nothing was made under the former id.
                     request_id = RequestId::from_uuid(Uuid::now_v7());
                 }
                 Err(error) => {
+                    refusals += u32::from(matches!(error, Error::Refused(_)));
+                    if refusals >= REFUSALS_MAX {
+                        return Made::Refused(operation, error);
+                    }
                     tracing::warn!(error = %error, "what a target did could not be written; trying again");
                     tokio::time::sleep(WRITE_PAUSE).await;
                     if !self.holds_lease() {
-                        return None;
+                        return Made::Lost;
                     }
                 }
             }

@@ -4,6 +4,7 @@
 
 mod ahead;
 mod begin;
+mod generation;
 mod intervene;
 mod progress;
 mod reading;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 pub use self::ahead::{Adoption, Ahead};
 pub use self::begin::Request;
+pub use self::generation::{GENERATION_MAX, after as generation_after, is_believable};
 pub use self::intervene::{Drift, Refusal};
 pub use self::progress::backoff;
 pub use self::reading::READING_AGE_MAX;

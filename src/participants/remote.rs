@@ -1,5 +1,6 @@
 //! Any sibling service that serves `tenantry.participant.v1`.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -61,7 +62,9 @@ impl Participant for Remote {
         let answer = answer.map_err(|status| failure(&status))?.into_inner();
         let nonsense = || Failure::retryable("answered with a state that does not exist");
         let state = State::try_from(answer.state).map_err(|_| nonsense())?;
-        let generation = u64::try_from(answer.generation).map_err(|_| nonsense())?;
+        let negative =
+            |_| Failure::retryable(format!("answered with generation {}, below 0", answer.generation));
+        let generation = u64::try_from(answer.generation).map_err(negative)?;
         let asked = State::try_from(answer.desired).map_err(|_| nonsense())?;
         // The contract asks the service for what an ordinary client of it would now get.
         Ok(decode_state(state).map_or(Observed::UNKNOWN_TENANT, |state| {
@@ -126,10 +129,14 @@ fn failure(status: &Status) -> Failure {
     match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition => Failure::permanent(format!("refused: {words}")),
         Code::DeadlineExceeded | Code::Cancelled => Failure::unknown("did not answer in time"),
-        // The transport's text is about sockets; the log has it.
-        Code::Unavailable | Code::Unknown => {
+        // Only what never came from the service has a cause of its own. The transport's text is about sockets; the log has it.
+        Code::Unavailable | Code::Unknown if status.source().is_some() => {
             tracing::debug!(error = %status, "a participant cannot be reached");
             Failure::unknown("cannot be reached")
+        }
+        // It may have failed after it did the work: an exception in a handler arrives as UNKNOWN.
+        code @ (Code::Unavailable | Code::Unknown) => {
+            Failure::unknown(format!("failed with {code:?}: {words}"))
         }
         code => Failure::retryable(format!("failed with {code:?}: {words}")),
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::{FlagType, Prerequisite, Settings, TargetingRule, TenantFacts};
 use super::*;
+use crate::domain::flag::Choice;
 use crate::domain::ids::{Revision, TierId, VariantName};
 use crate::domain::lifecycle::Access;
 

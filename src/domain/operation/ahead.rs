@@ -2,13 +2,15 @@
 //! what they were told since the backup, the registry has forgotten, and it may have been to lock the tenant out.
 //!
 //! So an operation goes beyond such a generation by itself only where it gives the tenant no more access than the target
-//! grants now, and once for each target: two registries that know the same target must not outbid each other for ever.
-//! Whatever gives more waits for an operator.
+//! grants now, and once for each target: two registries that know the same target must not outbid each other for ever; and
+//! not far, since the number is for all targets, and a high one that is wrong in one place would spoil it for all.
+//! Whatever gives more, or is further away, waits for an operator.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, TargetState};
+use super::generation::{BELIEVED_MAX, OUTBID_MAX};
+use super::{Operation, TargetState, generation_after};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Access, Desired};
 
@@ -48,7 +50,8 @@ impl Operation {
 
     /// The targets that are ahead, and for which nobody has decided yet.
     fn undecided(&self) -> impl Iterator<Item = &Ahead> {
-        self.details.ahead.iter().filter(|ahead| ahead.adoption.is_none())
+        // Replicas of a version before believed every number.
+        self.details.ahead.iter().filter(|ahead| ahead.adoption.is_none() && ahead.generation <= BELIEVED_MAX)
     }
 
     /// Takes note that a target holds a newer generation, and goes beyond it or has the target wait.
@@ -74,7 +77,8 @@ impl Operation {
             let Some(step) = self.steps.iter_mut().find(|step| step.target == target) else { continue };
             step.observed = observed;
             let held = observed.map_or_else(String::new, |state| format!(" ({state})"));
-            if !once && gives_no_more(step.desired, observed) {
+            let is_far = generation.saturating_sub(self.generation) > OUTBID_MAX;
+            if !once && !is_far && gives_no_more(step.desired, observed) {
                 step.start_over(step.desired);
                 step.observed = observed;
                 step.last_error = format!("held a newer generation, {generation}{held}");
@@ -86,9 +90,14 @@ impl Operation {
             step.next_attempt_time = None;
             let what =
                 if generation > self.generation { "a newer generation," } else { "another generation," };
+            let why = if is_far {
+                "and further ahead than a restore of it explains"
+            } else {
+                "as after a restore of it"
+            };
             step.last_error = format!(
-                "holds {what} {generation}{held}, that the registry has not asked for, as after a restore of it: to make \
-                 the target {} all the same, retry it with `adopt`",
+                "holds {what} {generation}{held}, that the registry has not asked for, {why}: to make the target {} all \
+                 the same, retry it with `adopt`",
                 step.desired
             );
         }
@@ -99,7 +108,7 @@ impl Operation {
     pub(super) fn adopt(&mut self, target: &TargetName, adoption: Adoption) {
         let mut waiting = self.details.ahead.iter_mut().filter(|ahead| ahead.adoption.is_none());
         if let Some(ahead) = waiting.find(|ahead| ahead.target == *target) {
-            self.generation = self.generation.max(ahead.generation + 1);
+            self.generation = self.generation.max(generation_after(ahead.generation));
             ahead.adoption = Some(adoption);
         }
     }

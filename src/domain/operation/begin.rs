@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Details, Operation, PlaceChange, State, Step, TierChange};
+use super::{Details, Operation, PlaceChange, State, Step, TierChange, generation_after};
 use crate::domain::ids::{OperationId, Revision, TargetName, TenantId};
 use crate::domain::lifecycle::{IllegalTransition, Status, Verb, desired_by, transition};
 use crate::domain::tenant::Tenant;
@@ -202,7 +202,7 @@ impl Operation {
         let desired = desired_by(request.verb, to_status);
         let steps = open.steps.iter().map(|step| Step::pending(step.target.clone(), desired)).collect();
         let tenant = (open.tenant_id.clone(), open.tenant_uid);
-        let generation = open.generation + 1;
+        let generation = generation_after(open.generation);
         let mut anew =
             Self { generation, steps, ..Self::fresh(tenant, open.from_status, to_status, request, now) };
         anew.inherit_those_ahead(open, now);

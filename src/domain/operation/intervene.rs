@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Adoption, ERROR_MAX, Operation, State, Step, TargetState};
+use super::{Adoption, ERROR_MAX, Operation, State, Step, TargetState, generation_after};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Desired, Verb, desired_by};
 
@@ -197,7 +197,7 @@ impl Operation {
     /// Every target is to be brought forward once more, under a new generation.
     fn begin_again(&mut self, now: Timestamp) {
         self.backward = false;
-        self.generation += 1;
+        self.generation = generation_after(self.generation);
         let forward = desired_by(self.verb, self.to_status);
         self.steps.iter_mut().for_each(|step| step.start_over(forward));
         self.meet_those_ahead(now);

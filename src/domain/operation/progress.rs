@@ -3,12 +3,18 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::intervene::{Drift, drifted};
-use super::{Attempt, ERROR_MAX, Operation, Outcome, Patience, READING_AGE_MAX, State, Step, TargetState};
-use crate::domain::ids::OperationId;
+use super::{
+    Attempt, ERROR_MAX, Operation, Outcome, Patience, READING_AGE_MAX, State, Step, TargetState,
+    generation_after,
+};
+use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::lifecycle::{Toward, desired, toward};
 
 /// The pause before a target goes on with what it could not finish in one attempt, or asks again whether it can.
 const GO_ON_PAUSE: SignedDuration = SignedDuration::from_millis(100);
+
+/// What is said of a target of which the database takes nothing.
+const UNWRITTEN: &str = "the database refuses what came of it, which the log tells: retry it, or skip it";
 
 impl Step {
     /// Is tried again at once, so many attempts counted.
@@ -94,7 +100,7 @@ impl Operation {
                 step.observed = observed;
                 step.last_error = drifted(&Drift { target, observed, why, ahead: None }, step.desired);
                 // A target does nothing for a generation that it has applied.
-                self.generation += 1;
+                self.generation = generation_after(self.generation);
                 return;
             }
         };
@@ -171,7 +177,7 @@ impl Operation {
     pub(super) fn turn_back(&mut self, now: Timestamp) {
         self.backward = true;
         self.state = State::Reverting;
-        self.generation += 1;
+        self.generation = generation_after(self.generation);
         let back = desired(self.from_status);
         self.steps.iter_mut().for_each(|step| step.start_over(back));
         self.meet_those_ahead(now);
@@ -185,6 +191,30 @@ impl Operation {
             .map(|step| format!("{}: {}", step.target, step.last_error))
             .collect();
         failures.join("; ").chars().take(ERROR_MAX * 2).collect()
+    }
+
+    /// Stops in front of an operator because the database refuses what came of these targets; of none, where only the end is
+    /// to be written. Answers whether there is a target that can be retried then.
+    pub fn stop_unwritten(&mut self, targets: &[TargetName], now: Timestamp) -> bool {
+        let mut any = false;
+        for step in &mut self.steps {
+            let concerned = match targets {
+                [] => step.state == TargetState::Verified,
+                targets => step.state.is_tried() && targets.contains(&step.target),
+            };
+            if concerned {
+                step.state = TargetState::NeedsOperator;
+                step.next_attempt_time = None;
+                UNWRITTEN.clone_into(&mut step.last_error);
+                any = true;
+            }
+        }
+        if any {
+            self.state = State::NeedsOperator;
+            self.error = self.failure();
+            self.update_time = now;
+        }
+        any
     }
 
     /// Ends an operation that another takes over from.

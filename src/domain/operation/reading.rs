@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::intervene::{Drift, drifted};
-use super::{ERROR_MAX, Operation, State, Step, TargetState};
+use super::{ERROR_MAX, Operation, State, Step, TargetState, generation_after};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Verb, desired_by};
 
@@ -94,7 +94,7 @@ impl Operation {
             self.tell_found();
         }
         if acts {
-            self.generation += 1;
+            self.generation = generation_after(self.generation);
             self.drive_on(now);
         }
         for drift in drifts.iter().filter(|drift| taken.contains(&drift.target)) {

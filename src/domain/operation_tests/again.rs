@@ -1,4 +1,4 @@
-//! The same verb once more.
+//! The same verb once more, and one that takes another back.
 
 use super::*;
 
@@ -16,4 +16,16 @@ fn the_same_verb_again_leads_where_it_is_told_this_time_and_back_to_where_the_fi
     stuck.state = State::NeedsOperator;
     let again = Operation::again(&stuck, leading("silver", "platinum", 2), now(1)).unwrap();
     assert_eq!(again.details.tier, Some(TierChange { from: tier("gold"), to: tier("platinum") }));
+}
+
+#[test]
+fn a_reversal_that_is_refused_has_nothing_to_go_back_to() {
+    let deleting = started(Status::Archived, Verb::Delete);
+    let mut undeleting = Operation::reversal(&deleting, request(Verb::Undelete, 2), now(0)).unwrap();
+    assert_eq!((undeleting.from_status, undeleting.to_status), (Status::Archived, Status::Archived));
+    for target in targets() {
+        tried(&mut undeleting, &target, 3, Outcome::Permanent("no".into()), now(1));
+    }
+    undeleting.settle(now(1));
+    assert_eq!((undeleting.state, undeleting.backward), (State::NeedsOperator, false));
 }

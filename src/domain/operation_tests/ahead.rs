@@ -75,3 +75,41 @@ fn whoever_takes_over_or_turns_back_knows_what_was_not_decided() {
     activation.abort("a mistake".into(), now(0)).unwrap();
     assert_eq!((activation.state, activation.generation), (State::Reverting, 10));
 }
+
+#[test]
+fn nothing_goes_far_beyond_by_itself() {
+    let mut near = on_one_target(Status::Active, Verb::Suspend);
+    assert!(meets(&mut near, 1_000_002, Desired::Active));
+    let mut far = on_one_target(Status::Active, Verb::Suspend);
+    assert!(!meets(&mut far, 1_000_003, Desired::Active));
+    assert_eq!((far.state, far.generation), (State::NeedsOperator, 2));
+    assert!(far.error.contains("further ahead than a restore of it explains"), "{}", far.error);
+    far.retry_target(&cache(), Some(said()), now(0)).unwrap();
+    assert_eq!(far.generation, 1_000_004);
+}
+
+#[test]
+fn a_number_that_a_version_before_believed_is_not_adopted() {
+    let mut waiting = on_one_target(Status::Active, Verb::Repair);
+    assert!(!meets(&mut waiting, 9, Desired::Suspended));
+    waiting.details.ahead[0].generation = (1 << 63) - 1;
+    assert_eq!(waiting.retry_target(&cache(), Some(said()), now(0)), Err(Refusal::NotAhead));
+    let denial = Operation::in_place_of_repair(&waiting, request(Verb::Suspend, 2), now(0)).unwrap();
+    assert_eq!((denial.state, denial.generation), (State::Running, 3));
+    waiting.retry_target(&cache(), None, now(0)).unwrap();
+    assert_eq!((waiting.state, waiting.generation), (State::Running, 2), "it is looked at again");
+}
+
+#[test]
+fn the_last_generation_is_never_passed() {
+    let mut operation = on_one_target(Status::Suspended, Verb::Activate);
+    operation.generation = GENERATION_MAX;
+    operation.abort("a mistake".into(), now(0)).unwrap();
+    assert_eq!(operation.generation, GENERATION_MAX);
+    operation.generation = u64::MAX;
+    let drifted = Outcome::Drifted(None, String::new());
+    operation.record(Attempt { target: cache(), generation: u64::MAX, outcome: drifted }, PACE, now(0));
+    assert_eq!(operation.generation, u64::MAX);
+    assert!(is_believable(GENERATION_MAX, GENERATION_MAX), "what it was asked for, it may hold");
+    assert!(!is_believable(GENERATION_MAX, 2));
+}

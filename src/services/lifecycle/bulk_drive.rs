@@ -18,7 +18,7 @@ use crate::domain::bulk::{Bulk, BulkState, Item, ItemState};
 use crate::domain::error::{Code, Error, Reason};
 use crate::domain::ids::{OperationId, RequestId};
 use crate::domain::lifecycle::Verb;
-use crate::domain::operation::State;
+use crate::domain::operation::{Operation, State};
 use crate::services::{Command, Registry, StartOperation};
 use crate::store::background::work_claim;
 use crate::store::bulks::{bulk_advance, bulk_items};
@@ -214,10 +214,10 @@ async fn begin(
     while let Some((place, answer)) = answers.next().await {
         let Some(item) = items.get_mut(place) else { continue };
         match answer {
-            Ok((operation_id, state)) => {
-                item.operation_id = Some(operation_id);
-                item.state = state;
-                item.error.clear();
+            Ok(operation) => {
+                item.operation_id = Some(operation.operation_id);
+                // It may have ended before it was answered.
+                item.follow(&operation);
             }
             Err(error) if error.reason == Reason::OperationInProgress => {
                 if let Some(open) = registry.view.snapshot()?.open_operation(&item.tenant_id) {
@@ -248,7 +248,7 @@ async fn begin(
     Ok(room_again)
 }
 
-async fn ask(registry: &Registry, bulk: &Bulk, item: &Item) -> Result<(OperationId, ItemState), Error> {
+async fn ask(registry: &Registry, bulk: &Bulk, item: &Item) -> Result<Operation, Error> {
     let snapshot = registry.view.snapshot()?;
     let same = snapshot.tenant(&item.tenant_id).is_some_and(|record| record.tenant.uid == item.tenant_uid);
     if !same {
@@ -269,8 +269,7 @@ async fn ask(registry: &Registry, bulk: &Bulk, item: &Item) -> Result<(Operation
         request_id: Some(request_id(bulk.bulk_id, item.tenant_uid)),
         ..background_command()
     };
-    let operation = registry.start_operation(&start, &command).await?;
-    Ok((operation.operation_id, ItemState::of(operation.state)))
+    registry.start_operation(&start, &command).await
 }
 
 /// The same for every replica that asks for the same.

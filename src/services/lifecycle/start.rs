@@ -13,7 +13,9 @@ use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::{Toward, Verb, can_undelete, desired_by, toward, transition};
-use crate::domain::operation::{Children, Details, Operation, PlaceChange, Request, TierChange, Wish};
+use crate::domain::operation::{
+    Children, Details, GENERATION_MAX, Operation, PlaceChange, Request, TierChange, Wish, generation_after,
+};
 use crate::domain::tenant::Tenant;
 use crate::services::change::Decision;
 use crate::services::tenant_registry::{get_tenant, tier_not_found};
@@ -146,6 +148,7 @@ impl Registry {
         context: &Context,
     ) -> Result<Decided, Error> {
         let mut tenant = record.tenant.clone();
+        check_generation(&tenant)?;
         let to_status = request.verb.leads_to(tenant.status);
         let follow = match request.details.wish.children {
             Children::Ignore => None,
@@ -161,7 +164,7 @@ impl Registry {
                 // The state machine speaks first: what is illegal for another reason is not yet its turn.
                 transition(tenant.status, request.verb)?;
                 check_times(&tenant, request.verb, context)?;
-                let generation = tenant.generation + 1;
+                let generation = generation_after(tenant.generation);
                 (Operation::start(&tenant, request, &self.targets, generation, context.now)?, None)
             }
             Some(open_id) => {
@@ -277,6 +280,19 @@ pub(super) fn details(
         _ => {}
     }
     Ok(details)
+}
+
+/// Refuses where no generation is left: no target would take another change. Only by hand a number gets so high.
+fn check_generation(tenant: &Tenant) -> Result<(), Error> {
+    if tenant.generation < GENERATION_MAX {
+        return Ok(());
+    }
+    let why = format!(
+        "tenant \"{}\" is at generation {}, beyond which no target can be asked for anything: an operator has to correct it",
+        tenant.tenant_id, tenant.generation
+    );
+    let spent = Error::new(Reason::IllegalTransition, why).with("tenant_id", &tenant.tenant_id);
+    Err(spent.with("generation", tenant.generation))
 }
 
 /// Refuses where the tenant would be on a tier that does not exist. The service lets nobody take a tier away from under a

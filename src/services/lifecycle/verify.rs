@@ -83,7 +83,9 @@ impl Registry {
         let Ok(snapshot) = self.view.snapshot() else { return Vec::new() };
         let Some(record) = snapshot.tenant(&plan.tenant_id) else { return Vec::new() };
         let mut unknown = Vec::new();
-        for Look { target, found } in self.engine.look(&reference(&snapshot, record)).await {
+        for Look { target, found } in
+            self.engine.look(&reference(&snapshot, record), record.tenant.generation).await
+        {
             match found {
                 Ok(seen) => {
                     if let Some(step) = plan.steps.iter_mut().find(|step| step.target == target) {
@@ -153,15 +155,16 @@ impl Registry {
             || reference(snapshot, record),
             |operation| crate::cascade::tenant_ref(operation, record, snapshot),
         );
+        let generation = open.map_or(record.tenant.generation, |operation| operation.generation);
         let check = |look: Look| Check {
             desired: step(&look.target).map_or(settled, |step| step.desired),
-            generation: open.map_or(record.tenant.generation, |operation| operation.generation),
+            generation,
             target: look.target,
             found: look.found,
         };
         let missing = self.missing_targets_of(snapshot, &record.tenant).into_iter().filter(&wanted);
         let missing = missing.map(|target| Look { target, found: Err(NOT_HERE.to_owned()) });
-        let mut looks = self.engine.look_at_some(&tenant, &wanted).await;
+        let mut looks = self.engine.look_at_some(&tenant, generation, &wanted).await;
         looks.extend(missing);
         looks.sort_by(|a, b| a.target.cmp(&b.target));
         looks.into_iter().map(check).collect()

@@ -9,11 +9,14 @@ use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
 use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::participant::participant_client::ParticipantClient;
-use tenantry::proto::participant::{ApplyRequest, State, TenantRef};
+use tenantry::proto::participant::participant_server::{Participant, ParticipantServer as WireServer};
+use tenantry::proto::participant::{
+    ApplyRequest, ApplyResponse, ObserveRequest, ObserveResponse, State, TenantRef,
+};
 use tenantry::proto::v1;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::Code;
 use tonic::transport::{Server, ServerTlsConfig};
+use tonic::{Code, Request, Response, Status};
 
 use super::certificates::Certificates;
 use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told};
@@ -157,6 +160,57 @@ async fn each_failure_has_its_class_and_our_words() {
         let seen = told(target.apply(&tenant("acme"), Desired::Suspended, 1).await);
         assert_eq!(seen, (FailureKind::Unknown, words.to_owned()), "{url}");
     }
+}
+
+/// A service that answers every call with the same status.
+struct Answering(Code, &'static str);
+
+#[tonic::async_trait]
+impl Participant for Answering {
+    async fn apply(&self, _: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        Err(Status::new(self.0, self.1))
+    }
+
+    async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
+        Err(Status::new(self.0, self.1))
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_says_of_itself_is_told_from_one_that_is_not_there() {
+    for (code, said, words) in [
+        // What a Python handler that throws arrives as.
+        (
+            Code::Unknown,
+            "Exception calling application: 'acme'\n\u{1b}[2J",
+            r#"failed with Unknown: "Exception calling application: 'acme'\n\u{1b}[2J""#,
+        ),
+        (Code::Unavailable, "no disk", r#"failed with Unavailable: "no disk""#),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = Server::builder().add_service(WireServer::new(Answering(code, said)));
+        tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+        let target = target(&format!("kind = \"remote\", url = \"http://127.0.0.1:{port}\""));
+        let expected = (FailureKind::Unknown, words.to_owned());
+        let applied = target.apply(&tenant("acme"), Desired::Suspended, 1).await;
+        assert_eq!(told(applied), expected);
+        assert_eq!(told(target.observe(&tenant("acme")).await.map(drop)), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_middle_of_a_call_is_no_answer_of_the_service() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = tokio::io::AsyncReadExt::read(&mut socket, &mut [0; 64]).await;
+        }
+    });
+    let target = target(&format!("kind = \"remote\", url = \"http://127.0.0.1:{port}\""));
+    let seen = told(target.apply(&tenant("acme"), Desired::Suspended, 1).await);
+    assert_eq!(seen, (FailureKind::Unknown, "cannot be reached".to_owned()));
 }
 
 /// The Python reference, as a program of its own.
