@@ -169,6 +169,9 @@ async fn a_tenant_that_changes_hears_of_all_in_which_its_callers_have_a_say() {
     until_fence(&mut world, &mut [&mut acme], "fence-1").await;
     world.tier("acme", "platinum").await;
     let heard_by = until_fence(&mut world, &mut [&mut acme], "fence-2").await;
-    assert_eq!(heard_by, [["needy", "ruled", "shared"]]);
+    for key in ["needy", "ruled", "shared"] {
+        assert!(heard_by[0].iter().any(|heard| heard == key), "{key} of {heard_by:?}");
+    }
+    assert!(!heard_by[0].iter().any(|heard| heard == "plain"), "{heard_by:?}");
     world.stop().await;
 }
