@@ -59,6 +59,7 @@ fn what_is_compared_with_an_attribute_that_is_missing_stands_beside_a_test_of_it
     let is_missing = || json!({"===": [n(), null]});
     for condition in [
         json!({"<=": [n(), 0]}),
+        json!({"<=": [{"var": ["n", null]}, 0]}),
         json!({">=": [n(), 0]}),
         json!({"==": [n(), 0]}),
         json!({"==": [0, n()]}),
@@ -106,5 +107,42 @@ fn what_is_compared_with_an_attribute_that_is_missing_stands_beside_a_test_of_it
         ),
     ] {
         assert_eq!(left(&condition), given, "{condition}");
+    }
+}
+
+/// Python's and JavaScript's providers wrote `null` or failed.
+#[test]
+fn what_may_be_nothing_is_the_empty_text_wherever_it_stands_in_a_text() {
+    let (n, m) = (json!({"var": "n"}), json!({"var": "m"}));
+    let or_empty = |name: &str| json!({"var": [name, ""]});
+    for (part, given) in [
+        (json!({"var": ["n", null]}), or_empty("n")),
+        (json!({"var": ["n", m]}), json!({"var": ["n", or_empty("m")]})),
+        (json!({"or": [n, m]}), json!({"or": [n, or_empty("m")]})),
+        (json!({"and": [n, m]}), json!({"and": [or_empty("n"), or_empty("m")]})),
+        (json!({"substr": [n, 0, 2]}), json!({"substr": [or_empty("n"), 0, 2]})),
+        (json!({"if": [m, n]}), json!({"if": [m, or_empty("n"), ""]})),
+        (json!({"if": [m, n, null]}), json!({"if": [m, or_empty("n"), ""]})),
+        (json!({"+": [n, 1]}), json!({"if": [{"!==": [n, null]}, {"+": [n, 1]}, ""]})),
+        (
+            json!({"*": [n, m]}),
+            json!({"if": [{"and": [{"!==": [n, null]}, {"!==": [m, null]}]}, {"*": [n, m]}, ""]}),
+        ),
+        (json!({"cat": ["b", n]}), json!({"cat": ["b", or_empty("n")]})),
+    ] {
+        let condition = |part: &Json| json!({"==": [{"cat": ["a", part]}, "a"]});
+        assert_eq!(left(&condition(&part)), condition(&given), "{part}");
+        for attributes in
+            [json!({}), json!({"n": 5}), json!({"m": 6}), json!({"n": "x", "m": "y"}), json!({"n": 0})]
+        {
+            let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+            let input = Input { flag_key: "ruled", now: Timestamp::UNIX_EPOCH, context: &context };
+            let text = |part: &Json| {
+                let made = json!({"cat": ["a", part]});
+                let rule = Rule::compile_foreign(&made, &Segments::new(), HashVersion::V2).unwrap();
+                rule.value(&input).unwrap()
+            };
+            assert_eq!(text(&given), text(&part), "{part} {attributes}");
+        }
     }
 }

@@ -116,7 +116,8 @@ fn what_cannot_be_decided_without_names_of_others_is_answered_without_the_client
 fn a_list_of_tenants_put_together_with_a_client_s_shows_none_of_them() {
     let lists = json!({"merge": [["beta", "secret-corp"], var("more")]});
     let is_item = json!({"==": [var(""), var("tenantId")]});
-    let more = json!({"some": [{"merge": [var("more")]}, is_item]});
+    // Without the client's attribute other languages hold nothing against what no item has.
+    let more = json!({"in": ["alpha", {"merge": [var("more")]}]});
     for (condition, given) in [
         (json!({"some": [lists, is_item]}), json!({"!!": [more]})),
         (json!({"none": [lists, is_item]}), json!({"!!": [{"!": [more]}]})),
@@ -169,6 +170,53 @@ fn a_rule_that_would_show_other_tenants_is_told_of_from_the_rule_alone() {
     assert!(!is_told(&json!({"contains_any": [var("mine"), names]})));
 }
 
+#[test]
+fn operators_that_not_every_provider_knows_are_told_of_where_a_client_s_attributes_meet_them() {
+    let is_told = |condition: &Json| {
+        let mut flag = settings("ruled");
+        flag.rules = vec![rule(on_if(condition))];
+        let flags = build(vec![flag], Vec::new());
+        InProcess::new(&flags, Timestamp::UNIX_EPOCH).has_unknown_operators("ruled")
+    };
+    for (operator, last) in [
+        ("contains_all", json!(["a"])),
+        ("contains_any", json!(["a"])),
+        ("contains_none", json!(["a"])),
+        ("tenantry_matches", json!("a")),
+    ] {
+        assert!(is_told(&json!({operator: [var("user"), last]})), "{operator}");
+        assert!(!is_told(&json!({operator: [var("tenantId"), last]})), "{operator}");
+    }
+    for operator in ["lower", "upper", "abs"] {
+        assert!(is_told(&json!({"==": [{operator: [var("region")]}, 1]})), "{operator}");
+        assert!(!is_told(&json!({"==": [{operator: [var("tier")]}, 1]})), "{operator}");
+    }
+    assert!(!is_told(&json!({"starts_with": [{"substr": [var("user"), 1]}, "a"]})));
+}
+
+/// What goes through a list of the client's.
+fn of_items() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["some", "none", "all", "filter", "map", "reduce"])
+}
+
+/// An attribute put together with something else, compared with names for each item of a client's list.
+fn in_items(each: &str, name: &str, other: Json) -> Json {
+    let other = if each == "reduce" && other == var("") { var("current") } else { other };
+    let made = json!({"cat": [var(name), "/", other]});
+    let names = json!(["alpha/ada", "secret-corp/eve", "eu/red"]);
+    match each {
+        "filter" => json!({"filter": [var("user_roles"), {"==": [made, "secret-corp/eve"]}]}),
+        "reduce" => {
+            json!({"reduce": [var("user_roles"), {"or": [var("accumulator"), {"in": [made, names]}]}, false]})
+        }
+        each => operation_of(each, &json!([var("user_roles"), {"in": [made, names]}])),
+    }
+}
+
+fn operation_of(operator: &str, arguments: &Json) -> Json {
+    json!({ operator: arguments })
+}
+
 /// What reads attributes that a tenant may have or not, and a client, too.
 fn some_condition() -> impl Strategy<Value = Json> {
     let name =
@@ -207,6 +255,17 @@ fn some_condition() -> impl Strategy<Value = Json> {
         (name(), name()).prop_map(|(one, other)| json!({"missing": [one, other]})),
         (name(), name(), name()).prop_map(|(one, other, by)| {
             json!({"==": [{"var": {"if": [var(by), one, other]}}, "eu"]})
+        }),
+        (name(), name(), of_items()).prop_map(|(one, other, each)| in_items(each, one, var(other))),
+        (name(), of_items()).prop_map(|(one, each)| in_items(each, one, var(""))),
+        (name(), name()).prop_map(|(one, other)| {
+            json!({"in": [{"cat": [{"cat": [var(one), var(other)]}, "/"]}, ["alpha/", "secret-corp/"]]})
+        }),
+        (0..4_i32, name(), name()).prop_map(|(need, one, other)| {
+            json!({"missing_some": [need, [one, other, "region"]]})
+        }),
+        (name(), texts()).prop_map(|(name, texts)| {
+            json!({"some": [{"merge": [texts, [var("user")]]}, {"==": [var(""), var(name)]}]})
         }),
         (name(), texts(), texts()).prop_map(|(name, one, other)| {
             json!({"in": [var(name), {"if": [{"==": [var("user"), "ada"]}, one, {"merge": [other, [var("owner")]]}]}]})
@@ -278,7 +337,7 @@ proptest! {
         }
         if tenant.is_some() {
             let text = targeting.unwrap_or_default().to_string();
-            let is_user_s = condition.to_string().contains("user");
+            let is_user_s = condition.to_string().contains("\"user\"");
             prop_assert!(is_user_s || !text.contains("secret-corp") || client_s(&condition, &known), "{} of {}", text, logic);
         }
     }
@@ -287,5 +346,99 @@ proptest! {
 /// Whether a condition reads what only the client has: then what it is compared with stays.
 fn client_s(condition: &Json, known: &Context) -> bool {
     let text = condition.to_string();
-    ["region", "owner", "labels"].into_iter().any(|name| text.contains(name) && !known.has(name))
+    let is_read = |name: &str| text.contains(name) && !known.has(name);
+    // What `map`, `all` and `reduce` read is the item's, and so is the tier there.
+    ["region", "owner", "labels"].into_iter().any(is_read)
+        || (["map", "all", "reduce"].into_iter().any(|each| text.contains(&format!("\"{each}\"")))
+            && ["tier", "status", "region", "owner", "labels"].into_iter().any(|name| text.contains(name)))
+}
+
+/// The lists stood there in full: a pattern of which the tenant's own part was not known fitted everything.
+#[test]
+fn an_own_attribute_put_together_with_an_item_shows_no_other_tenant() {
+    let names = json!(["alpha:admin", "secret-corp:admin"]);
+    for each in ["some", "none", "filter", "all", "map"] {
+        for other in ["", "role"] {
+            let made = json!({"cat": [var("tenantId"), ":", var(other)]});
+            for test in [json!({"in": [made, names]}), json!({"==": [made, "secret-corp:admin"]})] {
+                let condition = operation_of(each, &json!([var("roles"), test]));
+                let given = if each == "none" { "on" } else { "off" };
+                let found = left(&on_if(&condition), Some(&alpha()));
+                assert_eq!(found, (given.to_owned(), None, true), "{condition}");
+            }
+        }
+    }
+    let made = json!({"cat": [var("tenantId"), ":", var("current")]});
+    let step = json!({"or": [var("accumulator"), {"in": [made, names]}]});
+    let condition = json!({"reduce": [var("roles"), step, false]});
+    assert_eq!(left(&on_if(&condition), Some(&alpha())), ("off".to_owned(), None, true));
+}
+
+/// The same without a list: what is known stood in a part of the pattern that was taken for anything.
+#[test]
+fn an_own_attribute_deep_inside_a_text_shows_no_other_tenant() {
+    let names = json!(["beta-x", "secret-corp-x"]);
+    for condition in [
+        json!({"in": [{"cat": [{"cat": [var("tenantId"), var("user")]}, "x"]}, names]}),
+        json!({"in": [{"cat": [{"if": [var("user"), var("tenantId"), "z"]}, "-x"]}, names]}),
+        json!({"==": [{"cat": [{"lower": [{"cat": [var("tenantId"), var("user")]}]}, "-x"]}, "secret-corp-x"]}),
+        json!({"==": [var("tenantId"), {"cat": [{"if": [var("user"), "secret-corp", "al"]}, "pha"]}]}),
+        json!({"starts_with": [{"cat": ["al", var("user"), "secret-corp"]}, var("tenantId")]}),
+    ] {
+        let (_, targeting, _) = left(&on_if(&condition), Some(&alpha()));
+        let text = targeting.unwrap_or_default().to_string();
+        assert!(!text.contains("beta") && !text.contains("secret-corp"), "{condition} is {text}");
+    }
+}
+
+/// Each provider hashed by itself, with the version that it has.
+#[test]
+fn a_share_by_the_tenant_s_own_attributes_is_decided() {
+    let shares = |by: Json| json!({"fractional": [by, ["on", 1], ["off", 1]]});
+    for by in [var("tenantId"), json!({"cat": [var("tenantId"), "-", var("tier")]})] {
+        for logic in [shares(by.clone()), json!({"if": [var("user"), shares(by.clone()), null]})] {
+            let (default, targeting, is_cut) = left(&logic, Some(&alpha()));
+            let text = targeting.clone().unwrap_or_default().to_string();
+            assert!(!is_cut && !text.contains("fractional"), "{logic} is {text}");
+            let context = json!({"tenantId": "alpha", "tier": "gold", "user": "ada", "targetingKey": "ada"});
+            let context = Context::new(map(&context)).unwrap();
+            let says = |logic: &Json| {
+                let rule = Rule::compile(logic, &Segments::new(), HashVersion::V2).unwrap();
+                let input = Input { flag_key: "ruled", now: Timestamp::UNIX_EPOCH, context: &context };
+                match rule.select(&input) {
+                    Selection::Variant(name) => name.into_owned(),
+                    _ => "off".to_owned(),
+                }
+            };
+            let provider = targeting.as_ref().map_or(default, says);
+            assert_eq!(provider, says(&logic), "{logic}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_of_several_is_decided_as_far_as_it_is_known() {
+    let is_missing = |name: &str| json!({"===": [var(name), null]});
+    let some = |need: i32, names: &[&str]| json!({"missing_some": [need, names]});
+    for (condition, given) in [
+        (some(1, &["region", "tier"]), None),
+        (some(0, &["region"]), None),
+        (some(2, &["tenantId", "tier"]), None),
+        (some(2, &["region", "tier"]), Some(on_if(&is_missing("region")))),
+        (
+            some(1, &["region", "user"]),
+            Some(on_if(&json!({"and": [is_missing("region"), is_missing("user")]}))),
+        ),
+        (
+            some(3, &["region", "user", "tier"]),
+            Some(on_if(&json!({"or": [is_missing("region"), is_missing("user")]}))),
+        ),
+        (some(3, &["a", "b", "c", "tier"]), Some(on_if(&some(2, &["a", "b", "c"])))),
+        (
+            json!({"==": [some(2, &["a", "b", "tier"]), "a"]}),
+            Some(on_if(&json!({"==": [some(1, &["a", "b"]), "a"]}))),
+        ),
+    ] {
+        assert_eq!(left(&on_if(&condition), Some(&alpha())), ("off".to_owned(), given, false), "{condition}");
+    }
 }

@@ -16,7 +16,9 @@ use serde_json::{Map, Value, json};
 
 use self::part::{Part, Within, is_literal};
 use super::flag_set::unreadable;
-use crate::domain::rule::{Context, Failure, HashVersion, Input, Path, Rule, Segments, Selection};
+use crate::domain::rule::{
+    Context, Failure, HashVersion, Input, Path, Rule, Segments, Selection, TARGETING_KEY,
+};
 
 /// What is known.
 pub(super) struct Fold<'a> {
@@ -70,6 +72,7 @@ impl Fold<'_> {
             }
             Some((operator @ ("and" | "or"), Value::Array(parts))) => return self.junction(operator, parts),
             Some(("missing", names)) => self.any_missing(names),
+            Some(("missing_some", arguments)) => self.few_there(arguments),
             Some((operator @ ("!" | "!!"), inner)) if inner.as_array().is_none_or(|all| all.len() == 1) => {
                 return match self.condition(only(inner)) {
                     Value::Bool(holds) => Value::Bool(holds == (operator == "!!")),
@@ -101,17 +104,24 @@ impl Fold<'_> {
     fn any_missing(&self, names: &Value) -> Value {
         let left = self.missing(names, Within::ROOT).json;
         let names = operation(&left).map_or(&[] as &[Value], |(_, names)| operands(names));
-        let is_missing = |name: &Value| {
-            let variable = json!({ "var": name });
-            self::variable(&variable).is_some().then(|| json!({"===": [variable, null]}))
-        };
-        match names.iter().map(is_missing).collect::<Option<Vec<_>>>() {
-            None => left,
-            Some(mut tests) => match tests.len() {
-                0 => Value::Bool(false),
-                1 => tests.swap_remove(0),
-                _ => json!({ "or": tests }),
+        joined("or", names).unwrap_or(left)
+    }
+
+    /// The same where some of them will do.
+    fn few_there(&self, arguments: &Value) -> Value {
+        let left = self.missing_some(arguments, Within::ROOT).json;
+        let (need, names) = match operation(&left) {
+            None => return Value::Bool(false),
+            Some((_, Value::Array(args))) => match &**args {
+                [need, Value::Array(names)] => (need.as_u64(), names),
+                _ => return left,
             },
+            _ => return left,
+        };
+        match need {
+            Some(1) => joined("and", names).unwrap_or(left),
+            Some(need) if need >= names.len() as u64 => joined("or", names).unwrap_or(left),
+            _ => left,
         }
     }
 
@@ -194,8 +204,45 @@ impl Fold<'_> {
     /// The rule, where everything it reads is known.
     fn closed(&self, source: &Value) -> Option<Rule> {
         let rule = Rule::compile_foreign(source, self.segments, self.hash).ok()?;
-        let is_known = !rule.reads_time() && rule.attributes().all(|name| self.knows(name));
-        is_known.then_some(rule)
+        let is_closed = |rule: &Rule| !rule.reads_time() && rule.attributes().all(|name| self.knows(name));
+        if is_closed(&rule) {
+            return Some(rule);
+        }
+        // A share by what the tenant has never comes to the targeting key, and nor may a provider decide it, with the hash
+        // that it happens to have.
+        let is_key = |name: &str| name == TARGETING_KEY || self.knows(name);
+        if rule.reads_time() || !rule.attributes().all(is_key) {
+            return None;
+        }
+        let without = self.without_shares(source);
+        let without = Rule::compile_foreign(&without, self.segments, self.hash).ok()?;
+        is_closed(&without).then_some(rule)
+    }
+
+    /// The same with what shares by a known text are made of in place of them.
+    fn without_shares(&self, source: &Value) -> Value {
+        match source {
+            Value::Array(items) => items.iter().map(|item| self.without_shares(item)).collect(),
+            Value::Object(map) => {
+                let is_known = |args: &Value| operands(args).first().is_some_and(|by| self.is_known_text(by));
+                map.iter()
+                    .map(|(operator, arguments)| {
+                        let is_decided = operator == "fractional" && is_known(arguments);
+                        let operator = if is_decided { "merge" } else { operator };
+                        (operator.to_owned(), self.without_shares(arguments))
+                    })
+                    .collect::<Map<_, _>>()
+                    .into()
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn is_known_text(&self, source: &Value) -> bool {
+        let rule = Rule::compile_foreign(source, self.segments, self.hash).ok();
+        let known = rule.filter(|rule| !rule.reads_time() && rule.attributes().all(|name| self.knows(name)));
+        let value = known.and_then(|rule| rule.value(&self.input()).ok().flatten());
+        value.is_some_and(|value| value.as_str().is_some_and(|text| !text.is_empty()))
     }
 
     /// Whether an attribute of this name is known.
@@ -214,12 +261,31 @@ fn operation(source: &Value) -> Option<(&str, &Value)> {
     map.iter().next().map(|(operator, arguments)| (operator.as_str(), arguments))
 }
 
-/// The attribute that is read, where it is nothing else and has no default of its own.
+/// Tests whether each attribute is missing. None where one of the names is not an attribute's.
+fn joined(join: &str, names: &[Value]) -> Option<Value> {
+    let is_missing = |name: &Value| {
+        let variable = json!({ "var": name });
+        self::variable(&variable).is_some().then(|| json!({"===": [variable, null]}))
+    };
+    let mut tests = names.iter().map(is_missing).collect::<Option<Vec<_>>>()?;
+    Some(match tests.len() {
+        0 => Value::Bool(false),
+        1 => tests.swap_remove(0),
+        _ => operation_of(join, Value::Array(tests)),
+    })
+}
+
+/// The attribute that is read, where it is nothing else and has no default of its own; null is none.
 fn variable(source: &Value) -> Option<&str> {
-    match operation(source)? {
-        ("var", path) => only(path).as_str().filter(|path| !path.is_empty()),
-        _ => None,
-    }
+    let path = match operation(source)? {
+        ("var", Value::Array(path)) => match &**path {
+            [path] | [path, Value::Null] => path,
+            _ => return None,
+        },
+        ("var", path) => path,
+        _ => return None,
+    };
+    path.as_str().filter(|path| !path.is_empty())
 }
 
 fn operation_of(operator: &str, arguments: Value) -> Value {

@@ -15,6 +15,7 @@ use super::semver::Version;
 
 impl<'v> Compiler<'v> {
     pub(super) fn call(&mut self, op: Op, args: &'v Value, depth: usize) -> Compiled {
+        self.is_ours |= !op.is_known_everywhere();
         let args = self.args(args, depth)?;
         if let Args::Fixed(nodes) = &args {
             self.check_count(nodes.len(), &op.arity())?;

@@ -42,7 +42,7 @@ pub use self::error::{Error, ErrorKind};
 use self::evaluate::{Evaluator, Scope};
 pub use self::hash::HashVersion;
 use self::node::{Constant, Node, Read};
-pub use self::path::Path;
+pub use self::path::{Path, TARGETING_KEY};
 pub use self::rollout::{Prepared, Rollout, Step, Weight};
 pub use self::segments::Segments;
 
@@ -196,7 +196,8 @@ impl Rule {
         self.reads_flag_key
     }
 
-    /// Whether flagd knows all its operators. `tenantry_matches` is ours alone.
+    /// Whether every published provider of flagd's knows all its operators. `tenantry_matches` is ours alone, and some lack
+    /// others.
     pub const fn is_portable(&self) -> bool {
         self.is_portable
     }

@@ -134,6 +134,19 @@ impl Op {
         )
     }
 
+    /// Whether every published in-process provider knows it. docs/OPENFEATURE.md says which do not.
+    pub(super) const fn is_known_everywhere(self) -> bool {
+        !matches!(
+            self,
+            Self::Lower
+                | Self::Upper
+                | Self::Abs
+                | Self::ContainsAll
+                | Self::ContainsAny
+                | Self::ContainsNone
+        )
+    }
+
     /// Whether it looks at attributes of its own accord, and so cannot be evaluated in advance.
     pub(super) const fn reads_context(self) -> bool {
         matches!(self, Self::Missing | Self::MissingSome)

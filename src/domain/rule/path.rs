@@ -6,7 +6,7 @@ use super::word::Word;
 /// The attribute that flagd sets; a client's of the same name is hidden.
 pub(super) const FLAGD: &str = "$flagd";
 /// Who is asked for.
-pub(super) const TARGETING_KEY: &str = "targetingKey";
+pub const TARGETING_KEY: &str = "targetingKey";
 
 /// A path, taken apart once. Empty parts count for nothing, so `a..b` is `a.b`.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{ALWAYS_THERE, Resolver};
 use crate::domain::flag::compiled::CompiledRule;
 use crate::domain::flag::{CompiledFlags, Query};
-use crate::domain::rule::Context;
+use crate::domain::rule::{Context, Rule};
 
 /// The texts that a tenant may have.
 const MAY_BE_THERE: [&str; 9] = [
@@ -69,6 +69,18 @@ impl<'a> InProcess<'a> {
             }
         }
         known.get(key).copied().unwrap_or_default()
+    }
+
+    /// Whether its rules have operators that some provider does not know, where the registry does not decide them for
+    /// every tenant.
+    pub fn has_unknown_operators(&self, key: &str) -> bool {
+        let is_open =
+            |rule: &Rule| rule.reads_time() || rule.attributes().any(|name| !ALWAYS_THERE.contains(&name));
+        let rules = self.flags.compiled(key).map_or(&[] as &[CompiledRule], |compiled| &compiled.rules);
+        rules
+            .iter()
+            .filter_map(|rule| rule.test.as_ref().ok())
+            .any(|rule| !rule.is_portable() && is_open(rule))
     }
 }
 

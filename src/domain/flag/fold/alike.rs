@@ -20,6 +20,8 @@ struct Side<'v> {
     paths: Vec<&'v str>,
     /// Whether something is made of them before they are tested.
     is_made: bool,
+    /// Whether parts of texts are made, of which none is nothing.
+    has_texts: bool,
 }
 
 impl<'v> Side<'v> {
@@ -45,6 +47,7 @@ impl<'v> Side<'v> {
         let is_known = ARITHMETIC.contains(&operator)
             || operator == "substr" && operands(arguments).iter().skip(1).all(is_literal);
         self.is_made = true;
+        self.has_texts |= operator == "substr";
         is_known.then(|| operands(arguments).iter().try_for_each(|part| self.take(part)))?
     }
 }
@@ -57,7 +60,7 @@ impl Fold<'_> {
             Some(("cat", Value::Array(parts))) => {
                 json!({"cat": parts.iter().map(or_empty).collect::<Vec<_>>()})
             }
-            Some(("cat", part)) if variable(part).is_some() => json!({"cat": [or_empty(part)]}),
+            Some(("cat", part)) if part.is_object() => json!({"cat": [or_empty(part)]}),
             Some(("fractional", Value::Array(args))) if self.hash != HashVersion::V3 => {
                 let by = args.split_first().filter(|(by, _)| variable(by).is_some());
                 let Some((by, shares)) = by else { return operation_inside };
@@ -119,6 +122,61 @@ fn differs(operator: &str, args: &[Value]) -> bool {
     }
 }
 
+/// What is nothing as the empty text. Nothing is written twice: parts of texts stand in each other.
 fn or_empty(part: &Value) -> Value {
-    variable(part).map_or_else(|| part.clone(), |path| json!({"var": [path, ""]}))
+    if let Some(path) = variable(part) {
+        return json!({"var": [path, ""]});
+    }
+    let all = |args: &[Value]| args.iter().map(or_empty).collect::<Vec<_>>();
+    match operation(part) {
+        None if part.is_null() => json!(""),
+        Some(("var", Value::Array(args))) => match &**args {
+            [path, default] => json!({"var": [path, or_empty(default)]}),
+            _ => part.clone(),
+        },
+        // The first that is nothing is what `and` gives, and the last what `or` does.
+        Some(("and", Value::Array(args))) => json!({"and": all(args)}),
+        Some(("or", Value::Array(args))) => match &**args {
+            [firsts @ .., last] => {
+                let mut args = firsts.to_vec();
+                args.push(or_empty(last));
+                json!({ "or": args })
+            }
+            [] => part.clone(),
+        },
+        Some(("substr", Value::Array(args))) => match &**args {
+            [text, bounds @ ..] => {
+                let mut args = vec![or_empty(text)];
+                args.extend(bounds.iter().cloned());
+                json!({ "substr": args })
+            }
+            [] => part.clone(),
+        },
+        Some(("if", Value::Array(branches))) => {
+            let mut left: Vec<Value> = branches
+                .chunks(2)
+                .flat_map(|pair| match pair {
+                    [condition, value] => vec![condition.clone(), or_empty(value)],
+                    rest => all(rest),
+                })
+                .collect();
+            if branches.len() % 2 == 0 {
+                left.push(json!(""));
+            }
+            json!({ "if": left })
+        }
+        Some((operator, _)) if ARITHMETIC.contains(&operator) => of_all_there(part),
+        _ => part.clone(),
+    }
+}
+
+/// Arithmetic of attributes where all of them are there, else the empty text.
+fn of_all_there(arithmetic: &Value) -> Value {
+    let Some(side) = Side::of(arithmetic).filter(|side| !side.paths.is_empty() && !side.has_texts) else {
+        return arithmetic.clone();
+    };
+    let mut there: Vec<Value> =
+        side.paths.iter().map(|path| json!({"!==": [{ "var": path }, null]})).collect();
+    let are_there = if there.len() == 1 { there.swap_remove(0) } else { json!({ "and": there }) };
+    json!({"if": [are_there, arithmetic, ""]})
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::flag_set::unreadable;
-use super::{Fold, Path, only, operands, operation_of, variable};
+use super::{Fold, Path, only, operands, operation, operation_of, variable};
 use crate::domain::rule::Failure;
 
 /// The operators that give true or false.
@@ -29,6 +29,8 @@ const VALUES: [&str; 16] = [
     "and", "or", "merge", "cat", "substr", "+", "-", "*", "/", "%", "max", "min", "abs", "lower", "upper",
     "log",
 ];
+/// The attribute that names the tenant.
+const TENANT: &str = "tenantId";
 /// Our own, which flagd has not.
 const MATCHES: &str = "tenantry_matches";
 /// The most values that a list whose items are written out one by one may come to.
@@ -149,7 +151,7 @@ impl Fold<'_> {
             "!" | "!!" if within.is_root && operands(arguments).len() == 1 => {
                 Part::plain(self.condition(&operation_of(operator, arguments.clone())))
             }
-            "!" | "!!" | "missing_some" => Part::plain(self.rebuilt(operator, arguments, within).0),
+            "!" | "!!" => Part::plain(self.rebuilt(operator, arguments, within).0),
             "some" | "none" | "all" | "map" | "filter" | "reduce" => {
                 self.list(operator, operands(arguments), within)
             }
@@ -160,6 +162,7 @@ impl Fold<'_> {
                 Part { json: self.alike(json), is_own: false, has_texts }
             }
             "missing" => self.missing(arguments, within),
+            "missing_some" => self.missing_some(arguments, within),
             _ if TESTS.contains(&operator) => self.test(operator, arguments, within),
             _ if VALUES.contains(&operator) => {
                 let (json, parts) = self.rebuilt(operator, arguments, within);
@@ -205,8 +208,8 @@ impl Fold<'_> {
             return Part::plain(alike(json));
         }
         let settled = match &*parts {
-            // An item of a list with texts in it is not what it looks like, an attribute of the client's.
-            [left, right] if !within.has_texts => self.settled(operator, left, right),
+            // Inside a list what is known stands there as what an item may have, so nothing says what can still match.
+            [left, right] if within.is_root => self.settled(operator, left, right),
             _ => None,
         };
         self.refuse_if(settled.is_none());
@@ -254,7 +257,9 @@ impl Fold<'_> {
             name => {
                 let reads_known = match &name {
                     None => within.is_root && self.context.iter().next().is_some(),
-                    Some(name) => within.sees_root && self.knows(name),
+                    // `all`, `map` and `reduce` do not see it. Whoever writes it there means the tenant all the same, and
+                    // what stands beside it are names of tenants.
+                    Some(name) => (within.sees_root || name == TENANT) && self.knows(name),
                 };
                 left.is_own |= within.is_own || reads_known;
                 left.has_texts |= within.has_texts;
@@ -272,12 +277,31 @@ impl Fold<'_> {
         if !within.is_root || !names.iter().all(Value::is_string) {
             return Part::plain(json);
         }
-        let is_there = |name: &Value| {
-            let rule = self.closed(&json!({ "missing": [name] }));
-            rule.is_some_and(|rule| rule.value(&self.input()) == Ok(Some(json!([]))))
-        };
-        let left: Vec<Value> = names.into_iter().filter(|name| !is_there(name)).collect();
+        let left: Vec<Value> = names.into_iter().filter(|name| !self.is_there(name)).collect();
         Part::plain(json!({ "missing": left }))
+    }
+
+    /// Those that are known to be there count, and are gone.
+    pub(super) fn missing_some(&self, arguments: &Value, within: Within) -> Part {
+        let (json, parts) = self.rebuilt("missing_some", arguments, within);
+        let (need, names) = match &*parts {
+            [Part { json: need, .. }, Part { json: Value::Array(names), .. }] => (need.as_u64(), names),
+            _ => return Part::plain(json),
+        };
+        let Some(need) = need.filter(|_| within.is_root && names.iter().all(Value::is_string)) else {
+            return Part::plain(json);
+        };
+        let (there, left): (Vec<&Value>, Vec<&Value>) = names.iter().partition(|name| self.is_there(name));
+        match need.saturating_sub(there.len() as u64) {
+            need if need > 0 && !left.is_empty() => Part::plain(json!({"missing_some": [need, left]})),
+            _ => Part::plain(json!([])),
+        }
+    }
+
+    /// Whether an attribute is known, and is there.
+    fn is_there(&self, name: &Value) -> bool {
+        let rule = self.closed(&json!({ "missing": [name] }));
+        rule.is_some_and(|rule| rule.value(&self.input()) == Ok(Some(json!([]))))
     }
 
     fn list(&self, operator: &str, arguments: &[Value], within: Within) -> Part {
@@ -288,7 +312,10 @@ impl Fold<'_> {
                 condition => json!({"!!": [condition]}),
             })
         };
-        if let Some(condition) = self.apart(operator, arguments).filter(|_| within.is_root) {
+        if within.is_root
+            && let Some(condition) =
+                self.membership(operator, arguments).or_else(|| self.apart(operator, arguments))
+        {
             return decided(condition);
         }
         let mut list = self.part(argument(0), within);
@@ -315,6 +342,30 @@ impl Fold<'_> {
             "all" if within.is_root => Part::plain(Self::alike_all(&json, left)),
             _ => Part::plain(left),
         }
+    }
+
+    /// Whether `some` or `none` of lists put together is what the tenant has, as `in`, list by list. So nothing that an item
+    /// has is taken for it, and where the client's list is missing nothing is held against nothing.
+    fn membership(&self, operator: &str, arguments: &[Value]) -> Option<Value> {
+        let [list, each] = arguments else { return None };
+        let ("merge", lists) = self.operation(list).filter(|_| matches!(operator, "some" | "none"))? else {
+            return None;
+        };
+        let (equal @ ("==" | "==="), Value::Array(sides)) = self.operation(each)? else { return None };
+        let is_known = |path: &str| Path::parse(path).first().is_some_and(|name| self.knows(name));
+        let own = match &**sides {
+            [item, own] | [own, item] if is_item(item) && variable(own).is_some_and(is_known) => own,
+            _ => return None,
+        };
+        // A text that is no number is equal to the same text alone. What is equal to others, too, cannot be put like this.
+        let is_exact = |text: &str| equal == "===" || !text.is_empty() && text.trim().parse::<f64>().is_err();
+        if !self.constant(own, Within::ROOT)?.json.as_str().is_some_and(is_exact) {
+            self.refuse_if(true);
+        }
+        let tests: Vec<Value> =
+            operands(lists).iter().map(|list| json!({"in": [own, {"merge": [list]}]})).collect();
+        let any = json!({ "or": tests });
+        Some(self.condition(&if operator == "some" { any } else { json!({"!": [any]}) }))
     }
 
     /// `some` and `none` of lists put together, list by list: so that those that are known are decided.
@@ -367,6 +418,11 @@ impl Fold<'_> {
             _ => Some(operation_of(operator, self.with_item(arguments, item, hides_root)?)),
         }
     }
+}
+
+/// Whether that is the whole item.
+fn is_item(source: &Value) -> bool {
+    operation(source).is_some_and(|(operator, path)| operator == "var" && only(path) == "")
 }
 
 /// Whether a value stands for itself in a rule, in every language.

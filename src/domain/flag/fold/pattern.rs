@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::part::{Part, has_texts, is_literal};
+use super::part::{Part, Within, has_texts, is_literal};
 use super::{Fold, operands, operation, operation_of};
 
 /// A text of which pieces are known.
@@ -15,16 +15,11 @@ struct Pattern<'a> {
 }
 
 impl<'a> Pattern<'a> {
-    /// Of a `cat`.
-    fn of(source: &'a Value) -> Option<Self> {
-        let parts = match operation(source)? {
-            ("cat", parts) => operands(parts),
-            _ => return None,
-        };
-        let pieces = parts.iter().filter_map(Value::as_str).collect();
-        let (begins, ends) =
-            (parts.first().is_some_and(Value::is_string), parts.last().is_some_and(Value::is_string));
-        Some(Self { pieces, begins, ends })
+    /// Of the parts of a `cat`.
+    fn of(parts: &[&'a Value]) -> Self {
+        let pieces = parts.iter().filter_map(|part| part.as_str()).collect();
+        let is_text = |part: Option<&&Value>| part.is_some_and(|part| part.is_string());
+        Self { pieces, begins: is_text(parts.first()), ends: is_text(parts.last()) }
     }
 
     /// Whether a text may be that.
@@ -64,9 +59,23 @@ impl<'a> Pattern<'a> {
 }
 
 impl Fold<'_> {
+    /// Of a `cat`. None where something known, or a text of the rule, goes into what would be taken for anything.
+    fn pattern<'v>(&self, source: &'v Value) -> Option<Pattern<'v>> {
+        let parts = put_together(source)?;
+        let is_open = |part: &&&Value| {
+            let part = self.part(part, Within::ROOT);
+            !part.is_own && !part.has_texts
+        };
+        parts.iter().filter(|part| !part.is_string()).all(|part| is_open(&part)).then(|| Pattern::of(&parts))
+    }
+
     /// A test of what is the tenant's own, beside texts of the rule: decided, or with only what can still match.
     /// None where neither can be said.
     pub(super) fn settled(&self, operator: &str, left: &Part, right: &Part) -> Option<Value> {
+        // The rule is not handed out anyway. So nothing is looked at again and again, at every level.
+        if self.shows_others.get() {
+            return None;
+        }
         let (a, b) = (&left.json, &right.json);
         match operator {
             "in" if left.is_own && !right.is_own => {
@@ -75,7 +84,7 @@ impl Fold<'_> {
             }
             "==" | "===" | "!=" | "!==" => {
                 let is_equal = !operator.starts_with('!');
-                if let (Some(one), Some(other)) = (Pattern::of(a), Pattern::of(b)) {
+                if let (Some(one), Some(other)) = (self.pattern(a), self.pattern(b)) {
                     let (begins, ends) = ((one.beginning(), other.beginning()), (one.end(), other.end()));
                     let is_possible = (begins.0.starts_with(begins.1) || begins.1.starts_with(begins.0))
                         && (ends.0.ends_with(ends.1) || ends.1.ends_with(ends.0));
@@ -89,7 +98,7 @@ impl Fold<'_> {
                 if left.is_own && right.is_own {
                     return None;
                 }
-                if let (Value::String(own), Some(pattern)) = (own, Pattern::of(other)) {
+                if let (Value::String(own), Some(pattern)) = (own, self.pattern(other)) {
                     let fits = pattern.fits(own);
                     let kept = || operation_of(operator, json!([own, other]));
                     return Some(if fits { kept() } else { json!(!is_equal) });
@@ -99,7 +108,7 @@ impl Fold<'_> {
                     kept => Some(operation_of(operator, json!([own, kept]))),
                 }
             }
-            "starts_with" | "ends_with" => at_an_end(operator == "starts_with", left, right),
+            "starts_with" | "ends_with" => self.at_an_end(operator == "starts_with", left, right),
             _ => None,
         }
     }
@@ -123,7 +132,7 @@ impl Fold<'_> {
             Value::String(text) if operator == "in" => {
                 let fits = match own {
                     Value::String(own) => text.contains(own.as_str()),
-                    own => Pattern::of(own)?.anywhere(false, false).fits(text),
+                    own => self.pattern(own)?.anywhere(false, false).fits(text),
                 };
                 Some(if fits { other.clone() } else { json!([]) })
             }
@@ -165,39 +174,49 @@ impl Fold<'_> {
             return Some(rule.matches(&self.input()));
         }
         match other {
-            Value::String(text) => Some(Pattern::of(own)?.fits(text)),
+            Value::String(text) => Some(self.pattern(own)?.fits(text)),
             // A range of numbers, or texts that are none.
             _ if has_texts(other) => None,
             _ => Some(true),
         }
     }
+
+    /// `starts_with` and `ends_with`.
+    fn at_an_end(&self, is_begin: bool, left: &Part, right: &Part) -> Option<Value> {
+        let operator = if is_begin { "starts_with" } else { "ends_with" };
+        let kept = || operation_of(operator, json!([left.json, right.json]));
+        match (&left.json, &right.json) {
+            (text, Value::String(wanted)) => {
+                let pattern = self.pattern(text)?;
+                let (known, is_met, is_open) = if is_begin {
+                    let known = pattern.beginning();
+                    (known, known.starts_with(wanted.as_str()), wanted.starts_with(known))
+                } else {
+                    let known = pattern.end();
+                    (known, known.ends_with(wanted.as_str()), wanted.ends_with(known))
+                };
+                match (is_met, is_open) {
+                    (true, _) => Some(json!(true)),
+                    // What else the rule says of it would stand there.
+                    (false, true) if known.is_empty() || !left.is_own && pattern.pieces.len() > 1 => None,
+                    (false, true) => Some(kept()),
+                    (false, false) => Some(json!(false)),
+                }
+            }
+            (Value::String(text), wanted) => {
+                let fits = self.pattern(wanted)?.anywhere(is_begin, !is_begin).fits(text);
+                Some(if fits { kept() } else { json!(false) })
+            }
+            _ => None,
+        }
+    }
 }
 
-/// `starts_with` and `ends_with`.
-fn at_an_end(is_begin: bool, left: &Part, right: &Part) -> Option<Value> {
-    let operator = if is_begin { "starts_with" } else { "ends_with" };
-    let kept = || operation_of(operator, json!([left.json, right.json]));
-    match (&left.json, &right.json) {
-        (text, Value::String(wanted)) => {
-            let pattern = Pattern::of(text)?;
-            let (known, is_met, is_open) = if is_begin {
-                let known = pattern.beginning();
-                (known, known.starts_with(wanted.as_str()), wanted.starts_with(known))
-            } else {
-                let known = pattern.end();
-                (known, known.ends_with(wanted.as_str()), wanted.ends_with(known))
-            };
-            match (is_met, is_open) {
-                (true, _) => Some(json!(true)),
-                (false, true) if known.is_empty() => None,
-                (false, true) => Some(kept()),
-                (false, false) => Some(json!(false)),
-            }
-        }
-        (Value::String(text), wanted) => {
-            let fits = Pattern::of(wanted)?.anywhere(is_begin, !is_begin).fits(text);
-            Some(if fits { kept() } else { json!(false) })
-        }
-        _ => None,
-    }
+/// The parts of a `cat`, and of those in it.
+fn put_together(source: &Value) -> Option<Vec<&Value>> {
+    let parts = match operation(source)? {
+        ("cat", parts) => operands(parts),
+        _ => return None,
+    };
+    Some(parts.iter().flat_map(|part| put_together(part).unwrap_or_else(|| vec![part])).collect())
 }

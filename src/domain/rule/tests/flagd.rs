@@ -274,6 +274,7 @@ fn patterns_match_anywhere_in_a_text() {
     }
     let compile = |source: &Value| Rule::compile(source, &Segments::new(), HashVersion::V2);
     assert!(!compile(&json!({"tenantry_matches": ["a", "b"]})).unwrap().is_portable());
+    assert!(!compile(&json!({"==": [{"lower": [{"var": "id"}]}, "b"]})).unwrap().is_portable());
     assert!(compile(&json!({"starts_with": ["a", "b"]})).unwrap().is_portable());
     for bad in ["(", "(?=a)", r"(a)\1", r"(\w{1,100}){1,100}", &"a".repeat(1_001)] {
         let error = compile(&json!({"tenantry_matches": [{"var": "id"}, bad]})).unwrap_err();
