@@ -33,6 +33,12 @@ pub(super) async fn heard(told: &mut Until<Told>, until: &str) -> BTreeMap<Strin
     heard
 }
 
+/// Waits until a stream's feature knows what changed before it was there, as the log has it: after that nobody is told of it but
+/// who comes, at once.
+async fn learned(feature: &OpenFeature, made: &str) {
+    heard(&mut feature.changes(selected("")).unwrap(), made).await;
+}
+
 pub(super) async fn move_to(world: &mut World, key: &str, set: &str) {
     let flag = v1::Flag { flag_key: key.to_owned(), flag_set: set.to_owned(), ..Default::default() };
     let request = v1::UpdateFlagRequest {
@@ -51,6 +57,7 @@ async fn a_flag_that_moves_to_another_set_is_gone_from_the_one_and_new_in_the_ot
         world.create(v1::Flag { flag_set: "seta".to_owned(), ..boolean_flag(key, "on") }).await;
     }
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    learned(&feature, "mover").await;
     let stream = |selector: &str| feature.changes(selected(selector)).unwrap();
     let (mut left, mut joined, mut other, mut all) =
         (stream("flagSetId=seta"), stream("flagSetId=setb"), stream("flagSetId=setc"), stream(""));
@@ -59,6 +66,7 @@ async fn a_flag_that_moves_to_another_set_is_gone_from_the_one_and_new_in_the_ot
     assert!(first.configuration.contains("mover"), "{}", first.configuration);
     world.set_default("stays", "off").await;
     for told in [&mut left, &mut all] {
+        heard(told, "mover").await;
         heard(told, "stays").await;
     }
     let moved = Instant::now();
@@ -116,12 +124,9 @@ async fn what_a_tenant_or_a_tier_gets_is_told_to_it_alone_also_through_what_hang
     }
     related(&mut world).await;
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    learned(&feature, "rival-b").await;
     let mut acme = feature.changes(selected("tenantId=acme")).unwrap();
     let mut other = feature.changes(selected("tenantId=other")).unwrap();
-    // What is in the log as of not long ago is told to those who are there already.
-    for told in [&mut acme, &mut other] {
-        heard(told, "ruled").await;
-    }
     until_fence(&mut world, &mut [&mut acme, &mut other], "fence-1").await;
     for key in ["base", "ruled", "switch", "rival-a", "rival-b"] {
         world.override_for("other", key, "off").await;
@@ -164,8 +169,8 @@ async fn a_tenant_that_changes_hears_of_all_in_which_its_callers_have_a_say() {
     let needed = v1::Prerequisite { flag_key: "ruled".into(), variants: vec!["on".into()] };
     world.create(v1::Flag { prerequisites: vec![needed], ..boolean_flag("needy", "on") }).await;
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    learned(&feature, "needy").await;
     let mut acme = feature.changes(selected("tenantId=acme")).unwrap();
-    heard(&mut acme, "ruled").await;
     until_fence(&mut world, &mut [&mut acme], "fence-1").await;
     world.tier("acme", "platinum").await;
     let heard_by = until_fence(&mut world, &mut [&mut acme], "fence-2").await;
