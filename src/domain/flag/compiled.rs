@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::choice::{BUCKET_BY, Choice, Split};
+use super::choice::{Choice, Split};
 use super::evaluate::Query;
 use super::settings::{Flag, Kind, Settings};
 use super::targeting::{Body, TargetingRule};
@@ -94,7 +94,7 @@ pub(super) struct ReadySplit {
 impl ReadySplit {
     fn new(split: &Split, settings: &Settings) -> Self {
         Self {
-            is_of_tenants: split.bucket_by == BUCKET_BY,
+            is_of_tenants: !split.asks_callers(),
             bucket_by: Path::parse(&split.bucket_by),
             shares: Prepared::new(&split.rollout, |variant| named(variant, settings)),
         }

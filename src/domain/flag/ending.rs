@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::choice::Split;
+use super::flag_set::ALWAYS_THERE;
 use super::impact::{Subject, changed_through_others};
 use super::{Body, CompiledFlags, Evaluation, Flag, FlagField, Kind, Layer, Query, Settings, Value};
 use crate::domain::ids::{FlagKey, TenantId};
@@ -13,8 +14,6 @@ use crate::domain::rule::Context;
 
 /// After how many steps of evaluation nobody else is looked at: about two seconds of work.
 const STEPS_MAX: usize = 4_000_000;
-/// Attributes that every tenant has, so that no caller's count.
-const OF_TENANTS: [&str; 3] = ["tenantId", "tier", "status"];
 /// What has no say in what a flag gives.
 const FREE: [FlagField; 5] =
     [FlagField::Description, FlagField::Owner, FlagField::Labels, FlagField::FlagSet, FlagField::Metadata];
@@ -190,7 +189,7 @@ fn asks_callers(settings: &Settings) -> bool {
         || settings.rules.iter().any(|rule| match &rule.body {
             Body::Logic(_) => true,
             Body::Match { conditions, serve } => {
-                let is_known = |attribute: &str| OF_TENANTS.contains(&attribute);
+                let is_known = |attribute: &str| ALWAYS_THERE.contains(&attribute);
                 serve.asks_callers() || conditions.iter().any(|condition| !is_known(&condition.attribute))
             }
         })

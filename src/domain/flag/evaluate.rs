@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::ask::{Answer, Case, Say, Verdict};
-use super::choice::{BUCKET_BY, Split};
+use super::choice::Split;
 use super::value::Value;
 use super::words::{ErrorCode, Layer, Reason};
 use crate::domain::ids::{Revision, TenantId, TierId, VariantName};
@@ -54,7 +54,7 @@ impl<'a> Query<'a> {
 
     /// The key that a share goes by: the tenant's id, or the value of an attribute.
     pub(super) fn key_of(&self, split: &Split) -> Option<Cow<'a, str>> {
-        self.key(split.bucket_by == BUCKET_BY, &Path::parse(&split.bucket_by))
+        self.key(!split.asks_callers(), &Path::parse(&split.bucket_by))
     }
 
     /// The same, of a path that was taken apart before. A text that is not empty and a number other than 0 are keys,

@@ -19,7 +19,7 @@ pub(super) use self::shapes::unreadable;
 use self::shapes::{Part, broken, join, share};
 
 use super::ask::{Case, Verdict};
-use super::choice::{BUCKET_BY, Choice, Split};
+use super::choice::{Choice, Split};
 use super::compile::CompiledFlags;
 use super::compiled::{Compiled, served};
 use super::evaluate::{Memo, Query};
@@ -36,7 +36,7 @@ use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
 /// providers' parsers.
 const LEVELS_MAX: usize = 8;
 /// The attributes that every tenant has.
-const ALWAYS_THERE: [&str; 3] = ["tenantId", "tier", "status"];
+pub(super) const ALWAYS_THERE: [&str; 3] = ["tenantId", "tier", "status"];
 
 /// A flag as an in-process provider needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -291,7 +291,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
     /// Whether no attribute of a client's decides about a share: what everybody gets hangs on none.
     fn knows_share(&self, split: &Split) -> bool {
         Path::parse(&split.bucket_by).first().is_some_and(|name| self.query.context.has(name))
-            || (split.bucket_by == BUCKET_BY && self.query.tenant.is_some())
+            || (!split.asks_callers() && self.query.tenant.is_some())
             || split.rollout.select(None, self.query.now).is_some()
     }
 
