@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use prost_reflect::prost_types::{MethodOptions, method_options::IdempotencyLevel};
 use prost_reflect::{DescriptorPool, Value};
 
-use crate::support::{Replica, Setup};
+use crate::support::{Replica, Setup, listed_services};
 
 #[test]
 fn every_rpc_names_its_action_its_roles_and_whether_it_only_reads() {
@@ -90,9 +90,6 @@ async fn every_statement_is_valid_against_the_schema() {
 /// It listed the participants' contract, the stubs' and flagd's, and calls of them were `METHOD_UNKNOWN`.
 #[tokio::test]
 async fn reflection_lists_what_the_listener_serves_and_nothing_else() {
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
     let ours = ["FeatureFlags", "Lifecycle", "TenantHealth", "TenantRegistry", "Tiers"];
     let mut expected: Vec<String> = ours.iter().map(|name| format!("tenantry.v1.{name}")).collect();
     expected.extend(["v1", "v1alpha"].map(|version| format!("grpc.reflection.{version}.ServerReflection")));
@@ -111,17 +108,7 @@ async fn reflection_lists_what_the_listener_serves_and_nothing_else() {
             }
         }
         let replica = Replica::start(&setup).await;
-        let ask = ServerReflectionRequest {
-            message_request: Some(MessageRequest::ListServices(String::new())),
-            ..Default::default()
-        };
-        let mut client = ServerReflectionClient::new(replica.channel.clone());
-        let mut answers =
-            client.server_reflection_info(tokio_stream::iter([ask])).await.unwrap().into_inner();
-        let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
-        let MessageResponse::ListServicesResponse(listed) = answer else { panic!("{answer:?}") };
-        let mut listed: Vec<_> = listed.service.into_iter().map(|service| service.name).collect();
-        listed.sort_unstable();
+        let listed = listed_services(replica.channel.clone()).await;
         let mut wanted = expected.clone();
         wanted.extend(flagd.iter().filter(|_| shared).cloned());
         wanted.sort_unstable();

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use super::world::{World, proto};
-use crate::support::reason;
+use crate::support::{listed_services, reason};
 
 pub(super) async fn channel(world: &World, kind: &str) -> Channel {
     let endpoint = format!("http://{}", world.address(kind));
@@ -242,24 +242,13 @@ async fn a_flag_set_comes_at_once_and_again_when_the_tenant_itself_changes() {
 /// Only the gRPC listener had it, so tools had to be given the files.
 #[tokio::test]
 async fn each_listener_tells_by_reflection_what_it_serves() {
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
     let world = World::start().await;
     let itself = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
     for (kind, services) in [
         ("rpc", &["flagd.evaluation.v1.Service", "flagd.evaluation.v2.Service"][..]),
         ("in-process", &["flagd.sync.v1.FlagSyncService"]),
     ] {
-        let list = MessageRequest::ListServices(String::new());
-        let ask = ServerReflectionRequest { message_request: Some(list), ..Default::default() };
-        let mut client = ServerReflectionClient::new(channel(&world, kind).await);
-        let mut answers =
-            client.server_reflection_info(tokio_stream::iter([ask])).await.unwrap().into_inner();
-        let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
-        let MessageResponse::ListServicesResponse(listed) = answer else { panic!("{answer:?}") };
-        let mut listed: Vec<_> = listed.service.into_iter().map(|service| service.name).collect();
-        listed.sort_unstable();
+        let listed = listed_services(channel(&world, kind).await).await;
         assert_eq!(listed, [services, &itself].concat());
     }
     world.stop().await;

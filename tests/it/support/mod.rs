@@ -278,6 +278,22 @@ pub(crate) async fn page(replica: &Replica, path: &str) -> String {
     text
 }
 
+/// The services that a listener tells of by reflection, sorted.
+pub(crate) async fn listed_services(channel: Channel) -> Vec<String> {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+    let list = MessageRequest::ListServices(String::new());
+    let ask = ServerReflectionRequest { message_request: Some(list), ..Default::default() };
+    let mut client = ServerReflectionClient::new(channel);
+    let mut answers = client.server_reflection_info(tokio_stream::iter([ask])).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(listed) = answer else { panic!("{answer:?}") };
+    let mut listed: Vec<_> = listed.service.into_iter().map(|service| service.name).collect();
+    listed.sort_unstable();
+    listed
+}
+
 /// Runs statements in a test's database, as somebody does who reaches past the server.
 pub(crate) async fn sql(database_url: &str, statements: &str) {
     let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls).await.unwrap();
