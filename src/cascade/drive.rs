@@ -246,10 +246,10 @@ impl Driver<'_> {
     /// what operators do to it counts at once, and whoever takes the lease when it has run out begins from there.
     async fn write(&self, operation: Operation, results: &[Attempt]) -> Option<Operation> {
         // Of an operation that others have ended meanwhile, a target may well hold what came after it.
-        let is_over = self.in_view().is_some_and(|newest| !newest.state.is_driven());
+        let is_over = || self.in_view().is_some_and(|newest| !newest.state.is_driven());
         results
             .iter()
-            .filter(|result| !(is_over && matches!(result.outcome, Outcome::Ahead(..))))
+            .filter(|result| !(matches!(result.outcome, Outcome::Ahead(..)) && is_over()))
             .for_each(log_result);
         let record = |next: &mut Operation, now| {
             for result in results {
