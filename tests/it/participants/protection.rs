@@ -162,3 +162,30 @@ async fn a_schema_of_an_older_version_is_brought_up_to_date_and_knows_its_tables
     application.admin.batch_execute(NO_POLICIES).await.unwrap();
     assert_ne!(again.observe(&acme).await.unwrap().state, Some(Desired::Suspended));
 }
+
+#[tokio::test]
+async fn a_write_that_passes_although_nothing_is_read_is_drift_and_is_named() {
+    let application = Application::new("").await;
+    let (target, acme) = (&application.target, tenant("acme"));
+    application.fill(&acme, 5).await;
+    // As it might be written anew in haste: who writes is not asked for the state.
+    let by_hand = "CREATE OR REPLACE FUNCTION tenancy.resolve(kind text) RETURNS text
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+            SELECT a.tenant_id FROM tenancy.access a
+            WHERE a.tenant_id = current_setting('tenancy.tenant', true) AND (kind = 'w' OR a.state = 'ACTIVE') $$";
+    for (state, generation) in [(Desired::Suspended, 1), (Desired::Archived, 2)] {
+        bring(target, &acme, state, generation).await;
+        application.admin.batch_execute(by_hand).await.unwrap();
+        let client = application.client().await;
+        let writes =
+            "BEGIN; SET LOCAL tenancy.tenant = 'acme'; INSERT INTO document VALUES ('acme', -1); ROLLBACK";
+        client.batch_execute(writes).await.unwrap();
+        let seen = target.observe(&acme).await.unwrap();
+        assert_eq!(seen.state, Some(Desired::Active), "{state}");
+        assert!(seen.amiss.is_some_and(|why| why.contains("`tenancy.resolve`")), "{state}");
+        // What the schema has is put back by a program that starts.
+        let again = at(&application.url, &format!(", install = true, role = \"{}\"", application.role));
+        assert_eq!(bring(&again, &acme, state, generation).await, Some(state));
+        client.batch_execute(writes).await.expect_err("nothing is written");
+    }
+}
