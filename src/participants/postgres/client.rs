@@ -32,8 +32,8 @@ fn not_bound(login: &str) -> String {
 
 fn not_protected(table: &str) -> String {
     format!(
-        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, and drop policies that let \
-         more through"
+        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, drop policies that let more \
+         through, and revoke rights that no policy binds"
     )
 }
 

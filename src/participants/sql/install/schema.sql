@@ -129,9 +129,11 @@ $$;
 
 -- The first table that no longer is as `protect` makes it, and in what; null where all are. A partition counts where the
 -- application may use it by its own name: the policies of the table above do not bind it then. Policies that narrow, and
--- those for roles that the application does not have, are others' business.
+-- those for roles that the application does not have, are others' business. Beyond the four rights that policies bind, the
+-- application may have none: TRUNCATE takes everybody's rows, REFERENCES tells which keys there are, a trigger runs as
+-- whoever writes, who purges too, and an owner can switch everything off. To compile this takes longer than to run it.
 CREATE OR REPLACE FUNCTION tenancy.unprotected(application text) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH RECURSIVE family (relation, is_part) AS (
         SELECT c.oid, false FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
@@ -148,6 +150,24 @@ AS $$
            OR EXISTS (SELECT 1 FROM client WHERE has_any_column_privilege(client.oid, f.relation, 'SELECT, INSERT, UPDATE')
                                               OR has_table_privilege(client.oid, f.relation, 'DELETE'))
     ),
+    granted (relation, role, what) AS (
+        SELECT f.relation, a.grantee, a.privilege_type FROM family f JOIN pg_class c ON c.oid = f.relation, aclexplode(c.relacl) a
+        WHERE a.privilege_type IN ('REFERENCES', 'TRIGGER', 'TRUNCATE')
+        UNION ALL
+        SELECT f.relation, a.grantee, a.privilege_type
+        FROM family f JOIN pg_attribute c ON c.attrelid = f.relation, aclexplode(c.attacl) a
+        WHERE a.privilege_type = 'REFERENCES'
+        UNION ALL
+        SELECT f.relation, c.relowner, 'OWNERSHIP' FROM family f JOIN pg_class c ON c.oid = f.relation
+    ),
+    -- Of the clients that have what was granted to a role, or to everybody, one is named.
+    holder AS (
+        SELECT DISTINCT ON (g.role) g.role, r.rolname
+        FROM (SELECT DISTINCT granted.role FROM granted) g
+        JOIN client ON g.role = 0 OR pg_has_role(client.oid, g.role, 'MEMBER')
+        JOIN pg_roles r ON r.oid = client.oid
+        ORDER BY g.role, r.rolname <> application, r.rolname
+    ),
     policy AS (
         SELECT p.polrelid, p.polname, p.polpermissive, p.polroles,
             -- A column of another type of text is cast.
@@ -159,6 +179,9 @@ AS $$
     difference (relation, what) AS (
         SELECT c.oid, 'row-level security' FROM reached r JOIN pg_class c ON c.oid = r.relation
         WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity)
+        UNION ALL
+        SELECT g.relation, h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') FROM granted g JOIN holder h USING (role)
+        GROUP BY g.relation, h.rolname
         UNION ALL
         SELECT r.relation, 'policy ' || m.polname FROM reached r CROSS JOIN model m
         WHERE NOT EXISTS (
