@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use self::client::{Seen, opened, probe};
+use self::client::{Seen, learn_names, opened, probe};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
@@ -87,7 +87,8 @@ impl Postgres {
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
         }
-        match opened(&**client, &self.role).await? {
+        let (_, opened) = tokio::try_join!(learn_names(&**client), opened(&**client, &self.role))?;
+        match opened {
             Some(why) => Err(Failure::permanent(why)),
             None => Ok(()),
         }
@@ -105,7 +106,7 @@ impl Postgres {
                 return Ok(Observed::effect(state, 0).with_amiss(Some(why)));
             }
             // Nothing is known of it only where nothing of it is left; without the row nobody is let in.
-            let is_empty = purge::leftover(&transaction, tenant).await?.is_none();
+            let is_empty = purge::remains(&transaction, tenant).await?.is_none();
             return Ok(if is_empty {
                 Observed::UNKNOWN_TENANT
             } else {
@@ -113,7 +114,7 @@ impl Postgres {
             });
         };
         let leftover = match named {
-            Desired::Deleted => purge::leftover(&transaction, tenant).await?,
+            Desired::Deleted => purge::remains(&transaction, tenant).await?,
             _ => None,
         };
         let opened = opened(&*transaction, &self.role).await?;
@@ -129,7 +130,7 @@ async fn former(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<Opt
     let Some(other) = access::other(transaction, tenant).await?.filter(access::Other::is_former) else {
         return Ok(None);
     };
-    let stays = !other.is_purged() || purge::leftover(transaction, tenant).await?.is_some();
+    let stays = !other.is_purged() || purge::remains(transaction, tenant).await?.is_some();
     Ok(stays.then_some(other))
 }
 

@@ -59,7 +59,7 @@ async fn a_table_that_lost_its_protection_is_drift_is_named_and_can_be_protected
 }
 
 /// A server with the tenant `finance`, which has rows in an application's database.
-async fn served(drift: &str) -> (Application, Replica) {
+pub(super) async fn served(drift: &str) -> (Application, Replica) {
     let application = Application::new("").await;
     let (url, role) = (&application.url, &application.role);
     let targets = format!("orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\" }}");
@@ -70,7 +70,7 @@ async fn served(drift: &str) -> (Application, Replica) {
     (application, replica)
 }
 
-async fn verify(replica: &mut Replica) -> v1::VerifyTenantResponse {
+pub(super) async fn verify(replica: &mut Replica) -> v1::VerifyTenantResponse {
     let request =
         v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
     replica.lifecycle.verify_tenant(request).await.unwrap().into_inner()
@@ -152,7 +152,7 @@ async fn a_schema_of_an_older_version_is_brought_up_to_date_and_knows_its_tables
     application.fill(&acme, 5).await;
     bring(&application.target, &acme, Desired::Suspended, 1).await;
     let older =
-        "DROP FUNCTION tenancy.forget(text, uuid), tenancy.unprotected(text); DROP TABLE tenancy.protected";
+        "DROP FUNCTION tenancy.release(text), tenancy.unprotected(text); DROP TABLE tenancy.protected";
     application.admin.batch_execute(older).await.unwrap();
     let settings = format!(", role = \"{}\"", application.role);
     let (kind, words) = told(at(&application.url, &settings).apply(&acme, Desired::Suspended, 1).await);
