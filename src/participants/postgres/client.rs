@@ -23,6 +23,11 @@ pub(super) async fn opened(client: &impl GenericClient, role: &str) -> Result<Op
     Ok(unbound.map(|login| not_bound(&login)).or_else(|| table.map(|table| not_protected(&table))))
 }
 
+/// Has the database remember what protected tables are called by now, so that another one of that name is found.
+pub(super) async fn learn_names(client: &impl GenericClient) -> Result<(), Failure> {
+    client.execute(include_str!("../sql/install/names.sql"), &[]).await.map(drop).map_err(failure)
+}
+
 fn not_bound(login: &str) -> String {
     format!(
         "no policy binds the application's role {login}, which sees every tenant's rows: take that away (`ALTER ROLE … \
@@ -32,8 +37,8 @@ fn not_bound(login: &str) -> String {
 
 fn not_protected(table: &str) -> String {
     format!(
-        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, and drop policies that let \
-         more through"
+        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, drop policies that let more \
+         through, and revoke rights that no policy binds"
     )
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use self::client::{Seen, opened, probe};
+use self::client::{Seen, learn_names, opened, probe};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
@@ -87,7 +87,8 @@ impl Postgres {
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
         }
-        match opened(&**client, &self.role).await? {
+        let ((), opened) = tokio::try_join!(learn_names(&**client), opened(&**client, &self.role))?;
+        match opened {
             Some(why) => Err(Failure::permanent(why)),
             None => Ok(()),
         }
@@ -100,12 +101,12 @@ impl Postgres {
             if let Some(former) = former(&transaction, tenant).await? {
                 // Policies ask for the id: what the other one may, this one may.
                 let seen = probe(&transaction, tenant, &self.role).await?;
-                let (state, amiss) = state(Desired::Suspended, &seen, None, None)?;
+                let (state, amiss) = state(Desired::Suspended, &seen, None, None);
                 let why = amiss.unwrap_or_else(|| former.stays(tenant));
                 return Ok(Observed::effect(state, 0).with_amiss(Some(why)));
             }
             // Nothing is known of it only where nothing of it is left; without the row nobody is let in.
-            let is_empty = purge::leftover(&transaction, tenant).await?.is_none();
+            let is_empty = purge::remains(&transaction, tenant).await?.is_none();
             return Ok(if is_empty {
                 Observed::UNKNOWN_TENANT
             } else {
@@ -113,13 +114,13 @@ impl Postgres {
             });
         };
         let leftover = match named {
-            Desired::Deleted => purge::leftover(&transaction, tenant).await?,
+            Desired::Deleted => purge::remains(&transaction, tenant).await?,
             _ => None,
         };
         let opened = opened(&*transaction, &self.role).await?;
         let seen = probe(&transaction, tenant, &self.role).await?;
         transaction.rollback().await.map_err(failure)?;
-        let (state, amiss) = state(named, &seen, opened, leftover.as_deref())?;
+        let (state, amiss) = state(named, &seen, opened, leftover.as_deref());
         Ok(Observed::effect(state, generation).with_asked(Some(named)).with_amiss(amiss))
     }
 }
@@ -129,7 +130,7 @@ async fn former(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<Opt
     let Some(other) = access::other(transaction, tenant).await?.filter(access::Other::is_former) else {
         return Ok(None);
     };
-    let stays = !other.is_purged() || purge::leftover(transaction, tenant).await?.is_some();
+    let stays = !other.is_purged() || purge::remains(transaction, tenant).await?.is_some();
     Ok(stays.then_some(other))
 }
 
@@ -160,26 +161,30 @@ fn state(
     seen: &Seen,
     opened: Option<String>,
     leftover: Option<&str>,
-) -> Result<(Desired, Option<String>), Failure> {
+) -> (Desired, Option<String>) {
     if let Some(why) = opened {
         // A tenant that has all access has too much: what is others'.
         let state = match named {
             Desired::Active | Desired::ReadOnly => Desired::Active,
             _ => Desired::ReadOnly,
         };
-        return Ok((state, Some(why)));
+        return (state, Some(why));
     }
     if let Some(table) = &seen.visible {
         let why = format!(
             "rows of {table} can be seen although the tenant is locked out: look at the policies of that table, or run \
              `tenancy.protect` for it"
         );
-        return Ok((Desired::ReadOnly, Some(why)));
+        return (Desired::ReadOnly, Some(why));
     }
-    Ok(match (seen.reads, seen.writes) {
+    match (seen.reads, seen.writes) {
         (true, true) => (Desired::Active, None),
         (true, false) => (Desired::ReadOnly, None),
-        (false, true) => return Err(Failure::retryable("writes pass but reads do not")),
+        (false, true) => {
+            let why = "a write passes although nothing can be read: `tenancy.resolve` is no longer as the schema makes it; run \
+                       that again (with `install = true` a start does), then retry";
+            (Desired::Active, Some(why.to_owned()))
+        }
         // Nothing passes: which kind of nothing, only the row and what is left can say.
         (false, false) if matches!(named, Desired::Active | Desired::ReadOnly) => (Desired::Suspended, None),
         (false, false) => match leftover {
@@ -188,7 +193,7 @@ fn state(
             }
             None => (named, None),
         },
-    })
+    }
 }
 
 #[async_trait]
@@ -215,45 +220,45 @@ mod tests {
     }
 
     /// The state alone, where nothing else is wrong.
-    fn met(named: Desired, reads: bool, writes: bool) -> Option<Desired> {
-        let (state, amiss) = state(named, &seen(reads, writes), None, None).ok()?;
+    fn met(named: Desired, reads: bool, writes: bool) -> Desired {
+        let (state, amiss) = state(named, &seen(reads, writes), None, None);
         assert_eq!(amiss, None);
-        Some(state)
+        state
     }
 
     #[test]
     fn the_state_is_what_a_client_meets_and_not_what_the_row_says() {
         for named in Desired::ALL {
-            assert_eq!(met(named, true, true), Some(Desired::Active), "{named}");
-            assert_eq!(met(named, true, false), Some(Desired::ReadOnly), "{named}");
-            assert_eq!(met(named, false, true), None, "{named}");
+            assert_eq!(met(named, true, true), Desired::Active, "{named}");
+            assert_eq!(met(named, true, false), Desired::ReadOnly, "{named}");
+            let (met, amiss) = state(named, &seen(false, true), None, None);
+            assert_eq!((met, amiss.is_some()), (Desired::Active, true), "{named}");
         }
-        assert_eq!(met(Desired::Active, false, false), Some(Desired::Suspended));
-        assert_eq!(met(Desired::Archived, false, false), Some(Desired::Archived));
-        assert_eq!(met(Desired::Deleted, false, false), Some(Desired::Deleted));
+        assert_eq!(met(Desired::Active, false, false), Desired::Suspended);
+        assert_eq!(met(Desired::Archived, false, false), Desired::Archived);
+        assert_eq!(met(Desired::Deleted, false, false), Desired::Deleted);
     }
 
     #[test]
     fn what_keeps_a_tenant_from_being_as_it_should_be_is_named_in_whatever_state_it_is() {
         let leak = Seen { visible: Some("document".to_owned()), ..seen(false, false) };
         for named in Desired::ALL {
-            let (met, amiss) = state(named, &leak, None, None).unwrap();
+            let (met, amiss) = state(named, &leak, None, None);
             assert_eq!(
                 (met, amiss.unwrap().contains("rows of document")),
                 (Desired::ReadOnly, true),
                 "{named}"
             );
-            let open = state(
+            let (met, amiss) = state(
                 named,
                 &seen(named == Desired::Active, named == Desired::Active),
                 Some("document (policy open)".to_owned()),
                 None,
             );
-            let (met, amiss) = open.unwrap();
             assert_eq!(met == named, named == Desired::Active, "{named}");
             assert!(amiss.unwrap().contains("document (policy open)"), "{named}");
         }
-        let (met, amiss) = state(Desired::Deleted, &seen(false, false), None, Some("document")).unwrap();
+        let (met, amiss) = state(Desired::Deleted, &seen(false, false), None, Some("document"));
         assert_eq!((met, amiss.unwrap().contains("document")), (Desired::Archived, true));
     }
 }

@@ -61,13 +61,24 @@ pub(super) async fn rows(
 }
 
 /// A table that still has rows of the tenant.
-pub(super) async fn leftover(
+async fn leftover(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<Option<String>, Failure> {
+    table(transaction, tenant, include_str!("../sql/purge/leftover.sql")).await
+}
+
+/// A table that may still have rows of the tenant: it has some, or it is another than the one that was protected, and nobody
+/// can tell.
+pub(super) async fn remains(
     transaction: &Transaction<'_>,
     tenant: &TenantRef,
 ) -> Result<Option<String>, Failure> {
-    let row = transaction
-        .query_one(include_str!("../sql/purge/leftover.sql"), &[&tenant.tenant_id.as_str()])
-        .await
-        .map_err(failure)?;
-    Ok(row.get(0))
+    table(transaction, tenant, include_str!("../sql/purge/remains.sql")).await
+}
+
+async fn table(
+    transaction: &Transaction<'_>,
+    tenant: &TenantRef,
+    statement: &str,
+) -> Result<Option<String>, Failure> {
+    let found = transaction.query_one(statement, &[&tenant.tenant_id.as_str()]).await;
+    found.map(|row| row.get(0)).map_err(failure)
 }

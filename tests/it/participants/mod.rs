@@ -8,6 +8,7 @@ mod protection;
 mod qdrant;
 mod redis;
 mod remote;
+mod replaced;
 mod reused;
 mod rights;
 mod s3;

@@ -59,7 +59,7 @@ async fn a_table_that_lost_its_protection_is_drift_is_named_and_can_be_protected
 }
 
 /// A server with the tenant `finance`, which has rows in an application's database.
-async fn served(drift: &str) -> (Application, Replica) {
+pub(super) async fn served(drift: &str) -> (Application, Replica) {
     let application = Application::new("").await;
     let (url, role) = (&application.url, &application.role);
     let targets = format!("orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\" }}");
@@ -70,7 +70,7 @@ async fn served(drift: &str) -> (Application, Replica) {
     (application, replica)
 }
 
-async fn verify(replica: &mut Replica) -> v1::VerifyTenantResponse {
+pub(super) async fn verify(replica: &mut Replica) -> v1::VerifyTenantResponse {
     let request =
         v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
     replica.lifecycle.verify_tenant(request).await.unwrap().into_inner()
@@ -152,7 +152,7 @@ async fn a_schema_of_an_older_version_is_brought_up_to_date_and_knows_its_tables
     application.fill(&acme, 5).await;
     bring(&application.target, &acme, Desired::Suspended, 1).await;
     let older =
-        "DROP FUNCTION tenancy.forget(text, uuid), tenancy.unprotected(text); DROP TABLE tenancy.protected";
+        "DROP FUNCTION tenancy.release(text), tenancy.unprotected(text); DROP TABLE tenancy.protected";
     application.admin.batch_execute(older).await.unwrap();
     let settings = format!(", role = \"{}\"", application.role);
     let (kind, words) = told(at(&application.url, &settings).apply(&acme, Desired::Suspended, 1).await);
@@ -161,4 +161,31 @@ async fn a_schema_of_an_older_version_is_brought_up_to_date_and_knows_its_tables
     assert_eq!(bring(&again, &acme, Desired::Suspended, 1).await, Some(Desired::Suspended));
     application.admin.batch_execute(NO_POLICIES).await.unwrap();
     assert_ne!(again.observe(&acme).await.unwrap().state, Some(Desired::Suspended));
+}
+
+#[tokio::test]
+async fn a_write_that_passes_although_nothing_is_read_is_drift_and_is_named() {
+    let application = Application::new("").await;
+    let (target, acme) = (&application.target, tenant("acme"));
+    application.fill(&acme, 5).await;
+    // As it might be written anew in haste: who writes is not asked for the state.
+    let by_hand = "CREATE OR REPLACE FUNCTION tenancy.resolve(kind text) RETURNS text
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+            SELECT a.tenant_id FROM tenancy.access a
+            WHERE a.tenant_id = current_setting('tenancy.tenant', true) AND (kind = 'w' OR a.state = 'ACTIVE') $$";
+    for (state, generation) in [(Desired::Suspended, 1), (Desired::Archived, 2)] {
+        bring(target, &acme, state, generation).await;
+        application.admin.batch_execute(by_hand).await.unwrap();
+        let client = application.client().await;
+        let writes =
+            "BEGIN; SET LOCAL tenancy.tenant = 'acme'; INSERT INTO document VALUES ('acme', -1); ROLLBACK";
+        client.batch_execute(writes).await.unwrap();
+        let seen = target.observe(&acme).await.unwrap();
+        assert_eq!(seen.state, Some(Desired::Active), "{state}");
+        assert!(seen.amiss.is_some_and(|why| why.contains("`tenancy.resolve`")), "{state}");
+        // What the schema has is put back by a program that starts.
+        let again = at(&application.url, &format!(", install = true, role = \"{}\"", application.role));
+        assert_eq!(bring(&again, &acme, state, generation).await, Some(state));
+        client.batch_execute(writes).await.expect_err("nothing is written");
+    }
 }

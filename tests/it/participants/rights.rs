@@ -41,6 +41,61 @@ async fn a_role_that_no_policy_binds_is_named_whatever_state_a_tenant_is_in() {
 }
 
 #[tokio::test]
+async fn a_right_to_a_protected_table_that_passes_by_its_policies_is_named() {
+    let application = Application::new("").await;
+    let (target, role) = (&application.target, &application.role);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Suspended, 1).await;
+    let owner: String = application.admin.query_one("SELECT current_user::text", &[]).await.unwrap().get(0);
+    for (right, what, back) in [
+        (
+            format!("GRANT TRUNCATE ON document TO {role}"),
+            format!("public.document ({role} has TRUNCATE)"),
+            format!("REVOKE TRUNCATE ON document FROM {role}"),
+        ),
+        (
+            format!("GRANT TRIGGER ON visit TO {role}_login"),
+            format!("public.visit ({role}_login has TRIGGER)"),
+            format!("REVOKE TRIGGER ON visit FROM {role}_login"),
+        ),
+        (
+            format!("GRANT REFERENCES (tenant_id) ON folder TO {role}"),
+            format!("public.folder ({role} has REFERENCES)"),
+            format!("REVOKE ALL (tenant_id) ON folder FROM {role}"),
+        ),
+        (
+            "GRANT ALL ON document TO PUBLIC".to_owned(),
+            format!("public.document ({role} has REFERENCES, TRIGGER, TRUNCATE)"),
+            "REVOKE ALL ON document FROM PUBLIC".to_owned(),
+        ),
+        // By its own name it is emptied without the table above.
+        (
+            format!("GRANT TRUNCATE ON visit_2025 TO {role}"),
+            format!("public.visit_2025 ({role} has TRUNCATE)"),
+            format!("REVOKE TRUNCATE ON visit_2025 FROM {role}"),
+        ),
+        (
+            format!("ALTER TABLE document OWNER TO {role}"),
+            format!("public.document ({role} has OWNERSHIP"),
+            format!(
+                "ALTER TABLE document OWNER TO {owner}; GRANT SELECT, INSERT, UPDATE, DELETE ON document TO {role}"
+            ),
+        ),
+    ] {
+        application.admin.batch_execute(&right).await.unwrap();
+        let seen = target.observe(&acme).await.unwrap();
+        assert_ne!(seen.state, Some(Desired::Suspended), "{right}");
+        let why = seen.amiss.unwrap();
+        assert!(why.contains(&what), "{right}: {why}");
+        let (kind, words) = told(target.apply(&acme, Desired::Suspended, 1).await);
+        assert_eq!((kind, words), (FailureKind::Permanent, why), "{right}");
+        application.admin.batch_execute(&back).await.unwrap();
+        assert_eq!(bring(target, &acme, Desired::Suspended, 1).await, Some(Desired::Suspended), "{back}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_that_may_not_make_the_schema_is_told_what_it_lacks_and_makes_it_with_what_the_manual_lists() {
     let url = empty_database().await;
     let (server, database) = url.rsplit_once('/').unwrap();

@@ -40,8 +40,24 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END
 $$;
 
--- The tables that were protected: they are looked at and purged whatever has become of their policies.
-CREATE TABLE IF NOT EXISTS tenancy.protected (relation regclass PRIMARY KEY);
+-- The tables that were protected, and every name that each had since: they are looked at and purged whatever has become of
+-- their policies. A table that is gone stays on the list, so that another one in its place is found (`replaced`).
+CREATE TABLE IF NOT EXISTS tenancy.protected (
+    relation regclass NOT NULL,
+    schema_name name,
+    table_name name,
+    UNIQUE (relation, schema_name, table_name)
+);
+-- Before, there was a row for each table and none had a name.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = 'tenancy.protected'::regclass AND a.attname = 'table_name')
+    THEN
+        ALTER TABLE tenancy.protected DROP CONSTRAINT protected_pkey, ADD COLUMN schema_name name, ADD COLUMN table_name name,
+            ADD UNIQUE (relation, schema_name, table_name);
+    END IF;
+END
+$$;
 
 -- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too. Called again it puts
 -- back what somebody took away; policies of other names are left alone.
@@ -69,7 +85,10 @@ BEGIN
     EXECUTE format('CREATE POLICY archive_reads ON %s FOR SELECT TO tenantry_archive '
         'USING (tenant_id = (SELECT tenancy.resolve(''a'')))', protected);
     IF protected <> 'tenancy.probe'::regclass THEN
-        INSERT INTO tenancy.protected (relation) VALUES (protected) ON CONFLICT DO NOTHING;
+        INSERT INTO tenancy.protected (relation, schema_name, table_name)
+        SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = protected
+        ON CONFLICT DO NOTHING;
     END IF;
 END
 $$;
@@ -79,14 +98,64 @@ $$;
 CREATE UNLOGGED TABLE IF NOT EXISTS tenancy.probe (tenant_id text NOT NULL);
 SELECT tenancy.protect('tenancy.probe');
 
--- Those that were protected before there was a list of them; and none that is gone.
+-- Those that were protected before there was a list of them.
 INSERT INTO tenancy.protected (relation)
 SELECT DISTINCT p.polrelid::regclass FROM pg_policy p
 WHERE p.polrelid <> 'tenancy.probe'::regclass
+  AND p.polrelid NOT IN (SELECT t.relation FROM tenancy.protected t)
   AND p.polname IN ('tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads')
-  AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) LIKE '%tenancy.resolve(%'
-ON CONFLICT DO NOTHING;
-DELETE FROM tenancy.protected p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
+  AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) LIKE '%tenancy.resolve(%';
+
+-- Adds the names that protected tables have by now: one that was renamed is missed under each of its names.
+CREATE OR REPLACE FUNCTION tenancy.learn_names() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO tenancy.protected (relation, schema_name, table_name)
+    SELECT DISTINCT c.oid, n.nspname, c.relname
+    FROM tenancy.protected p JOIN pg_class c ON c.oid = p.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT EXISTS (
+        SELECT 1 FROM tenancy.protected k
+        WHERE k.relation = c.oid AND k.schema_name = n.nspname AND k.table_name = c.relname)
+    ON CONFLICT DO NOTHING
+$$;
+SELECT tenancy.learn_names();
+-- Without a name stay only those that were gone before names were learnt.
+DELETE FROM tenancy.protected p
+WHERE p.table_name IS NULL AND EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
+
+-- A name of a protected table that another one has now, as a migration leaves it that makes a table again or swaps it: its
+-- rows are under no policy, and no purge finds them. Or the number of one that is gone and whose name nobody knows. Null
+-- where there is none. A name that nobody has is no fault: dropped for good, as old partitions are.
+CREATE OR REPLACE FUNCTION tenancy.replaced() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(quote_ident(p.schema_name) || '.' || quote_ident(p.table_name), p.relation::oid::text) AS named
+    FROM tenancy.protected p
+    WHERE (p.table_name IS NULL AND NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation))
+       OR EXISTS (
+           SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname = p.schema_name AND c.relname = p.table_name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+             AND c.oid NOT IN (SELECT t.relation FROM tenancy.protected t))
+    ORDER BY named LIMIT 1
+$$;
+
+-- Says that a name ('schema.table', as `replaced` gives it) stands for no protected table any more. One that is called
+-- otherwise by now stays protected; one that still has that name is taken from the list: drop its policies first.
+CREATE OR REPLACE FUNCTION tenancy.release(released text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tenancy.learn_names();
+    DELETE FROM tenancy.protected p
+    WHERE coalesce(quote_ident(p.schema_name) || '.' || quote_ident(p.table_name), p.relation::oid::text) = released
+       OR p.relation IN (
+           SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = released);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no protected table was called % (a name is written schema.table)', released;
+    END IF;
+END
+$$;
 
 -- Lets a role of applications in: it must exist for `verify` to act as an ordinary client.
 CREATE OR REPLACE FUNCTION tenancy.admit(admitted text) RETURNS void
@@ -105,7 +174,7 @@ BEGIN
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
         EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.tenant_tables(), tenancy.visible(), '
-            'tenancy.unprotected(text) TO %I', member);
+            'tenancy.unprotected(text), tenancy.replaced(), tenancy.learn_names() TO %I', member);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -129,9 +198,11 @@ $$;
 
 -- The first table that no longer is as `protect` makes it, and in what; null where all are. A partition counts where the
 -- application may use it by its own name: the policies of the table above do not bind it then. Policies that narrow, and
--- those for roles that the application does not have, are others' business.
+-- those for roles that the application does not have, are others' business. Beyond the four rights that policies bind, the
+-- application may have none: TRUNCATE takes everybody's rows, REFERENCES tells which keys there are, a trigger runs as
+-- whoever writes, who purges too, and an owner can switch everything off. To compile this takes longer than to run it.
 CREATE OR REPLACE FUNCTION tenancy.unprotected(application text) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH RECURSIVE family (relation, is_part) AS (
         SELECT c.oid, false FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
@@ -148,6 +219,24 @@ AS $$
            OR EXISTS (SELECT 1 FROM client WHERE has_any_column_privilege(client.oid, f.relation, 'SELECT, INSERT, UPDATE')
                                               OR has_table_privilege(client.oid, f.relation, 'DELETE'))
     ),
+    granted (relation, role, what) AS (
+        SELECT f.relation, a.grantee, a.privilege_type FROM family f JOIN pg_class c ON c.oid = f.relation, aclexplode(c.relacl) a
+        WHERE a.privilege_type IN ('REFERENCES', 'TRIGGER', 'TRUNCATE')
+        UNION ALL
+        SELECT f.relation, a.grantee, a.privilege_type
+        FROM family f JOIN pg_attribute c ON c.attrelid = f.relation, aclexplode(c.attacl) a
+        WHERE a.privilege_type = 'REFERENCES'
+        UNION ALL
+        SELECT f.relation, c.relowner, 'OWNERSHIP' FROM family f JOIN pg_class c ON c.oid = f.relation
+    ),
+    -- Of the clients that have what was granted to a role, or to everybody, one is named.
+    holder AS (
+        SELECT DISTINCT ON (g.role) g.role, r.rolname
+        FROM (SELECT DISTINCT granted.role FROM granted) g
+        JOIN client ON g.role = 0 OR pg_has_role(client.oid, g.role, 'MEMBER')
+        JOIN pg_roles r ON r.oid = client.oid
+        ORDER BY g.role, r.rolname <> application, r.rolname
+    ),
     policy AS (
         SELECT p.polrelid, p.polname, p.polpermissive, p.polroles,
             -- A column of another type of text is cast.
@@ -160,6 +249,9 @@ AS $$
         SELECT c.oid, 'row-level security' FROM reached r JOIN pg_class c ON c.oid = r.relation
         WHERE NOT (c.relrowsecurity AND c.relforcerowsecurity)
         UNION ALL
+        SELECT g.relation, h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') FROM granted g JOIN holder h USING (role)
+        GROUP BY g.relation, h.rolname
+        UNION ALL
         SELECT r.relation, 'policy ' || m.polname FROM reached r CROSS JOIN model m
         WHERE NOT EXISTS (
             SELECT 1 FROM policy p WHERE p.polrelid = r.relation AND p.polname = m.polname AND p.says = m.says)
@@ -171,7 +263,14 @@ AS $$
               SELECT 1 FROM unnest(p.polroles) AS given (role)
               WHERE role = 0 OR EXISTS (SELECT 1 FROM client WHERE pg_has_role(client.oid, role, 'USAGE')))
     )
-    SELECT relation::regclass || ' (' || what || ')' FROM difference ORDER BY relation, what LIMIT 1
+    -- First that which nothing else tells of: all that follows is about the table that was there before.
+    SELECT coalesce(
+        (SELECT named || CASE WHEN named ~ '^[0-9]'
+                THEN ' (the number of one that is gone: protect the one in its place, then `SELECT tenancy.release('
+                ELSE ' (another than the one that was protected; where it has no tenants'' rows: `SELECT tenancy.release('
+            END || quote_literal(named) || ')`)'
+         FROM tenancy.replaced() AS named WHERE named IS NOT NULL),
+        (SELECT relation::regclass || ' (' || what || ')' FROM difference ORDER BY relation, what LIMIT 1))
 $$;
 
 -- Removes up to so many of a tenant's rows from each table, and answers how many went. A row that others refer to waits
@@ -233,8 +332,11 @@ AS $$
 DECLARE
     gone bigint;
     total bigint := 0;
-    relation text;
+    relation text := tenancy.replaced();
 BEGIN
+    IF relation IS NOT NULL THEN
+        RAISE EXCEPTION '% is another table than the one that was protected: protect or release it, then forget', relation;
+    END IF;
     -- First: nobody is let in, or takes the id over, until this is done.
     DELETE FROM tenancy.access a WHERE a.tenant_id = forgotten AND a.uid = whose;
     IF NOT FOUND THEN

@@ -1,2 +1,3 @@
--- Without a condition, so that only policies decide.
-UPDATE tenancy.probe SET tenant_id = tenant_id
+-- Without a condition and without reading a column, so that only the policies of writing decide: those of reading count where
+-- a statement reads.
+DELETE FROM tenancy.probe

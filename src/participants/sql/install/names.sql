@@ -1,0 +1,1 @@
+SELECT tenancy.learn_names()
