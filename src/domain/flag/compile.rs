@@ -378,20 +378,18 @@ impl CompiledFlags {
         self.settled(query, memo, (key, entry), own)
     }
 
-    /// What a tenant sees of every flag, by key.
-    pub fn evaluate_all<'a>(
-        &'a self,
-        query: &'a Query<'a>,
-    ) -> impl Iterator<Item = (&'a FlagKey, Evaluation<'a>)> {
+    /// Tells what a tenant sees of every flag, by key. Each answer is told where it was made: its parts are written one
+    /// by one, and a copy of it right after that waits until they have reached the cache, for as long as making it took.
+    pub fn evaluate_all<'a>(&'a self, query: &Query<'_>, mut tell: impl FnMut(&'a FlagKey, &Evaluation<'a>)) {
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id));
         // Both are by key: the tenant's own are met in passing.
         let mut own = own.into_iter().flatten().peekable();
         let mut memo = Memo::new();
-        self.entries.iter().filter(|(_, entry)| entry.compiled.is_some()).map(move |(key, entry)| {
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.compiled.is_some()) {
             while own.next_if(|(of, _)| *of < key).is_some() {}
             let own = own.next_if(|(of, _)| *of == key).map(|(_, own)| &**own);
-            (key, self.settled(query, &mut memo, (key, entry), own))
-        })
+            tell(key, &self.settled(query, &mut memo, (key, entry), own));
+        }
     }
 
     /// Every layer in order of precedence, with why it did or did not decide; exactly one did.

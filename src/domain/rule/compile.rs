@@ -347,7 +347,7 @@ fn fold(node: Node) -> Node {
 fn in_advance(node: &Node) -> Option<Node> {
     let context = Context::default();
     let input = Input { flag_key: "", now: Timestamp::UNIX_EPOCH, context: &context };
-    let value = Evaluator::new(input, HashVersion::default()).node(node, &Scope::Root).ok()?.to_json()?;
+    let value = Evaluator::new(&input, HashVersion::default()).node(node, &Scope::Root).ok()?.to_json()?;
     Some(Node::Constant(Constant::of(&value)))
 }
 

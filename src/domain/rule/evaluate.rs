@@ -39,14 +39,15 @@ pub(super) enum Scope<'s, 'a> {
 }
 
 /// One evaluation.
-pub(super) struct Evaluator<'a> {
-    pub(super) input: Input<'a>,
+pub(super) struct Evaluator<'a, 'i> {
+    /// Not a copy: one right after it was written waits until all of it has reached the cache.
+    pub(super) input: &'i Input<'a>,
     pub(super) hash: HashVersion,
     steps: Cell<u32>,
 }
 
-impl<'a> Evaluator<'a> {
-    pub(super) const fn new(input: Input<'a>, hash: HashVersion) -> Self {
+impl<'a, 'i> Evaluator<'a, 'i> {
+    pub(super) const fn new(input: &'i Input<'a>, hash: HashVersion) -> Self {
         Self { input, hash, steps: Cell::new(STEPS_MAX) }
     }
 

@@ -144,7 +144,7 @@ impl Rule {
         if let Node::Constant(Constant::Text(name)) = &self.node {
             return Selection::Variant(Cow::Borrowed(name));
         }
-        match Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root) {
+        match Evaluator::new(input, self.hash).node(&self.node, &Scope::Root) {
             Err(failure @ Failure::UnknownOperator) => Selection::Failed(failure),
             // What a client sends makes a rule expensive, and must not break a flag.
             Err(Failure::TooExpensive) | Ok(Datum::Null) => Selection::Default,
@@ -161,13 +161,13 @@ impl Rule {
 
     /// What it gives, of whatever type; none where that cannot be written down.
     pub fn value(&self, input: &Input<'_>) -> Result<Option<Value>, Failure> {
-        let value = Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root)?;
+        let value = Evaluator::new(input, self.hash).node(&self.node, &Scope::Root)?;
         Ok(value.to_json())
     }
 
     /// Whether the rule's value is truthy; false where it cannot be evaluated. For rules made of [`Condition`]s.
     pub fn matches(&self, input: &Input<'_>) -> bool {
-        Evaluator::new(*input, self.hash).truth(&self.node, &Scope::Root).unwrap_or(false)
+        Evaluator::new(input, self.hash).truth(&self.node, &Scope::Root).unwrap_or(false)
     }
 
     /// The top-level attributes it may read, each once, sorted. `fractional` without a bucketing value reads

@@ -16,7 +16,7 @@ fn apply(source: &Value, data: &Value) -> Result<Value, Failure> {
     let context = Context::default();
     let input = Input { flag_key: "flag", now: Timestamp::UNIX_EPOCH, context: &context };
     let scope = Scope::Item { item: &Datum::of(data), outer: None };
-    let value = Evaluator::new(input, HashVersion::V2).node(&rule.node, &scope)?;
+    let value = Evaluator::new(&input, HashVersion::V2).node(&rule.node, &scope)?;
     Ok(value.to_json().unwrap_or_default())
 }
 

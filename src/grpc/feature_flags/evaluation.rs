@@ -117,9 +117,7 @@ impl Handler {
             }
             let named = (!all).then(|| add_named(flags, &query, &message.flag_keys, &mut answers));
             if all {
-                for (key, evaluation) in flags.evaluate_all(&query) {
-                    answers.flag(key.as_str(), &evaluation);
-                }
+                flags.evaluate_all(&query, |key, evaluation| answers.flag(key.as_str(), evaluation));
             }
             Ok::<_, Error>(Answer { bytes: answers.finish(), named })
         })?;

@@ -306,11 +306,11 @@ fn add_tenant(change: &mut Change, before: &Snapshot, after: &Snapshot, tenant: 
     // What becomes of a client's attributes is not known here, so what asks for them counts as changed.
     let asking = after.flags.asking_callers(tenant.as_str());
     let mut earlier = after.flags.answers(&was);
-    for (key, answer) in after.flags.evaluate_all(&is) {
+    after.flags.evaluate_all(&is, |key, answer| {
         if asking.contains(key) || earlier.of(key.as_str()).variant != answer.variant {
             change.add(key, before, after, Reach::tenant(tenant));
         }
-    }
+    });
 }
 
 /// Adds what a tier's own change (the support level that its tenants have from it) makes of flags.

@@ -86,13 +86,13 @@ impl Asked<'_> {
     pub fn all(&self) -> Vec<(String, Result<Resolution, Error>)> {
         let query = self.query();
         let mut found = Vec::new();
-        for (key, evaluation) in self.snapshot.flags.evaluate_all(&query) {
+        self.snapshot.flags.evaluate_all(&query, |key, evaluation| {
             if let Some(flag) =
                 self.snapshot.flags.flag(key.as_str()).filter(|flag| self.scope.has(&flag.settings))
             {
-                found.push((key.as_str().to_owned(), resolution(self.snapshot, flag, &evaluation)));
+                found.push((key.as_str().to_owned(), resolution(self.snapshot, flag, evaluation)));
             }
-        }
+        });
         found
     }
 }
