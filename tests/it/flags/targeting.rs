@@ -299,7 +299,7 @@ async fn what_takes_long_to_judge_holds_up_no_other_call_and_is_refused_by_what_
     for apply in applies {
         let refused = apply.await.unwrap();
         assert_eq!(reason(&refused), "INVALID_FIELD");
-        assert!(fields(&refused)[0].ends_with(".rules"), "{:?}", fields(&refused));
+        assert!(fields(&refused)[0].strip_suffix(".rules").is_some(), "{:?}", fields(&refused));
     }
     let too_large = serve_on(conditions("x", v1::ConditionOperator::Matches, &[r"\w{20}"]));
     let flag = v1::Flag { rules: vec![too_large], ..boolean("rx") };
