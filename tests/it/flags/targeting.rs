@@ -304,7 +304,7 @@ async fn what_takes_long_to_judge_holds_up_no_other_call_and_is_refused_by_what_
     let too_large = serve_on(conditions("x", v1::ConditionOperator::Matches, &[r"\w{20}"]));
     let flag = v1::Flag { rules: vec![too_large], ..boolean("rx") };
     let refused = create(&mut replica, flag).await.unwrap_err();
-    assert_eq!(fields(&refused), ["rules[0].conditions"]);
+    assert_eq!(fields(&refused), ["flag.rules[0].conditions"]);
     replica.stop().await;
 }
 
@@ -317,7 +317,7 @@ async fn a_context_that_makes_all_rules_together_cost_too_much_is_refused() {
         let rule = v1::TargetingRule { logic: logic.into(), ..Default::default() };
         v1::Flag { rules: vec![rule], ..boolean(&format!("costly-{place:03}")) }
     };
-    let set = v1::ApplyFlagsRequest { flags: (0..200).map(flag).collect(), ..Default::default() };
+    let set = v1::ApplyFlagsRequest { flags: (0..400).map(flag).collect(), ..Default::default() };
     replica.flags.apply_flags(set).await.unwrap();
     let context = |roles: usize| {
         let values = vec![text("viewer"); roles];
@@ -331,8 +331,8 @@ async fn a_context_that_makes_all_rules_together_cost_too_much_is_refused() {
         context: context(roles),
     };
     let few = replica.flags.evaluate_flags(all(100, vec![])).await.unwrap().into_inner();
-    assert_eq!(few.flags.len(), 201);
-    let names: Vec<_> = (0..200).map(|place| format!("costly-{place:03}")).collect();
+    assert_eq!(few.flags.len(), 401);
+    let names: Vec<_> = (0..400).map(|place| format!("costly-{place:03}")).collect();
     for flag_keys in [vec![], names] {
         let refused = replica.flags.evaluate_flags(all(9_900, flag_keys)).await.unwrap_err();
         assert_eq!(
