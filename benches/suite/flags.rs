@@ -36,9 +36,10 @@ pub(crate) fn run() {
     for count in [1, 50, 500] {
         let flags = mix(count, now);
         let evaluate = || {
-            for evaluated in black_box(&flags).evaluate_all(black_box(&query)) {
-                black_box(evaluated);
-            }
+            let all = black_box(&flags).evaluate_all(black_box(&query), |key, evaluated| {
+                black_box((key, evaluated));
+            });
+            all.unwrap();
         };
         let [least, middle] = nanoseconds(evaluate);
         let each = least / f64::from(u32::try_from(count).unwrap());

@@ -45,12 +45,13 @@ macro_rules! command {
 #[tonic::async_trait]
 impl FeatureFlags for Handler {
     async fn create_flag(&self, request: Request<CreateFlagRequest>) -> Result<Response<Flag>, Status> {
-        let made = async {
+        let (handler, size) = (self.clone(), request.get_ref().encoded_len());
+        let made = async move {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "CreateFlag");
-            self.registry.create_flag(flag::decode_new(message.flag)?, &command).await
+            handler.registry.create_flag(flag::decode_new(message.flag)?, &command).await
         };
-        let made = made.await.map_err(|error| status(&error))?;
+        let made = self.apart.run(size, made).await.map_err(|error| status(&error))?;
         let snapshot = self.registry.view.snapshot().ok();
         Ok(self.respond(flag::encode_judged(snapshot.as_deref(), &made, now())))
     }
@@ -86,18 +87,19 @@ impl FeatureFlags for Handler {
     }
 
     async fn update_flag(&self, request: Request<UpdateFlagRequest>) -> Result<Response<Flag>, Status> {
-        let updated = async {
+        let (handler, size) = (self.clone(), request.get_ref().encoded_len());
+        let updated = async move {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "UpdateFlag");
             // What a variant may be hangs on the flag's type: a flag that another replica made must be seen first.
-            let mut snapshot = self.registry.view.snapshot()?;
+            let mut snapshot = handler.registry.view.snapshot()?;
             if message.flag.as_ref().is_some_and(|flag| snapshot.flags.flag(&flag.flag_key).is_none()) {
-                snapshot = self.registry.read(Freshness::Latest).await?;
+                snapshot = handler.registry.read(Freshness::Latest).await?;
             }
             let update = flag::decode_update(&snapshot, message)?;
-            self.registry.update_flag(update, &command).await
+            handler.registry.update_flag(update, &command).await
         };
-        let updated = updated.await.map_err(|error| status(&error))?;
+        let updated = self.apart.run(size, updated).await.map_err(|error| status(&error))?;
         let snapshot = self.registry.view.snapshot().ok();
         Ok(self.respond(flag::encode_judged(snapshot.as_deref(), &updated, now())))
     }
@@ -219,12 +221,13 @@ impl FeatureFlags for Handler {
         &self,
         request: Request<ApplyFlagsRequest>,
     ) -> Result<Response<ApplyFlagsResponse>, Status> {
-        let applied = async {
+        let (handler, size) = (self.clone(), request.get_ref().encoded_len());
+        let applied = async move {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "ApplyFlags");
-            self.registry.apply_flags(&apply::decode(message)?, &command).await
+            handler.registry.apply_flags(&apply::decode(message)?, &command).await
         };
-        let applied = applied.await.map_err(|error| status(&error))?;
+        let applied = self.apart.run(size, applied).await.map_err(|error| status(&error))?;
         Ok(self.respond(apply::encode(&applied)))
     }
 
@@ -232,14 +235,15 @@ impl FeatureFlags for Handler {
         &self,
         request: Request<ImportFlagsRequest>,
     ) -> Result<Response<ImportFlagsResponse>, Status> {
-        let imported = async {
+        let (handler, size) = (self.clone(), request.get_ref().encoded_len());
+        let imported = async move {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "ImportFlags");
             let import = file::decode_import(&message)?;
-            let applied = self.registry.import_flags(&import, &command).await?;
+            let applied = handler.registry.import_flags(&import, &command).await?;
             Ok(file::encode_import(&applied, import.warnings()))
         };
-        Ok(self.respond(imported.await.map_err(|error: Error| status(&error))?))
+        Ok(self.respond(self.apart.run(size, imported).await.map_err(|error: Error| status(&error))?))
     }
 
     async fn export_flags(
@@ -295,12 +299,13 @@ impl FeatureFlags for Handler {
         &self,
         request: Request<CreateSegmentRequest>,
     ) -> Result<Response<Segment>, Status> {
-        let made = async {
+        let (handler, size) = (self.clone(), request.get_ref().encoded_len());
+        let made = async move {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "CreateSegment");
-            self.registry.create_segment(segment::decode_new(message.segment)?, &command).await
+            handler.registry.create_segment(segment::decode_new(message.segment)?, &command).await
         };
-        let made = made.await.map_err(|error| status(&error))?;
+        let made = self.apart.run(size, made).await.map_err(|error| status(&error))?;
         Ok(self.respond(segment::encode(None, &made)))
     }
 
@@ -335,26 +340,28 @@ impl FeatureFlags for Handler {
         &self,
         request: Request<UpdateSegmentRequest>,
     ) -> Result<Response<Segment>, Status> {
-        let updated = async {
+        let (handler, size) = (self.clone(), request.get_ref().encoded_len());
+        let updated = async move {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "UpdateSegment");
             let update = segment::decode_update(message.segment, message.update_mask)?;
-            self.registry.update_segment(update, &command).await
+            handler.registry.update_segment(update, &command).await
         };
-        let updated = updated.await.map_err(|error| status(&error))?;
+        let updated = self.apart.run(size, updated).await.map_err(|error| status(&error))?;
         let snapshot = self.registry.view.snapshot().ok();
         Ok(self.respond(segment::encode_judged(snapshot.as_deref(), &updated)))
     }
 
     async fn delete_segment(&self, request: Request<DeleteSegmentRequest>) -> Result<Response<()>, Status> {
-        let deleted = async {
+        let (handler, size) = (self.clone(), request.get_ref().encoded_len());
+        let deleted = async move {
             let mut message = request.get_ref().clone();
             let command = command!(request, message, "DeleteSegment");
             let name = convert::id("segment_name", SegmentName::parse(&message.segment_name))?;
             let etag = convert::etag(message.etag);
-            self.registry.delete_segment(&name, etag.as_deref(), &command).await
+            handler.registry.delete_segment(&name, etag.as_deref(), &command).await
         };
-        deleted.await.map_err(|error| status(&error))?;
+        self.apart.run(size, deleted).await.map_err(|error| status(&error))?;
         Ok(self.respond(()))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A handler decodes, calls one use case and encodes. What an error is on the wire, `status` alone knows.
 
+mod apart;
 mod convert;
 pub mod edge;
 pub mod feature_flags;
@@ -18,8 +19,10 @@ mod watching;
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tonic::service::Routes;
 
+use self::apart::Apart;
 use self::metadata::Stamp;
 use self::straight::Replies;
 pub use self::straight::Straight;
@@ -43,12 +46,18 @@ pub struct Handler {
     registry: Registry,
     replies: Arc<Replies>,
     revision: Arc<Stamp>,
+    apart: Arc<Apart>,
 }
 
 impl Handler {
-    /// Handlers over the use cases.
+    /// Handlers over the use cases. What takes long to think through is done by the runtime that this is called in.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, replies: Arc::default(), revision: Arc::default() }
+        Self {
+            registry,
+            replies: Arc::default(),
+            revision: Arc::default(),
+            apart: Arc::new(Apart::new(Handle::current())),
+        }
     }
 }
 

@@ -213,12 +213,13 @@ impl<'a> Case<'a, '_> {
         }
         let Query { context, now, .. } = *self.query;
         let input = Input { flag_key: self.key.as_str(), now, context };
+        let budget = &self.memo.budget;
         let broken = |id, error| Say::answers(None, Answer::Broken { id, error });
         for rule in &self.compiled.rules {
             let id = &*rule.id;
             let Ok(test) = &rule.test else { return broken(id, ErrorCode::ParseError) };
             if let Some(ready) = &rule.serve {
-                if test.matches(&input) {
+                if test.matches_within(&input, budget) {
                     let said = self.give_ready(ready, |share| Answer::Rule { id, share });
                     if matches!(said.verdict, Verdict::Answers(_)) {
                         return said;
@@ -226,7 +227,7 @@ impl<'a> Case<'a, '_> {
                 }
                 continue;
             }
-            match test.select(&input) {
+            match test.select_within(&input, budget) {
                 Selection::Default => {}
                 Selection::Failed(_) => return broken(id, ErrorCode::ParseError),
                 Selection::Variant(name) => {

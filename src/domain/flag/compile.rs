@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::ask::Case;
 use super::compiled::Compiled;
 use super::edition::Edition;
-use super::evaluate::{Evaluation, Memo, Query};
+use super::evaluate::{Evaluation, Memo, Query, TooMuch};
 use super::explain::{self, LayerExplanation};
 use super::file::{CompiledFile, Sets};
 use super::moments::Moments;
@@ -22,6 +22,9 @@ use super::{Flag, Segment, TenantOverride, TierDefault};
 use crate::domain::ids::{FlagKey, GroupName, SegmentName, TenantId, TierId};
 use crate::domain::rule::Segments;
 
+/// Most bytes of the compiled patterns in the rules of all flags: 500 for mail addresses fit, and reading them all takes a
+/// fifth of a second.
+pub const PATTERNS_BYTES_MAX: usize = 32 << 20;
 /// A tenant with more flags of its own than this has become a product of its own.
 pub const OVERRIDES_WARN: usize = 50;
 
@@ -58,6 +61,8 @@ pub struct CompiledFlags {
     newest: Option<Timestamp>,
     /// How many of them read the time.
     timed: usize,
+    /// What the patterns in their rules take, in bytes.
+    pattern_bytes: usize,
     crowded: usize,
 }
 
@@ -116,6 +121,7 @@ impl CompiledFlags {
         self.count += 1;
         self.newest = self.newest.max(Some(compiled.flag.create_time));
         self.timed += usize::from(compiled.reads_time());
+        self.pattern_bytes += compiled.pattern_bytes();
         self.sets.add(&settings.flag_set);
         for needed in settings.needs() {
             self.dependents.entry(needed.clone()).or_default().insert(settings.key.clone());
@@ -131,6 +137,7 @@ impl CompiledFlags {
         let settings = &compiled.flag.settings;
         self.count = self.count.saturating_sub(1);
         self.timed -= usize::from(compiled.reads_time());
+        self.pattern_bytes -= compiled.pattern_bytes();
         self.sets.remove(&settings.flag_set);
         for needed in settings.needs() {
             let left = self.dependents.get_mut(needed).is_some_and(|who| {
@@ -281,6 +288,11 @@ impl CompiledFlags {
         self.timed > 0
     }
 
+    /// What the patterns in their rules take in memory, in bytes; those of segments not counted.
+    pub const fn pattern_bytes(&self) -> usize {
+        self.pattern_bytes
+    }
+
     /// A flag's tier defaults, by tier.
     pub fn tier_defaults(&self, key: &str) -> impl Iterator<Item = &Arc<TierDefault>> {
         self.entries.get(key).into_iter().flat_map(|entry| entry.tier_defaults.values())
@@ -362,7 +374,7 @@ impl CompiledFlags {
 
     /// What a tenant sees of one flag. An unknown flag is boolean false with reason ERROR, layer `UnknownFlag`.
     pub fn evaluate<'a>(&'a self, query: &Query<'_>, key: &str) -> Evaluation<'a> {
-        self.evaluate_after(&mut Memo::new(), query, key)
+        self.evaluate_after(&mut Memo::of_call(), query, key)
     }
 
     /// The same, with what is known of the query's other answers.
@@ -378,20 +390,27 @@ impl CompiledFlags {
         self.settled(query, memo, (key, entry), own)
     }
 
-    /// What a tenant sees of every flag, by key.
+    /// Tells a client what a tenant sees of every flag, by key. Each answer is told where it was made: its parts are written one
+    /// by one, and a copy of it right after that waits until they have reached the cache, for as long as making it took.
+    ///
+    /// # Errors
+    ///
+    /// Where the rules cost too much together; then what was told is not what the flags say.
     pub fn evaluate_all<'a>(
         &'a self,
-        query: &'a Query<'a>,
-    ) -> impl Iterator<Item = (&'a FlagKey, Evaluation<'a>)> {
+        query: &Query<'_>,
+        mut tell: impl FnMut(&'a FlagKey, &Evaluation<'a>),
+    ) -> Result<(), TooMuch> {
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id));
         // Both are by key: the tenant's own are met in passing.
         let mut own = own.into_iter().flatten().peekable();
-        let mut memo = Memo::new();
-        self.entries.iter().filter(|(_, entry)| entry.compiled.is_some()).map(move |(key, entry)| {
+        let mut memo = Memo::of_call();
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.compiled.is_some()) {
             while own.next_if(|(of, _)| *of < key).is_some() {}
             let own = own.next_if(|(of, _)| *of == key).map(|(_, own)| &**own);
-            (key, self.settled(query, &mut memo, (key, entry), own))
-        })
+            tell(key, &self.settled(query, &mut memo, (key, entry), own));
+        }
+        if memo.is_spent() { Err(TooMuch) } else { Ok(()) }
     }
 
     /// Every layer in order of precedence, with why it did or did not decide; exactly one did.
@@ -401,7 +420,7 @@ impl CompiledFlags {
         };
         let Some(compiled) = &entry.compiled else { return vec![LayerExplanation::unknown_flag()] };
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key)).map(|own| &**own);
-        let mut memo = Memo::new();
+        let mut memo = Memo::of_call();
         self.settled(query, &mut memo, (key, entry), own);
         let memo = if compiled.is_as_for_active(query) { memo.as_active() } else { &memo };
         explain::explain(&Case { flags: self, key, entry, compiled, own, query, memo })

@@ -173,6 +173,11 @@ impl Compiled {
         self.rules.iter().filter_map(|rule| rule.test.as_ref().ok()).any(Rule::reads_time)
     }
 
+    /// What the patterns in its rules take in memory, in bytes.
+    pub(super) fn pattern_bytes(&self) -> usize {
+        self.rules.iter().filter_map(|rule| rule.test.as_ref().ok()).map(Rule::pattern_bytes).sum()
+    }
+
     /// Whether an answer can hang on what is in the context.
     pub(super) fn reads_context(&self) -> bool {
         !self.flag.settings.rules.is_empty() || self.flag.settings.default_rollout.is_some()

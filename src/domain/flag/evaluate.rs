@@ -14,7 +14,7 @@ use super::value::Value;
 use super::words::{ErrorCode, Layer, Reason};
 use crate::domain::ids::{Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Context, Path};
+use crate::domain::rule::{Budget, Context, Path};
 
 static FALSE: Value = Value::Boolean(false);
 
@@ -113,12 +113,19 @@ impl Evaluation<'_> {
     }
 }
 
+/// The rules of the flags that one call asks for cost more than it may: by what the context holds, or by what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("makes the rules of these flags cost more than one call may: send less, or ask for fewer flags")]
+pub struct TooMuch;
+
 /// The answers of flags that others hang on, each found once; all of one query and one set of flags.
 #[derive(Default)]
 pub(super) struct Memo<'a> {
     found: HashMap<&'a str, Evaluation<'a>>,
     /// What finding them took: one for each flag, and one for each look at another flag that one hangs on.
     steps: usize,
+    /// What the rules may still cost.
+    pub(super) budget: Budget,
     /// Those of kill switches, and of what they hang on, of a tenant that is not active: as if it were.
     as_active: Option<Box<Memo<'a>>>,
 }
@@ -126,6 +133,11 @@ pub(super) struct Memo<'a> {
 impl<'a> Memo<'a> {
     pub(super) fn new() -> Self {
         Self::default()
+    }
+
+    /// Those of a client's call, whose rules may cost so much together and no more.
+    pub(super) fn of_call() -> Self {
+        Self { budget: Budget::of_call(), ..Self::default() }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Evaluation<'a>> {
@@ -142,6 +154,11 @@ impl<'a> Memo<'a> {
 
     pub(super) fn steps(&self) -> usize {
         self.steps + self.as_active.as_ref().map_or(0, |memo| memo.steps)
+    }
+
+    /// Whether a rule was not evaluated because others had cost too much.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.is_spent() || self.as_active.as_ref().is_some_and(|memo| memo.is_spent())
     }
 
     pub(super) fn as_active(&mut self) -> &mut Self {

@@ -286,12 +286,41 @@ fn a_layer_with_a_variant_that_is_gone_lets_the_next_one_decide() {
     );
 }
 
+/// 500 flags with a rule over 9,900 roles took 1.5 s of a serving thread.
+#[test]
+fn a_call_whose_rules_cost_too_much_together_has_no_answer() {
+    let rule =
+        serde_json::json!({"if": [{"some": [{"var": "roles"}, {"in": [{"var": ""}, ["admin"]]}]}, "on"]});
+    let logic = |place: usize| {
+        Arc::new(with(&format!("f{place:03}"), |settings| {
+            let body = Body::Logic(rule.clone());
+            settings.rules = vec![TargetingRule { id: "r".to_owned(), description: String::new(), body }];
+        }))
+    };
+    let flags = CompiledFlags::build((0..500).map(logic), [], []);
+    let evaluate = |roles: usize| {
+        let context = serde_json::json!({"roles": vec!["viewer"; roles]}).as_object().unwrap().clone();
+        let context = Context::new(context).unwrap();
+        let query = Query { tenant: None, context: &context, now: NOW };
+        let mut named = flags.answers_of_call(&query);
+        for flag in flags.flags() {
+            named.of(flag.key().as_str());
+        }
+        let by_name = named.are_whole();
+        assert_eq!(flags.evaluate_all(&query, |_, _| ()), by_name);
+        by_name
+    };
+    assert_eq!([0, 1, 100].map(evaluate), [Ok(()); 3]);
+    assert_eq!(evaluate(9_900), Err(TooMuch));
+}
+
 #[test]
 fn layers_may_arrive_before_their_flag() {
     let tenant = Tenant::new("hr", "gold");
     let early = CompiledFlags::new().with_override(own("late", "hr", "on", None));
     assert_eq!(answer(&early, &tenant, "late"), (Some(false), Reason::Error, Layer::UnknownFlag));
-    assert_eq!(early.flags().count() + early.evaluate_all(&tenant.at(NOW)).count(), 0);
+    assert_eq!(early.flags().count(), 0);
+    early.evaluate_all(&tenant.at(NOW), |key, _| panic!("{key} is not there")).unwrap();
     let flags = early.with_flag(Arc::new(switch("late")));
     assert_eq!(answer(&flags, &tenant, "late"), (Some(true), Reason::TargetingMatch, Layer::TenantOverride));
 }
@@ -408,9 +437,9 @@ proptest! {
                     prop_assert_eq!(deciders[0].layer, found.layer);
                     prop_assert_eq!(deciders[0].variant.as_ref(), found.variant);
                     prop_assert_eq!(found.value.is_some(), found.variant.is_some());
-                    let all: Vec<_> = flags.evaluate_all(&query).collect();
-                    prop_assert_eq!(all.len(), 1);
-                    prop_assert_eq!(all[0].1, found);
+                    let mut all = Vec::new();
+                    flags.evaluate_all(&query, |_, answer| all.push(*answer)).unwrap();
+                    prop_assert_eq!(all, [found]);
                     any_static |= found.reason == Reason::Static;
                     values.push(found.value.cloned());
                 }

@@ -2,7 +2,7 @@
 
 use std::cell::{LazyCell, RefCell};
 
-use regex::Regex;
+use regex_automata::meta::Regex;
 
 use super::super::super::value::Value;
 use super::*;

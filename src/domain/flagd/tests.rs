@@ -140,10 +140,12 @@ fn an_unreadable_flag_spoils_no_other_answers_parse_error_and_is_written_as_it_s
     let flags = compiled(&read(&file));
     let context = Context::default();
     let query = Query { tenant: None, context: &context, now: NOW };
-    for (key, evaluation) in flags.evaluate_all(&query) {
-        let expected = (key.as_str() != "good").then_some("PARSE_ERROR");
-        assert_eq!(evaluation.error_code(), expected, "{key}");
-    }
+    flags
+        .evaluate_all(&query, |key, evaluation| {
+            let expected = (key.as_str() != "good").then_some("PARSE_ERROR");
+            assert_eq!(evaluation.error_code(), expected, "{key}");
+        })
+        .unwrap();
 }
 
 #[test]
@@ -323,10 +325,10 @@ proptest! {
         let flags = compiled(&read);
         let context = Context::default();
         let query = Query { tenant: None, context: &context, now: NOW };
-        for (key, evaluation) in flags.evaluate_all(&query) {
+        flags.evaluate_all(&query, |key, evaluation| {
             let expected = &read.flags[key.as_str()].flag;
-            prop_assert!(expected.is_ok() || evaluation.error_code() == Some("PARSE_ERROR"));
-        }
+            assert!(expected.is_ok() || evaluation.error_code() == Some("PARSE_ERROR"));
+        }).unwrap();
         // A flag that was decided for nobody is a definition that says the same.
         for resolved in flags.resolved(&query) {
             let entry = Entry::again(&definition(&resolved));

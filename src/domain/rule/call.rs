@@ -6,7 +6,7 @@ use super::evaluate::{Evaluated, Evaluator, Scope};
 use super::operator::{Op, version_comparison};
 use super::semver::Version;
 
-impl<'a> Evaluator<'a> {
+impl<'a> Evaluator<'a, '_> {
     /// Applies an operator. Arguments that do not suit it give null.
     pub(super) fn call(&self, op: Op, args: &[Datum<'a>], scope: &Scope<'_, 'a>) -> Evaluated<'a> {
         let first = || args.first().cloned().unwrap_or_default();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::error::{Error, ErrorKind};
-use super::evaluate::{Evaluator, Scope};
+use super::evaluate::{Evaluator, STEPS_MAX, Scope};
 use super::limit::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};
 use super::node::{Args, Constant, Each, Needle, Node, Shares, Var, VarIs};
 use super::operator::Op;
@@ -38,6 +38,8 @@ pub(super) struct Compiler<'v> {
     pub(super) mode: Mode,
     nodes: usize,
     text_bytes: usize,
+    /// What its patterns came to so far, in bytes.
+    pub(super) pattern_bytes: usize,
     /// Deepest level so far.
     pub(super) deepest: usize,
     /// The segments it refers to.
@@ -55,7 +57,16 @@ pub(super) fn fail<T>(kind: ErrorKind, why: impl Into<String>) -> Compiled<T> {
 
 impl<'v> Compiler<'v> {
     pub(super) const fn new(segments: &'v Segments, mode: Mode) -> Self {
-        Self { segments, mode, nodes: 0, text_bytes: 0, deepest: 0, used: BTreeSet::new(), is_ours: false }
+        Self {
+            segments,
+            mode,
+            nodes: 0,
+            text_bytes: 0,
+            pattern_bytes: 0,
+            deepest: 0,
+            used: BTreeSet::new(),
+            is_ours: false,
+        }
     }
 
     /// How many values the source has, those of segments counted.
@@ -347,7 +358,8 @@ fn fold(node: Node) -> Node {
 fn in_advance(node: &Node) -> Option<Node> {
     let context = Context::default();
     let input = Input { flag_key: "", now: Timestamp::UNIX_EPOCH, context: &context };
-    let value = Evaluator::new(input, HashVersion::default()).node(node, &Scope::Root).ok()?.to_json()?;
+    let value =
+        Evaluator::new(&input, HashVersion::default(), STEPS_MAX).node(node, &Scope::Root).ok()?.to_json()?;
     Some(Node::Constant(Constant::of(&value)))
 }
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use regex::RegexBuilder;
 use serde_json::Value;
 
 use super::compile::{Compiled, Compiler, Mode, fail};
 use super::error::ErrorKind;
 use super::fractional::{WEIGHTS_MAX, weight_of};
-use super::limit::{PATTERN_BYTES_MAX, PATTERN_MAX};
+use super::limit::PATTERNS_BYTES_MAX;
 use super::node::{Args, Constant, Fractional, InTexts, Needle, Node, Shares};
 use super::operator::{Op, version_comparison};
+use super::pattern::Pattern;
 use super::semver::Version;
 
 impl<'v> Compiler<'v> {
@@ -36,29 +36,9 @@ impl<'v> Compiler<'v> {
         let [text, Node::Constant(Constant::Text(pattern))] = &*nodes else {
             return fail(ErrorKind::Arguments, "takes a text and a pattern that is a constant text");
         };
-        if pattern.len() > PATTERN_MAX {
-            return fail(
-                ErrorKind::Pattern,
-                format!("has a pattern of {} bytes; at most {PATTERN_MAX} are allowed", pattern.len()),
-            );
-        }
-        let regex = RegexBuilder::new(pattern)
-            .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_BYTES_MAX)
-            .nest_limit(32)
-            .build();
-        match regex {
-            Ok(regex) => Ok(Node::Matches(Box::new((text.clone(), regex)))),
-            Err(regex::Error::CompiledTooBig(_)) => {
-                fail(ErrorKind::Pattern, "has a pattern that is too large when compiled")
-            }
-            // The library draws the pattern with a mark below; its last line says what is wrong.
-            Err(error) => {
-                let text = error.to_string();
-                let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                fail(ErrorKind::Pattern, format!("has a pattern that cannot be read: {why}"))
-            }
-        }
+        let pattern = Pattern::compile(pattern, PATTERNS_BYTES_MAX.saturating_sub(self.pattern_bytes))?;
+        self.pattern_bytes += pattern.bytes;
+        Ok(Node::Matches(Box::new((text.clone(), pattern))))
     }
 
     /// A bucketing value, which may be left out, and entries `[variant, weight]`.

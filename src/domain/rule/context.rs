@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::datum::Datum;
 use super::path::{Path, TARGETING_KEY, name_hash};
+use super::word::Word;
 use crate::domain::text::quote;
 
 /// Largest context, in bytes of its names and texts, with 8 for every other value: what a request may carry.
@@ -43,16 +44,16 @@ pub struct Context {
 /// One attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Attribute {
-    name: String,
+    name: Word,
     pub(super) value: Value,
     /// [`name_hash`] of the value where it is a text, taken once for all the rules that compare it; else 0.
     pub(super) text_hash: u64,
 }
 
 impl Attribute {
-    fn new(name: String, value: Value) -> Self {
+    fn new(name: &str, value: Value) -> Self {
         let text_hash = value.as_str().map_or(0, name_hash);
-        Self { name, value, text_hash }
+        Self { name: Word::new(name), value, text_hash }
     }
 }
 
@@ -83,15 +84,16 @@ impl Context {
         }
         let mut ordered: Vec<(u64, Attribute)> = attributes
             .into_iter()
-            .map(|(name, value)| (name_hash(&name), Attribute::new(name, value)))
+            .map(|(name, value)| (name_hash(&name), Attribute::new(&name, value)))
             .collect();
-        ordered.sort_unstable_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
+        ordered
+            .sort_unstable_by(|(a, one), (b, other)| (a, one.name.as_str()).cmp(&(b, other.name.as_str())));
         let (hashes, attributes) = ordered.into_iter().unzip();
         Ok(Self::ordered(hashes, attributes, size))
     }
 
     fn ordered(hashes: Vec<u64>, attributes: Vec<Attribute>, size: Size) -> Self {
-        let targeting_key = attributes.iter().position(|own| own.name == TARGETING_KEY);
+        let targeting_key = attributes.iter().position(|own| own.name.is(TARGETING_KEY));
         Self { hashes, attributes, targeting_key, size }
     }
 
@@ -161,12 +163,13 @@ impl Context {
         let (mut hashes, mut attributes) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut lower = self.hashes.iter().zip(&self.attributes).peekable();
         for (hash, own) in overlay.hashes.iter().zip(&overlay.attributes) {
-            let place = (*hash, &own.name);
-            while let Some((hash, kept)) = lower.next_if(|(hash, kept)| (**hash, &kept.name) < place) {
+            let place = (*hash, own.name.as_str());
+            while let Some((hash, kept)) = lower.next_if(|(hash, kept)| (**hash, kept.name.as_str()) < place)
+            {
                 hashes.push(*hash);
                 attributes.push(kept.clone());
             }
-            lower.next_if(|(hash, hidden)| (**hash, &hidden.name) == place);
+            lower.next_if(|(hash, hidden)| (**hash, hidden.name.as_str()) == place);
             hashes.push(*hash);
             attributes.push(own.clone());
         }
@@ -188,7 +191,7 @@ impl Context {
 
     /// The attributes as a JSON object.
     pub fn to_map(&self) -> Map<String, Value> {
-        self.attributes.iter().map(|own| (own.name.clone(), own.value.clone())).collect()
+        self.attributes.iter().map(|own| (own.name.as_str().to_owned(), own.value.clone())).collect()
     }
 
     /// A fingerprint of all attributes with their types, whatever their order: contexts with the same fingerprint
@@ -196,10 +199,10 @@ impl Context {
     /// processes and releases.
     pub fn hash(&self) -> u128 {
         let mut ordered: Vec<&Attribute> = self.attributes.iter().collect();
-        ordered.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        ordered.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
         let mut bytes = Vec::with_capacity(self.size.bytes + 16 * self.size.values);
         for own in ordered {
-            fingerprint_text(&own.name, &mut bytes);
+            fingerprint_text(own.name.as_str(), &mut bytes);
             fingerprint(&own.value, &mut bytes);
         }
         let digest = digest::digest(&digest::SHA256, &bytes);

@@ -39,15 +39,21 @@ pub(super) enum Scope<'s, 'a> {
 }
 
 /// One evaluation.
-pub(super) struct Evaluator<'a> {
-    pub(super) input: Input<'a>,
+pub(super) struct Evaluator<'a, 'i> {
+    /// Not a copy: one right after it was written waits until all of it has reached the cache.
+    pub(super) input: &'i Input<'a>,
     pub(super) hash: HashVersion,
     steps: Cell<u32>,
 }
 
-impl<'a> Evaluator<'a> {
-    pub(super) const fn new(input: Input<'a>, hash: HashVersion) -> Self {
-        Self { input, hash, steps: Cell::new(STEPS_MAX) }
+impl<'a, 'i> Evaluator<'a, 'i> {
+    pub(super) const fn new(input: &'i Input<'a>, hash: HashVersion, steps: u32) -> Self {
+        Self { input, hash, steps: Cell::new(steps) }
+    }
+
+    /// How many steps are left.
+    pub(super) const fn left(&self) -> u32 {
+        self.steps.get()
     }
 
     /// Counts steps.
@@ -74,12 +80,11 @@ impl<'a> Evaluator<'a> {
             Node::Or(nodes) => self.until(nodes, scope, Datum::is_truthy),
             Node::Call(op, args) => self.operation(*op, args, scope),
             Node::Matches(pair) => {
-                let (node, regex) = &**pair;
+                let (node, pattern) = &**pair;
                 let value = self.node(node, scope)?;
                 let Some(text) = value.text() else { return Ok(Datum::Null) };
-                // A pattern of a thousand characters looks at each byte a few dozen times at worst.
-                self.charge(1 + text.len() / 4)?;
-                Ok(Datum::Bool(regex.is_match(text)))
+                self.charge(pattern.steps(text))?;
+                Ok(Datum::Bool(pattern.is_match(text)))
             }
             Node::Fractional(fractional) => self.fractional(fractional, scope),
             Node::Shared(node) => self.node(node, scope),

@@ -12,7 +12,7 @@ pub(super) const WEIGHTS_MAX: u32 = i32::MAX.unsigned_abs();
 /// A variant and its weight.
 type Share<'a> = (Datum<'a>, u32);
 
-impl<'a> Evaluator<'a> {
+impl<'a> Evaluator<'a, '_> {
     #[inline(never)]
     pub(super) fn fractional(&self, fractional: &'a Fractional, scope: &Scope<'_, 'a>) -> Evaluated<'a> {
         let bucket_by = match &fractional.bucket_by {

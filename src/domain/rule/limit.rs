@@ -9,7 +9,11 @@ pub const NODES_MAX: usize = 10_000;
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Longest pattern, in bytes.
 pub const PATTERN_MAX: usize = 1_000;
-/// Largest compiled pattern, in bytes; `\w{1,100}` needs a tenth of it.
-pub const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Largest compiled pattern, in bytes: five times what one for mail addresses needs, and about a millisecond's work.
+pub const PATTERN_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of all compiled patterns of a source, those of its segments not counted.
+pub const PATTERNS_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of all compiled patterns of segments that see each other.
+pub const SEGMENTS_PATTERNS_BYTES_MAX: usize = 8 << 20;
 /// Most segments.
 pub const SEGMENTS_MAX: usize = 1_000;

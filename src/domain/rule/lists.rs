@@ -5,7 +5,7 @@ use super::datum::Datum;
 use super::evaluate::{Evaluated, Evaluator, Scope};
 use super::node::{Each, Node};
 
-impl<'a> Evaluator<'a> {
+impl<'a> Evaluator<'a, '_> {
     /// `map`, `filter`, `all`, `none` and `some`. What is no list counts as an empty one, of which not even `all` holds.
     #[inline(never)]
     pub(super) fn each(&self, each: Each, nodes: &'a [Node; 2], scope: &Scope<'_, 'a>) -> Evaluated<'a> {

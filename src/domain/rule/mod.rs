@@ -3,6 +3,7 @@
 //! A [`Rule`] is a flag's targeting in flagd's own syntax, so any flagd file can be taken as it is and an in-process
 //! provider that gets our rule computes what we compute. [`Condition`]s are sugar for the same syntax.
 
+mod budget;
 mod call;
 mod cbor;
 mod certain;
@@ -20,6 +21,7 @@ mod lists;
 mod node;
 mod operator;
 mod path;
+mod pattern;
 mod rollout;
 mod segments;
 mod semver;
@@ -33,6 +35,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::budget::Budget;
 pub use self::certain::{check_condition, check_rule};
 use self::compile::{Compiler, Mode};
 pub use self::condition::{Condition, Operator};
@@ -84,6 +87,7 @@ pub struct Rule {
     hash: HashVersion,
     /// Away from what every evaluation looks at.
     names: Box<Names>,
+    pattern_bytes: usize,
     reads_time: bool,
     reads_flag_key: bool,
     is_portable: bool,
@@ -120,6 +124,7 @@ impl Rule {
             node,
             hash,
             names: Box::new(Names { attributes: BTreeSet::new(), segments: compiler.used }),
+            pattern_bytes: compiler.pattern_bytes,
             reads_time: false,
             reads_flag_key: false,
             is_portable: !compiler.is_ours,
@@ -141,10 +146,15 @@ impl Rule {
 
     /// What the rule says. Allocates nothing unless the rule itself puts texts or lists together.
     pub fn select<'a>(&'a self, input: &Input<'a>) -> Selection<'a> {
+        self.select_within(input, &Budget::default())
+    }
+
+    /// The same within what is left to a call.
+    pub fn select_within<'a>(&'a self, input: &Input<'a>, budget: &Budget) -> Selection<'a> {
         if let Node::Constant(Constant::Text(name)) = &self.node {
             return Selection::Variant(Cow::Borrowed(name));
         }
-        match Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root) {
+        match self.within(input, budget, |evaluator| evaluator.node(&self.node, &Scope::Root)) {
             Err(failure @ Failure::UnknownOperator) => Selection::Failed(failure),
             // What a client sends makes a rule expensive, and must not break a flag.
             Err(Failure::TooExpensive) | Ok(Datum::Null) => Selection::Default,
@@ -161,13 +171,35 @@ impl Rule {
 
     /// What it gives, of whatever type; none where that cannot be written down.
     pub fn value(&self, input: &Input<'_>) -> Result<Option<Value>, Failure> {
-        let value = Evaluator::new(*input, self.hash).node(&self.node, &Scope::Root)?;
+        let value =
+            self.within(input, &Budget::default(), |evaluator| evaluator.node(&self.node, &Scope::Root))?;
         Ok(value.to_json())
     }
 
     /// Whether the rule's value is truthy; false where it cannot be evaluated. For rules made of [`Condition`]s.
     pub fn matches(&self, input: &Input<'_>) -> bool {
-        Evaluator::new(*input, self.hash).truth(&self.node, &Scope::Root).unwrap_or(false)
+        self.matches_within(input, &Budget::default())
+    }
+
+    /// The same within what is left to a call.
+    pub fn matches_within(&self, input: &Input<'_>, budget: &Budget) -> bool {
+        self.within(input, budget, |evaluator| evaluator.truth(&self.node, &Scope::Root)).unwrap_or(false)
+    }
+
+    fn within<'a, T>(
+        &self,
+        input: &Input<'a>,
+        budget: &Budget,
+        evaluate: impl FnOnce(&Evaluator<'a, '_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let share = budget.share();
+        let evaluator = Evaluator::new(input, self.hash, share);
+        let found = evaluate(&evaluator);
+        budget.take(share - evaluator.left());
+        if matches!(found, Err(Failure::TooExpensive)) {
+            budget.exceed(share);
+        }
+        found
     }
 
     /// The top-level attributes it may read, each once, sorted. `fractional` without a bucketing value reads
@@ -179,6 +211,11 @@ impl Rule {
     /// The segments it uses, directly or through other segments, sorted.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.names.segments.iter().map(String::as_str)
+    }
+
+    /// What its own patterns take in memory, in bytes; a hundredth of a second's work for a MiB.
+    pub const fn pattern_bytes(&self) -> usize {
+        self.pattern_bytes
     }
 
     /// Whether it may read the time, `$flagd.timestamp`.

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::datum::Datum;
 use super::operator::Op;
 use super::path::{FLAGD, Path, TARGETING_KEY};
+use super::pattern::Pattern;
 use super::texts::Texts;
 use super::word::Word;
 
@@ -30,7 +30,7 @@ pub(super) enum Node {
     /// `in` over a constant list of texts.
     InTexts(Box<InTexts>),
     /// A text, and what it has to match.
-    Matches(Box<(Node, Regex)>),
+    Matches(Box<(Node, Pattern)>),
     Each(Each, Box<[Node; 2]>),
     /// The list, what is done with each item, what it begins with.
     Reduce(Box<[Node; 3]>),

@@ -40,8 +40,8 @@ impl Path {
     }
 
     /// Whether its first part is this name.
-    pub(super) fn starts_with(&self, name: &str) -> bool {
-        self.first.is(name)
+    pub(super) fn starts_with(&self, name: &Word) -> bool {
+        self.first == *name
     }
 
     /// The name of the top-level attribute; none for the path of everything.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::compile::{Compiler, Mode, fail, referred, shown};
 use super::error::{Error, ErrorKind};
-use super::limit::{DEPTH_MAX, SEGMENTS_MAX};
+use super::limit::{DEPTH_MAX, SEGMENTS_MAX, SEGMENTS_PATTERNS_BYTES_MAX};
 use super::node::Node;
 use crate::domain::text::quote;
 
@@ -72,7 +72,8 @@ impl Segments {
                 format!("has {} segments; at most {SEGMENTS_MAX} are allowed", sources.len()),
             );
         }
-        let mut builder = Builder { sources, mode, done: Self::default(), open: Vec::new() };
+        let mut builder =
+            Builder { sources, mode, done: Self::default(), open: Vec::new(), pattern_bytes: 0 };
         let names: Vec<String> = builder.sources.keys().cloned().collect();
         for name in names {
             builder.add(&name);
@@ -108,6 +109,8 @@ struct Builder {
     done: Segments,
     /// Those that are waiting for what they use, in order.
     open: Vec<String>,
+    /// What the patterns of all came to so far, in bytes.
+    pattern_bytes: usize,
 }
 
 impl Builder {
@@ -141,6 +144,13 @@ impl Builder {
         self.open.pop();
         let mut compiler = Compiler::new(&self.done, self.mode);
         let node = compiler.node(source, 1).map_err(place)?;
+        self.pattern_bytes += compiler.pattern_bytes;
+        if compiler.pattern_bytes > 0 && self.pattern_bytes > SEGMENTS_PATTERNS_BYTES_MAX {
+            let why = format!(
+                "has patterns that, with those of the segments before it, are larger than {SEGMENTS_PATTERNS_BYTES_MAX} bytes when compiled"
+            );
+            return fail(ErrorKind::Size, why).map_err(place);
+        }
         Ok(Segment {
             source: source.clone(),
             node: Arc::new(node),

@@ -7,7 +7,7 @@ mod jsonlogic;
 
 use serde_json::Value;
 
-use super::evaluate::{Evaluator, Scope};
+use super::evaluate::{Evaluator, STEPS_MAX, Scope};
 use super::*;
 
 /// What an expression gives when `data` is what `var` is relative to, as JSON.
@@ -16,7 +16,7 @@ fn apply(source: &Value, data: &Value) -> Result<Value, Failure> {
     let context = Context::default();
     let input = Input { flag_key: "flag", now: Timestamp::UNIX_EPOCH, context: &context };
     let scope = Scope::Item { item: &Datum::of(data), outer: None };
-    let value = Evaluator::new(input, HashVersion::V2).node(&rule.node, &scope)?;
+    let value = Evaluator::new(&input, HashVersion::V2, STEPS_MAX).node(&rule.node, &scope)?;
     Ok(value.to_json().unwrap_or_default())
 }
 

@@ -5,7 +5,7 @@ use super::datum::Datum;
 use super::evaluate::{Evaluated, Evaluator, TEXT_MAX};
 use super::operator::Op;
 
-impl<'a> Evaluator<'a> {
+impl<'a> Evaluator<'a, '_> {
     pub(super) fn text_operator(&self, op: Op, args: &[Datum<'a>]) -> Evaluated<'a> {
         match (op, args) {
             (Op::Cat, _) => self.cat(args),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::domain::error::Error;
-use crate::domain::flag::{CompiledFlags, OVERRIDES_WARN, Query};
+use crate::domain::flag::{CompiledFlags, OVERRIDES_WARN, Query, TooMuch};
 use crate::domain::ids::{FlagKey, TenantId};
 use crate::domain::rule::Context;
 use crate::domain::text::quote;
@@ -38,8 +38,8 @@ fn add_named(
     query: &Query<'_>,
     keys: &[String],
     answers: &mut Answers,
-) -> Arc<[FlagKey]> {
-    let mut evaluated = flags.answers(query);
+) -> Result<Arc<[FlagKey]>, TooMuch> {
+    let mut evaluated = flags.answers_of_call(query);
     let mut named = Vec::with_capacity(keys.len());
     for key in keys {
         match flags.flag(key) {
@@ -48,7 +48,8 @@ fn add_named(
         }
         answers.flag(key, &evaluated.of(key));
     }
-    named.into()
+    evaluated.are_whole()?;
+    Ok(named.into())
 }
 
 impl Handler {
@@ -115,12 +116,14 @@ impl Handler {
             for warning in warnings(snapshot, &tenant_id) {
                 answers.warning(&warning);
             }
-            let named = (!all).then(|| add_named(flags, &query, &message.flag_keys, &mut answers));
-            if all {
-                for (key, evaluation) in flags.evaluate_all(&query) {
-                    answers.flag(key.as_str(), &evaluation);
-                }
-            }
+            let named = if all {
+                flags
+                    .evaluate_all(&query, |key, evaluation| answers.flag(key.as_str(), evaluation))
+                    .map(|()| None)
+            } else {
+                add_named(flags, &query, &message.flag_keys, &mut answers).map(Some)
+            };
+            let named = named.map_err(|too_much| Error::field("context", too_much.to_string()))?;
             Ok::<_, Error>(Answer { bytes: answers.finish(), named })
         })?;
         match &answer.named {

@@ -59,11 +59,11 @@ impl Flagd {
         let question = question(metadata, "")?;
         let snapshot = self.feature.snapshot()?;
         let asking = self.feature.ask(&snapshot, &question, attributes(context)?)?;
-        Ok(self.feature.all_kept("flagd.evaluation.v1", &asking, asked, |found| {
+        self.feature.all_kept("flagd.evaluation.v1", &asking, asked, |found| {
             let found = found.into_iter().filter_map(|(_, found)| found.ok().filter(has_answer));
             let flags = found.map(|found| (found.key.clone(), any(found))).collect();
             framed(&ResolveAllResponse { flags, metadata: None })
-        }))
+        })
     }
 }
 

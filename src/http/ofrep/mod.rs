@@ -72,13 +72,13 @@ async fn all(State(feature): State<OpenFeature>, headers: HeaderMap, body: Body)
         let snapshot = feature.snapshot()?;
         let asked = feature.ask(&snapshot, &question, attributes)?;
         // The tag, then the body that it is over.
-        Ok(feature.all_kept("ofrep", &asked, &bytes, |found| {
+        feature.all_kept("ofrep", &asked, &bytes, |found| {
             let flags: Vec<_> = found.into_iter().map(|(key, found)| answer::entry(&key, found)).collect();
             let streams = event_streams(EVENTS, &asked.scope);
             let metadata = answer::set_metadata(&asked.scope);
             let body = json!({ "flags": flags, "metadata": metadata, "eventStreams": streams }).to_string();
             (etag(&asked.context, &body) + &body).into()
-        }))
+        })
     });
     let (tag, body) = match found {
         Ok(mut found) => (found.split_to(ETAG_BYTES.min(found.len())), found),

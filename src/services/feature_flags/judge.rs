@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::error::{Error, Reason};
 use crate::domain::flag::dependencies::{Broken, FLAGS_MAX, GROUP_MAX, Missing};
 use crate::domain::flag::impact::{Impact, Subject, impact};
-use crate::domain::flag::{CompiledFlags, Flag, Settings, validate};
+use crate::domain::flag::{CompiledFlags, Flag, PATTERNS_BYTES_MAX, Settings, validate};
 use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, VariantName};
 use crate::domain::lifecycle::Status;
 use crate::domain::rule::{Context, ErrorKind, HashVersion, Segments, check_condition};
@@ -39,8 +39,13 @@ impl<T: Reply> Reply for Judged<T> {
     }
 }
 
-/// The flags as they would be after a write.
-pub(super) fn after(before: &CompiledFlags, write: &Write) -> CompiledFlags {
+/// The flags as they would be after a write. It ends at the flag with which the patterns of all become too large: what
+/// follows would cost as much again.
+fn after(
+    before: &CompiledFlags,
+    write: &Write,
+    field: &dyn Fn(usize) -> String,
+) -> Result<CompiledFlags, Error> {
     let mut flags = before.clone();
     for (flag_key, tier_id) in &write.tier_defaults_cleared {
         flags = flags.without_tier_default(flag_key.as_str(), tier_id.as_str());
@@ -55,13 +60,19 @@ pub(super) fn after(before: &CompiledFlags, write: &Write) -> CompiledFlags {
         flags = flags.with_file(Arc::new(file.row.clone()));
     }
     flags = flags.with_segments(write.segments.iter().map(|segment| Arc::new(segment.row.clone())));
-    for flag in &write.flags {
+    for (place, flag) in write.flags.iter().enumerate() {
         flags = flags.with_flag(Arc::new(flag.row.clone()));
+        if flags.pattern_bytes() > PATTERNS_BYTES_MAX.max(before.pattern_bytes()) {
+            let why = format!(
+                "have patterns that, with those of all flags, are larger than {PATTERNS_BYTES_MAX} bytes when compiled"
+            );
+            return Err(Error::field(format!("{}rules", field(place)), why));
+        }
     }
     for default in &write.tier_defaults {
         flags = flags.with_tier_default(Arc::new(default.clone()));
     }
-    flags
+    Ok(flags)
 }
 
 /// The flags that a write is about.
@@ -82,7 +93,7 @@ pub(super) fn judge(
     field: &dyn Fn(usize) -> String,
 ) -> Result<CompiledFlags, Error> {
     let before = &snapshot.flags;
-    let after = after(before, write);
+    let after = after(before, write, field)?;
     check_room(before, &after)?;
     check_segments(before, &after, write)?;
     for (place, flag) in write.flags.iter().enumerate() {

@@ -305,9 +305,10 @@ fn add_tenant(change: &mut Change, before: &Snapshot, after: &Snapshot, tenant: 
     let is = Query { tenant: Some(new.facts()), context: &is, now };
     // What becomes of a client's attributes is not known here, so what asks for them counts as changed.
     let asking = after.flags.asking_callers(tenant.as_str());
-    let mut earlier = after.flags.answers(&was);
-    for (key, answer) in after.flags.evaluate_all(&is) {
-        if asking.contains(key) || earlier.of(key.as_str()).variant != answer.variant {
+    let (mut earlier, mut later) = (after.flags.answers(&was), after.flags.answers(&is));
+    for key in after.flags.flags().map(|flag| flag.key()) {
+        let mut differs = || earlier.of(key.as_str()).variant != later.of(key.as_str()).variant;
+        if asking.contains(key) || differs() {
             change.add(key, before, after, Reach::tenant(tenant));
         }
     }

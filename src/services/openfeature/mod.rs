@@ -11,7 +11,6 @@ mod scope;
 mod sets;
 mod stream;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::announcer::Announcer;
 pub use self::change::{Change, Kind, Reach};
 pub use self::flag_set::FlagSet;
-pub use self::resolve::{Asked, Resolution};
+pub use self::resolve::{Asked, Found, Resolution};
 pub use self::scope::{Question, Scope, TENANT_ID};
 use self::sets::Sets;
 pub use self::stream::{KEEP_ALIVE, Told, Until};
@@ -72,22 +71,23 @@ impl OpenFeature {
     }
 
     /// Every flag asked for as `encode` writes it, or as it wrote it before where nothing it follows from has changed.
-    /// `context` is the client's, as it came.
+    /// `context` is the client's, as it came. Refused is one that makes the flags' rules cost too much.
     pub fn all_kept(
         &self,
         protocol: &'static str,
         asked: &Asked<'_>,
         context: &[u8],
-        encode: impl FnOnce(Vec<(String, Result<Resolution, Error>)>) -> Bytes,
-    ) -> Bytes {
-        asked.count_all();
+        encode: impl FnOnce(Vec<Found>) -> Bytes,
+    ) -> Result<Bytes, Error> {
         let Scope { tenant, flag_set, is_empty } = &asked.scope;
         let mut bytes = format!("{flag_set:?} {is_empty} ").into_bytes();
         bytes.extend_from_slice(context);
         let (record, flags, now) = (tenant.as_ref(), &asked.snapshot.flags, asked.now);
         let tier = tenant.as_ref().and_then(|record| asked.snapshot.tier_of(record));
         let question = kept_answers::Question { protocol, bytes: &bytes, record, tier, flags, now };
-        let make = || Ok::<_, Infallible>(kept_answers::Answer::of_all(encode(asked.all())));
-        self.registry.kept_answers.answer(&question, make).unwrap_or_else(|never| match never {}).bytes
+        let make = || asked.all().map(|all| kept_answers::Answer::of_all(encode(all)));
+        let answer = self.registry.kept_answers.answer(&question, make)?;
+        asked.count_all();
+        Ok(answer.bytes)
     }
 }

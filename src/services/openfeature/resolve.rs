@@ -28,6 +28,9 @@ pub struct Resolution {
     pub metadata: Map<String, Json>,
 }
 
+/// A flag's key, and what a client gets of it.
+pub type Found = (String, Result<Resolution, Error>);
+
 /// One evaluation: who asks, with which attributes, when.
 pub struct Asked<'a> {
     /// What is known.
@@ -82,18 +85,20 @@ impl Asked<'_> {
         }
     }
 
-    /// Every flag asked for, by key; a broken one is an error of its own. Counting them is for the caller to do.
-    pub fn all(&self) -> Vec<(String, Result<Resolution, Error>)> {
+    /// Every flag asked for, by key; a broken one is an error of its own. Counting them is for the caller to do. Refused is a
+    /// context that makes their rules cost too much.
+    pub fn all(&self) -> Result<Vec<Found>, Error> {
         let query = self.query();
         let mut found = Vec::new();
-        for (key, evaluation) in self.snapshot.flags.evaluate_all(&query) {
+        let all = self.snapshot.flags.evaluate_all(&query, |key, evaluation| {
             if let Some(flag) =
                 self.snapshot.flags.flag(key.as_str()).filter(|flag| self.scope.has(&flag.settings))
             {
-                found.push((key.as_str().to_owned(), resolution(self.snapshot, flag, &evaluation)));
+                found.push((key.as_str().to_owned(), resolution(self.snapshot, flag, evaluation)));
             }
-        }
-        found
+        });
+        all.map_err(|too_much| Error::field("context", too_much.to_string()))?;
+        Ok(found)
     }
 }
 

@@ -270,3 +270,75 @@ async fn a_rule_that_can_only_fail_is_refused_with_its_place_and_one_that_did_be
     other.stop().await;
     replica.stop().await;
 }
+
+/// Ten such rules in two requests hung the whole server for 50 s, its probes too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_long_to_judge_holds_up_no_other_call_and_is_refused_by_what_it_comes_to() {
+    let mut replica = with_flag().await;
+    // Each flag is allowed by itself; together they come to more than all flags may.
+    let pattern = |flag: usize, place: usize| format!(r"^\w\w\w{flag}-{place}$");
+    let flag = |number: usize| {
+        let matches =
+            |place| serve_on(conditions("x", v1::ConditionOperator::Matches, &[&pattern(number, place)]));
+        v1::Flag { rules: (0..20).map(matches).collect(), ..boolean(&format!("rx-{number:02}")) }
+    };
+    let one = v1::CreateFlagRequest { flag: Some(flag(0)), validate_only: true, ..Default::default() };
+    replica.flags.create_flag(one).await.unwrap();
+    let set = v1::ApplyFlagsRequest { flags: (0..60).map(flag).collect(), ..Default::default() };
+    let applies = (0..3).map(|_| {
+        let (mut flags, set) = (replica.flags.clone(), set.clone());
+        tokio::spawn(async move { flags.apply_flags(set).await.unwrap_err() })
+    });
+    let applies: Vec<_> = applies.collect();
+    let mut answered = 0;
+    while applies.iter().any(|apply| !apply.is_finished()) {
+        seen(&mut replica, "beta", &[]).await;
+        answered += 1;
+    }
+    assert!(answered > 20, "only {answered} calls were answered beside them");
+    for apply in applies {
+        let refused = apply.await.unwrap();
+        assert_eq!(reason(&refused), "INVALID_FIELD");
+        assert!(fields(&refused)[0].strip_suffix(".rules").is_some(), "{:?}", fields(&refused));
+    }
+    let too_large = serve_on(conditions("x", v1::ConditionOperator::Matches, &[r"\w{20}"]));
+    let flag = v1::Flag { rules: vec![too_large], ..boolean("rx") };
+    let refused = create(&mut replica, flag).await.unwrap_err();
+    assert_eq!(fields(&refused), ["flag.rules[0].conditions"]);
+    replica.stop().await;
+}
+
+/// One client's list made the rules of all flags cost seconds.
+#[tokio::test]
+async fn a_context_that_makes_all_rules_together_cost_too_much_is_refused() {
+    let mut replica = with_flag().await;
+    let logic = r#"{"if": [{"some": [{"var": "roles"}, {"in": [{"var": ""}, ["admin"]]}]}, "on"]}"#;
+    let flag = |place: usize| {
+        let rule = v1::TargetingRule { logic: logic.into(), ..Default::default() };
+        v1::Flag { rules: vec![rule], ..boolean(&format!("costly-{place:03}")) }
+    };
+    let set = v1::ApplyFlagsRequest { flags: (0..400).map(flag).collect(), ..Default::default() };
+    replica.flags.apply_flags(set).await.unwrap();
+    let context = |roles: usize| {
+        let values = vec![text("viewer"); roles];
+        let kind = prost_types::value::Kind::ListValue(prost_types::ListValue { values });
+        let roles = prost_types::Value { kind: Some(kind) };
+        Some(prost_types::Struct { fields: [("roles".to_owned(), roles)].into() })
+    };
+    let all = |roles, flag_keys| v1::EvaluateFlagsRequest {
+        tenant_id: "finance".into(),
+        flag_keys,
+        context: context(roles),
+    };
+    let few = replica.flags.evaluate_flags(all(100, vec![])).await.unwrap().into_inner();
+    assert_eq!(few.flags.len(), 401);
+    let names: Vec<_> = (0..400).map(|place| format!("costly-{place:03}")).collect();
+    for flag_keys in [vec![], names] {
+        let refused = replica.flags.evaluate_flags(all(9_900, flag_keys)).await.unwrap_err();
+        assert_eq!(
+            (reason(&refused).as_str(), fields(&refused)),
+            ("INVALID_FIELD", vec!["context".to_owned()])
+        );
+    }
+    replica.stop().await;
+}

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::super::*;
+use super::STEPS_MAX;
 
 /// Numbers are doubles.
 fn same(a: &Value, b: &Value) -> bool {
@@ -25,7 +26,8 @@ fn rules_say_what_flagd_said() {
         let rule = Rule::compile_foreign(source, &Segments::new(), HashVersion::V2).unwrap();
         let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
         let input = Input { flag_key: "f", now: Timestamp::UNIX_EPOCH, context: &context };
-        let value = Evaluator::new(input, HashVersion::V2).node(&rule.node, &Scope::Root).unwrap();
+        let value =
+            Evaluator::new(&input, HashVersion::V2, STEPS_MAX).node(&rule.node, &Scope::Root).unwrap();
         let value = value.to_json().unwrap_or_default();
         if !same(&value, expected) {
             wrong.push(format!("{source} of {attributes}: {value}, flagd says {expected}"));
