@@ -195,12 +195,13 @@ fn needs_somebody(bulk: &Value) -> bool {
 fn line(bulk: &Value) -> String {
     let count = |name: &str| text(&bulk[name]);
     format!(
-        "{} {}: {} of {} done, {} failed, {} running, {} wait, {} need an operator{}{}",
+        "{} {}: {} of {} done, {} failed{}, {} running, {} wait, {} need an operator{}{}",
         text(&bulk["verb"]),
         text(&bulk["state"]),
         count("succeeded"),
         count("total"),
         count("failed"),
+        if bulk["overruled"] == 0 { String::new() } else { format!(" ({} overruled)", count("overruled")) },
         count("running"),
         count("waiting"),
         count("needsOperator"),
