@@ -69,7 +69,7 @@ pub struct Start {
     no_wait: bool,
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     ("ID", "bulkOperationId"),
     ("VERB", "verb"),
     ("STATE", "state"),
@@ -79,6 +79,7 @@ const COLUMNS: [Column; 9] = [
     ("NEED AN OPERATOR", "needsOperator"),
     ("SUCCEEDED", "succeeded"),
     ("FAILED", "failed"),
+    ("OVERRULED", "overruled"),
 ];
 
 pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {

@@ -14,9 +14,11 @@ changed AS (
     FROM (
         SELECT (item ->> 'tenant_uid')::uuid, $8::jsonb -> 'overruling'
         FROM changed, jsonb_array_elements($8::jsonb -> 'items') item
-    ) d (uid, decision), bulk_operation b
-    WHERE i.tenant_uid = d.uid AND i.state = 'WAITING' AND i.overruled IS NULL AND b.bulk_id = i.bulk_id
-      AND d.decision -> 'verbs' ? b.verb
-      AND (b.verb, b.wish -> 'tier', b.wish -> 'to')
-          IS DISTINCT FROM (d.decision ->> 'verb', d.decision -> 'wish' -> 'tier', d.decision -> 'wish' -> 'to')
+    ) d (uid, decision),
+        LATERAL (SELECT ctid, bulk_id FROM bulk_item WHERE tenant_uid = d.uid AND state = 'WAITING' OFFSET 0) w
+    WHERE i.ctid = w.ctid AND i.overruled IS NULL AND (
+        SELECT d.decision -> 'verbs' ? b.verb
+            AND (b.verb, b.wish -> 'tier', b.wish -> 'to')
+                IS DISTINCT FROM (d.decision ->> 'verb', d.decision -> 'wish' -> 'tier', d.decision -> 'wish' -> 'to')
+        FROM bulk_operation b WHERE b.bulk_id = w.bulk_id)
 )

@@ -67,11 +67,14 @@ changed AS (
         UNION ALL
         SELECT (item ->> 'tenant_uid')::uuid, $8::jsonb -> 'children_overruling'
         FROM changed, jsonb_array_elements($8::jsonb -> 'items') item
-    ) d (uid, decision), bulk_operation b
-    WHERE i.tenant_uid = d.uid AND i.state = 'WAITING' AND i.overruled IS NULL AND b.bulk_id = i.bulk_id
-      AND d.decision -> 'verbs' ? b.verb
-      AND (b.verb, b.wish -> 'tier', b.wish -> 'to')
-          IS DISTINCT FROM (d.decision ->> 'verb', d.decision -> 'wish' -> 'tier', d.decision -> 'wish' -> 'to')
+    ) d (uid, decision),
+        -- Looked up for each, here and below: a plan that joins reads all that wait, and every bulk operation there was.
+        LATERAL (SELECT ctid, bulk_id FROM bulk_item WHERE tenant_uid = d.uid AND state = 'WAITING' OFFSET 0) w
+    WHERE i.ctid = w.ctid AND i.overruled IS NULL AND (
+        SELECT d.decision -> 'verbs' ? b.verb
+            AND (b.verb, b.wish -> 'tier', b.wish -> 'to')
+                IS DISTINCT FROM (d.decision ->> 'verb', d.decision -> 'wish' -> 'tier', d.decision -> 'wish' -> 'to')
+        FROM bulk_operation b WHERE b.bulk_id = w.bulk_id)
 ), denied AS (
     UPDATE tenancy.access a SET state = $8::jsonb ->> 'deny', generation = ($8::jsonb -> 'tenant' ->> 'generation')::bigint
     FROM changed
