@@ -351,7 +351,9 @@ mod tests {
     fn who_is_overruled_before_it_is_begun_fails_and_is_counted_and_who_is_under_way_goes_on() {
         let mut bulk = bulk(2);
         let mut items = items(&[ItemState::Waiting, ItemState::Running]);
-        items.iter_mut().for_each(|item| item.overrule("asked for later".to_owned()));
+        for item in &mut items {
+            item.overrule("asked for later".to_owned());
+        }
         bulk.settle(&items, Timestamp::UNIX_EPOCH);
         assert_eq!((bulk.running, bulk.failed, bulk.overruled), (1, 1, 1));
         assert_eq!(bulk.error, "finance: asked for later");

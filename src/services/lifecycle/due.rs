@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::older_bulks::InOlderBulks;
+use super::older_bulks::{InOlderBulks, Known};
 use super::operations::operation_at_hand;
 use super::start::details;
 use super::{background_command, background_context};
@@ -156,7 +156,7 @@ impl Registry {
             let wish = &scheduled.details.wish;
             let details = details(wish, scheduled.verb, &record.tenant, snapshot)?;
             let request = Request { details, ..scheduled.request() };
-            let decided = self.decide(snapshot, record, request, waiting, context)?;
+            let decided = self.decide(Known { snapshot, waiting }, record, request, context)?;
             Ok((record, decided))
         });
         match asked {

@@ -11,9 +11,19 @@ use crate::domain::operation::{Children, Wish};
 use crate::domain::overruling::Overruling;
 use crate::services::{Registry, StartOperation};
 use crate::store::bulks::{bulk_about_to_move, tenants_waiting_elsewhere};
+use crate::view::Snapshot;
 
 /// The uids of tenants that wait in bulk operations which lead elsewhere than what is asked for.
 pub(super) type InOlderBulks = HashSet<Uuid>;
+
+/// What is known where a verb on one tenant is decided.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// All that this replica has seen.
+    pub(super) snapshot: &'a Snapshot,
+    /// Who waits in older bulk operations, as far as that was asked.
+    pub(super) waiting: &'a InOlderBulks,
+}
 
 /// How long a choice among many tenants waits for this replica to have seen what others decided before.
 const SEEN_MAX: Duration = Duration::from_secs(1);

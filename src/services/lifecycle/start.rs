@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::children;
-use super::older_bulks::InOlderBulks;
+use super::older_bulks::{InOlderBulks, Known};
 use super::operations::operation_at_hand;
 use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
@@ -111,7 +111,7 @@ impl Registry {
                 let change = operation_schedule(&operation, context);
                 return Ok(Decision::Make(Box::new(change), operation));
             }
-            let decided = self.decide(snapshot, record, request, waiting, context)?;
+            let decided = self.decide(Known { snapshot, waiting }, record, request, context)?;
             let change = self.opening(record, &decided, false, context);
             Ok(Decision::Make(Box::new(change), decided.operation))
         })
@@ -162,10 +162,9 @@ impl Registry {
     /// where the verb leads follow too, and the tenant itself is said to stay there.
     pub(super) fn decide(
         &self,
-        snapshot: &Snapshot,
+        Known { snapshot, waiting }: Known<'_>,
         record: &Record,
         mut request: Request,
-        waiting: &InOlderBulks,
         context: &Context,
     ) -> Result<Decided, Error> {
         let mut tenant = record.tenant.clone();
