@@ -69,7 +69,7 @@ pub struct Start {
     no_wait: bool,
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     ("ID", "bulkOperationId"),
     ("VERB", "verb"),
     ("STATE", "state"),
@@ -79,6 +79,7 @@ const COLUMNS: [Column; 9] = [
     ("NEED AN OPERATOR", "needsOperator"),
     ("SUCCEEDED", "succeeded"),
     ("FAILED", "failed"),
+    ("OVERRULED", "overruled"),
 ];
 
 pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
@@ -195,12 +196,13 @@ fn needs_somebody(bulk: &Value) -> bool {
 fn line(bulk: &Value) -> String {
     let count = |name: &str| text(&bulk[name]);
     format!(
-        "{} {}: {} of {} done, {} failed, {} running, {} wait, {} need an operator{}{}",
+        "{} {}: {} of {} done, {} failed{}, {} running, {} wait, {} need an operator{}{}",
         text(&bulk["verb"]),
         text(&bulk["state"]),
         count("succeeded"),
         count("total"),
         count("failed"),
+        if bulk["overruled"] == 0 { String::new() } else { format!(" ({} overruled)", count("overruled")) },
         count("running"),
         count("waiting"),
         count("needsOperator"),

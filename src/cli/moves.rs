@@ -109,6 +109,8 @@ pub(super) enum Drift {
     Report,
 }
 
+/// At most so many scheduled moves are told of.
+const SCHEDULED_TOLD: u32 = 5;
 /// What a plan shows of each target.
 const PLAN: [Column; 5] = [
     ("TARGET", "target"),
@@ -178,11 +180,13 @@ pub(super) async fn start(
     }
     let follow = !to.no_wait && !to.validate_only && operation["state"] != "OPERATION_STATE_SCHEDULED";
     let Some(id) = operation["operationId"].as_str().filter(|_| follow) else {
-        return show_operation(output, &operation);
+        show_operation(output, &operation)?;
+        return if to.validate_only { Ok(()) } else { tell_what_is_scheduled(context, &operation).await };
     };
     let ended = progress::follow(&context.client, id, output != Format::Table).await?;
     if output == Format::Table {
         super::output::print(&format!("{}\n", standing(&get(context, &to.tenant_id).await?, &ended)))?;
+        tell_what_is_scheduled(context, &ended).await?;
     } else {
         show(output, &ended)?;
     }
@@ -194,6 +198,29 @@ pub(super) async fn start(
     }
     let followed = super::bulk::follow(context, children).await?;
     progress::verdict(&ended).and(super::bulk::verdict(&followed))
+}
+
+/// Says which other moves of the tenant begin later: what was just asked for does not take them back.
+async fn tell_what_is_scheduled(context: &Context<'_>, operation: &Value) -> Result<(), Failure> {
+    if context.connection.output != Format::Table {
+        return Ok(());
+    }
+    let request = json!({
+        "tenantId": operation["tenantId"],
+        "state": "OPERATION_STATE_SCHEDULED",
+        "pageSize": SCHEDULED_TOLD,
+    });
+    // What was asked for is done, whatever comes of this.
+    let Ok(listed) = context.client.call("Lifecycle/ListOperations", request).await else { return Ok(()) };
+    let others = listed["operations"].as_array().into_iter().flatten();
+    for other in others.filter(|other| other["operationId"] != operation["operationId"]) {
+        let (id, verb) = (text(&other["operationId"]), text(&other["verb"]));
+        super::output::print(&format!(
+            "note: {verb} is scheduled for {}; take it back: tenantry operation abort {id}\n",
+            text(&other["scheduleTime"])
+        ))?;
+    }
+    Ok(())
 }
 
 /// Where a tenant is after an operation that ended, or that waits for somebody.

@@ -93,6 +93,9 @@ pub struct Bulk {
     pub succeeded: u32,
     /// Refused, brought back, or never begun.
     pub failed: u32,
+    /// Of those that failed, the ones never begun because somebody decided otherwise about the tenant later.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub overruled: u32,
     /// Why the first of those that failed did, and what the first that another operation is in the way of wait for.
     #[serde(default, deserialize_with = "null_as_default")]
     pub error: String,
@@ -153,12 +156,26 @@ pub struct Item {
     pub operation_id: Option<OperationId>,
     /// Why it failed, or what it waits for before it can begin, for people.
     pub error: String,
+    /// Which newer decision about the tenant took it out before it was begun, for people. Set by the database, with that
+    /// decision.
+    #[serde(default)]
+    pub overruled: Option<String>,
     /// Whether what it waits for needs an operator. Only its driver knows: it asks again where it takes the work over.
     #[serde(skip)]
     pub is_blocked: bool,
 }
 
 impl Item {
+    /// Ends it before it was begun: somebody decided otherwise about the tenant.
+    pub fn overrule(&mut self, why: String) {
+        if self.state == ItemState::Waiting {
+            self.state = ItemState::Failed;
+            self.error.clone_from(&why);
+            self.overruled = Some(why);
+            self.is_blocked = false;
+        }
+    }
+
     /// Notes what has become of its operation.
     pub fn follow(&mut self, operation: &Operation) {
         self.state = ItemState::of(operation.state);
@@ -208,6 +225,7 @@ impl Bulk {
             needs_operator: 0,
             succeeded: 0,
             failed: 0,
+            overruled: 0,
             error: String::new(),
             create_time: now,
             update_time: now,
@@ -228,6 +246,9 @@ impl Bulk {
         self.needs_operator = count(ItemState::NeedsOperator) + blocked;
         self.succeeded = count(ItemState::Succeeded);
         self.failed = count(ItemState::Failed);
+        let overruled =
+            items.iter().filter(|item| item.state == ItemState::Failed && item.overruled.is_some());
+        self.overruled = u32::try_from(overruled.count()).unwrap_or(u32::MAX);
         self.error = failures(items);
         self.update_time = now;
         if self.state.is_driven() && self.waiting + self.running + self.needs_operator == 0 {
@@ -280,6 +301,7 @@ mod tests {
             state: *state,
             operation_id: None,
             error: String::new(),
+            overruled: None,
             is_blocked: false,
         };
         states.iter().map(item).collect()
@@ -295,6 +317,7 @@ mod tests {
                 state: if number == 0 { ItemState::Succeeded } else { ItemState::Failed },
                 operation_id: None,
                 error: "x".repeat(300),
+                overruled: None,
                 is_blocked: false,
             })
             .collect();
@@ -322,6 +345,18 @@ mod tests {
         items[0].is_blocked = true;
         bulk.settle(&items, Timestamp::UNIX_EPOCH);
         assert_eq!((bulk.waiting, bulk.needs_operator, bulk.finish_time), (1, 1, None));
+    }
+
+    #[test]
+    fn who_is_overruled_before_it_is_begun_fails_and_is_counted_and_who_is_under_way_goes_on() {
+        let mut bulk = bulk(2);
+        let mut items = items(&[ItemState::Waiting, ItemState::Running]);
+        for item in &mut items {
+            item.overrule("asked for later".to_owned());
+        }
+        bulk.settle(&items, Timestamp::UNIX_EPOCH);
+        assert_eq!((bulk.running, bulk.failed, bulk.overruled), (1, 1, 1));
+        assert_eq!(bulk.error, "finance: asked for later");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod health;
 pub mod ids;
 pub mod lifecycle;
 pub mod operation;
+pub mod overruling;
 pub mod page;
 pub mod rule;
 pub mod selector;

@@ -1,5 +1,7 @@
 //! Verbs on many tenants.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Json;
@@ -11,6 +13,7 @@ use super::{Error, change_sql};
 use crate::domain::bulk::{Bulk, Item};
 use crate::domain::event::Event;
 use crate::domain::ids::{OperationId, Revision};
+use crate::domain::overruling::Overruling;
 
 /// A bulk operation and its tenants, as it begins.
 #[derive(Debug, Clone)]
@@ -21,9 +24,10 @@ pub struct Begun {
     pub items: Vec<Item>,
 }
 
-/// Takes a bulk operation up.
+/// Takes a bulk operation up, and its tenants out of older ones that it overrules.
 pub fn bulk_start(begun: &Begun, context: &Context) -> Change {
-    let row = json!({ "bulk": begun.bulk, "items": begun.items });
+    let overruling = Overruling::by_bulk(&begun.bulk);
+    let row = json!({ "bulk": begun.bulk, "items": begun.items, "overruling": overruling });
     let event = Event::BulkStarted { bulk: Box::new(begun.bulk.clone()) };
     Change::new(change_sql!("bulk/start.sql"), row, event, context, &begun.bulk)
 }
@@ -57,4 +61,33 @@ pub async fn bulk_items(client: &impl GenericClient, bulk_id: OperationId) -> Re
         Ok(json.0)
     };
     rows.iter().map(item).collect()
+}
+
+/// Tenants that wait in a bulk operation and were taken out of it, with the newer decision, for people.
+pub async fn bulk_overruled(
+    client: &impl GenericClient,
+    bulk_id: OperationId,
+) -> Result<Vec<(Uuid, String)>, Error> {
+    let rows = client.query(include_str!("sql/bulk/overruled.sql"), &[&bulk_id.uuid()]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The uids of tenants that wait in running bulk operations which a decision would take them out of.
+pub async fn tenants_waiting_elsewhere(
+    client: &impl GenericClient,
+    decision: &Overruling,
+) -> Result<HashSet<Uuid>, Error> {
+    let rows = client.query(include_str!("sql/bulk/waiting_elsewhere.sql"), &[&Json(decision)]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The newest running bulk operation in which a tenant waits and which a decision would take it out of, with its verb.
+pub async fn bulk_about_to_move(
+    client: &impl GenericClient,
+    decision: &Overruling,
+    tenant_uid: Uuid,
+) -> Result<Option<(OperationId, String)>, Error> {
+    let sql = include_str!("sql/bulk/about_to_move.sql");
+    let row = client.query_opt(sql, &[&Json(decision), &tenant_uid]).await?;
+    Ok(row.map(|row| (OperationId::from_uuid(row.get(0)), row.get(1))))
 }

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (8, "names by the domain", include_str!("migrations/0008_names_by_the_domain.sql")),
     (9, "bulk evaluations", include_str!("migrations/0009_bulk_evaluations.sql")),
     (10, "flag extensions", include_str!("migrations/0010_flag_extensions.sql")),
+    (11, "newer decisions", include_str!("migrations/0011_newer_decisions.sql")),
 ];
 
 /// What was done.

@@ -16,6 +16,7 @@ use crate::domain::event::Event;
 use crate::domain::ids::{OperationId, Revision, TenantId};
 use crate::domain::lifecycle::Desired;
 use crate::domain::operation::{Operation, State};
+use crate::domain::overruling::Overruling;
 use crate::domain::tenant::Tenant;
 
 /// Who drives a new operation, and for how long it may be silent.
@@ -55,7 +56,8 @@ pub struct Start<'a> {
     pub children: Option<&'a Begun>,
 }
 
-/// Opens an operation. Conflict where the tenant changed, or a scheduled operation is no longer scheduled.
+/// Opens an operation, and takes its tenant out of older bulk operations that it overrules. Conflict where the tenant
+/// changed, a scheduled operation is no longer scheduled, or the tenant was taken out of the bulk operation that it is part of.
 pub fn operation_start(start: &Start<'_>, lease: Lease, context: &Context) -> Change {
     let row = json!({
         "tenant": start.tenant,
@@ -66,6 +68,8 @@ pub fn operation_start(start: &Start<'_>, lease: Lease, context: &Context) -> Ch
         "deny": start.deny,
         "bulk": start.children.map(|begun| &begun.bulk),
         "items": start.children.map_or(&[][..], |begun| &begun.items),
+        "overruling": Overruling::by_operation(start.operation),
+        "children_overruling": start.children.and_then(|begun| Overruling::by_bulk(&begun.bulk)),
         "lease_owner": lease.owner,
         "lease_ms": lease_ms(lease.length),
     });

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::participants::certificates::Certificates;
-use crate::support::{Replica, Setup, program};
+use crate::support::{Replica, Setup, new_tenant, program};
 
 /// Runs the program; answers its exit code and all that it said.
 pub(crate) async fn tenantry(arguments: &[&str]) -> (Option<i32>, String) {
@@ -143,6 +143,32 @@ async fn a_bulk_operation_says_when_nobody_can_take_it_and_when_it_waits_for_som
         "{said}"
     );
     assert!(said.contains("does not go on by itself: 1 of 1 tenants need an operator"), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_verb_says_which_other_moves_of_the_tenant_are_scheduled() {
+    let replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    let mut tenants = replica.tenants.clone();
+    let request = v1::CreateTenantRequest { tenant: Some(new_tenant("finance")), ..Default::default() };
+    tenants.create_tenant(request).await.unwrap();
+    let server = format!("http://{}", replica.server.grpc);
+    let ask =
+        async |arguments: &[&str]| tenantry(&[arguments, &["--server", server.as_str()]].concat()).await;
+    let month = jiff::SignedDuration::from_hours(30 * 24);
+    let time = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap() + month;
+    let time = time.to_string();
+    let (code, said) = ask(&["tenant", "activate", "finance", "--at", &time]).await;
+    assert!(code == Some(0) && !said.contains("note: "), "{code:?} {said}");
+    let (code, said) = ask(&["tenant", "suspend", "finance", "--reason", "fraud"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let note = format!("note: ACTIVATE is scheduled for {time}; take it back: tenantry operation abort ");
+    assert!(said.contains("finance is SUSPENDED "), "{said}");
+    assert!(said.contains(&note), "{said}");
+    let (_, said) = ask(&["tenant", "activate", "finance", "--no-wait"]).await;
+    assert!(said.contains(&note), "{said}");
+    let (_, said) = ask(&["tenant", "suspend", "finance", "-o", "json"]).await;
+    assert!(!said.contains("note: "), "{said}");
     replica.stop().await;
 }
 

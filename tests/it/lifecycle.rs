@@ -7,6 +7,7 @@ mod history;
 mod many;
 mod numbers;
 mod operators;
+mod overruled;
 mod overtaken;
 mod restored;
 pub(crate) mod schedule;

@@ -193,6 +193,9 @@ async fn a_database_in_which_names_meet_is_not_taken_over() {
         &url,
         // Every migration from the sixth on is undone.
         "ALTER TABLE flag DROP COLUMN origin, DROP COLUMN extensions;
+         ALTER TABLE bulk_item DROP COLUMN overruled;
+         ALTER TABLE bulk_operation DROP COLUMN overruled;
+         DROP INDEX bulk_item_waiting;
          DROP TABLE flag_file, flag_bulk_evaluation;
          DROP INDEX tenant_database_schema, tenant_vector_namespace, tenant_monitoring_label;
          ALTER TABLE tenant DROP CONSTRAINT tenant_bucket_prefixes_apart;

@@ -103,6 +103,17 @@ impl Verb {
         !matches!(self, Self::Purge | Self::Repair | Self::ChangeTier)
     }
 
+    /// Whether it decides the same thing about a tenant as another, so that the newer of both counts: the state that it is in and
+    /// where it runs, or its tier.
+    pub const fn decides_over(self, other: Self) -> bool {
+        self.moves() && other.moves() || matches!((self, other), (Self::ChangeTier, Self::ChangeTier))
+    }
+
+    /// Whether it can be asked of a tenant that is where it leads, to say that the tenant stays there.
+    pub fn can_confirm(self, status: Status) -> bool {
+        matches!(self, Self::Activate | Self::Suspend) && self.leads_to(status) == status
+    }
+
     /// The status that it makes true, wherever it is legal: `from` for a verb that makes the same status true anew.
     pub const fn leads_to(self, from: Status) -> Status {
         match self {

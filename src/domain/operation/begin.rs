@@ -44,6 +44,13 @@ impl Operation {
         Ok(Self { generation, steps, ..Self::fresh(whose(tenant), tenant.status, to_status, request, now) })
     }
 
+    /// An operation that says that a tenant stays in the status that it is in. Nothing is to be done in any target: it has
+    /// ended already.
+    pub fn confirm(tenant: &Tenant, request: Request, now: Timestamp) -> Self {
+        let stays = Self::fresh(whose(tenant), tenant.status, tenant.status, request, now);
+        Self { generation: tenant.generation, state: State::Succeeded, finish_time: Some(now), ..stays }
+    }
+
     /// An operation that begins at `at`. Whether the move is legal is decided then: much may happen before.
     pub fn schedule(tenant: &Tenant, request: Request, at: Timestamp, now: Timestamp) -> Self {
         let to_status = request.verb.leads_to(tenant.status);
@@ -73,13 +80,16 @@ impl Operation {
         Self { schedule_time: self.schedule_time, create_time: self.create_time, ..begun }
     }
 
-    /// Whether it is a newer decision about the tenant than a scheduled operation that has not begun in time: it moves the
-    /// tenant, or has moved it, and was asked for when the other was due already.
+    /// Whether it is a newer decision about the same thing than a scheduled operation that has not begun in time: it is under
+    /// way, or done, and was asked for when the other was due already.
     pub fn overrules(&self, scheduled: &Self) -> bool {
         let counts = self.state.is_open() || self.state == State::Succeeded;
         let due =
             scheduled.schedule_time.map_or(scheduled.create_time, |time| time.max(scheduled.create_time));
-        counts && self.verb.moves() && self.tenant_uid == scheduled.tenant_uid && self.create_time > due
+        counts
+            && self.verb.decides_over(scheduled.verb)
+            && self.tenant_uid == scheduled.tenant_uid
+            && self.create_time > due
     }
 
     /// What others wait for while it is open, for people.

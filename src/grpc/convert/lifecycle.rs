@@ -361,5 +361,6 @@ pub(in crate::grpc) fn encode_bulk(bulk: &Bulk) -> v1::BulkOperation {
         to_region: place.region.into(),
         to_cell: place.cell.into(),
         error: bulk.error.clone(),
+        overruled: count(bulk.overruled),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::children::{can_take, item};
+use super::children::{is_meant, item};
 use crate::domain::bulk::{Bulk, Item, TENANTS_MAX};
 use crate::domain::error::{Error, Reason};
 use crate::domain::filter::Filter;
@@ -28,7 +28,8 @@ impl Reply for Bulk {
 /// A verb is asked of many tenants.
 #[derive(Debug, Clone)]
 pub struct StartBulk {
-    /// Which tenants; of those that match, the ones that can take the verb now or once their open operation has ended.
+    /// Which tenants; of those that match, the ones that can take the verb now or once their open operation has ended, and
+    /// those that are where it leads while an older bulk operation is about to take them elsewhere.
     pub filter: Filter,
     /// The filter as it was written.
     pub filter_text: String,
@@ -61,9 +62,10 @@ pub fn list_bulks(snapshot: &Snapshot, request: &PageRequest) -> Result<Page<Arc
 }
 
 impl Registry {
-    /// Chooses the tenants and takes the bulk operation up.
+    /// Chooses the tenants and takes the bulk operation up; older ones that have not begun them lose them to it.
     pub async fn start_bulk(&self, start: &StartBulk, command: &Command) -> Result<Bulk, Error> {
         let bulk_id = OperationId::from_uuid(Uuid::now_v7());
+        let waiting = self.waiting_elsewhere(start.verb, &start.wish).await?;
         let bulk = self
             .change(command, |snapshot, context| {
                 if let Some(tier) =
@@ -74,7 +76,7 @@ impl Registry {
                 let items: Vec<Item> = snapshot
                     .tenants
                     .values()
-                    .filter(|record| can_take(snapshot, &record.tenant, start.verb))
+                    .filter(|record| is_meant(snapshot, &record.tenant, start.verb, &waiting))
                     .filter(|record| start.filter.matches(&snapshot.row(record)))
                     .map(|record| item(record))
                     .collect();

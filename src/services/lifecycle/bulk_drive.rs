@@ -21,7 +21,7 @@ use crate::domain::lifecycle::Verb;
 use crate::domain::operation::{Operation, State};
 use crate::services::{Command, Registry, StartOperation};
 use crate::store::background::work_claim;
-use crate::store::bulks::{bulk_advance, bulk_items};
+use crate::store::bulks::{bulk_advance, bulk_items, bulk_overruled};
 use crate::store::log::Outcome;
 use crate::store::writer::Submitted;
 use crate::view::Snapshot;
@@ -97,6 +97,7 @@ async fn drive(registry: &Registry, bulk_id: OperationId) -> Result<(), Error> {
             return Ok(());
         };
         observe(registry, &snapshot, &mut items).await?;
+        leave_to_newer(registry, bulk_id, &mut items).await?;
         if bulk.state == BulkState::Cancelling {
             give_up_waiting(&mut items);
         }
@@ -140,6 +141,25 @@ async fn observe(registry: &Registry, snapshot: &Snapshot, items: &mut [Item]) -
     for item in items.iter_mut().filter(|item| item.operation_id.is_some()) {
         if let Some(operation) = old.get(&item.operation_id) {
             item.follow(operation);
+        }
+    }
+    Ok(())
+}
+
+/// Ends those that somebody decided otherwise about before they were begun. None of them can be begun any more: the database
+/// sees to that, whatever is known here.
+async fn leave_to_newer(registry: &Registry, bulk_id: OperationId, items: &mut [Item]) -> Result<(), Error> {
+    if items.iter().all(|item| item.state != ItemState::Waiting) {
+        return Ok(());
+    }
+    let client = registry.database.pooled().await?;
+    let mut overruled: HashMap<_, _> = bulk_overruled(&**client, bulk_id).await?.into_iter().collect();
+    if overruled.is_empty() {
+        return Ok(());
+    }
+    for item in items {
+        if let Some(why) = overruled.remove(&item.tenant_uid) {
+            item.overrule(why);
         }
     }
     Ok(())

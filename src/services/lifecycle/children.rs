@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::older_bulks::InOlderBulks;
 use crate::domain::bulk::{Bulk, Item, ItemState};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
@@ -56,16 +57,17 @@ pub(super) fn check(snapshot: &Snapshot, tenant_id: &TenantId, to: Status) -> Re
     .with("count", in_the_way.len()))
 }
 
-/// The bulk operation in which the tenants below follow; `None` where there is none that can take the verb.
+/// The bulk operation in which the tenants below follow; `None` where none of them is meant.
 pub(super) fn follow(
     snapshot: &Snapshot,
     tenant_id: &TenantId,
     request: &Request,
+    waiting: &InOlderBulks,
     now: Timestamp,
 ) -> Option<Begun> {
     let able = below(snapshot, tenant_id)
         .into_iter()
-        .filter(|record| can_take(snapshot, &record.tenant, request.verb));
+        .filter(|record| is_meant(snapshot, &record.tenant, request.verb, waiting));
     let items: Vec<Item> = able.map(|record| item(record)).collect();
     let bulk = Bulk {
         parent: Some(tenant_id.clone()),
@@ -78,9 +80,16 @@ pub(super) fn follow(
     (!items.is_empty()).then_some(Begun { bulk, items })
 }
 
+/// Whether a verb on many tenants is meant for one: it can take the verb, or it is where the verb leads and waits in an older
+/// bulk operation that is about to take it elsewhere. There it leaves that one, and has arrived at its turn.
+pub(super) fn is_meant(snapshot: &Snapshot, tenant: &Tenant, verb: Verb, waiting: &InOlderBulks) -> bool {
+    can_take(snapshot, tenant, verb)
+        || verb.moves() && verb.leads_to(tenant.status) == tenant.status && waiting.contains(&tenant.uid)
+}
+
 /// Whether a tenant can take a verb: in the status that it is in, or in the one that its open operation leads to. There the
 /// verb takes over from that operation, or waits for its end.
-pub(super) fn can_take(snapshot: &Snapshot, tenant: &Tenant, verb: Verb) -> bool {
+fn can_take(snapshot: &Snapshot, tenant: &Tenant, verb: Verb) -> bool {
     let open = snapshot.open_operation(&tenant.tenant_id);
     let soon = open.map(|open| open.heading());
     [Some(tenant.status), soon].into_iter().flatten().any(|status| transition(status, verb).is_ok())
@@ -94,6 +103,7 @@ pub(super) fn item(record: &Record) -> Item {
         state: ItemState::Waiting,
         operation_id: None,
         error: String::new(),
+        overruled: None,
         is_blocked: false,
     }
 }

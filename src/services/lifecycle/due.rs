@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::older_bulks::{InOlderBulks, Known};
 use super::operations::operation_at_hand;
 use super::start::details;
 use super::{background_command, background_context};
@@ -105,7 +106,10 @@ impl Registry {
     /// this replica has not seen it yet.
     fn is_held(&self, snapshot: &Snapshot, operation_id: OperationId) -> bool {
         let Some(scheduled) = snapshot.operations.get(&operation_id) else { return true };
-        let begun = || self.decide_begin(snapshot, operation_id, &background_context(&scheduled.actor));
+        let begun = || {
+            let context = background_context(&scheduled.actor);
+            self.decide_begin(snapshot, operation_id, &InOlderBulks::default(), &context)
+        };
         snapshot.open_operation(&scheduled.tenant_id).is_some()
             && begun().is_err_and(|error| error.reason == Reason::OperationInProgress)
     }
@@ -113,10 +117,13 @@ impl Registry {
     /// Begins an operation whose time has come. One that is illegal by now, or that a newer decision overrules, ends as
     /// failed; one whose tenant has another operation open waits for its end.
     async fn begin_scheduled(&self, operation_id: OperationId) -> Result<(), Error> {
-        let actor = operation_at_hand(&*self.view.snapshot()?, operation_id)?.actor.clone();
-        let command = Command { actor, ..background_command() };
+        let scheduled = operation_at_hand(&*self.view.snapshot()?, operation_id)?;
+        let waiting = self.waiting_elsewhere(scheduled.verb, &scheduled.details.wish).await?;
+        let command = Command { actor: scheduled.actor.clone(), ..background_command() };
         let begun = self
-            .change(&command, |snapshot, context| self.decide_begin(snapshot, operation_id, context))
+            .change(&command, |snapshot, context| {
+                self.decide_begin(snapshot, operation_id, &waiting, context)
+            })
             .await?;
         if begun.state.is_driven() {
             self.engine.started(operation_id, Class::First);
@@ -129,6 +136,7 @@ impl Registry {
         &self,
         snapshot: &Snapshot,
         operation_id: OperationId,
+        waiting: &InOlderBulks,
         context: &Context,
     ) -> Result<Decision<Operation>, Error> {
         let scheduled = operation_at_hand(snapshot, operation_id)?;
@@ -148,7 +156,7 @@ impl Registry {
             let wish = &scheduled.details.wish;
             let details = details(wish, scheduled.verb, &record.tenant, snapshot)?;
             let request = Request { details, ..scheduled.request() };
-            let decided = self.decide(snapshot, record, request, context)?;
+            let decided = self.decide(Known { snapshot, waiting }, record, request, context)?;
             Ok((record, decided))
         });
         match asked {

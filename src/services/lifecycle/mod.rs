@@ -7,6 +7,7 @@ mod children;
 mod due;
 mod intervene;
 mod missing;
+mod older_bulks;
 mod operations;
 mod start;
 mod targets;

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::children;
+use super::older_bulks::{InOlderBulks, Known};
 use super::operations::operation_at_hand;
 use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
@@ -73,21 +74,14 @@ impl Registry {
     ) -> Result<Operation, Error> {
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
         self.check_at(start, command).await?;
-        let operation = self
-            .change(command, |snapshot, context| {
-                let record = get_tenant(snapshot, &start.tenant_id)?;
-                check_etag(start.etag.as_deref(), record.tenant.revision)?;
-                let request = request(start, operation_id, &record.tenant, snapshot, context)?;
-                if let Some(at) = start.at {
-                    let operation = Operation::schedule(&record.tenant, request, at, context.now);
-                    let change = operation_schedule(&operation, context);
-                    return Ok(Decision::Make(Box::new(change), operation));
-                }
-                let decided = self.decide(snapshot, record, request, context)?;
-                let change = self.opening(record, &decided, false, context);
-                Ok(Decision::Make(Box::new(change), decided.operation))
-            })
-            .await?;
+        let mut waiting = self.waiting_below(start.verb, &start.wish).await?;
+        let operation = match self.open(start, operation_id, &waiting, command).await {
+            Err(refusal) => {
+                waiting.insert(self.in_older_bulk(start, refusal).await?);
+                self.open(start, operation_id, &waiting, command).await?
+            }
+            Ok(operation) => operation,
+        };
         if command.validate_only {
             return Ok(operation);
         }
@@ -98,6 +92,30 @@ impl Registry {
             self.bulk_news.notify_one();
         }
         Ok(self.wait_for_end(operation, start.wait).await)
+    }
+
+    /// Decides and makes the change that opens or schedules the operation.
+    async fn open(
+        &self,
+        start: &StartOperation,
+        operation_id: OperationId,
+        waiting: &InOlderBulks,
+        command: &Command,
+    ) -> Result<Operation, Error> {
+        self.change(command, |snapshot, context| {
+            let record = get_tenant(snapshot, &start.tenant_id)?;
+            check_etag(start.etag.as_deref(), record.tenant.revision)?;
+            let request = request(start, operation_id, &record.tenant, snapshot, context)?;
+            if let Some(at) = start.at {
+                let operation = Operation::schedule(&record.tenant, request, at, context.now);
+                let change = operation_schedule(&operation, context);
+                return Ok(Decision::Make(Box::new(change), operation));
+            }
+            let decided = self.decide(Known { snapshot, waiting }, record, request, context)?;
+            let change = self.opening(record, &decided, false, context);
+            Ok(Decision::Make(Box::new(change), decided.operation))
+        })
+        .await
     }
 
     /// Refuses to schedule for a time that has passed by the database's clock, which decides what is due.
@@ -140,9 +158,11 @@ impl Registry {
         )
     }
 
+    /// What becomes of the tenant and who ends for it. Of tenants that are `waiting` in older bulk operations, those below that are
+    /// where the verb leads follow too, and the tenant itself is said to stay there.
     pub(super) fn decide(
         &self,
-        snapshot: &Snapshot,
+        Known { snapshot, waiting }: Known<'_>,
         record: &Record,
         mut request: Request,
         context: &Context,
@@ -156,10 +176,13 @@ impl Registry {
                 children::check(snapshot, &tenant.tenant_id, to_status)?;
                 None
             }
-            Children::Follow => children::follow(snapshot, &tenant.tenant_id, &request, context.now),
+            Children::Follow => children::follow(snapshot, &tenant.tenant_id, &request, waiting, context.now),
         };
         request.details.children_bulk = follow.as_ref().map(|begun| begun.bulk.bulk_id);
         let (mut operation, superseded) = match tenant.operation_id {
+            None if waiting.contains(&tenant.uid) && request.verb.can_confirm(tenant.status) => {
+                (Operation::confirm(&tenant, request, context.now), None)
+            }
             None => {
                 // The state machine speaks first: what is illegal for another reason is not yet its turn.
                 transition(tenant.status, request.verb)?;
@@ -185,8 +208,10 @@ impl Registry {
                 (next, Some(ended))
             }
         };
-        // A target that only other replicas have counts as well: it lets the tenant in, or keeps it out.
-        operation.aim_at(&self.missing_targets_of(snapshot, &tenant));
+        if operation.state.is_driven() {
+            // A target that only other replicas have counts as well: it lets the tenant in, or keeps it out.
+            operation.aim_at(&self.missing_targets_of(snapshot, &tenant));
+        }
         // Without any target it is done already. Only with the end of a purge the tenant goes: that is for the driver.
         if operation.verb != Verb::Purge {
             operation.settle(context.now);

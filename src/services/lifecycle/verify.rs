@@ -7,6 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::missing::NOT_HERE;
+use super::older_bulks::{InOlderBulks, Known};
 use crate::cascade::{Class, Look};
 use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
@@ -196,7 +197,8 @@ impl Registry {
                 details: Details::default(),
                 bulk_id: None,
             };
-            let mut decided = self.decide(snapshot, record, request, context)?;
+            let known = Known { snapshot, waiting: &InOlderBulks::default() };
+            let mut decided = self.decide(known, record, request, context)?;
             decided.operation.found(drifts, context.now);
             match policy {
                 Policy::Repair => decided.operation.settle(context.now),

@@ -9,7 +9,7 @@ use tenantry::proto::v1;
 use super::{TEN_SECONDS, in_a_region, suspend};
 use crate::support::{Replica, Setup, fields, new_tenant, reason};
 
-async fn bulk_ended(replica: &mut Replica, bulk: &v1::BulkOperation) -> v1::BulkOperation {
+pub(super) async fn bulk_ended(replica: &mut Replica, bulk: &v1::BulkOperation) -> v1::BulkOperation {
     let request = v1::WatchBulkOperationRequest { bulk_operation_id: bulk.bulk_operation_id.clone() };
     let mut watch = replica.lifecycle.watch_bulk_operation(request).await.unwrap().into_inner();
     let mut last = None;
@@ -20,7 +20,7 @@ async fn bulk_ended(replica: &mut Replica, bulk: &v1::BulkOperation) -> v1::Bulk
     last.unwrap()
 }
 
-async fn make(replica: &mut Replica, tenant_ids: &[&str], parent: &str) {
+pub(super) async fn make(replica: &mut Replica, tenant_ids: &[&str], parent: &str) {
     for tenant_id in tenant_ids {
         let tenant = v1::Tenant { parent: parent.into(), ..new_tenant(tenant_id) };
         let request = v1::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
@@ -29,7 +29,7 @@ async fn make(replica: &mut Replica, tenant_ids: &[&str], parent: &str) {
     }
 }
 
-fn bulk(filter: &str, verb: v1::OperationVerb) -> v1::StartBulkOperationRequest {
+pub(super) fn bulk(filter: &str, verb: v1::OperationVerb) -> v1::StartBulkOperationRequest {
     v1::StartBulkOperationRequest { filter: filter.into(), verb: verb.into(), ..Default::default() }
 }
 

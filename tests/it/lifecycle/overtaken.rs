@@ -37,8 +37,7 @@ async fn a_tenant_that_was_taken_over_before_its_operation_was_answered_says_by_
     first.stop().await;
     sql(
         &url,
-        "UPDATE bulk_item SET state = 'WAITING', operation_id = NULL, error = '';
-         UPDATE background_work SET owner = gen_random_uuid(), expire_time = now() + interval '1 hour'
+        "UPDATE background_work SET owner = gen_random_uuid(), expire_time = now() + interval '1 hour'
          WHERE work LIKE 'bulk/%'",
     )
     .await;
