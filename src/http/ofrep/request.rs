@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::error::Error;
 use crate::domain::rule::Context;
 use crate::domain::selector::Selector;
+use crate::domain::sole::sole;
 use crate::services::openfeature::Question;
 
 /// Largest body: the same as for the other protocols.
@@ -48,7 +49,7 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 
 /// Who asks and what it selects: by header, else by the address.
 pub(super) fn question(headers: &HeaderMap, in_address: Option<&str>) -> Result<Question, Error> {
-    let selector = match (headers.get(SELECTOR), in_address) {
+    let selector = match (sole(SELECTOR, headers.get_all(SELECTOR))?, in_address) {
         (Some(header), _) => {
             let text = header.to_str().map_err(|_| Error::field(SELECTOR, "must be plain text"))?;
             Selector::parse(SELECTOR, text)
