@@ -62,7 +62,8 @@ struct ReaderGone;
 /// Whether writing failed since the standard output's reader has gone away: nothing is wrong then, and nobody is there to be
 /// told. No other pipe of the program's counts.
 pub fn is_reader_gone(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<ReaderGone>())
+    let Some(cause) = error.get_ref() else { return false };
+    cause.is::<ReaderGone>()
 }
 
 /// The standard output. Errors of it tell whether its reader [has gone away](is_reader_gone).
