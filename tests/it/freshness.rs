@@ -170,8 +170,7 @@ async fn what_is_said_twice_beside_a_message_must_be_the_same_both_times() {
         ("tenantry-actor", &ada, "bob"),
     ] {
         for (second, is_taken) in [(first.clone(), true), (other.parse().unwrap(), false)] {
-            let mut read =
-                Request::new(v1::GetTenantRequest { tenant_id: "nobody".to_owned(), ..Default::default() });
+            let mut read = Request::new(v1::GetTenantRequest { tenant_id: "nobody".to_owned() });
             let new = v1::CreateTenantRequest {
                 tenant: Some(new_tenant("acme")),
                 validate_only: true,
