@@ -171,7 +171,7 @@ fn greet(server: &Server, postgres: &PrivatePostgres, stubs: &[(&str, Stub)]) ->
     // As it was called, so that the line can be copied.
     let tenantry = std::env::args().next().unwrap_or_else(|| "tenantry".to_owned());
     let there = server_flag(grpc, process_environment("TENANTRY_SERVER").as_deref());
-    let mut out = anstream::stdout();
+    let mut out = cli::standard_output();
     writeln!(
         out,
         "\n  Tenantry is serving.\n\

@@ -81,6 +81,11 @@ impl Error {
 pub fn main() -> ExitCode {
     let args = Args::read().unwrap_or_else(|error| error.exit());
     run(args).unwrap_or_else(|error| {
+        if let Error::Io(error) = &error
+            && cli::is_reader_gone(error)
+        {
+            return ExitCode::SUCCESS;
+        }
         // Nothing can be done about a standard error that is gone.
         let _ = writeln!(anstream::stderr(), "tenantry: {error}");
         ExitCode::from(error.exit_code())
@@ -99,14 +104,14 @@ fn run(args: Args) -> Result<ExitCode, Error> {
         }
         Command::Config(settings) => {
             tell_of_mistyped_variables();
-            config_command::run(&settings.flags, &mut anstream::stdout())??;
+            config_command::run(&settings.flags, &mut cli::standard_output())??;
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { real: false, take_over } => {
             tell_of_mistyped_variables();
             Ok(cli::play_demo(&connection, take_over))
         }
-        Command::Demo { real: true, .. } => on_runtime(real_demo::run(&mut anstream::stdout())),
+        Command::Demo { real: true, .. } => on_runtime(real_demo::run(&mut cli::standard_output())),
         Command::Client(command) => {
             tell_of_mistyped_variables();
             Ok(cli::run(command, &connection))

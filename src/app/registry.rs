@@ -73,7 +73,8 @@ pub fn start(
         settings,
         stop.clone(),
     )?;
-    let evaluations = Evaluations::new().map_err(|error| WiringError::Evaluations(error.to_string()))?;
+    let evaluations = Evaluations::new(config.flags.tenant_series)
+        .map_err(|error| WiringError::Evaluations(error.to_string()))?;
     tokio::spawn(evaluations.clone().write(database.clone(), stop.clone()));
     let purges_held = IntGauge::new(
         "tenantry_purges_held",

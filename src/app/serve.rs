@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::server::{self, Server};
+use crate::cli;
 use crate::config::Config;
 use crate::store::migrate;
 
@@ -26,7 +27,7 @@ pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
 /// Brings the schema up to this program's version.
 pub async fn migrate(config: &Config) -> Result<ExitCode, super::Error> {
     server::prepare(config, true).await?;
-    writeln!(anstream::stdout(), "The schema is at version {}.", migrate::newest())?;
+    writeln!(cli::standard_output(), "The schema is at version {}.", migrate::newest())?;
     Ok(ExitCode::SUCCESS)
 }
 

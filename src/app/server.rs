@@ -18,6 +18,7 @@ use crate::cli::class;
 use crate::config::Config;
 use crate::config::database::Url;
 use crate::config::server::CorsOrigins;
+use crate::domain::ids::{FlagKey, TenantId};
 use crate::grpc;
 use crate::grpc::edge::health::Health;
 use crate::grpc::edge::{self, Limits, Listener, Methods, Metrics, NoSuchPage, Origins, Wiring, reflection};
@@ -240,7 +241,7 @@ impl Server {
         let registry = registry::start(config, database, &drain, &stop)?;
         let prometheus = Prometheus::new();
         let metrics = Metrics::register(&prometheus).map_err(set_up)?;
-        registry.evaluations.register(&prometheus).map_err(set_up)?;
+        registry.evaluations.register(&prometheus, is_there(&registry.view)).map_err(set_up)?;
         feature_flags::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         crate::view::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         registry.engine.register(&prometheus).map_err(set_up)?;
@@ -369,6 +370,17 @@ fn listener(
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
 pub(super) fn set_up(error: impl std::fmt::Display) -> StartError {
     StartError::SetUp(error.to_string())
+}
+
+/// Whether there is a flag, and a tenant where one is given. All is, while the view is not ready.
+fn is_there(view: &Arc<View>) -> impl Fn(&FlagKey, Option<&TenantId>) -> bool + Send + Sync + 'static {
+    let view = Arc::clone(view);
+    move |flag, tenant| {
+        view.snapshot().map_or(true, |snapshot| match tenant {
+            Some(tenant) => snapshot.tenant(tenant).is_some(),
+            None => snapshot.flags.flag(flag.as_str()).is_some(),
+        })
+    }
 }
 
 fn limits(config: &Config) -> Limits {

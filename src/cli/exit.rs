@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::output::lines;
+use super::output::{is_reader_gone, lines};
 
 /// The classes of failures, as exit codes.
 pub mod class {
@@ -74,7 +74,7 @@ impl Failure {
         Self { message, ..self }
     }
 
-    /// The exit code.
+    /// The exit code; 0 where nothing failed but that nobody reads the standard output any more.
     pub const fn code(&self) -> u8 {
         self.code
     }
@@ -123,6 +123,9 @@ fn lost(status: &Status) -> Option<String> {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        if is_reader_gone(&error) {
+            return Self { code: 0, message: String::new() };
+        }
         Self::internal(&error)
     }
 }
@@ -131,6 +134,8 @@ impl From<io::Error> for Failure {
 pub(super) fn finish(ran: Result<(), Failure>) -> ExitCode {
     match ran {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads on, so there was nothing left to do.
+        Err(failure) if failure.code == 0 => ExitCode::SUCCESS,
         Err(failure) => {
             // Nothing can be done about a standard error that is gone.
             let _ = writeln!(anstream::stderr(), "tenantry: {}", lines(&failure.message));

@@ -31,7 +31,7 @@ use clap::{Args, Subcommand};
 
 pub use self::client::Client;
 pub use self::exit::{Failure, class};
-pub use self::output::{Format, warn};
+pub use self::output::{Format, is_reader_gone, standard_output, warn};
 
 /// Where a server is looked for if nobody says where it is.
 pub const SERVER: &str = "http://127.0.0.1:50051";

@@ -46,12 +46,45 @@ pub(super) fn lines(text: &str) -> String {
     text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes text as it stands; a reader that has gone away (`| head`) is no failure.
+/// Writes text as it stands. A reader that has gone away (`| head`) is no failure: what a command does beside is done.
 pub(super) fn print_data(text: &str) -> Result<(), Failure> {
-    match io::Write::write_all(&mut anstream::stdout(), text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+    match standard_output().write_all(text.as_bytes()) {
+        Err(error) if is_reader_gone(&error) => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// Whoever read the standard output reads it no longer.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the standard output any more")]
+struct ReaderGone;
+
+/// Whether writing failed since the standard output's reader has gone away: nothing is wrong then, and nobody is there to be
+/// told. No other pipe of the program's counts.
+pub fn is_reader_gone(error: &io::Error) -> bool {
+    let Some(cause) = error.get_ref() else { return false };
+    cause.is::<ReaderGone>()
+}
+
+/// The standard output. Errors of it tell whether its reader [has gone away](is_reader_gone).
+pub fn standard_output() -> impl Write + Send {
+    Standard(anstream::stdout())
+}
+
+struct Standard<W>(W);
+
+impl<W: Write> Write for Standard<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(told_apart)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(told_apart)
+    }
+}
+
+fn told_apart(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe { io::Error::new(error.kind(), ReaderGone) } else { error }
 }
 
 /// Writes one thing.
@@ -318,7 +351,7 @@ fn text_inner(value: &Value) -> String {
 
 /// A writer of text for people, for what is printed as it happens.
 pub(super) fn stdout() -> impl Write {
-    ForPeople(anstream::stdout())
+    ForPeople(standard_output())
 }
 
 struct ForPeople<W>(W);

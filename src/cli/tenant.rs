@@ -11,7 +11,7 @@ use self::update::Pairs;
 use super::escape::harmless;
 use super::moves::{self, Archive, Finish, Move, Start, Tier, Verify};
 use super::number::finite;
-use super::output::{Column, Format, json_escaped, rows_table, show, show_list, stdout, text};
+use super::output::{Column, Format, json_escaped, print, rows_table, show, show_list, stdout, text};
 use super::{Context, Failure, progress};
 
 /// Commands about tenants.
@@ -385,18 +385,15 @@ async fn import(context: &Context<'_>, file: &str) -> Result<(), Failure> {
         for (request, result) in batch.iter().zip(response["results"].as_array().into_iter().flatten()) {
             if let Some(message) = result["error"]["message"].as_str() {
                 failed += 1;
-                writeln!(
-                    stdout(),
-                    "{}: {}",
-                    text_of(&request["tenant"]["tenantId"], &request["tenant"]["tenant_id"]),
-                    harmless(message)
-                )?;
+                let tenant_id = text_of(&request["tenant"]["tenantId"], &request["tenant"]["tenant_id"]);
+                // Whether or not anybody reads it: the rest is still to be made.
+                print(&format!("{tenant_id}: {}\n", harmless(message)))?;
             } else {
                 made += 1;
             }
         }
     }
-    writeln!(stdout(), "{made} tenants made, {failed} refused")?;
+    print(&format!("{made} tenants made, {failed} refused\n"))?;
     if failed > 0 { Err(Failure::unsuccessful(format!("{failed} tenants were refused"))) } else { Ok(()) }
 }
 

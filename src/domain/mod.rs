@@ -16,6 +16,7 @@ pub mod page;
 pub mod rule;
 pub mod selector;
 pub mod shared_text;
+pub mod sole;
 pub mod target;
 pub mod tenant;
 pub mod text;

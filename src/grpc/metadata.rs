@@ -15,6 +15,7 @@ use super::Handler;
 use super::status::status;
 use crate::domain::error::Error;
 use crate::domain::ids::{OperationId, RequestId, Revision, TenantId};
+use crate::domain::sole::sole;
 use crate::proto::Addressed;
 use crate::services::Command;
 use crate::services::read::{Freshness, Token};
@@ -36,12 +37,13 @@ const ACTOR_MAX: usize = 128;
 /// What a read demands.
 pub(super) fn freshness(metadata: &MetadataMap) -> Result<Freshness, Status> {
     let refuse = |field: &str, why: &str| status(&Error::field(field, why));
-    let latest = match metadata.get(CONSISTENCY).map(MetadataValue::as_bytes) {
+    let sole = |name| sole(name, metadata.get_all(name)).map_err(|error| status(&error));
+    let latest = match sole(CONSISTENCY)?.map(MetadataValue::as_bytes) {
         None | Some(b"cached" | b"") => false,
         Some(b"latest") => true,
         Some(_) => return Err(refuse(CONSISTENCY, "must be cached or latest")),
     };
-    let token = match metadata.get(MIN_REVISION) {
+    let token = match sole(MIN_REVISION)? {
         None => None,
         Some(value) => {
             let token = value.to_str().ok().and_then(Token::parse);
@@ -95,9 +97,10 @@ fn note(message: &impl Addressed) {
     }
 }
 
-/// The name a caller gives itself. What is no plain name is refused: else the change would be kept as nobody's.
+/// The name a caller gives itself. What is no plain name is refused: else the change would be kept as nobody's. So are two
+/// names: one of them would have made the change of the other.
 fn actor(metadata: &MetadataMap) -> Result<String, Error> {
-    match metadata.get(ACTOR).map(MetadataValue::as_bytes) {
+    match sole(ACTOR, metadata.get_all(ACTOR))?.map(MetadataValue::as_bytes) {
         None | Some(b"") => Ok("anonymous".to_owned()),
         Some(name) => std::str::from_utf8(name)
             .ok()

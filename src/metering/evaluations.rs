@@ -4,16 +4,17 @@
 //! them to the table. A replica that dies loses what it has counted since: these are counts for people who tidy up
 //! flags, not for bills.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::series::Series;
 use crate::domain::flag::CompiledFlags;
 use crate::domain::ids::{FlagKey, TenantId};
 use crate::store::Error;
@@ -37,11 +38,6 @@ const ROWS_MAX: usize = 5_000;
 const TIDY_EVERY: Duration = Duration::from_hours(1);
 /// Most statements of such a look: what is left waits for the next one.
 const TIDY_STEPS_MAX: usize = 20;
-/// Most flags that have a series of their own in the metrics; others share one.
-const SERIES_MAX: usize = 1_000;
-/// The series of those flags.
-const OTHER: &str = "other";
-
 #[derive(Clone, Copy)]
 struct Count {
     evaluations: u64,
@@ -54,6 +50,8 @@ type Pairs = HashMap<FlagKey, HashMap<Option<TenantId>, Count>>;
 struct Stripe {
     pairs: Pairs,
     pair_count: usize,
+    /// Evaluations for tenants that were too many to be told apart.
+    unnamed: u64,
     /// By the address of the list, which nothing else can have while it is held here.
     named: HashMap<usize, Named>,
     named_flags: usize,
@@ -73,7 +71,7 @@ type Bulk = HashMap<(Option<String>, Timestamp), Count>;
 
 impl Stripe {
     fn count(&mut self, flag: &FlagKey, tenant: Option<&TenantId>, now: Timestamp) {
-        let Self { pairs, pair_count, .. } = self;
+        let Self { pairs, pair_count, unnamed, .. } = self;
         if !pairs.contains_key(flag) {
             pairs.insert(flag.clone(), HashMap::new());
         }
@@ -84,7 +82,9 @@ impl Stripe {
             return;
         }
         // Counted for nobody in particular where too many are told apart.
-        let place = if *pair_count < PAIRS_MAX { tenant } else { None };
+        let is_room = *pair_count < PAIRS_MAX;
+        *unnamed += u64::from(!is_room && tenant.is_some());
+        let place = if is_room { tenant } else { None };
         *pair_count += usize::from(!of_flag.contains_key(&place));
         of_flag.entry(place).or_insert(Count::none(now)).add(now);
     }
@@ -94,44 +94,12 @@ impl Stripe {
 #[derive(Clone)]
 pub struct Evaluations {
     stripes: Arc<[Mutex<Stripe>]>,
-    metrics: Metrics,
+    series: Series,
 }
 
 impl std::fmt::Debug for Evaluations {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Evaluations").finish_non_exhaustive()
-    }
-}
-
-#[derive(Clone)]
-struct Metrics {
-    by_flag: IntCounterVec,
-    bulk: IntCounter,
-    dropped: IntCounter,
-    /// The flags that have a series of their own.
-    known: Arc<Mutex<HashSet<FlagKey>>>,
-}
-
-impl Metrics {
-    fn new() -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            by_flag: IntCounterVec::new(
-                Opts::new(
-                    "tenantry_flag_evaluations_total",
-                    "Evaluations of flags by name; flags beyond the first 1,000 share the series \"other\".",
-                ),
-                &["flag_key"],
-            )?,
-            bulk: IntCounter::new(
-                "tenantry_flag_bulk_evaluations_total",
-                "Evaluations of all flags of a tenant at once.",
-            )?,
-            dropped: IntCounter::new(
-                "tenantry_flag_evaluations_dropped_total",
-                "Counted evaluations that could not be written to the database.",
-            )?,
-            known: Arc::default(),
-        })
     }
 }
 
@@ -144,26 +112,31 @@ thread_local! {
 }
 
 impl Evaluations {
-    /// Makes counters that nobody writes yet.
+    /// Makes counters that nobody writes yet. In the metrics at most `tenant_series` pairs of flag and tenant have a series;
+    /// further ones are counted by their flag alone.
     ///
     /// # Errors
     ///
     /// Where a metric's name is none, which a test would show.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new(tenant_series: usize) -> Result<Self, prometheus::Error> {
         let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Ok(Self { stripes, metrics: Metrics::new()? })
+        Ok(Self { stripes, series: Series::new(tenant_series)? })
     }
 
-    /// Puts `tenantry_flag_evaluations_total`, `tenantry_flag_bulk_evaluations_total` and
-    /// `tenantry_flag_evaluations_dropped_total` among the metrics.
+    /// Puts `tenantry_flag_evaluations_total`, `tenantry_flag_evaluations_by_tenant_total`,
+    /// `tenantry_flag_evaluations_by_tenant_left_out_total`, `tenantry_flag_bulk_evaluations_total` and
+    /// `tenantry_flag_evaluations_dropped_total` among the metrics. `is_there` tells whether there is still such a flag or,
+    /// where one is given, such a tenant; the series of what is gone are not told any more.
     ///
     /// # Errors
     ///
     /// When there are metrics of these names already.
-    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        registry.register(Box::new(self.metrics.by_flag.clone()))?;
-        registry.register(Box::new(self.metrics.bulk.clone()))?;
-        registry.register(Box::new(self.metrics.dropped.clone()))
+    pub fn register(
+        &self,
+        registry: &Registry,
+        is_there: impl Fn(&FlagKey, Option<&TenantId>) -> bool + Send + Sync + 'static,
+    ) -> Result<(), prometheus::Error> {
+        self.series.register(registry, is_there)
     }
 
     /// Counts one evaluation of one flag.
@@ -260,7 +233,7 @@ impl Evaluations {
         let added = tokio::time::timeout(WRITE_MAX, add).await;
         if !matches!(added, Ok(Ok(()))) {
             let lost: u64 = counts.sum();
-            self.metrics.dropped.inc_by(lost);
+            self.series.dropped.inc_by(lost);
             tracing::warn!(evaluations = lost, "counts of flag evaluations could not be written");
         }
     }
@@ -270,20 +243,21 @@ impl Evaluations {
         let mut bulk = Bulk::new();
         for stripe in &*self.stripes {
             let taken = std::mem::take(&mut *stripe.lock().unwrap_or_else(PoisonError::into_inner));
+            self.series.left_out.inc_by(taken.unnamed);
             for (place, count) in taken.bulk {
-                self.metrics.bulk.inc_by(count.evaluations);
+                self.series.bulk.inc_by(count.evaluations);
                 bulk.entry(place).or_insert(Count::none(count.last)).merge(count);
             }
             for named in taken.named.into_values() {
                 for flag in &*named.flags {
-                    self.metrics.count(flag, named.count.evaluations);
+                    self.series.count(flag, Some(&named.tenant), named.count.evaluations);
                     let place = (flag.clone(), Some(named.tenant.clone()));
                     by_name.entry(place).or_insert(Count::none(named.count.last)).merge(named.count);
                 }
             }
             for (flag, tenants) in taken.pairs {
-                self.metrics.count(&flag, tenants.values().map(|count| count.evaluations).sum());
                 for (tenant, count) in tenants {
+                    self.series.count(&flag, tenant.as_ref(), count.evaluations);
                     by_name.entry((flag.clone(), tenant)).or_insert(Count::none(count.last)).merge(count);
                 }
             }
@@ -319,14 +293,6 @@ impl Count {
     }
 }
 
-impl Metrics {
-    fn count(&self, flag: &FlagKey, evaluations: u64) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_series = known.contains(flag) || (known.len() < SERIES_MAX && known.insert(flag.clone()));
-        self.by_flag.with_label_values(&[if has_series { flag.as_str() } else { OTHER }]).inc_by(evaluations);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,7 +315,7 @@ mod tests {
 
     #[test]
     fn flags_counted_by_the_list_count_as_one_by_one_also_where_there_are_too_many_lists() {
-        let counters = Evaluations::new().unwrap();
+        let counters = Evaluations::new(10_000).unwrap();
         let list = |names: &[&str]| names.iter().map(|name| flag(name)).collect::<Arc<[_]>>();
         let again = list(&["search", "search", "basket"]);
         for second in 0..5 {
@@ -379,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_on_many_threads_adds_up_and_is_taken_once() {
-        let counters = Evaluations::new().unwrap();
+        let counters = Evaluations::new(10_000).unwrap();
         let now = Timestamp::UNIX_EPOCH;
         let flags = flags_with("search", "", now);
         std::thread::scope(|scope| {
@@ -402,13 +368,12 @@ mod tests {
         assert_eq!(shown, [("search", "", 8), ("search", "finance", 8_000)]);
         assert_eq!(bulk.iter().map(|row| row.evaluations).collect::<Vec<_>>(), [8_000]);
         assert_eq!(counters.take(), (Vec::new(), Vec::new()));
-        assert_eq!(counters.metrics.by_flag.with_label_values(&["search"]).get(), 8_008);
-        assert_eq!(counters.metrics.bulk.get(), 8_000);
+        assert_eq!(counters.series.bulk.get(), 8_000);
     }
 
     #[test]
     fn with_too_many_tenants_the_flag_is_counted_all_the_same() {
-        let counters = Evaluations::new().unwrap();
+        let counters = Evaluations::new(10_000).unwrap();
         let many = PAIRS_MAX + 500;
         for number in 0..many {
             counters.count(&flag("search"), Some(&tenant(&format!("t{number}"))), Timestamp::UNIX_EPOCH);
@@ -418,11 +383,12 @@ mod tests {
         assert_eq!(taken.iter().map(|row| row.evaluations).sum::<u64>(), many as u64);
         let rest = taken.iter().find(|row| row.tenant_id.is_empty()).unwrap();
         assert_eq!(rest.evaluations, 500);
+        assert_eq!(counters.series.left_out.get(), 500);
     }
 
     #[test]
     fn all_flags_are_counted_by_the_set_asked_for_and_only_where_there_is_such_a_set() {
-        let counters = Evaluations::new().unwrap();
+        let counters = Evaluations::new(10_000).unwrap();
         let now = Timestamp::UNIX_EPOCH;
         let flags = flags_with("search", "web", now);
         counters.count_all(&CompiledFlags::new(), None, now);
@@ -433,14 +399,5 @@ mod tests {
         bulk.sort_unstable_by(|a, b| a.flag_set.cmp(&b.flag_set));
         let shown: Vec<_> = bulk.iter().map(|row| (row.flag_set.as_deref(), row.evaluations)).collect();
         assert_eq!(shown, [(None, 1), (Some(""), 1), (Some("web"), 2)]);
-    }
-
-    #[test]
-    fn flags_beyond_the_first_thousand_share_a_series() {
-        let counters = Evaluations::new().unwrap();
-        for number in 0..SERIES_MAX + 3 {
-            counters.metrics.count(&flag(&format!("f{number}")), 1);
-        }
-        assert_eq!(counters.metrics.by_flag.with_label_values(&[OTHER]).get(), 3);
     }
 }

@@ -336,3 +336,32 @@ async fn an_update_changes_one_label_and_leaves_the_others() {
     assert!(labels(&["--replace-labels"]).await.is_empty());
     replica.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_ends_quietly_when_nobody_reads_it_any_more() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    replica.tenant("acme").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), r#"{"tenantId":"one","displayName":"One","tier":"gold"}"#).unwrap();
+    for arguments in [
+        &["demo"][..],
+        &["config"],
+        &["migrate", "--database-url", &replica.database_url],
+        &["completions", "bash"],
+        &["tier", "list"],
+        &["tenant", "list", "-o", "json"],
+        &["tenant", "import", file.path().to_str().unwrap()],
+        &["tenant", "watch", "--initial"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(program());
+        command.args(arguments).env("TENANTRY_SERVER", &server).env("TENANTRY_LOG_FILTER", "error");
+        command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {:?} {said}", output.status);
+    }
+    replica.stop().await;
+}

@@ -155,3 +155,40 @@ async fn a_revision_lies_ahead_of_the_log_or_only_of_a_replica_that_is_behind() 
     behind.stop().await;
     first.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_said_twice_beside_a_message_must_be_the_same_both_times() {
+    let mut replica = Replica::start(&without_targets()).await;
+    let token = {
+        let answer = replica.tiers.list_tiers(v1::ListTiersRequest::default()).await.unwrap();
+        answer.metadata().get("tenantry-revision").unwrap().clone()
+    };
+    let (latest, ada): (Token, Token) = ("latest".parse().unwrap(), "ada".parse().unwrap());
+    for (name, first, other) in [
+        (MIN_REVISION, &token, "0000000000000000-1"),
+        (CONSISTENCY, &latest, "cached"),
+        ("tenantry-actor", &ada, "bob"),
+    ] {
+        for (second, is_taken) in [(first.clone(), true), (other.parse().unwrap(), false)] {
+            let mut read = Request::new(v1::GetTenantRequest { tenant_id: "nobody".to_owned() });
+            let new = v1::CreateTenantRequest {
+                tenant: Some(new_tenant("acme")),
+                validate_only: true,
+                ..Default::default()
+            };
+            let mut write = Request::new(new);
+            for metadata in [read.metadata_mut(), write.metadata_mut()] {
+                metadata.append(name, first.clone());
+                metadata.append(name, second.clone());
+            }
+            let refused = if name == "tenantry-actor" {
+                replica.tenants.create_tenant(write).await.err().map(|status| fields(&status))
+            } else {
+                let status = replica.tenants.get_tenant(read).await.unwrap_err();
+                Some(fields(&status)).filter(|fields| !fields.is_empty())
+            };
+            assert_eq!(refused, (!is_taken).then(|| vec![name.to_owned()]), "{name}: {second:?}");
+        }
+    }
+    replica.stop().await;
+}

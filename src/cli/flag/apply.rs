@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::delete::{going_with, in_all};
 use super::set;
 use crate::cli::escape::harmless;
-use crate::cli::output::{print, show, text as said};
+use crate::cli::output::{print, show, standard_output, text as said, warn};
 use crate::cli::{Context, Failure, Format};
 
 /// Longest value that is shown of a field, in characters.
@@ -50,7 +50,14 @@ pub(super) struct Manner {
 
 pub(super) async fn run(apply: Apply, context: &Context<'_>) -> Result<(), Failure> {
     let set = set::read(&apply.files)?;
-    let done = show_then_change("FeatureFlags/ApplyFlags", set.request(), &apply.manner, context).await;
+    let request = set.request();
+    if apply.manner.prune && request["flags"].as_array().is_none_or(Vec::is_empty) {
+        warn(
+            "what is given names no flag, and so no flag set in which others would be pruned: no flag is deleted. \
+             `tenantry flag delete KEY` deletes the last ones",
+        );
+    }
+    let done = show_then_change("FeatureFlags/ApplyFlags", request, &apply.manner, context).await;
     done.map_err(|failure| set.named(failure))
 }
 
@@ -115,7 +122,7 @@ pub(super) fn confirmed(yes: bool, question: &str) -> Result<bool, Failure> {
     }
     // A terminal shows a line once it ends, and this one does not end before the answer.
     print(&format!("{question} [y/N] "))?;
-    io::stdout().flush()?;
+    standard_output().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y") || answer.trim().eq_ignore_ascii_case("yes"))

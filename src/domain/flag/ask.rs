@@ -276,7 +276,8 @@ impl<'a> Case<'a, '_> {
     }
 
     fn share(&self, split: &'a Split) -> Option<&'a VariantName> {
-        split.rollout.select(self.query.key_of(split).as_deref(), self.query.now)
+        let hash = self.compiled.flag.settings.hash_version;
+        split.rollout.select(hash, self.query.key_of(split).as_deref(), self.query.now)
     }
 
     fn ready_share(&self, split: &'a ReadySplit) -> Option<&'a Named> {

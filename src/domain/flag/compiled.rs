@@ -96,7 +96,7 @@ impl ReadySplit {
         Self {
             is_of_tenants: !split.asks_callers(),
             bucket_by: Path::parse(&split.bucket_by),
-            shares: Prepared::new(&split.rollout, |variant| named(variant, settings)),
+            shares: Prepared::new(&split.rollout, settings.hash_version, |variant| named(variant, settings)),
         }
     }
 }

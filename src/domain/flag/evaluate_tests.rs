@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::domain::flag::{
-    Body, Choice, CompiledFlags, Flag, FlagState, FlagType, Kind, LayerExplanation, Settings, TargetingRule,
-    TenantOverride, TierDefault, Window,
+    Body, Choice, CompiledFlags, Flag, FlagState, FlagType, Kind, LayerExplanation, Settings, Split,
+    TargetingRule, TenantOverride, TierDefault, Window,
 };
 use crate::domain::ids::FlagKey;
+use crate::domain::rule::{HashVersion, Rollout, Weight};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -403,6 +405,63 @@ fn one_change_among_100_000_overrides_copies_little() {
     let tenant = Tenant::new("t5", "gold");
     assert_eq!(answer(&flags, &tenant, "plain").0, Some(true));
     assert_eq!(answer(&next, &tenant, "plain").0, Some(false));
+}
+
+/// The same half of users on each layer in turn, by the flags' hash version.
+fn halves(hash_version: HashVersion) -> CompiledFlags {
+    let weight = |name: &str| Weight { variant: variant(name), weight: 1 };
+    let rollout =
+        Rollout { seed: "s".to_owned(), weights: vec![weight("on"), weight("off")], steps: Vec::new() };
+    let split = Split { rollout, bucket_by: "targetingKey".to_owned() };
+    let share = || Choice::Rollout(split.clone());
+    let by = json!({"cat": ["s", {"var": "targetingKey"}]});
+    let rule = |body| vec![TargetingRule { id: "half".to_owned(), description: String::new(), body }];
+    let logic = Body::Logic(json!({"fractional": [by, ["on", 1], ["off", 1]]}));
+    let flag = |name: &str, change: &dyn Fn(&mut Settings)| {
+        Arc::new(with(name, |flag| {
+            flag.hash_version = hash_version;
+            change(flag);
+        }))
+    };
+    CompiledFlags::build(
+        [
+            flag("logic", &|flag| flag.rules = rule(logic.clone())),
+            flag("rule", &|flag| flag.rules = rule(Body::Match { conditions: Vec::new(), serve: share() })),
+            flag("default", &|flag| flag.default_rollout = Some(split.clone())),
+            flag("tier", &|_| {}),
+            flag("own", &|_| {}),
+        ],
+        [Arc::new(TierDefault { choice: share(), ..(*tier_default("tier", "gold", "on")).clone() })],
+        [Arc::new(TenantOverride { choice: share(), ..(*own("own", "hr", "on", None)).clone() })],
+    )
+}
+
+#[test]
+fn the_shares_of_every_layer_go_by_the_flag_s_hash_version_as_fractional_does() {
+    let hr = Tenant::new("hr", "gold");
+    let mut seen = std::collections::BTreeSet::new();
+    for hash_version in HashVersion::ALL {
+        let flags = halves(*hash_version);
+        let of_layer = |flag: &str| -> Vec<String> {
+            let given = |user: u32| {
+                let attributes = json!({"targetingKey": format!("u{user}")}).as_object().unwrap().clone();
+                let context = Context::new(attributes).unwrap();
+                let query = Query { context: &context, ..hr.at(NOW) };
+                let given = flags.evaluate(&query, flag).variant.unwrap().to_string();
+                let layers = flags.explain(&query, flag);
+                let explained = layers.into_iter().find(|layer| layer.decided).unwrap().variant;
+                assert_eq!(explained.unwrap().as_str(), given, "{flag} {user}");
+                given
+            };
+            (0..100).map(given).collect()
+        };
+        let by_logic = of_layer("logic");
+        for flag in ["rule", "default", "tier", "own"] {
+            assert_eq!(of_layer(flag), by_logic, "{flag} {hash_version:?}");
+        }
+        seen.insert(by_logic);
+    }
+    assert_eq!(seen.len(), HashVersion::ALL.len(), "each version shares in its own way");
 }
 
 proptest! {

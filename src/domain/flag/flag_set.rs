@@ -292,7 +292,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
     fn knows_share(&self, split: &Split) -> bool {
         Path::parse(&split.bucket_by).first().is_some_and(|name| self.query.context.has(name))
             || (!split.asks_callers() && self.query.tenant.is_some())
-            || split.rollout.select(None, self.query.now).is_some()
+            || split.rollout.is_for_all(self.query.now)
     }
 
     /// One layer: the parts it adds, and the variant at the end if nothing after it can matter.
@@ -383,7 +383,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
             Choice::Variant(variant) => json!(variant.as_str()),
             Choice::Rollout(split) if self.knows_share(split) => {
                 let key = self.query.key_of(split);
-                let variant = split.rollout.select(key.as_deref(), self.query.now);
+                let variant = split.rollout.select(fold.hash, key.as_deref(), self.query.now);
                 variant.map_or(Json::Null, |variant| json!(variant.as_str()))
             }
             Choice::Rollout(split) => share(split, self.query.now),

@@ -138,20 +138,22 @@ fn a_prerequisite_that_hangs_on_the_client_becomes_a_part_of_the_rule() {
 }
 
 /// A flag of which a share is on.
-fn shared(on: u32, bucket_by: &str) -> CompiledFlags {
+fn shared(on: u32, bucket_by: &str, hash_version: HashVersion) -> CompiledFlags {
     let weight = |name: &str, weight| Weight { variant: variant(name), weight };
     let weights = vec![weight("on", on), weight("off", 100 - on)];
     let rollout = Rollout { seed: "s".to_owned(), weights, steps: Vec::new() };
     let mut flag = settings("shared");
     flag.default_rollout = Some(Split { rollout, bucket_by: bucket_by.to_owned() });
+    flag.hash_version = hash_version;
     build(vec![flag], vec![])
 }
 
 #[test]
 fn a_share_of_users_is_left_to_the_provider_and_a_share_of_tenants_is_not() {
-    assert_eq!(seen(&shared(99, "tenantId"), "shared"), ("on".to_owned(), None));
-    assert_eq!(seen(&shared(100, "userId"), "shared"), ("on".to_owned(), None), "that is no share any more");
-    let (default, rule) = seen(&shared(99, "userId"), "shared");
+    let seen = |on, bucket_by| seen(&shared(on, bucket_by, HashVersion::V2), "shared");
+    assert_eq!(seen(99, "tenantId"), ("on".to_owned(), None));
+    assert_eq!(seen(100, "userId"), ("on".to_owned(), None), "that is no share any more");
+    let (default, rule) = seen(99, "userId");
     let text = rule.unwrap().to_string();
     assert_eq!(default, "off");
     assert!(
@@ -162,16 +164,19 @@ fn a_share_of_users_is_left_to_the_provider_and_a_share_of_tenants_is_not() {
 
 #[test]
 fn a_provider_takes_the_same_for_a_key_as_the_registry() {
-    let flags = shared(50, "userId");
-    let (default, targeting) = seen(&flags, "shared");
-    let ids = ["", "ada", "bob", "0"].map(|text| json!(text)).into_iter().chain((0..9).map(|id| json!(id)));
-    for id in ids.chain([Json::Null]) {
-        let attributes = [("userId".to_owned(), id.clone())].into_iter().collect();
-        let context = Context::new(attributes).unwrap();
-        let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
-        let provider = provided("shared", (&default, targeting.as_ref()), &query);
-        let registry = flags.evaluate(&query, "shared").variant.map(ToString::to_string);
-        assert_eq!(Some(provider), registry, "{id}");
+    for hash in HashVersion::ALL {
+        let flags = shared(50, "userId", *hash);
+        let (default, targeting) = seen(&flags, "shared");
+        let ids =
+            ["", "ada", "bob", "0"].map(|text| json!(text)).into_iter().chain((0..30).map(|id| json!(id)));
+        for id in ids.chain([Json::Null]) {
+            let attributes = [("userId".to_owned(), id.clone())].into_iter().collect();
+            let context = Context::new(attributes).unwrap();
+            let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
+            let provider = provided_by(*hash, "shared", (&default, targeting.as_ref()), &query);
+            let registry = flags.evaluate(&query, "shared").variant.map(ToString::to_string);
+            assert_eq!(Some(provider), registry, "{id} {hash:?}");
+        }
     }
 }
 
@@ -408,8 +413,18 @@ fn all_seen(flags: &CompiledFlags) -> HashMap<String, (String, Option<Json>, usi
 }
 
 /// What a provider makes of a default and a rule.
-fn provided(key: &str, (default, targeting): (&str, Option<&Json>), query: &Query<'_>) -> String {
-    let compiled = targeting.map(|source| Rule::compile(source, &Segments::new(), HashVersion::V2).unwrap());
+fn provided(key: &str, flag: (&str, Option<&Json>), query: &Query<'_>) -> String {
+    provided_by(HashVersion::V2, key, flag, query)
+}
+
+/// The same of one that hashes as it does in this version.
+fn provided_by(
+    hash: HashVersion,
+    key: &str,
+    (default, targeting): (&str, Option<&Json>),
+    query: &Query<'_>,
+) -> String {
+    let compiled = targeting.map(|source| Rule::compile(source, &Segments::new(), hash).unwrap());
     let input = Input { flag_key: key, now: query.now, context: query.context };
     match compiled.as_ref().map(|rule| rule.select(&input)) {
         Some(Selection::Variant(name)) => name.into_owned(),

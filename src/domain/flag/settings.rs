@@ -166,7 +166,7 @@ pub struct Settings {
     /// The first that says something decides.
     #[serde(default)]
     pub rules: Vec<TargetingRule>,
-    /// How `fractional` hashes.
+    /// How `fractional` and all rollouts of the flag hash, those of tiers and tenants, too.
     #[serde(default)]
     pub hash_version: HashVersion,
 }
@@ -426,6 +426,6 @@ flag_fields! {
     Priority "priority" priority;
     /// The targeting rules.
     Rules "rules" rules;
-    /// How `fractional` hashes.
+    /// How shares are hashed.
     HashVersion "hash_version" hash_version;
 }

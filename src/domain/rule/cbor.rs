@@ -37,8 +37,13 @@ pub(super) fn write(datum: &Datum<'_>, into: Sink<'_>) {
 }
 
 pub(super) fn write_text(text: &str, into: Sink<'_>) {
-    write_head(Major::Text, text.len() as u64, &mut *into);
+    write_text_head(text.len(), &mut *into);
     into(text.as_bytes());
+}
+
+/// What stands before a text of so many bytes.
+pub(super) fn write_text_head(bytes: usize, into: Sink<'_>) {
+    write_head(Major::Text, bytes as u64, into);
 }
 
 pub(super) fn write_array_head(items: usize, into: Sink<'_>) {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which of flagd's algorithms `fractional` uses. It is kept with the flag, since a change moves tenants to other
-/// buckets.
+/// Which of flagd's algorithms shares go by, `fractional`'s and rollouts'. It is kept with the flag, since a change moves
+/// tenants and users to other buckets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum HashVersion {

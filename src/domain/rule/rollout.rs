@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::cbor;
 use super::fractional::WEIGHTS_MAX;
 use super::hash::{HashVersion, Murmur3};
 use crate::domain::ids::VariantName;
@@ -107,13 +108,18 @@ impl Rollout {
         step.map_or(&self.weights, |step| &step.weights)
     }
 
-    /// The key's variant: murmur3 over seed and key, as `fractional` of hash version 2 does it. None where no weight
-    /// is above 0, and without a key where more than one is.
-    pub fn select(&self, key: Option<&str>, now: Timestamp) -> Option<&VariantName> {
+    /// The key's variant: murmur3 over seed and key, as `fractional` of the flag's hash version does it. None where no
+    /// weight is above 0, and without a key where more than one is.
+    pub fn select(&self, hash: HashVersion, key: Option<&str>, now: Timestamp) -> Option<&VariantName> {
         let weights = self.weights_at(now);
-        let seed = Murmur3::default().with(self.seed.as_bytes());
-        let index = chosen(seed, key, weights.iter().map(|share| share.weight))?;
+        let seed = Seed::new(hash, self.seed.as_str());
+        let index = chosen(&seed, key, weights.iter().map(|share| share.weight))?;
         weights.get(index).map(|share| &share.variant)
+    }
+
+    /// Whether everybody gets the same at a moment, whatever the key, and also without one.
+    pub fn is_for_all(&self, now: Timestamp) -> bool {
+        whole(self.weights_at(now).iter().map(|share| share.weight)).is_some()
     }
 
     /// The first moment after `now` at which the weights change.
@@ -127,7 +133,8 @@ impl Rollout {
         self.weights.iter().chain(steps).map(|weight| &weight.variant)
     }
 
-    /// The same in flagd's syntax, with `targetingKey` for the key; null without one.
+    /// The same in flagd's syntax, with `targetingKey` for the key; null without one. Evaluated with the same hash
+    /// version it selects the same.
     pub fn to_json(&self) -> Value {
         let split = |weights: &[Weight]| {
             let mut args = vec![json!({"cat": [self.seed, {"var": "targetingKey"}]})];
@@ -150,10 +157,36 @@ impl Rollout {
     }
 }
 
+/// What is hashed before the key, and how.
+#[derive(Debug)]
+struct Seed<S> {
+    version: HashVersion,
+    hashed: Murmur3,
+    text: S,
+}
+
+impl<S: AsRef<str>> Seed<S> {
+    fn new(version: HashVersion, text: S) -> Self {
+        Self { version, hashed: Murmur3::default().with(text.as_ref().as_bytes()), text }
+    }
+
+    /// The hash of the seed and the key as one text.
+    fn with(&self, key: &str) -> u32 {
+        if self.version != HashVersion::V3 {
+            return self.hashed.with(key.as_bytes()).finish();
+        }
+        // Version 3 hashes the text as CBOR, which has the length of both in front.
+        let seed = self.text.as_ref();
+        let mut hash = Murmur3::default();
+        cbor::write_text_head(seed.len() + key.len(), &mut |piece| hash = hash.with(piece));
+        hash.with(seed.as_bytes()).with(key.as_bytes()).finish()
+    }
+}
+
 /// A rollout made ready for many evaluations: its seed is hashed, and beside each weight stands what it gives.
 #[derive(Debug)]
 pub struct Prepared<T> {
-    seed: Murmur3,
+    seed: Seed<Box<str>>,
     weights: Shares<T>,
     steps: Box<[(Timestamp, Shares<T>)]>,
 }
@@ -161,14 +194,14 @@ pub struct Prepared<T> {
 type Shares<T> = Box<[(u32, T)]>;
 
 impl<T> Prepared<T> {
-    /// Makes a rollout ready.
-    pub fn new(rollout: &Rollout, given: impl Fn(&VariantName) -> T) -> Self {
+    /// Makes a rollout of a flag of this hash version ready.
+    pub fn new(rollout: &Rollout, hash: HashVersion, given: impl Fn(&VariantName) -> T) -> Self {
         let shares = |weights: &[Weight]| -> Shares<T> {
             weights.iter().map(|share| (share.weight, given(&share.variant))).collect()
         };
         let steps = rollout.steps.iter();
         Self {
-            seed: Murmur3::default().with(rollout.seed.as_bytes()),
+            seed: Seed::new(hash, rollout.seed.as_str().into()),
             weights: shares(&rollout.weights),
             steps: steps.map(|step| (step.start_time, shares(&step.weights))).collect(),
         }
@@ -178,16 +211,25 @@ impl<T> Prepared<T> {
     pub fn select(&self, key: Option<&str>, now: Timestamp) -> Option<&T> {
         let step = self.steps.iter().rev().find(|(start_time, _)| *start_time <= now);
         let shares = step.map_or(&self.weights, |(_, shares)| shares);
-        let index = chosen(self.seed, key, shares.iter().map(|(weight, _)| *weight))?;
+        let index = chosen(&self.seed, key, shares.iter().map(|(weight, _)| *weight))?;
         shares.get(index).map(|(_, given)| given)
     }
 }
 
 /// The place of the weight that a key falls into. What goes to one variant as a whole needs no key.
-fn chosen(seed: Murmur3, key: Option<&str>, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
-    if let Some(key) = key {
-        return HashVersion::V2.share(seed.with(key.as_bytes()).finish(), weights);
+fn chosen<S: AsRef<str>>(
+    seed: &Seed<S>,
+    key: Option<&str>,
+    weights: impl Iterator<Item = u32> + Clone,
+) -> Option<usize> {
+    match key {
+        Some(key) => seed.version.share(seed.with(key), weights),
+        None => whole(weights),
     }
+}
+
+/// The place of the only weight above 0.
+fn whole(weights: impl Iterator<Item = u32>) -> Option<usize> {
     let mut shares = weights.enumerate().filter(|(_, weight)| *weight > 0);
     let (index, _) = shares.next()?;
     shares.next().is_none().then_some(index)
@@ -241,7 +283,8 @@ mod tests {
 
     fn share_of_on(rollout: &Rollout, second: i64) -> usize {
         let keys = (0..10_000).map(|key| format!("tenant-{key}"));
-        keys.filter(|key| rollout.select(Some(key), at(second)).unwrap().as_str() == "on").count()
+        keys.filter(|key| rollout.select(HashVersion::V2, Some(key), at(second)).unwrap().as_str() == "on")
+            .count()
     }
 
     #[test]
@@ -270,7 +313,9 @@ mod tests {
         let rollout = rollout.in_one_order();
         assert_eq!(rollout.steps[0].weights, weights(&[("on", 50), ("off", 40), ("late", 10)]));
         assert_eq!(rollout.steps[1].weights, weights(&[("on", 60), ("off", 0), ("late", 40)]));
-        let is_on = |key: &str, second| rollout.select(Some(key), at(second)).unwrap().as_str() == "on";
+        let is_on = |key: &str, second| {
+            rollout.select(HashVersion::V2, Some(key), at(second)).unwrap().as_str() == "on"
+        };
         let keys: Vec<String> = (0..1_000).map(|key| format!("tenant-{key}")).collect();
         let first: Vec<&String> = keys.iter().filter(|key| is_on(key, 0)).collect();
         assert!(first.len() > 50, "{}", first.len());
@@ -282,8 +327,9 @@ mod tests {
         let a = progressive();
         let b = Rollout { seed: "other".to_owned(), ..a.clone() };
         let keys: Vec<String> = (0..1_000).map(|key| format!("tenant-{key}")).collect();
-        let both =
-            |rollout: &Rollout, key: &String| rollout.select(Some(key), at(250)).unwrap().as_str() == "on";
+        let both = |rollout: &Rollout, key: &String| {
+            rollout.select(HashVersion::V2, Some(key), at(250)).unwrap().as_str() == "on"
+        };
         let same = keys.iter().filter(|key| both(&a, key) && both(&b, key)).count();
         assert!((150..350).contains(&same), "a quarter is expected, {same} of 1,000 were there");
     }
@@ -291,8 +337,12 @@ mod tests {
     #[test]
     fn without_a_key_there_is_no_share_but_what_everybody_gets() {
         let rollout = progressive();
-        let given = |second| rollout.select(None, at(second)).map(VariantName::as_str);
+        let given = |second| rollout.select(HashVersion::V2, None, at(second)).map(VariantName::as_str);
         assert_eq!([99, 100, 299, 300].map(given), [Some("off"), None, None, Some("on")]);
+        assert_eq!(
+            [99, 100, 299, 300].map(|second| rollout.is_for_all(at(second))),
+            [true, false, false, true]
+        );
     }
 
     #[test]
@@ -322,32 +372,42 @@ mod tests {
         assert_eq!(changed(&|it| it.steps[0].start_time = half), ["rollout.steps[0].start_time"]);
     }
 
+    fn some_version() -> impl Strategy<Value = HashVersion> {
+        prop::sample::select(HashVersion::ALL)
+    }
+
     proptest! {
         #[test]
-        fn made_ready_it_selects_the_same(key in "[a-z0-9-]{1,40}", seed in "[a-z]{0,9}", second in 0_i64..400) {
+        fn made_ready_it_selects_the_same(
+            key in "[a-z0-9-]{1,40}", seed in "[a-z]{0,9}", second in 0_i64..400, hash in some_version(),
+        ) {
             let rollout = Rollout { seed, ..progressive() };
-            let prepared = Prepared::new(&rollout, VariantName::clone);
+            let prepared = Prepared::new(&rollout, hash, VariantName::clone);
             for key in [Some(key.as_str()), None] {
-                prop_assert_eq!(prepared.select(key, at(second)), rollout.select(key, at(second)));
+                prop_assert_eq!(prepared.select(key, at(second)), rollout.select(hash, key, at(second)));
             }
         }
 
         #[test]
-        fn a_growing_first_share_never_gives_a_key_away(key in "[a-z0-9-]{1,40}", from in 0_u32..=100, to in 0_u32..=100) {
+        fn a_growing_first_share_never_gives_a_key_away(
+            key in "[a-z0-9-]{1,40}", from in 0_u32..=100, to in 0_u32..=100, hash in some_version(),
+        ) {
             let (from, to) = (from.min(to), from.max(to));
             let rollout = |on| Rollout { seed: "s".to_owned(), weights: weights(&[("on", on), ("off", 100 - on)]), steps: vec![] };
-            let is_on = |on| rollout(on).select(Some(&key), at(0)).unwrap().as_str() == "on";
+            let is_on = |on| rollout(on).select(hash, Some(&key), at(0)).unwrap().as_str() == "on";
             prop_assert!(!is_on(from) || is_on(to));
         }
 
         #[test]
-        fn the_exported_rule_selects_the_same(key in "[a-zA-Z0-9._-]{1,40}", second in 0_i64..400) {
-            let rollout = progressive();
-            let rule = Rule::compile(&rollout.to_json(), &Segments::new(), HashVersion::V2).unwrap();
+        fn the_exported_rule_selects_the_same(
+            key in "[a-zA-Z0-9._-]{1,300}", seed in "[a-z]{0,9}", second in 0_i64..400, hash in some_version(),
+        ) {
+            let rollout = Rollout { seed, ..progressive() };
+            let rule = Rule::compile(&rollout.to_json(), &Segments::new(), hash).unwrap();
             let attributes = json!({"targetingKey": key}).as_object().unwrap().clone();
             let context = Context::new(attributes).unwrap();
             let input = Input { flag_key: "any", now: at(second), context: &context };
-            let expected = rollout.select(Some(&key), at(second)).unwrap();
+            let expected = rollout.select(hash, Some(&key), at(second)).unwrap();
             prop_assert_eq!(rule.select(&input), Selection::Variant(expected.as_str().into()));
         }
     }

@@ -14,6 +14,7 @@ use http::{
 };
 
 use super::body::EdgeBody;
+use crate::domain::sole::sole;
 
 /// What a browser may send beside the few headers that are always allowed.
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
@@ -96,7 +97,9 @@ impl Guard {
         if self.loopback_hosts && request.version() < Version::HTTP_2 && !names_loopback(request) {
             return Err(WRONG_HOST);
         }
-        let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(Visitor::Native) };
+        // A browser sends one; of two, nobody knows which page it is.
+        let origin = sole("origin", request.headers().get_all(header::ORIGIN)).map_err(|_| WRONG_ORIGIN)?;
+        let Some(origin) = origin else { return Ok(Visitor::Native) };
         if self.origins.allow(origin) {
             return Ok(Visitor::Page(origin.clone()));
         }
@@ -160,7 +163,8 @@ fn authority(origin: &str) -> Option<Authority> {
 
 /// Whether the page came from this server.
 fn is_same<B>(origin: &HeaderValue, request: &Request<B>) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = sole("host", request.headers().get_all(header::HOST)).ok().flatten();
+    let host = host.and_then(|host| host.to_str().ok());
     let host = request.uri().authority().map(Authority::as_str).or(host);
     let page = origin.to_str().ok().and_then(authority);
     matches!((page, host), (Some(page), Some(host)) if page.as_str().eq_ignore_ascii_case(host))
@@ -223,6 +227,9 @@ mod tests {
         {
             assert!(!is_let_in(&listed, "t.example", Some(origin)), "{origin}");
         }
+        let mut two = request("t.example", Some("https://app.example.com"));
+        two.headers_mut().append("origin", HeaderValue::from_static("https://evil.example"));
+        assert!(listed.admit(&two).is_err());
         let loopback = Guard { loopback_hosts: true, origins: Origins::loopback() };
         assert!(is_let_in(&loopback, "localhost:8080", Some("http://localhost:5173")));
         assert!(is_let_in(&loopback, "localhost:8080", Some("http://127.0.0.1:1")));

@@ -6,12 +6,15 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::domain::sole::sole;
+
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const LENGTH_MAX: usize = 64;
 
 /// The name a call has in logs and traces: the client's `x-request-id` if it is 1 to 64 characters of letters, digits
-/// and `._-`, else the trace id of its `traceparent`, else a new one. A request extension.
+/// and `._-`, else the trace id of its `traceparent`, else a new one. Of either, two that differ are as good as none. A
+/// request extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
     value: HeaderValue,
@@ -35,16 +38,20 @@ impl RequestId {
     }
 
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        if let Some(value) = headers.get(X_REQUEST_ID).filter(|value| is_sane(value.as_bytes())) {
+        if let Some(value) = only(headers, &X_REQUEST_ID).filter(|value| is_sane(value.as_bytes())) {
             return Self { value: value.clone(), given: true };
         }
-        let text = headers
-            .get(TRACEPARENT)
+        let text = only(headers, &TRACEPARENT)
             .and_then(|value| trace_id(value.to_str().ok()?))
             .map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned);
         let value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
         Self { value, given: false }
     }
+}
+
+/// A header's value; none where there are two that differ.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    sole(name.as_str(), headers.get_all(name)).ok().flatten()
 }
 
 fn is_sane(id: &[u8]) -> bool {
@@ -73,7 +80,7 @@ impl Extractor for Headers<'_> {
 
 /// Makes the span a child of the caller's, if the caller sent one and somebody exports traces.
 pub(super) fn adopt_parent(span: &Span, headers: &HeaderMap) {
-    if span.is_disabled() || !headers.contains_key(TRACEPARENT) {
+    if span.is_disabled() || only(headers, &TRACEPARENT).is_none() {
         return;
     }
     let context = TraceContextPropagator::new().extract(&Headers(headers));
@@ -90,6 +97,24 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
         RequestId::of(&headers)
+    }
+
+    #[test]
+    fn of_two_ids_that_differ_neither_is_taken() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (name, first, other) in
+            [(X_REQUEST_ID, "order-17", "order-18"), (TRACEPARENT, trace, &trace.replace("0af", "0bf"))]
+        {
+            let mut headers = HeaderMap::new();
+            headers.append(&name, first.parse().unwrap());
+            let alone = RequestId::of(&headers);
+            headers.append(&name, first.parse().unwrap());
+            assert_eq!(RequestId::of(&headers), alone);
+            headers.append(&name, other.parse().unwrap());
+            let id = RequestId::of(&headers);
+            assert!(!id.was_given() && id.as_str().len() == 32, "{id:?}");
+            assert!(!first.contains(id.as_str()) && !other.contains(id.as_str()), "{id:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::domain::error::Error;
 use crate::domain::flag::FlagType;
 use crate::domain::ids::FlagKey;
 use crate::domain::selector::Selector;
+use crate::domain::sole::sole;
 use crate::proto::flagd::evaluation::v1::service_server::ServiceServer as V1;
 use crate::proto::flagd::evaluation::v2::service_server::ServiceServer as V2;
 use crate::proto::flagd::sync::v1::flag_sync_service_server::FlagSyncServiceServer;
@@ -64,9 +65,10 @@ pub fn add_sync(routes: Routes, feature: OpenFeature, request_max: usize) -> Rou
     routes.add_service(sync.max_decoding_message_size(request_max).max_encoding_message_size(ANSWER_MAX))
 }
 
-/// Who asks and what it selects. `in_message` is the selector of the message, where it has one.
+/// Who asks and what it selects. `in_message` is the selector of the message, where it has one; the header goes before it,
+/// and may be there several times as long as it says the same.
 fn question(metadata: &MetadataMap, in_message: &str) -> Result<Question, Error> {
-    let selector = match metadata.get(SELECTOR) {
+    let selector = match sole(SELECTOR, metadata.get_all(SELECTOR))? {
         Some(header) => {
             let text = header.to_str().map_err(|_| Error::field(SELECTOR, "must be plain text"))?;
             Selector::parse(SELECTOR, text)

@@ -65,6 +65,12 @@ pub(super) fn refusal(refused: &Refused, key: Option<&str>) -> Response {
             let details = "the body has more than 1 MiB";
             json(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "errorDetails": details }))
         }
+        Refused::Encoded => {
+            let details = "the body may be in gzip, or as it is";
+            let mut response = json(StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!({ "errorDetails": details }));
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+        }
         Refused::Invalid(why) => json(StatusCode::BAD_REQUEST, &problem(key, "INVALID_CONTEXT", why)),
     }
 }

@@ -8,22 +8,29 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use serde_json::json;
 use tokio_stream::{Stream, StreamExt as _};
 
 use self::answer::{event_streams, failure, flag, refusal};
-use self::request::{ETAG_BYTES, etag, is_unchanged, question, read};
+use self::request::{ETAG_BYTES, Parameters, etag, is_unchanged, parameters, question, read};
 use crate::domain::error::Error;
+use crate::domain::sole::sole;
 use crate::services::openfeature::{OpenFeature, Question, Told};
 
 /// The path of the stream of changes.
 const EVENTS: &str = "/ofrep/v1/events";
+/// What a client that was told of a change says of it when it asks again. Answers are never older than that.
+const TOLD: [&str; 2] = ["flagConfigEtag", "flagConfigLastModified"];
+/// How one selects where there is a body.
+const BY_HEADER: &str = "the header flagd-selector selects, as in flagd-selector: flagSetId=NAME";
+/// How one selects where there may be no headers.
+const BY_ADDRESS: &str = "selector selects, once, as in ?selector=flagSetId%3DNAME";
 /// How long a client waits before it comes back after its stream broke.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -45,11 +52,18 @@ async fn other_method(method: Method) -> Response {
 
 async fn one(
     State(feature): State<OpenFeature>,
-    Path(key): Path<String>,
+    key: Result<Path<String>, PathRejection>,
+    given: Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let attributes = match read(body).await {
+    let Ok(Path(key)) = key else {
+        return failure(&Error::field("key", "must be UTF-8, where the address has %XX"), None);
+    };
+    if let Err(error) = parameters(given, &[], BY_HEADER) {
+        return failure(&error, Some(&key));
+    }
+    let attributes = match read(&headers, body).await {
         Ok((_, attributes)) => attributes,
         Err(refused) => return refusal(&refused, Some(&key)),
     };
@@ -63,8 +77,16 @@ async fn one(
     }
 }
 
-async fn all(State(feature): State<OpenFeature>, headers: HeaderMap, body: Body) -> Response {
-    let (bytes, attributes) = match read(body).await {
+async fn all(
+    State(feature): State<OpenFeature>,
+    given: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(error) = parameters(given, &TOLD, BY_HEADER) {
+        return failure(&error, None);
+    }
+    let (bytes, attributes) = match read(&headers, body).await {
         Ok(read) => read,
         Err(refused) => return refusal(&refused, None),
     };
@@ -96,23 +118,18 @@ async fn all(State(feature): State<OpenFeature>, headers: HeaderMap, body: Body)
     response
 }
 
-/// A browser's `EventSource` sends no headers of its own, so the selector is in the address.
-#[derive(Debug, Default, Deserialize)]
-struct Selected {
-    #[serde(default)]
-    selector: String,
-}
-
-async fn events(
-    State(feature): State<OpenFeature>,
-    Query(selected): Query<Selected>,
-    headers: HeaderMap,
-) -> Response {
-    let told = question(&headers, Some(&selected.selector)).and_then(|question| stream(&feature, question));
-    match told {
+async fn events(State(feature): State<OpenFeature>, given: Parameters, headers: HeaderMap) -> Response {
+    match selected(given, &headers).and_then(|question| stream(&feature, question)) {
         Ok(told) => Sse::new(told).into_response(),
         Err(error) => failure(&error, None),
     }
+}
+
+/// A browser's `EventSource` sends no headers of its own, so the selector is in the address.
+fn selected(given: Parameters, headers: &HeaderMap) -> Result<Question, Error> {
+    let given = parameters(given, &["selector"], BY_ADDRESS)?;
+    let selector = sole("selector", given.iter().map(|(_, selector)| &**selector))?;
+    question(headers, selector)
 }
 
 /// A line for whatever happens: a comment, unless it is time to ask again.

@@ -1,16 +1,23 @@
 //! What OFREP's clients send.
 
+use std::io::Read as _;
+
 use aws_lc_rs::digest;
 use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, header};
+use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
 use crate::domain::error::Error;
 use crate::domain::rule::Context;
 use crate::domain::selector::Selector;
+use crate::domain::sole::sole;
+use crate::domain::text;
 use crate::services::openfeature::Question;
 
-/// Largest body: the same as for the other protocols.
+/// Largest body, as it comes and as it is once decompressed: the same as for the other protocols.
 const BODY_MAX: usize = 1 << 20;
 /// Carries the selector.
 const SELECTOR: &str = "flagd-selector";
@@ -20,15 +27,61 @@ const SELECTOR: &str = "flagd-selector";
 pub(super) enum Refused {
     /// It has more bytes than are read.
     TooLarge,
+    /// It is encoded as nothing that is read.
+    Encoded,
     /// It is not what OFREP asks for; the sentence says why.
     Invalid(String),
 }
 
-/// Reads `{"context": {…}}`, and leaves the bytes beside it. No body counts as no attributes.
-pub(super) async fn read(body: Body) -> Result<(Bytes, Map<String, Value>), Refused> {
+/// What stands in an address behind its question mark.
+pub(super) type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// The values of the parameters that are known. Another one is refused: what was meant to select would select nothing, and so
+/// give everything. `selects` says how one selects there.
+pub(super) fn parameters(
+    given: Parameters,
+    known: &[&str],
+    selects: &str,
+) -> Result<Vec<(String, String)>, Error> {
+    let Ok(Query(given)) = given else {
+        return Err(Error::field("parameters", format!("cannot be read; {selects}")));
+    };
+    match given.iter().find(|(name, _)| !known.contains(&&**name)) {
+        Some((name, _)) => {
+            Err(Error::field("parameters", format!("there is no {}; {selects}", text::quote(name))))
+        }
+        None => Ok(given),
+    }
+}
+
+/// Reads `{"context": {…}}`, and leaves the bytes beside it, decompressed. No body counts as no attributes.
+pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<(Bytes, Map<String, Value>), Refused> {
+    let is_compressed = is_compressed(headers)?;
     let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| Refused::TooLarge)?;
+    let bytes = if is_compressed { decompress(&bytes)? } else { bytes };
     let attributes = parse(&bytes).map_err(Refused::Invalid)?;
     Ok((bytes, attributes))
+}
+
+/// Whether a body is in gzip, by what the headers say; in anything else it is refused.
+fn is_compressed(headers: &HeaderMap) -> Result<bool, Refused> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter().filter(|it| !it.is_empty());
+    match (
+        encodings.next().map(|encoding| encoding.as_bytes().to_ascii_lowercase()).as_deref(),
+        encodings.next(),
+    ) {
+        (None | Some(b"identity"), None) => Ok(false),
+        (Some(b"gzip" | b"x-gzip"), None) => Ok(true),
+        _ => Err(Refused::Encoded),
+    }
+}
+
+/// The body as it was. Never holds more than a body may have, whatever the input promises.
+fn decompress(bytes: &[u8]) -> Result<Bytes, Refused> {
+    let mut body = Vec::new();
+    let mut decoder = MultiGzDecoder::new(bytes).take(BODY_MAX as u64 + 1);
+    decoder.read_to_end(&mut body).map_err(|_| Refused::Invalid("the body is not gzip".to_owned()))?;
+    if body.len() > BODY_MAX { Err(Refused::TooLarge) } else { Ok(body.into()) }
 }
 
 fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
@@ -48,10 +101,10 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 
 /// Who asks and what it selects: by header, else by the address.
 pub(super) fn question(headers: &HeaderMap, in_address: Option<&str>) -> Result<Question, Error> {
-    let selector = match (headers.get(SELECTOR), in_address) {
+    let selector = match (sole(SELECTOR, headers.get_all(SELECTOR))?, in_address) {
         (Some(header), _) => {
-            let text = header.to_str().map_err(|_| Error::field(SELECTOR, "must be plain text"))?;
-            Selector::parse(SELECTOR, text)
+            let header = header.to_str().map_err(|_| Error::field(SELECTOR, "must be plain text"))?;
+            Selector::parse(SELECTOR, header)
         }
         (None, in_address) => Selector::parse("selector", in_address.unwrap_or_default()),
     };

@@ -6,7 +6,7 @@ use tenantry::domain::ids::{FlagKey, TenantId};
 use tenantry::proto::v1;
 
 use super::{boolean, evaluate, with_flag};
-use crate::support::{Replica, fields, reason};
+use crate::support::{Replica, fields, metrics, reason};
 
 fn seconds_from_now(seconds: i64) -> prost_types::Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
@@ -406,5 +406,38 @@ async fn an_end_without_a_value_does_not_remove_an_override() {
     let refused = replica.flags.set_tenant_override(extension).await.unwrap_err();
     assert_eq!(fields(&refused), ["variant"]);
     assert_eq!(super::seen(&mut replica).await, (v1::FlagLayer::TenantOverride, "on".into()));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn evaluations_are_told_by_flag_and_tenant_for_as_long_as_there_are_both() {
+    let mut replica = with_flag().await;
+    create(&mut replica, boolean("export")).await;
+    for key in ["search", "search", "export"] {
+        evaluate(&mut replica, key).await;
+    }
+    let registry = replica.server.registry.clone();
+    let gone = TenantId::parse("gone").unwrap();
+    registry.evaluations.count(&FlagKey::parse("search").unwrap(), Some(&gone), jiff::Timestamp::now());
+    registry.evaluations.flush(&registry.database).await;
+    let series = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("tenantry_flag_evaluations_"));
+        lines.map(|line| line.trim_start_matches("tenantry_flag_evaluations_").to_owned()).collect()
+    };
+    let told = series(&metrics(&replica).await);
+    let expected = [
+        "by_tenant_left_out_total 0",
+        "by_tenant_total{flag_key=\"export\",tenant_id=\"finance\"} 1",
+        "by_tenant_total{flag_key=\"search\",tenant_id=\"finance\"} 2",
+        "dropped_total 0",
+        "total{flag_key=\"export\"} 1",
+        "total{flag_key=\"search\"} 3",
+    ];
+    assert_eq!(told, expected);
+    let delete = v1::DeleteFlagRequest { flag_key: "search".into(), ..Default::default() };
+    replica.flags.delete_flag(delete).await.unwrap();
+    let told = series(&metrics(&replica).await);
+    assert!(!told.iter().any(|line| line.contains("search")), "{told:?}");
+    assert!(told.iter().any(|line| line == expected[1]), "{told:?}");
     replica.stop().await;
 }

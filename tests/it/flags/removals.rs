@@ -3,6 +3,7 @@
 use tenantry::proto::v1;
 use tonic_types::StatusExt as _;
 
+use super::command_line::said;
 use super::{boolean, set_tenant, set_tier, with_flag};
 use crate::support::{Replica, reason};
 
@@ -127,5 +128,21 @@ async fn a_change_of_a_segment_that_is_only_tried_tells_the_flags_and_tenants_th
     assert_eq!(reason(&error), "SEGMENT_IN_USE");
     let details = error.get_details_error_info().unwrap().metadata;
     assert_eq!((&*details["used_by"], &*details["used_by_total"]), ("beta", "1"), "{details:?}");
+    replica.stop().await;
+}
+
+/// Which flag sets are pruned is known from the flags that are named, so who names none is told how to remove the last.
+#[tokio::test]
+async fn a_set_without_flags_prunes_nothing_and_says_what_does() {
+    let replica = with_flag().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("empty.yaml"), "flags: {}\n").unwrap();
+    let apply = ["flag", "apply", "--yes", "-f", folder.path().to_str().unwrap()];
+    let plan = said(&replica, &apply).await;
+    assert_eq!(plan, "nothing to change\n");
+    let plan = said(&replica, &[&apply[..], &["--prune"]].concat()).await;
+    assert!(plan.contains("nothing to change\n"), "{plan}");
+    assert!(plan.contains("names no flag") && plan.contains("`tenantry flag delete KEY`"), "{plan}");
+    assert!(said(&replica, &["flag", "list"]).await.contains("search"));
     replica.stop().await;
 }

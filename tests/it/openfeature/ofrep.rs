@@ -14,6 +14,7 @@ use tenantry::proto::v1;
 use tokio::net::TcpStream;
 
 use super::world::{World, boolean_flag};
+use crate::edge::wire::gzipped;
 
 pub(super) const ONE: &str = "/ofrep/v1/evaluate/flags/";
 pub(super) const ALL: &str = "/ofrep/v1/evaluate/flags";
@@ -242,5 +243,67 @@ async fn metadata_says_when_a_flag_ends_whichever_layer_decides() {
     // The time itself is what is tested.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     ends(&world, "over", "EXPIRED").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_may_come_compressed_and_other_encodings_are_refused_by_name() {
+    let world = World::start().await;
+    let address = world.address("ofrep");
+    let ask = async |encoding: &str, body: Vec<u8>| {
+        let path = format!("{ONE}nobody");
+        let builder = request(address, &path, "{}").header(header::CONTENT_ENCODING, encoding);
+        let response = send(address, builder.body(Full::from(body)).unwrap()).await;
+        let accepted = response.headers().get(header::ACCEPT_ENCODING).cloned();
+        let code = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let said: Value = serde_json::from_slice(&body).unwrap();
+        (code, accepted, said)
+    };
+    let context = br#"{"context":{"tenantId":7}}"#;
+    let (code, _, said) = ask("gzip", gzipped(context)).await;
+    assert_eq!((code, &said["errorCode"]), (400, &json!("INVALID_CONTEXT")), "its context was read: {said}");
+    assert!(said["errorDetails"].as_str().unwrap().contains("tenantId"), "{said}");
+    let (code, _, said) = ask("GZIP", gzipped(b"{}")).await;
+    assert_eq!((code, &said["key"]), (404, &json!("nobody")), "{said}");
+    assert_eq!(ask("identity", b"{}".to_vec()).await.0, 404);
+    assert_eq!(ask("gzip", gzipped(&vec![b' '; 1 << 20])).await.0, 404, "as large as a body may be");
+    let (code, _, said) = ask("gzip", gzipped(&vec![b' '; (1 << 20) + 1])).await;
+    assert!(code == 413 && said["errorDetails"].is_string(), "{said}");
+    let (code, _, said) = ask("gzip", b"{}".to_vec()).await;
+    assert!(code == 400 && said["errorDetails"].as_str().unwrap().contains("gzip"), "{said}");
+    for encoding in ["br", "gzip, gzip", "deflate"] {
+        let (code, accepted, said) = ask(encoding, gzipped(b"{}")).await;
+        assert_eq!((code, accepted.unwrap().to_str().unwrap()), (415, "gzip"), "{encoding}: {said}");
+        assert!(said["errorDetails"].is_string(), "{said}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_says_what_is_not_known_is_refused_in_json() {
+    let world = World::start().await;
+    for path in [format!("{ONE}%ff"), format!("{ONE}a%c3%28")] {
+        let (code, _, said) = post(&world, &path, "{}", &[]).await;
+        assert_eq!((code.as_u16(), &said["errorCode"]), (400, &json!("GENERAL")), "{path}: {said}");
+        assert!(said["errorDetails"].as_str().unwrap().contains("UTF-8"), "{said}");
+    }
+    // What was meant to select would select nothing, and so give everything.
+    for (path, body) in [
+        ("/ofrep/v1/events?tenantId=nobody", ""),
+        ("/ofrep/v1/events?flagSetId=web", ""),
+        ("/ofrep/v1/events?selector=tenantId%3Dfinance&team=a", ""),
+        ("/ofrep/v1/events?selector=flagSetId%3Da&selector=flagSetId%3Db", ""),
+        ("/ofrep/v1/evaluate/flags?selector=flagSetId%3Dweb", "{}"),
+        ("/ofrep/v1/evaluate/flags?tenantId=nobody", "{}"),
+        ("/ofrep/v1/evaluate/flags/boolean?tenantId=nobody", "{}"),
+    ] {
+        let (code, _, said) = post(&world, path, body, &[]).await;
+        assert_eq!((code.as_u16(), &said["errorCode"]), (400, &json!("GENERAL")), "{path}: {said}");
+        assert!(said["errorDetails"].as_str().unwrap().contains("selector"), "{path}: {said}");
+    }
+    // A client that was told to ask again says of which change it was told.
+    let told = format!("{ALL}?flagConfigEtag=%223%22&flagConfigLastModified=1771622898");
+    assert_eq!(post(&world, &told, "{}", &[]).await.0, StatusCode::OK);
     world.stop().await;
 }

@@ -12,8 +12,9 @@ use tenantry::proto::flagd::sync::v1::flag_sync_service_client::FlagSyncServiceC
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
+use super::ofrep::{ALL, post};
 use super::world::{World, proto};
-use crate::support::{listed_services, reason};
+use crate::support::{fields, listed_services, reason};
 
 pub(super) async fn channel(world: &World, kind: &str) -> Channel {
     let endpoint = format!("http://{}", world.address(kind));
@@ -110,6 +111,46 @@ async fn a_selector_and_a_context_of_two_tenants_are_refused_rather_than_mixed()
         |tenant: &str| selected(boolean("boolean", &json!({ "tenantId": tenant })), "flagSetId=finance");
     assert_eq!(v2.resolve_boolean(ask("logistics")).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(v2.resolve_boolean(ask("finance")).await.unwrap().into_inner().value, Some(true));
+    world.stop().await;
+}
+
+/// A proxy that adds its own behind the client's would be bypassed if the first counted, and none can tell who is last.
+#[tokio::test]
+async fn two_selectors_that_differ_are_refused_over_every_protocol() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    world.tenant("logistics").await;
+    let (rpc, sync) = (channel(&world, "rpc").await, channel(&world, "in-process").await);
+    let (mut v1, mut v2, mut sync) = (V1::new(rpc.clone()), V2::new(rpc), FlagSyncServiceClient::new(sync));
+    for (second, is_taken) in [("flagSetId=finance", true), ("flagSetId=logistics", false), ("", false)] {
+        fn both<T>(message: T, second: &str) -> Request<T> {
+            let mut request = selected(message, "flagSetId=finance");
+            request.metadata_mut().append("flagd-selector", second.parse().unwrap());
+            request
+        }
+        let all = evaluation_v1::ResolveAllRequest::default();
+        let found = v1.resolve_all(both(all, second)).await;
+        assert_eq!(found.is_ok(), is_taken, "{second}: {found:?}");
+        let stream = v1.event_stream(both(evaluation_v1::EventStreamRequest {}, second)).await;
+        assert_eq!(stream.is_ok(), is_taken, "{second}");
+        let set = sync.fetch_all_flags(both(sync_v1::FetchAllFlagsRequest::default(), second)).await;
+        assert_eq!(set.is_ok(), is_taken, "{second}: {set:?}");
+        let found = v2.resolve_boolean(both(boolean("boolean", &json!({})), second)).await;
+        let headers = [("flagd-selector", "flagSetId=finance"), ("flagd-selector", second)];
+        let (code, _, said) = post(&world, ALL, "{}", &headers).await;
+        assert_eq!(code.is_success(), is_taken, "{second}: {said}");
+        match found {
+            Ok(_) => assert!(is_taken, "{second}"),
+            Err(status) => {
+                assert!(!is_taken, "{second}: {status}");
+                assert_eq!(
+                    (status.code(), fields(&status)),
+                    (Code::InvalidArgument, vec!["flagd-selector".to_owned()])
+                );
+                assert!(said["errorDetails"].as_str().unwrap().contains("flagd-selector"), "{said}");
+            }
+        }
+    }
     world.stop().await;
 }
 

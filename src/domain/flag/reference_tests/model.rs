@@ -10,7 +10,7 @@ use super::super::{
 use super::world::{Caller, World, variant};
 use crate::domain::ids::{FlagKey, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Condition, Operator, Weight};
+use crate::domain::rule::{Condition, HashVersion, Operator, Weight};
 
 /// What a flag answers, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +217,7 @@ impl Look<'_> {
             let given: Vec<_> = pairs.iter().filter(|(_, weight)| *weight > 0).collect();
             return if let [(only, _)] = given.as_slice() { Some((*only).clone()) } else { None };
         };
-        drawn(&format!("{}{key}", split.rollout.seed), &pairs).map(|it| (*it).clone())
+        self.drawn(&format!("{}{key}", split.rollout.seed), &pairs).map(|it| (*it).clone())
     }
 
     /// The attribute at a path; null where there is none.
@@ -308,9 +308,31 @@ impl Look<'_> {
                 let key = self.value(key)?;
                 let share = |it: &Json| (it[0].clone(), u32::try_from(it[1].as_u64().unwrap()).unwrap());
                 let shares: Vec<_> = shares.iter().map(share).collect();
-                drawn(key.as_str().unwrap(), &shares).cloned().unwrap_or_default()
+                self.drawn(key.as_str().unwrap(), &shares).cloned().unwrap_or_default()
             }
             other => panic!("no world has {other:?}"),
+        })
+    }
+
+    /// The share that a text's hash falls into.
+    fn drawn<'v, T>(&self, text: &str, shares: &'v [(T, u32)]) -> Option<&'v T> {
+        let is_of = |version| self.flag.hash_version == version;
+        // RFC 8949: a text is its length, in the fewest bytes, and then itself.
+        let length = u8::try_from(text.len()).unwrap();
+        let head = if length < 24 { vec![0x60 + length] } else { vec![0x78, length] };
+        let bytes = [if is_of(HashVersion::V3) { &*head } else { &[] }, text.as_bytes()].concat();
+        let hash = murmur3(&bytes);
+        let sum: u32 = shares.iter().map(|(_, weight)| weight).sum();
+        // Of the whole, how far the hash is.
+        let part = if is_of(HashVersion::V1) {
+            f64::from(i32::from_ne_bytes(hash.to_ne_bytes())).abs() / 2_147_483_647.0
+        } else {
+            f64::from(hash) / 4_294_967_296.0
+        };
+        let mut end = 0;
+        shares.iter().find_map(|(given, weight)| {
+            end += weight;
+            (part * f64::from(sum) < f64::from(end)).then_some(given)
         })
     }
 }
@@ -378,17 +400,6 @@ fn version(text: &str) -> Option<([u32; 3], bool)> {
     let (numbers, candidate) = text.split_once('-').map_or((text, None), |(numbers, it)| (numbers, Some(it)));
     let numbers: Vec<u32> = numbers.split('.').map(|it| it.parse().ok()).collect::<Option<_>>()?;
     Some((numbers.try_into().ok()?, candidate.is_none()))
-}
-
-/// The share that a text's hash falls into.
-fn drawn<'a, T>(text: &str, shares: &'a [(T, u32)]) -> Option<&'a T> {
-    let sum: u64 = shares.iter().map(|(_, weight)| u64::from(*weight)).sum();
-    let place = (u128::from(murmur3(text.as_bytes())) * u128::from(sum)) / (1 << 32);
-    let mut end = 0;
-    shares.iter().find_map(|(given, weight)| {
-        end += u128::from(*weight);
-        (place < end).then_some(given)
-    })
 }
 
 /// murmur3 of 32 bits, as its author's page has it.

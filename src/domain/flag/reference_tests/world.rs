@@ -14,7 +14,7 @@ use super::super::{
 };
 use crate::domain::ids::{FlagKey, GroupName, Revision, SegmentName, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Condition, Context, Operator, Rollout, Step, Weight};
+use crate::domain::rule::{Condition, Context, HashVersion, Operator, Rollout, Step, Weight};
 
 pub(super) const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 pub(super) const TENANTS: [&str; 3] = ["t1", "t2", "t3"];
@@ -187,7 +187,7 @@ fn settings(name: &'static str) -> impl Strategy<Value = Settings> {
         0_i32..3,
     );
     let kind = select(vec![Kind::KillSwitch, Kind::Operational]);
-    let own = (prop::option::weighted(0.3, split()), rules(), kind);
+    let own = (prop::option::weighted(0.3, split()), rules(), kind, select(HashVersion::ALL));
     (lives, times, others, own).prop_map(move |(lives, (expire_time, windows), others, own)| {
         let mut flag = Settings::new(key(name), FlagType::Boolean);
         flag.fill_boolean_defaults();
@@ -206,7 +206,7 @@ fn settings(name: &'static str) -> impl Strategy<Value = Settings> {
             .collect();
         flag.conflict_groups = groups.into_iter().map(|group| GroupName::parse(group).unwrap()).collect();
         flag.priority = priority;
-        (flag.default_rollout, flag.rules, flag.kind) = own;
+        (flag.default_rollout, flag.rules, flag.kind, flag.hash_version) = own;
         flag
     })
 }
