@@ -5,7 +5,7 @@ use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt as _};
 
 use super::edge::DOMAIN;
-use crate::domain::error::{Code, Error};
+use crate::domain::error::{Code, Error, Reason};
 use crate::proto::google::rpc;
 
 /// Message and details together stay below this: some clients refuse trailers over 8 KiB, and details go out in
@@ -88,6 +88,10 @@ fn log(error: &Error) {
     let cause = error.cause.as_ref().map(|cause| tracing::field::display(cause.as_ref()));
     let reason = error.reason.as_str();
     match error.reason.code() {
+        // A flag of a file is broken, as its import said: no fault of the server's, and callers set the pace.
+        _ if matches!(error.reason, Reason::ParseError | Reason::General) => {
+            tracing::debug!(reason, cause, "{}", error.message);
+        }
         Code::Internal => tracing::error!(reason, cause, debug = ?error.cause, "{}", error.message),
         Code::Unavailable => tracing::warn!(reason, cause, "{}", error.message),
         _ => tracing::debug!(reason, cause, "{}", error.message),
@@ -106,7 +110,6 @@ fn cut(text: &str, bytes_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::error::Reason;
     use crate::domain::violation::Violation;
 
     #[test]

@@ -9,7 +9,7 @@ use super::evaluate::{Evaluation, Memo, Query};
 use super::settings::{FlagState, Kind, Prerequisite};
 use super::value::Value;
 use super::words::{ErrorCode, Layer};
-use crate::domain::ids::{FlagKey, VariantName};
+use crate::domain::ids::{FlagKey, TierId, VariantName};
 use crate::domain::lifecycle::Access;
 use crate::domain::rule::{Input, Selection};
 
@@ -40,7 +40,7 @@ pub(super) enum Verdict<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer<'a> {
     NotInUse(FlagState),
-    Safe,
+    Safe(Safe),
     Killed(&'a FlagKey),
     SwitchGone(&'a FlagKey),
     SwitchSilent(&'a FlagKey),
@@ -54,6 +54,17 @@ pub(super) enum Answer<'a> {
     Tier { share: bool },
     Global { share: bool },
     NoDefault,
+}
+
+/// What a tenant that is not active gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Safe {
+    /// The variant that the flag names for that, or for when it has expired.
+    Named,
+    /// The default.
+    Default,
+    /// The off variant, since that is what it has of its own or of its tier: a suspension turns nothing on.
+    StaysOff,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,7 +123,7 @@ impl<'a> Case<'a, '_> {
                 Some(tenant) if tenant.access == Access::Full => Say::passes(Pass::TenantActive),
                 // Else a suspension would end an emergency: what the switch guards came back for the tenant.
                 Some(_) if settings.kind == Kind::KillSwitch => Say::passes(Pass::SwitchCounts),
-                Some(_) => Say::answers(compiled.safe.as_ref(), Answer::Safe),
+                Some(tenant) => self.ask_safe(tenant.tier),
             },
             Layer::KillSwitch => match &settings.kill_switch {
                 None => Say::passes(Pass::NoKillSwitch),
@@ -192,6 +203,24 @@ impl<'a> Case<'a, '_> {
         match self.flags.rivals_above(&self.compiled.flag.settings).find(is_on) {
             None => Say::passes(Pass::NotExcluded),
             Some(rival) => Say::answers(self.compiled.off.as_ref(), Answer::Excluded(rival)),
+        }
+    }
+
+    /// The answer of a tenant that is not active. A default that turns on what the tenant has off is not a safe one. Rules and
+    /// shares, which may hang on a caller, have no part in it.
+    fn ask_safe(&self, tier: &TierId) -> Say<'a> {
+        let Compiled { flag, off, safe, .. } = self.compiled;
+        if flag.settings.safe_variant.is_some() || flag.settings.expired_variant.is_some() {
+            return Say::answers(safe.as_ref(), Answer::Safe(Safe::Named));
+        }
+        let own = self.own.filter(|own| own.expire_time.is_none_or(|end| self.query.now < end));
+        let of_tier = self.entry.tier_defaults.get(tier).map(|default| &default.choice);
+        let has = own.map(|own| &own.choice).or(of_tier).and_then(Choice::variant);
+        match off {
+            Some((off_variant, _)) if has == Some(off_variant) => {
+                Say::answers(off.as_ref(), Answer::Safe(Safe::StaysOff))
+            }
+            _ => Say::answers(safe.as_ref(), Answer::Safe(Safe::Default)),
         }
     }
 

@@ -218,7 +218,7 @@ impl<'a> Case<'a, '_> {
         let chosen = |share| if share { Reason::Split } else { Reason::TargetingMatch };
         let (reason, rule, expire_time, error) = match answer {
             Answer::NotInUse(_) => (Reason::Disabled, None, None, None),
-            Answer::Safe => {
+            Answer::Safe(_) => {
                 let differs = say.variant != self.compiled.flag.settings.default_variant.as_ref();
                 (if differs { Reason::TargetingMatch } else { Reason::Default }, None, None, None)
             }

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::flag::{
-    Body, Choice, CompiledFlags, Flag, FlagState, FlagType, Kind, LayerExplanation, Settings, Split,
-    TargetingRule, TenantOverride, TierDefault, Window,
+    Body, Choice, CompiledFlags, Flag, FlagState, FlagType, Kind, LayerExplanation, Prerequisite, Settings,
+    Split, TargetingRule, TenantOverride, TierDefault, Window,
 };
-use crate::domain::ids::FlagKey;
+use crate::domain::ids::{FlagKey, GroupName};
 use crate::domain::rule::{HashVersion, Rollout, Weight};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -147,43 +147,6 @@ fn an_override_ends_at_its_expire_time() {
     assert_eq!(layer("2026-01-01T00:00:00Z"), Layer::GlobalDefault);
 }
 
-#[test]
-fn a_tenant_that_is_not_active_gets_the_safe_variant_or_else_the_default() {
-    let mut tenant = Tenant::new("marketing", "silver");
-    for access in [Access::None, Access::ReadOnly] {
-        tenant.2 = access;
-        assert_eq!(
-            answer(&seed(), &tenant, "advanced_analytics"),
-            (Some(false), Reason::Default, Layer::SafeDefault),
-            "its override is not asked"
-        );
-        let safe = with("plain", |flag| flag.safe_variant = Some(variant("on")));
-        assert_eq!(
-            answer(&seed().with_flag(Arc::new(safe)), &tenant, "plain"),
-            (Some(true), Reason::TargetingMatch, Layer::SafeDefault)
-        );
-    }
-}
-
-/// It had more than an active one: its safe default stood above the switch and the schedule.
-#[test]
-fn what_is_off_for_everybody_is_off_for_a_tenant_that_is_not_active() {
-    let mut tenant = Tenant::new("marketing", "silver");
-    tenant.2 = Access::ReadOnly;
-    let on = |key: &str| with(key, |flag| flag.default_variant = Some(variant("on")));
-    let killed = with("plain", |flag| {
-        (flag.kill_switch, flag.default_variant) = (Some(key("stop")), Some(variant("on")));
-    });
-    let flags = seed().with_flag(Arc::new(on("stop"))).with_flag(Arc::new(killed));
-    assert_eq!(answer(&flags, &tenant, "plain"), (Some(false), Reason::Default, Layer::KillSwitch));
-    let later = Window { start_time: Some("2100-01-01T00:00:00Z".parse().unwrap()), end_time: None };
-    let closed = with("plain", |flag| {
-        (flag.schedule, flag.default_variant) = (vec![later], Some(variant("on")));
-    });
-    let flags = seed().with_flag(Arc::new(closed));
-    assert_eq!(answer(&flags, &tenant, "plain"), (Some(false), Reason::Default, Layer::Schedule));
-}
-
 /// The switch itself got its safe default, so that a suspension turned on again what was off for the tenant alone.
 #[test]
 fn a_kill_switch_counts_for_a_tenant_in_whatever_state() {
@@ -233,7 +196,7 @@ fn a_kill_switch_counts_for_a_tenant_in_whatever_state() {
         (Some(true), Reason::Default, Layer::SafeDefault),
         "a switch that is off kills nothing"
     );
-    let detail = &flags.explain(&suspended.at(NOW), "stop")[4].detail;
+    let detail = &flags.explain(&suspended.at(NOW), "stop")[6].detail;
     assert_eq!(detail, "Tenant marketing is not active; a kill switch counts for it all the same.");
 }
 
@@ -375,9 +338,9 @@ fn an_explanation_names_every_layer_and_who_decided() {
             ("KILL_SWITCH", false, "", "The flag has no kill switch."),
             ("EXPIRED", false, "", "The flag does not expire."),
             ("SCHEDULE", false, "", "The flag has no schedule."),
-            ("SAFE_DEFAULT", false, "", "Tenant marketing is active."),
             ("PREREQUISITE", false, "", "The flag needs no other flag."),
             ("CONFLICT", false, "", "No other flag excludes this one."),
+            ("SAFE_DEFAULT", false, "", "Tenant marketing is active."),
             ("TENANT_OVERRIDE", true, "on", "Tenant marketing has an override."),
             ("TARGETING_RULE", false, "", "The flag has no targeting rules."),
             ("TIER_DEFAULT", false, "off", "Tier silver has a default. An earlier layer decided."),
@@ -509,3 +472,6 @@ proptest! {
         }
     }
 }
+
+#[path = "inactive_tests.rs"]
+mod inactive;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ask::{Answer, Case, Pass, Verdict};
+use super::ask::{Answer, Case, Pass, Safe, Verdict};
 use super::evaluate::Query;
 use super::settings::FlagState;
 use super::words::{ErrorCode, Layer};
@@ -69,7 +69,18 @@ impl Detail<'_> {
         match answer {
             Answer::NotInUse(FlagState::Archived) => f.write_str("The flag is archived; there is no value."),
             Answer::NotInUse(_) => f.write_str("The flag is disabled; there is no value."),
-            Answer::Safe => write!(f, "Tenant {tenant} is not active; it gets the safe variant."),
+            Answer::Safe(Safe::Named) => {
+                write!(f, "Tenant {tenant} is not active; it gets the flag's safe or expired variant.")
+            }
+            Answer::Safe(Safe::Default) => {
+                write!(
+                    f,
+                    "Tenant {tenant} is not active; the flag has no safe variant, so it gets the default."
+                )
+            }
+            Answer::Safe(Safe::StaysOff) => {
+                write!(f, "Tenant {tenant} is not active; what it, or its tier, has off stays off.")
+            }
             Answer::Killed(switch) => write!(f, "The kill switch {switch} is on."),
             Answer::SwitchGone(switch) => {
                 write!(f, "The kill switch {switch} is missing; without it the flag is off.")

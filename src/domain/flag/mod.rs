@@ -27,6 +27,7 @@ pub mod stale;
 mod targeting;
 pub mod validate;
 mod value;
+mod walk;
 mod words;
 
 #[cfg(test)]

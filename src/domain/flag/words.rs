@@ -67,12 +67,12 @@ pub enum Layer {
     Expired,
     /// It is not the time for it.
     Schedule,
-    /// The tenant is not active. A kill switch counts for it all the same.
-    SafeDefault,
     /// Another flag does not have the variant that this one needs.
     Prerequisite,
     /// Another flag of a group is on.
     Conflict,
+    /// The tenant is not active. A kill switch counts for it all the same.
+    SafeDefault,
     /// The tenant's own.
     TenantOverride,
     /// A rule.
@@ -90,9 +90,9 @@ impl Layer {
         Self::KillSwitch,
         Self::Expired,
         Self::Schedule,
-        Self::SafeDefault,
         Self::Prerequisite,
         Self::Conflict,
+        Self::SafeDefault,
         Self::TenantOverride,
         Self::TargetingRule,
         Self::TierDefault,

@@ -137,7 +137,7 @@ fn broken(key: &str, code: ErrorCode) -> Error {
     match code {
         ErrorCode::FlagNotFound => Error::missing(Failure::FlagNotFound, "flag", "flag_key", key),
         ErrorCode::ParseError => {
-            Error::new(Failure::ParseError, format!("the rule of flag {flag} cannot be evaluated"))
+            Error::new(Failure::ParseError, format!("the definition of flag {flag} cannot be evaluated"))
                 .with("flag_key", key)
         }
         ErrorCode::General => Error::new(

@@ -103,9 +103,6 @@ impl Look<'_> {
         if !flag.schedule.is_empty() && !flag.schedule.iter().any(|window| window.contains(now)) {
             return Said::plain(Layer::Schedule, off());
         }
-        if self.caller.tenant.as_ref().is_some_and(|tenant| tenant.access != Access::Full) {
-            return Said::plain(Layer::SafeDefault, self.known(flag.safe_answer()));
-        }
         let met = |needed: &Prerequisite| {
             self.other(&needed.flag_key).is_some_and(|it| needed.variants.contains(&it))
         };
@@ -123,6 +120,9 @@ impl Look<'_> {
         {
             return Said::plain(Layer::Conflict, off());
         }
+        if self.caller.tenant.as_ref().is_some_and(|tenant| tenant.access != Access::Full) {
+            return Said::plain(Layer::SafeDefault, self.safe());
+        }
         self.own().or_else(|| self.ruled()).or_else(|| self.of_tier()).unwrap_or_else(|| self.of_all())
     }
 
@@ -134,20 +134,40 @@ impl Look<'_> {
         shares && ahead && seen.is_some() && seen.as_ref() != other.off_answer()
     }
 
-    fn own(&self) -> Option<Said> {
+    /// What it gives a tenant that is not active: nothing is turned on that is off by an override or, without one, a tier.
+    fn safe(&self) -> Option<VariantName> {
+        let settings = self.flag;
+        let is_named = settings.safe_variant.is_some() || settings.expired_variant.is_some();
+        let has = self.own_choice().or_else(|| self.tier_choice()).and_then(Choice::variant);
+        let off = self.known(settings.off_answer());
+        match has {
+            Some(has) if !is_named && off.as_ref() == Some(has) => off,
+            _ => self.known(settings.safe_answer()),
+        }
+    }
+
+    fn own_choice(&self) -> Option<&Choice> {
         let tenant = self.caller.tenant.as_ref()?;
         let mine = |own: &&super::super::TenantOverride| own.flag == self.flag.key && own.tenant == tenant.id;
         // The last one written counts.
         let own = self.world.overrides.iter().rev().find(mine)?;
         let lasts = own.expire_time.is_none_or(|end| self.now < end);
-        self.given(&own.choice, Layer::TenantOverride).filter(|_| lasts)
+        lasts.then_some(&own.choice)
     }
 
-    fn of_tier(&self) -> Option<Said> {
+    fn own(&self) -> Option<Said> {
+        self.given(self.own_choice()?, Layer::TenantOverride)
+    }
+
+    fn tier_choice(&self) -> Option<&Choice> {
         let tenant = self.caller.tenant.as_ref()?;
         let defaults = &self.world.defaults;
         let default = defaults.iter().rev().find(|it| it.flag == self.flag.key && it.tier == tenant.tier)?;
-        self.given(&default.choice, Layer::TierDefault)
+        Some(&default.choice)
+    }
+
+    fn of_tier(&self) -> Option<Said> {
+        self.given(self.tier_choice()?, Layer::TierDefault)
     }
 
     fn of_all(&self) -> Said {
