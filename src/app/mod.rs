@@ -6,6 +6,7 @@ pub mod dev;
 pub mod dev_postgres;
 pub mod dev_servers;
 pub mod openfeature;
+mod places;
 pub mod real_demo;
 pub mod registry;
 pub mod serve;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::openfeature::{self, Protocols};
+use super::places;
 use super::registry;
 use super::targets::WiringError;
 use crate::cli::class;
@@ -29,6 +30,7 @@ use crate::services::feature_flags;
 use crate::services::lifecycle::{self, WAIT_MAX};
 use crate::services::openfeature::OpenFeature;
 use crate::store::connect::Database;
+use crate::store::target_places::Moved;
 use crate::store::{self, migrate};
 use crate::view::View;
 
@@ -126,6 +128,14 @@ pub enum StartError {
     /// The schema is not Tenantry's, or could not be brought up to date.
     #[error("The database's schema cannot be used or brought up to date: {0}.")]
     Migrate(store::Error),
+    /// A target would look for tenants' things where they are not.
+    #[error(
+        "The target `{}` has tenants' things in `{}`, and its settings say `{}`, where a suspension or a purge would miss them: set \
+         them back, or move the things while no server runs and set `moved_from = '{}'` beside them (docs/OPERATIONS.md, \
+         \"Another place\").",
+        .0.target, .0.from, .0.to, .0.from
+    )]
+    Place(Moved),
     /// A part of the server could not be made.
     #[error("The server cannot be set up: {0}.")]
     SetUp(String),
@@ -136,7 +146,7 @@ impl StartError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Wiring(WiringError::Metrics(_)) | Self::SetUp(_) => class::INTERNAL,
-            Self::Wiring(_) => class::ARGUMENTS,
+            Self::Wiring(_) | Self::Place(_) => class::ARGUMENTS,
             Self::Listen { exit_code, .. } => *exit_code,
             Self::Unreachable { .. }
             | Self::ReadOnly { .. }
@@ -147,7 +157,7 @@ impl StartError {
     }
 
     /// Why the database did not do what is needed to start.
-    fn of(error: store::Error, database: &Url) -> Self {
+    pub(super) fn of(error: store::Error, database: &Url) -> Self {
         let url = database.masked();
         match error {
             store::Error::Forbidden(why) => {
@@ -237,6 +247,7 @@ impl Server {
     pub async fn start(config: &Config, database: Database) -> Result<Self, StartError> {
         let grpc_listener = bind("grpc-listen", config.server.grpc_listen)?;
         let http_listener = bind("http-listen", config.server.http_listen)?;
+        places::check(config, &database, config.database.required_url().map_err(WiringError::from)?).await?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let registry = registry::start(config, database, &drain, &stop)?;
         let prometheus = Prometheus::new();

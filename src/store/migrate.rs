@@ -18,6 +18,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (9, "bulk evaluations", include_str!("migrations/0009_bulk_evaluations.sql")),
     (10, "flag extensions", include_str!("migrations/0010_flag_extensions.sql")),
     (11, "newer decisions", include_str!("migrations/0011_newer_decisions.sql")),
+    (12, "target places", include_str!("migrations/0012_target_places.sql")),
 ];
 
 /// What was done.

@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod operations;
 mod pipeline;
 pub mod reading;
+pub mod target_places;
 pub mod targets;
 pub mod tenants;
 pub mod tiers;

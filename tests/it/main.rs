@@ -25,6 +25,7 @@ mod missing_targets;
 mod names;
 mod openfeature;
 mod participants;
+mod places;
 mod random_changes;
 mod readme;
 mod reasons;

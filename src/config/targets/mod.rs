@@ -62,6 +62,27 @@ impl Target {
         }
     }
 
+    /// Where tenants' things are at it, by the settings that decide that and never by its address; `None` for kinds without
+    /// such settings. The words are kept in the database: others for the same place would stop servers from starting.
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::Redis(settings) => Some(settings.place()),
+            Self::S3(settings) => Some(settings.layout.place()),
+            Self::Qdrant(settings) => Some(settings.place()),
+            Self::Registry | Self::Postgres(_) | Self::Alertmanager(_) | Self::Remote(_) => None,
+        }
+    }
+
+    /// The former place from which somebody says that tenants' things were moved.
+    pub fn moved_from(&self) -> Option<&str> {
+        match self {
+            Self::Redis(settings) => settings.moved_from.as_deref(),
+            Self::S3(settings) => settings.moved_from.as_deref(),
+            Self::Qdrant(settings) => settings.moved_from.as_deref(),
+            Self::Registry | Self::Postgres(_) | Self::Alertmanager(_) | Self::Remote(_) => None,
+        }
+    }
+
     fn read(entry: &mut Entry<'_>) -> Result<Self, Error> {
         let kinds = ["postgres", "redis", "alertmanager", "s3", "qdrant", "remote"];
         let target = match entry.choice("kind", &kinds, None)? {

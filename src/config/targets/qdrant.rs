@@ -30,6 +30,8 @@ pub struct Qdrant {
     pub distance: Distance,
     /// On how many nodes a collection that we make is kept, 1 to 64.
     pub replication_factor: u32,
+    /// The former place from which tenants' things were moved, in the words of [`super::Target::place`].
+    pub moved_from: Option<String>,
     /// Longest time for one call.
     pub deadline: Option<Duration>,
 }
@@ -66,8 +68,14 @@ impl Qdrant {
             vector_size: entry.required_count("vector_size", 1..=65_536)?,
             distance: distance(entry)?,
             replication_factor: entry.count("replication_factor", 1, 1..=64)?,
+            moved_from: entry.text("moved_from")?,
             deadline: entry.deadline()?,
         })
+    }
+
+    /// See [`super::Target::place`].
+    pub(super) fn place(&self) -> String {
+        format!("collection {}, records {}", self.collection, self.records)
     }
 }
 

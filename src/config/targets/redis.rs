@@ -27,6 +27,8 @@ pub struct Redis {
     pub channel: String,
     /// Keys looked at and removed in one call, 10 to 10,000.
     pub batch: u32,
+    /// The former place from which tenants' things were moved, in the words of [`super::Target::place`].
+    pub moved_from: Option<String>,
     /// Longest time for one call.
     pub deadline: Option<Duration>,
 }
@@ -50,7 +52,16 @@ impl Redis {
             status_prefix: entry.word("status_prefix", "tenantry:tenant:")?,
             channel: entry.word("channel", "tenantry:invalidate")?,
             batch: entry.count("batch", 500, 10..=10_000)?,
+            moved_from: entry.text("moved_from")?,
             deadline: entry.deadline()?,
         })
+    }
+
+    /// See [`super::Target::place`].
+    pub(super) fn place(&self) -> String {
+        let users = self.user_prefix.as_ref();
+        let users = users
+            .map_or_else(|| "users none".to_owned(), |prefix| format!("users acl, user_prefix {prefix}"));
+        format!("status_prefix {}, {users}", self.status_prefix)
     }
 }

@@ -37,6 +37,8 @@ pub struct S3 {
     pub probe_credentials: Option<PathBuf>,
     /// An object that the profile `NEIGHBOUR` of that file may read in every shared bucket, whatever happens to tenants.
     pub neighbour_key: Option<String>,
+    /// The former place from which tenants' things were moved, in the words of [`super::Target::place`].
+    pub moved_from: Option<String>,
     /// Longest time for one call.
     pub deadline: Option<Duration>,
 }
@@ -64,6 +66,18 @@ pub enum Layout {
     },
 }
 
+impl Layout {
+    /// See [`super::Target::place`].
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Prefix => "layout prefix".to_owned(),
+            Self::Bucket { name, records } => {
+                format!("layout bucket, bucket {name}, records_bucket {records}")
+            }
+        }
+    }
+}
+
 /// How a tenant is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deny {
@@ -85,6 +99,7 @@ impl S3 {
             purge_max: entry.count("purge_max", PURGE_MAX, 1_000..=10_000_000)?,
             probe_credentials: entry.path("probe_credentials_file")?,
             neighbour_key: entry.text("neighbour_key")?,
+            moved_from: entry.text("moved_from")?,
             deadline: entry.deadline()?,
             endpoint,
             authorities,

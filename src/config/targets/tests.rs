@@ -309,3 +309,39 @@ fn a_vector_database_in_which_tenants_could_meet_is_refused() {
         assert!(!refusal.trim_end_matches('.').contains(". "), "one sentence: {refusal}");
     }
 }
+
+#[test]
+fn a_place_is_told_by_what_decides_it_and_by_no_address() {
+    let s3 = "kind = \"s3\", deny = \"principals\", principals = [\"{uid}\"]";
+    let qdrant = "kind = \"qdrant\", vector_size = 4";
+    for (text, place) in [
+        (s3.to_owned(), "layout prefix"),
+        (format!("{s3}, url = \"http://a\", region = \"b\""), "layout prefix"),
+        (
+            format!("{s3}, layout = \"bucket\", records_bucket = \"r\""),
+            "layout bucket, bucket t-{uid}, records_bucket r",
+        ),
+        (
+            format!("{s3}, layout = \"bucket\", bucket = \"b.{{uid}}\", records_bucket = \"r\""),
+            "layout bucket, bucket b.{uid}, records_bucket r",
+        ),
+        (format!("{qdrant}, url = \"http://a\""), "collection t.{uid}, records tenantry.records"),
+        (
+            format!("{qdrant}, url = \"http://b\", collection = \"c.{{uid}}\", records = \"our.own\""),
+            "collection c.{uid}, records our.own",
+        ),
+        ("kind = \"redis\", url = \"redis://a\"".to_owned(), "status_prefix tenantry:tenant:, users none"),
+        (
+            "kind = \"redis\", url = \"redis://b\", users = \"acl\", status_prefix = \"s:\", user_prefix = \"u-\""
+                .to_owned(),
+            "status_prefix s:, users acl, user_prefix u-",
+        ),
+    ] {
+        assert_eq!(target(&text).place().as_deref(), Some(place), "{text}");
+        // What somebody copies from the error is what it was.
+        let moved = target(&format!("{text}, moved_from = '{place}'"));
+        assert_eq!((moved.place().as_deref(), moved.moved_from()), (Some(place), Some(place)));
+    }
+    assert_eq!(target("kind = \"remote\", url = \"http://a\"").place(), None);
+    assert!(refusal("kind = \"remote\", url = \"http://a\", moved_from = \"b\"").contains("moved_from"));
+}

@@ -444,7 +444,7 @@ pub(super) async fn read_policy(client: &Client, bucket: &str) -> Result<Policy,
 
 fn no_room(bucket: &str, size: usize, max: usize) -> Failure {
     Failure::permanent(format!(
-        "the policy of bucket {bucket} would have {size} bytes and may have {max}: give tenants a bucket each \
-         (layout = \"bucket\") or spread them over more buckets"
+        "the policy of bucket {bucket} would have {size} bytes and may have {max}: make new tenants in other \
+         buckets, or revoke the keys of purged ones; before `layout` is changed, tenants that there are have to be moved"
     ))
 }

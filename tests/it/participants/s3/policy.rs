@@ -100,7 +100,7 @@ async fn a_policy_that_is_full_says_the_way_out_and_keeps_what_it_has(store: &'s
     let target = bucket.target(&format!("policy_bytes_max = {room}"));
     let failure = target.apply(&second, Desired::Suspended, 1).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
-    assert!(failure.message.contains("give tenants a bucket each"), "{failure}");
+    assert!(failure.message.contains("make new tenants in other buckets"), "{failure}");
     assert_eq!(target.observe(&first).await, Ok(Observed::effect(Desired::Suspended, 1)));
     // Whoever leaves makes room.
     bring(&target, &first, Desired::Active, 2).await;

@@ -1,0 +1,1 @@
+SELECT target, place FROM target_place WHERE target = ANY($1)
