@@ -17,7 +17,8 @@ const REFUSAL: &str = "c1: a tenant that is MIGRATING cannot take SuspendTenant:
 /// `par`, below it `c1`, which migrates, and `c2`, and below `c1` `g1`.
 async fn family() -> (Replica, Stub) {
     let stub = Stub::start(Duration::ZERO).await.unwrap();
-    let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
+    let settings = vec![("cascade.apply_deadline", "20s".to_owned())];
+    let setup = Setup { stubs: vec![("cache", stub.clone())], settings, ..Setup::default() };
     let mut replica = Replica::start(&setup).await;
     make(&mut replica, &["par"], "").await;
     make(&mut replica, &["c1", "c2"], "par").await;
