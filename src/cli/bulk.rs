@@ -10,7 +10,8 @@ use super::{Context, Failure};
 /// Commands about verbs on many tenants.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Ask a verb of the tenants that match a filter and can take it, and follow it to the end.
+    /// Ask a verb of the tenants that match a filter and can take it, and follow it to the end. Suspend, archive and delete fail (7)
+    /// where one that matches has more access and cannot take it.
     Start(Start),
     /// Show a bulk operation. Its tenants: `tenantry operation list --filter 'bulk_id = "…"'`.
     Get {

@@ -124,6 +124,13 @@ impl fmt::Display for IllegalTransition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, verb, allowed } = self;
         write!(f, "a tenant that is {from} cannot take {}: ", verb.method())?;
+        if *from == Status::Migrating {
+            // The statuses alone would contradict who is refused one of them: each has its own way there.
+            return f.write_str(
+                "FinishMigration moves it to SUSPENDED (`tenantry tenant finish-migration ID --suspended`) or ACTIVE; \
+                 AbortOperation of its StartMigration takes it back",
+            );
+        }
         match allowed {
             [] => f.write_str("from there only UndeleteTenant leads back, until the purge time"),
             [first, rest @ ..] => {

@@ -89,6 +89,11 @@ fn a_refusal_names_the_status_the_method_and_the_ways_out() {
         "a tenant that is ACTIVE cannot take DeleteTenant: from there it can move to SUSPENDED or MIGRATING"
     );
     assert_eq!(
+        transition(Migrating, Verb::Suspend).unwrap_err().to_string(),
+        "a tenant that is MIGRATING cannot take SuspendTenant: FinishMigration moves it to SUSPENDED (`tenantry tenant \
+         finish-migration ID --suspended`) or ACTIVE; AbortOperation of its StartMigration takes it back"
+    );
+    assert_eq!(
         transition(Deleted, Verb::Activate).unwrap_err().to_string(),
         "a tenant that is DELETED cannot take ActivateTenant: from there only UndeleteTenant leads back, until the purge time"
     );

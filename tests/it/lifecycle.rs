@@ -4,6 +4,7 @@ mod denial;
 mod drift;
 mod halfway;
 mod history;
+mod left_open;
 mod many;
 mod numbers;
 mod operators;

@@ -109,6 +109,12 @@ impl Verb {
         self.moves() && other.moves() || matches!((self, other), (Self::ChangeTier, Self::ChangeTier))
     }
 
+    /// Whether it is meant for every tenant with more access than it leads to, so that one which cannot take it where it is was
+    /// not done. The end of a migration is meant only for those that migrate.
+    pub const fn closes(self) -> bool {
+        matches!(self, Self::Suspend | Self::Archive | Self::Delete)
+    }
+
     /// Whether it can be asked of a tenant that is where it leads, to say that the tenant stays there.
     pub fn can_confirm(self, status: Status) -> bool {
         matches!(self, Self::Activate | Self::Suspend) && self.leads_to(status) == status

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::children::{is_meant, item};
+use super::children::item;
 use crate::domain::bulk::{Bulk, Item, TENANTS_MAX};
 use crate::domain::error::{Error, Reason};
 use crate::domain::filter::Filter;
@@ -28,8 +28,9 @@ impl Reply for Bulk {
 /// A verb is asked of many tenants.
 #[derive(Debug, Clone)]
 pub struct StartBulk {
-    /// Which tenants; of those that match, the ones that can take the verb now or once their open operation has ended, and
-    /// those that are where it leads while an older bulk operation is about to take them elsewhere.
+    /// Which tenants; of those that match, the ones that can take the verb now or once their open operation has ended,
+    /// those that are where it leads while an older bulk operation is about to take them elsewhere, and, for a verb that closes,
+    /// as failed, those that have more access and cannot take it.
     pub filter: Filter,
     /// The filter as it was written.
     pub filter_text: String,
@@ -76,9 +77,11 @@ impl Registry {
                 let items: Vec<Item> = snapshot
                     .tenants
                     .values()
-                    .filter(|record| is_meant(snapshot, &record.tenant, start.verb, &waiting))
-                    .filter(|record| start.filter.matches(&snapshot.row(record)))
-                    .map(|record| item(record))
+                    .filter_map(|record| {
+                        Some((record, item(snapshot, &record.tenant, start.verb, &waiting)?))
+                    })
+                    .filter(|(record, _)| start.filter.matches(&snapshot.row(record)))
+                    .map(|(_, item)| item)
                     .collect();
                 if items.len() > TENANTS_MAX {
                     return Err(too_many(items.len()));

@@ -65,11 +65,10 @@ pub(super) fn follow(
     waiting: &InOlderBulks,
     now: Timestamp,
 ) -> Option<Begun> {
-    let able = below(snapshot, tenant_id)
-        .into_iter()
-        .filter(|record| is_meant(snapshot, &record.tenant, request.verb, waiting));
-    let items: Vec<Item> = able.map(|record| item(record)).collect();
-    let bulk = Bulk {
+    let below = below(snapshot, tenant_id).into_iter();
+    let items: Vec<Item> =
+        below.filter_map(|record| item(snapshot, &record.tenant, request.verb, waiting)).collect();
+    let mut bulk = Bulk {
         parent: Some(tenant_id.clone()),
         // Those below are all in it: none of them has anyone to take along.
         wish: Wish { children: Children::Ignore, ..request.details.wish.clone() },
@@ -77,14 +76,41 @@ pub(super) fn follow(
         actor: request.actor.clone(),
         ..Bulk::new(OperationId::from_uuid(Uuid::now_v7()), request.verb, items.len(), now)
     };
+    bulk.settle(&items, now);
     (!items.is_empty()).then_some(Begun { bulk, items })
 }
 
-/// Whether a verb on many tenants is meant for one: it can take the verb, or it is where the verb leads and waits in an older
-/// bulk operation that is about to take it elsewhere. There it leaves that one, and has arrived at its turn.
-pub(super) fn is_meant(snapshot: &Snapshot, tenant: &Tenant, verb: Verb, waiting: &InOlderBulks) -> bool {
+/// A tenant's part in a verb on many tenants; `None` where that is not meant for it. Whoever keeps more access than the verb is to
+/// leave it, and cannot take the verb, has failed already: so it does not leave an older bulk operation either, which may be
+/// about to lock it out.
+pub(super) fn item(snapshot: &Snapshot, tenant: &Tenant, verb: Verb, waiting: &InOlderBulks) -> Option<Item> {
+    let refusal =
+        transition(tenant.status, verb).err().filter(|_| !is_moved(snapshot, tenant, verb, waiting));
+    let stays_open = verb.closes() && tenant.status.is_more_open_than(verb.leads_to(tenant.status));
+    if refusal.is_some() && !stays_open {
+        return None;
+    }
+    Some(Item {
+        tenant_id: tenant.tenant_id.clone(),
+        tenant_uid: tenant.uid,
+        state: if refusal.is_some() { ItemState::Failed } else { ItemState::Waiting },
+        operation_id: None,
+        error: refusal.map_or_else(String::new, |refusal| refusal.to_string()),
+        overruled: None,
+        is_blocked: false,
+    })
+}
+
+/// Whether a verb on many tenants comes to its end at one: it can take the verb, or its open operation leads where a verb that
+/// closes does, or it is where the verb leads and waits in an older bulk operation that is about to take it elsewhere. There it
+/// leaves that one, and has arrived at its turn.
+fn is_moved(snapshot: &Snapshot, tenant: &Tenant, verb: Verb, waiting: &InOlderBulks) -> bool {
+    let to = verb.leads_to(tenant.status);
+    let open = snapshot.open_operation(&tenant.tenant_id);
+    let on_its_way = open.is_some_and(|open| open.heading() == to && tenant.status.is_more_open_than(to));
     can_take(snapshot, tenant, verb)
-        || verb.moves() && verb.leads_to(tenant.status) == tenant.status && waiting.contains(&tenant.uid)
+        || verb.closes() && on_its_way
+        || verb.moves() && to == tenant.status && waiting.contains(&tenant.uid)
 }
 
 /// Whether a tenant can take a verb: in the status that it is in, or in the one that its open operation leads to. There the
@@ -93,17 +119,4 @@ fn can_take(snapshot: &Snapshot, tenant: &Tenant, verb: Verb) -> bool {
     let open = snapshot.open_operation(&tenant.tenant_id);
     let soon = open.map(|open| open.heading());
     [Some(tenant.status), soon].into_iter().flatten().any(|status| transition(status, verb).is_ok())
-}
-
-/// A tenant of a bulk operation that has not begun.
-pub(super) fn item(record: &Record) -> Item {
-    Item {
-        tenant_id: record.tenant.tenant_id.clone(),
-        tenant_uid: record.tenant.uid,
-        state: ItemState::Waiting,
-        operation_id: None,
-        error: String::new(),
-        overruled: None,
-        is_blocked: false,
-    }
 }

@@ -122,6 +122,20 @@ async fn a_scheduled_suspension_counts_from_its_time_on() {
 }
 
 #[tokio::test]
+async fn a_move_that_tenants_cannot_take_leaves_them_in_the_older_bulk_operation_that_locks_them_out() {
+    let (mut replica, _setup) = four(true).await;
+    let older = begun(&mut replica, one_at_a_time(v1::OperationVerb::Suspend)).await;
+    let request = bulk(r#"tenant_id = "d""#, v1::OperationVerb::Archive);
+    let newer = replica.lifecycle.start_bulk_operation(request).await.unwrap().into_inner();
+    assert_eq!((newer.state(), newer.failed), (v1::BulkOperationState::Failed, 1), "{newer:?}");
+    assert!(newer.error.starts_with("d: a tenant that is ACTIVE cannot take ArchiveTenant"), "{newer:?}");
+    let ended = bulk_ended(&mut replica, &older).await;
+    assert_eq!((ended.state(), ended.succeeded), (v1::BulkOperationState::Succeeded, 4), "{ended:?}");
+    assert_eq!(replica.settled("d").await.status(), v1::TenantStatus::Suspended);
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_refusal_names_the_bulk_operation_that_is_about_to_move_the_tenant() {
     let (mut replica, _setup) = four(false).await;
     let archive = |tenant_id: &str| v1::ArchiveTenantRequest {

@@ -1,5 +1,5 @@
--- $8: {bulk, items, overruling or null}. The tier that it leads to is there. Its tenants leave older bulk operations that have
--- not begun them and lead elsewhere.
+-- $8: {bulk, items, overruling or null}. The tier that it leads to is there. Its tenants, but for those that
+-- have failed already, leave older bulk operations that have not begun them and lead elsewhere.
 changed AS (
     INSERT INTO bulk_operation
     SELECT b.* FROM next, jsonb_populate_record(NULL::bulk_operation, ($8::jsonb -> 'bulk') || next.revision) b
@@ -14,6 +14,7 @@ changed AS (
     FROM (
         SELECT (item ->> 'tenant_uid')::uuid, $8::jsonb -> 'overruling'
         FROM changed, jsonb_array_elements($8::jsonb -> 'items') item
+        WHERE item ->> 'state' = 'WAITING'
     ) d (uid, decision),
         LATERAL (SELECT ctid, bulk_id FROM bulk_item WHERE tenant_uid = d.uid AND state = 'WAITING' OFFSET 0) w
     WHERE i.ctid = w.ctid AND i.overruled IS NULL AND (

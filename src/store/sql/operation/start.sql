@@ -67,6 +67,7 @@ changed AS (
         UNION ALL
         SELECT (item ->> 'tenant_uid')::uuid, $8::jsonb -> 'children_overruling'
         FROM changed, jsonb_array_elements($8::jsonb -> 'items') item
+        WHERE item ->> 'state' = 'WAITING'
     ) d (uid, decision),
         -- Looked up for each, here and below: a plan that joins reads all that wait, and every bulk operation there was.
         LATERAL (SELECT ctid, bulk_id FROM bulk_item WHERE tenant_uid = d.uid AND state = 'WAITING' OFFSET 0) w
