@@ -207,21 +207,31 @@ impl<'a> Case<'a, '_> {
     }
 
     /// The answer of a tenant that is not active. A default that turns on what the tenant has off is not a safe one. Rules and
-    /// shares, which may hang on a caller, have no part in it.
+    /// shares that hang on a key have no part in it: they can hang on a caller.
     fn ask_safe(&self, tier: &TierId) -> Say<'a> {
         let Compiled { flag, off, safe, .. } = self.compiled;
-        if flag.settings.safe_variant.is_some() || flag.settings.expired_variant.is_some() {
+        let settings = &flag.settings;
+        if settings.safe_variant.is_some() || settings.expired_variant.is_some() {
             return Say::answers(safe.as_ref(), Answer::Safe(Safe::Named));
         }
         let own = self.own.filter(|own| own.expire_time.is_none_or(|end| self.query.now < end));
         let of_tier = self.entry.tier_defaults.get(tier).map(|default| &default.choice);
-        let has = own.map(|own| &own.choice).or(of_tier).and_then(Choice::variant);
+        let has = match own.map(|own| &own.choice).or(of_tier) {
+            Some(Choice::Variant(variant)) => Some(variant),
+            Some(Choice::Rollout(split)) => self.whole_share(split),
+            None => settings.default_rollout.as_ref().and_then(|split| self.whole_share(split)),
+        };
         match off {
             Some((off_variant, _)) if has == Some(off_variant) => {
                 Say::answers(off.as_ref(), Answer::Safe(Safe::StaysOff))
             }
             _ => Say::answers(safe.as_ref(), Answer::Safe(Safe::Default)),
         }
+    }
+
+    /// The variant that everybody gets of a share, whatever it goes by.
+    fn whole_share(&self, split: &'a Split) -> Option<&'a VariantName> {
+        split.rollout.select(self.compiled.flag.settings.hash_version, None, self.query.now)
     }
 
     fn ask_override(&self) -> Say<'a> {

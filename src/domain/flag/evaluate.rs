@@ -14,7 +14,7 @@ use super::value::Value;
 use super::words::{ErrorCode, Layer, Reason};
 use crate::domain::ids::{Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Budget, Context, Path};
+use crate::domain::rule::{Budget, Context, Path, text_of};
 
 static FALSE: Value = Value::Boolean(false);
 
@@ -58,14 +58,15 @@ impl<'a> Query<'a> {
     }
 
     /// The same, of a path that was taken apart before. A text that is not empty and a number other than 0 are keys,
-    /// nothing else: what is false to a rule is none to the in-process providers that get the share as one.
+    /// nothing else: what is false to a rule is none to the in-process providers that get the share as one. A number has one text,
+    /// however a client writes it.
     pub(super) fn key(&self, is_of_tenants: bool, bucket_by: &Path) -> Option<Cow<'a, str>> {
         if is_of_tenants && let Some(tenant) = self.tenant {
             return Some(tenant.tenant_id.as_str().into());
         }
         match self.context.value(bucket_by)? {
             Json::String(key) if !key.is_empty() => Some(key.as_str().into()),
-            Json::Number(number) if number.as_f64() != Some(0.0) => Some(number.to_string().into()),
+            number @ Json::Number(_) if number.as_f64() != Some(0.0) => Some(text_of(number).into()),
             _ => None,
         }
     }

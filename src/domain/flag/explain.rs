@@ -79,7 +79,7 @@ impl Detail<'_> {
                 )
             }
             Answer::Safe(Safe::StaysOff) => {
-                write!(f, "Tenant {tenant} is not active; what it, or its tier, has off stays off.")
+                write!(f, "Tenant {tenant} is not active; what it, its tier or everybody has off stays off.")
             }
             Answer::Killed(switch) => write!(f, "The kill switch {switch} is on."),
             Answer::SwitchGone(switch) => {

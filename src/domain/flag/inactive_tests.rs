@@ -71,7 +71,10 @@ fn a_suspension_turns_nothing_on() {
     assert_eq!(seen("named"), (true, Layer::SafeDefault), "a safe variant says itself what is safe");
     assert_eq!(seen("ended"), (true, Layer::SafeDefault));
     let detail = |flag: &str| flags.explain(&tenant.at(NOW), flag)[6].detail.clone();
-    assert_eq!(detail("own"), "Tenant marketing is not active; what it, or its tier, has off stays off.");
+    assert_eq!(
+        detail("own"),
+        "Tenant marketing is not active; what it, its tier or everybody has off stays off."
+    );
 }
 
 /// It had more than an active one: its safe default stood above the switch and the schedule.
@@ -91,4 +94,57 @@ fn what_is_off_for_everybody_is_off_for_a_tenant_that_is_not_active() {
     });
     let flags = seed().with_flag(Arc::new(closed));
     assert_eq!(answer(&flags, &tenant, "plain"), (Some(false), Reason::Default, Layer::Schedule));
+}
+
+/// Who had it off by a share that one variant has as a whole was let have it by a suspension.
+#[test]
+fn a_whole_share_is_off_for_a_tenant_that_is_not_active_as_a_variant_is() {
+    let share = |on: u32, bucket_by: &str| {
+        let weight = |name: &str, weight| Weight { variant: variant(name), weight };
+        let weights = vec![weight("on", on), weight("off", 100 - on)];
+        let rollout = Rollout { seed: "s".to_owned(), weights, steps: Vec::new() };
+        Split { rollout, bucket_by: bucket_by.to_owned() }
+    };
+    let choice = |on, by: &str| Choice::Rollout(share(on, by));
+    let flag = Arc::new(with("plain", |flag| flag.default_variant = Some(variant("on"))));
+    let flags = seed().with_flag(flag);
+    let mut tenant = Tenant::new("hr", "gold");
+    tenant.2 = Access::None;
+    for (on, by, expected) in
+        [(0, "tenantId", false), (0, "email", false), (50, "email", true), (100, "email", true)]
+    {
+        let mut mine = (*own("plain", "hr", "off", None)).clone();
+        mine.choice = choice(on, by);
+        let of_tenant = flags.clone().with_override(Arc::new(mine));
+        let mut tiers = (*tier_default("plain", "gold", "off")).clone();
+        tiers.choice = choice(on, by);
+        let of_tier = flags.clone().with_tier_default(Arc::new(tiers));
+        let of_all = Arc::new(with("plain", |flag| {
+            flag.default_variant = Some(variant("on"));
+            flag.default_rollout = Some(share(on, by));
+        }));
+        for flags in [of_tenant, of_tier, seed().with_flag(of_all)] {
+            let seen = answer(&flags, &tenant, "plain");
+            assert_eq!((seen.0, seen.2), (Some(expected), Layer::SafeDefault), "{on} by {by}");
+        }
+    }
+}
+
+/// 5 and 5.0 went to other shares, so that OFREP's clients saw another variant than all others.
+#[test]
+fn a_number_has_one_share_however_it_is_written() {
+    let weights = ["on", "off"].map(|name| Weight { variant: variant(name), weight: 1 }).to_vec();
+    let split = Split {
+        rollout: Rollout { seed: "s".to_owned(), weights, steps: Vec::new() },
+        bucket_by: "account".to_owned(),
+    };
+    let flags = seed().with_flag(Arc::new(with("plain", |flag| flag.default_rollout = Some(split))));
+    let given = |account: serde_json::Value| {
+        let context = Context::new(json!({ "account": account }).as_object().unwrap().clone()).unwrap();
+        flags.evaluate(&Query { tenant: None, context: &context, now: NOW }, "plain").variant.cloned()
+    };
+    for number in 1..100 {
+        assert_eq!(given(json!(number)), given(json!(f64::from(number))), "{number}");
+        assert_eq!(given(json!(number)), given(json!(number.to_string())), "{number}");
+    }
 }

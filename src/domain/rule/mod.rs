@@ -240,5 +240,12 @@ impl Rule {
     }
 }
 
+/// A value as `cat` writes it; empty for what it writes as nothing.
+pub fn text_of(value: &Value) -> String {
+    let mut text = String::new();
+    Datum::of(value).write(&mut text);
+    text
+}
+
 #[cfg(test)]
 mod tests;

@@ -138,10 +138,14 @@ impl Look<'_> {
     fn safe(&self) -> Option<VariantName> {
         let settings = self.flag;
         let is_named = settings.safe_variant.is_some() || settings.expired_variant.is_some();
-        let has = self.own_choice().or_else(|| self.tier_choice()).and_then(Choice::variant);
+        let has = match self.own_choice().or_else(|| self.tier_choice()) {
+            Some(Choice::Variant(one)) => Some(one.clone()),
+            Some(Choice::Rollout(split)) => self.whole(split),
+            None => settings.default_rollout.as_ref().and_then(|split| self.whole(split)),
+        };
         let off = self.known(settings.off_answer());
         match has {
-            Some(has) if !is_named && off.as_ref() == Some(has) => off,
+            Some(has) if !is_named && off.as_ref() == Some(&has) => off,
             _ => self.known(settings.safe_answer()),
         }
     }
@@ -217,6 +221,15 @@ impl Look<'_> {
                 Some(Said { is_share: true, ..Said::plain(layer, Some(one)) })
             }
         }
+    }
+
+    /// The variant that a share gives to everybody.
+    fn whole(&self, split: &Split) -> Option<VariantName> {
+        let begun = split.rollout.steps.iter().filter(|step| step.start_time <= self.now);
+        let weights =
+            begun.max_by_key(|step| step.start_time).map_or(&split.rollout.weights, |it| &it.weights);
+        let given: Vec<_> = weights.iter().filter(|share| share.weight > 0).collect();
+        if let [only] = given.as_slice() { Some(only.variant.clone()) } else { None }
     }
 
     fn share(&self, split: &Split) -> Option<VariantName> {
