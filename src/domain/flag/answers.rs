@@ -34,7 +34,7 @@ impl<'a> Answers<'a, '_> {
     ///
     /// Where they cost too much together; then the answers are not what the flags say.
     pub fn are_whole(&self) -> Result<(), TooMuch> {
-        if self.memo.is_spent() { Err(TooMuch) } else { Ok(()) }
+        self.memo.is_whole()
     }
 
     /// What the answers so far took: one for each flag that was evaluated, and one for each look at another flag that

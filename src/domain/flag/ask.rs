@@ -63,7 +63,7 @@ pub(super) enum Safe {
     Named,
     /// The default.
     Default,
-    /// The off variant, since that is what it has of its own or of its tier: a suspension turns nothing on.
+    /// The off variant, since that is what it has of its own, of its tier or as everybody: a suspension turns nothing on.
     StaysOff,
 }
 

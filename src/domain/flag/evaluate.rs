@@ -12,6 +12,7 @@ use super::ask::{Answer, Case, Say, Verdict};
 use super::choice::Split;
 use super::value::Value;
 use super::words::{ErrorCode, Layer, Reason};
+use crate::domain::error::Error;
 use crate::domain::ids::{Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
 use crate::domain::rule::{Budget, Context, Path, text_of};
@@ -119,6 +120,12 @@ impl Evaluation<'_> {
 #[error("makes the rules of these flags cost more than one call may: send less, or ask for fewer flags")]
 pub struct TooMuch;
 
+impl From<TooMuch> for Error {
+    fn from(too_much: TooMuch) -> Self {
+        Self::field("context", too_much.to_string())
+    }
+}
+
 /// The answers of flags that others hang on, each found once; all of one query and one set of flags.
 #[derive(Default)]
 pub(super) struct Memo<'a> {
@@ -157,9 +164,12 @@ impl<'a> Memo<'a> {
         self.steps + self.as_active.as_ref().map_or(0, |memo| memo.steps)
     }
 
-    /// Whether a rule was not evaluated because others had cost too much.
-    pub(super) fn is_spent(&self) -> bool {
-        self.budget.is_spent() || self.as_active.as_ref().is_some_and(|memo| memo.is_spent())
+    /// Whether all rules were evaluated; else the answers are not what the flags say.
+    pub(super) fn is_whole(&self) -> Result<(), TooMuch> {
+        if self.budget.is_spent() {
+            return Err(TooMuch);
+        }
+        self.as_active.as_ref().map_or(Ok(()), |memo| memo.is_whole())
     }
 
     pub(super) fn as_active(&mut self) -> &mut Self {

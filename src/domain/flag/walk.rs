@@ -47,7 +47,7 @@ impl CompiledFlags {
             let own = own.next_if(|(of, _)| *of == key).map(|(_, own)| &**own);
             tell(key, &self.settled(query, &mut memo, (key, entry), own));
         }
-        if memo.is_spent() { Err(TooMuch) } else { Ok(()) }
+        memo.is_whole()
     }
 
     /// Every layer in order of precedence, with why it did or did not decide; exactly one did.

@@ -117,13 +117,11 @@ impl Handler {
                 answers.warning(&warning);
             }
             let named = if all {
-                flags
-                    .evaluate_all(&query, |key, evaluation| answers.flag(key.as_str(), evaluation))
-                    .map(|()| None)
+                flags.evaluate_all(&query, |key, evaluation| answers.flag(key.as_str(), evaluation))?;
+                None
             } else {
-                add_named(flags, &query, &message.flag_keys, &mut answers).map(Some)
+                Some(add_named(flags, &query, &message.flag_keys, &mut answers)?)
             };
-            let named = named.map_err(|too_much| Error::field("context", too_much.to_string()))?;
             Ok::<_, Error>(Answer { bytes: answers.finish(), named })
         })?;
         match &answer.named {

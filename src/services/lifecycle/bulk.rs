@@ -77,11 +77,8 @@ impl Registry {
                 let items: Vec<Item> = snapshot
                     .tenants
                     .values()
-                    .filter_map(|record| {
-                        Some((record, item(snapshot, &record.tenant, start.verb, &waiting)?))
-                    })
-                    .filter(|(record, _)| start.filter.matches(&snapshot.row(record)))
-                    .map(|(_, item)| item)
+                    .filter(|record| start.filter.matches(&snapshot.row(record)))
+                    .filter_map(|record| item(snapshot, &record.tenant, start.verb, &waiting))
                     .collect();
                 if items.len() > TENANTS_MAX {
                     return Err(too_many(items.len()));

@@ -97,7 +97,7 @@ impl Asked<'_> {
                 found.push((key.as_str().to_owned(), resolution(self.snapshot, flag, evaluation)));
             }
         });
-        all.map_err(|too_much| Error::field("context", too_much.to_string()))?;
+        all?;
         Ok(found)
     }
 }
