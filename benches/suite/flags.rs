@@ -16,7 +16,7 @@ use tenantry::domain::{
     },
     ids::{FlagKey, Revision, TenantId, TierId, VariantName},
     lifecycle::Access,
-    rule::{Condition, Context, Operator, Rollout, Weight},
+    rule::{Condition, Context, Effort, Operator, Rollout, Weight},
 };
 
 /// Many and short: on a shared machine some of them are left alone, and the least says what it takes.
@@ -36,7 +36,7 @@ pub(crate) fn run() {
     for count in [1, 50, 500] {
         let flags = mix(count, now);
         let evaluate = || {
-            let all = black_box(&flags).evaluate_all(black_box(&query), |key, evaluated| {
+            let all = black_box(&flags).evaluate_all(black_box(&query), Effort::Full, |key, evaluated| {
                 black_box((key, evaluated));
             });
             all.unwrap();

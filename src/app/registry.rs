@@ -14,6 +14,7 @@ use crate::domain::ids::Revision;
 use crate::domain::operation::Patience;
 use crate::domain::rule::Context;
 use crate::metering::evaluations::Evaluations;
+use crate::services::costly::Costly;
 use crate::services::kept_answers::KeptAnswers;
 use crate::services::{Registry, lifecycle};
 use crate::store::connect::Database;
@@ -92,6 +93,7 @@ pub fn start(
         bulk_news: Arc::default(),
         evaluations,
         kept_answers: KeptAnswers::default(),
+        costly: Costly::default(),
         static_context: Arc::new(static_context(&config.flags)?),
         drain: drain.clone(),
     };

@@ -174,7 +174,8 @@ impl FeatureFlags for Handler {
         request: Request<EvaluateFlagRequest>,
     ) -> Result<Response<EvaluateFlagResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let reply = self.evaluate_one(&snapshot, request.into_inner()).and_then(|reply| unframed(&reply));
+        let reply =
+            self.evaluate_one(&snapshot, request.into_inner()).await.and_then(|reply| unframed(&reply));
         let answer = reply.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }
@@ -185,8 +186,8 @@ impl FeatureFlags for Handler {
     ) -> Result<Response<EvaluateFlagsResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
         let request = request.into_inner();
-        let asked = request.encode_to_vec();
-        let reply = self.evaluate_many(&snapshot, request, &asked).and_then(|reply| unframed(&reply));
+        let asked = request.encode_to_vec().into();
+        let reply = self.evaluate_many(&snapshot, request, &asked).await.and_then(|reply| unframed(&reply));
         let answer = reply.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }
@@ -196,7 +197,8 @@ impl FeatureFlags for Handler {
         request: Request<ExplainFlagRequest>,
     ) -> Result<Response<ExplainFlagResponse>, Status> {
         let snapshot = self.snapshot(&request).await?;
-        let answer = self.explain(&snapshot, request.into_inner()).map_err(|error| status(&error))?;
+        let explained = self.explain(snapshot.clone(), request.into_inner()).await;
+        let answer = explained.map_err(|error| status(&error))?;
         Ok(self.respond_at(&snapshot, answer))
     }
 

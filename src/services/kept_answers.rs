@@ -148,40 +148,33 @@ impl Default for KeptAnswers {
 }
 
 impl KeptAnswers {
-    /// The answer that was kept for this question, else the one that is made now. It is kept where the same question
-    /// was the last one that had to be answered in its place: what is asked only once would push out what comes again.
-    ///
-    /// # Errors
-    ///
-    /// Those of `make`; they are not kept.
-    pub fn answer<E>(
-        &self,
-        question: &Question<'_>,
-        make: impl FnOnce() -> Result<Answer, E>,
-    ) -> Result<Answer, E> {
-        if question.bytes.len() > QUESTION_MAX {
-            return make();
-        }
-        let hash = self.0.hasher.hash_one((question.protocol, question.bytes));
-        let place = self.place(hash);
-        if let Some(kept) = &*place.kept.load()
-            && kept.answers(question)
-        {
-            return Ok(kept.answer.clone());
-        }
-        let answer = make()?;
-        let is_repeated = place.missed.swap(hash, Ordering::Relaxed) == hash;
-        if is_repeated && bytes_of(question.bytes, &answer) <= ANSWER_MAX {
-            self.keep(place, question, answer.clone());
-        }
-        Ok(answer)
+    /// The answer that was kept for this question.
+    pub fn find(&self, question: &Question<'_>) -> Option<Answer> {
+        let (place, _) = self.place(question)?;
+        let kept = place.kept.load();
+        kept.as_ref().filter(|kept| kept.answers(question)).map(|kept| kept.answer.clone())
     }
 
-    fn place(&self, hash: u64) -> &Place {
+    /// Takes the answer that was made now. It is kept where the same question was the last one that had to be answered
+    /// in its place: what is asked only once would push out what comes again.
+    pub fn offer(&self, question: &Question<'_>, answer: &Answer) {
+        let Some((place, hash)) = self.place(question) else { return };
+        let is_repeated = place.missed.swap(hash, Ordering::Relaxed) == hash;
+        if is_repeated && bytes_of(question.bytes, answer) <= ANSWER_MAX {
+            self.keep(place, question, answer.clone());
+        }
+    }
+
+    /// A question's place and its hash, unless it is too long to be kept.
+    fn place(&self, question: &Question<'_>) -> Option<(&Place, u64)> {
+        if question.bytes.len() > QUESTION_MAX {
+            return None;
+        }
+        let hash = self.0.hasher.hash_one((question.protocol, question.bytes));
         // The lower bits of a hash are as good as any.
         #[allow(clippy::cast_possible_truncation)]
         let index = hash as usize & (PLACES - 1);
-        &self.0.places[index]
+        Some((&self.0.places[index], hash))
     }
 
     fn keep(&self, place: &Place, question: &Question<'_>, answer: Answer) {

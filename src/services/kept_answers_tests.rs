@@ -1,5 +1,3 @@
-use std::convert::Infallible;
-
 use uuid::Uuid;
 
 use super::*;
@@ -29,12 +27,12 @@ fn flags() -> CompiledFlags {
 
 /// What is asked, and whether it had to be answered anew.
 fn asks(kept: &KeptAnswers, question: &Question<'_>, answer: &'static [u8]) -> (Bytes, bool) {
-    let mut is_new = false;
-    let found = kept.answer(question, || {
-        is_new = true;
-        Ok::<_, Infallible>(Answer::of_all(Bytes::from_static(answer)))
-    });
-    (found.unwrap_or_else(|never| match never {}).bytes, is_new)
+    if let Some(found) = kept.find(question) {
+        return (found.bytes, false);
+    }
+    let made = Answer::of_all(Bytes::from_static(answer));
+    kept.offer(question, &made);
+    (made.bytes, true)
 }
 
 /// A question whose answer `first` is kept.
@@ -136,7 +134,7 @@ fn what_is_kept_has_a_bound_in_bytes() {
         let question =
             Question { protocol: "a", bytes: &bytes, record: None, tier: None, flags: &flags, now: at(10) };
         for _ in 0..2 {
-            kept.answer(&question, || Ok::<_, Infallible>(large.clone())).unwrap();
+            kept.offer(&question, &large);
         }
         assert!(kept.bytes() <= BYTES_MAX, "{} bytes", kept.bytes());
     }
@@ -153,7 +151,7 @@ fn too_large_an_answer_and_too_long_a_question_are_not_kept() {
         let question =
             Question { protocol: "a", bytes, record: None, tier: None, flags: &flags, now: at(10) };
         for _ in 0..3 {
-            kept.answer(&question, || Ok::<_, Infallible>(large.clone())).unwrap();
+            kept.offer(&question, &large);
         }
     }
     assert_eq!(kept.bytes(), 0);

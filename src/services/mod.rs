@@ -5,6 +5,7 @@
 //! conflict.
 
 pub mod change;
+pub mod costly;
 pub mod feature_flags;
 pub mod kept_answers;
 pub mod lifecycle;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use self::change::Command;
+use self::costly::Costly;
 use self::kept_answers::KeptAnswers;
 pub use self::lifecycle::StartOperation;
 pub use self::read::Freshness;
@@ -55,6 +57,8 @@ pub struct Registry {
     pub evaluations: Evaluations,
     /// Answers about all flags that may go out again.
     pub kept_answers: KeptAnswers,
+    /// Where answers are made that take long.
+    pub costly: Costly,
     /// Attributes that every evaluation of flags sees, whatever a caller says.
     pub static_context: Arc<Context>,
     /// How targets are verified.

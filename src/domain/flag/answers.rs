@@ -2,6 +2,7 @@
 
 use super::compile::CompiledFlags;
 use super::evaluate::{Evaluation, Memo, Query, TooMuch};
+use crate::domain::rule::Effort;
 
 /// Answers one query for any flags in any order. What others hang on is evaluated once, however many ask for it.
 pub struct Answers<'a, 'q> {
@@ -17,8 +18,8 @@ impl CompiledFlags {
     }
 
     /// The same for a client, who says what is in the context.
-    pub fn answers_of_call<'a, 'q>(&'a self, query: &'q Query<'q>) -> Answers<'a, 'q> {
-        Answers { flags: self, query, memo: Memo::of_call() }
+    pub fn answers_of_call<'a, 'q>(&'a self, query: &'q Query<'q>, effort: Effort) -> Answers<'a, 'q> {
+        Answers { flags: self, query, memo: Memo::of_call(effort) }
     }
 }
 

@@ -15,7 +15,7 @@ use super::words::{ErrorCode, Layer, Reason};
 use crate::domain::error::Error;
 use crate::domain::ids::{Revision, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Budget, Context, Path, text_of};
+use crate::domain::rule::{Budget, Context, Effort, Path, text_of};
 
 static FALSE: Value = Value::Boolean(false);
 
@@ -144,8 +144,8 @@ impl<'a> Memo<'a> {
     }
 
     /// Those of a client's call, whose rules may cost so much together and no more.
-    pub(super) fn of_call() -> Self {
-        Self { budget: Budget::of_call(), ..Self::default() }
+    pub(super) fn of_call(effort: Effort) -> Self {
+        Self { budget: Budget::of_call(effort), ..Self::default() }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Evaluation<'a>> {

@@ -181,7 +181,7 @@ fn a_kill_switch_counts_for_a_tenant_in_whatever_state() {
             let killed = (Some(false), Reason::Default, Layer::KillSwitch);
             assert_eq!(answer(&thrown, &tenant, "plain"), killed, "{by}, {access:?}");
             assert_eq!(answer(&thrown, &tenant, "stop").0, Some(true), "{by}, {access:?}");
-            let explained = thrown.explain(&tenant.at(NOW), "plain");
+            let explained = thrown.explain(&tenant.at(NOW), Effort::Full, "plain").unwrap();
             assert_eq!(explained[1].detail, "The kill switch stop is on.");
             let resolved = thrown.resolved(&tenant.at(NOW));
             let given = resolved.iter().find(|it| it.flag.key().as_str() == "plain").unwrap();
@@ -196,7 +196,7 @@ fn a_kill_switch_counts_for_a_tenant_in_whatever_state() {
         (Some(true), Reason::Default, Layer::SafeDefault),
         "a switch that is off kills nothing"
     );
-    let detail = &flags.explain(&suspended.at(NOW), "stop")[6].detail;
+    let detail = &flags.explain(&suspended.at(NOW), Effort::Full, "stop").unwrap()[6].detail;
     assert_eq!(detail, "Tenant marketing is not active; a kill switch counts for it all the same.");
 }
 
@@ -229,7 +229,7 @@ fn a_flag_whose_kill_switch_cannot_speak_is_off() {
     for change in broken {
         let flags = with_switch(change);
         assert_eq!(answer(&flags, &tenant, "guarded"), (Some(false), Reason::Default, Layer::KillSwitch));
-        let layers = flags.explain(&tenant.at(NOW), "guarded");
+        let layers = flags.explain(&tenant.at(NOW), Effort::Full, "guarded").unwrap();
         assert!(layers[1].detail.contains("neither true nor false"), "{}", layers[1].detail);
     }
 }
@@ -267,12 +267,12 @@ fn a_call_whose_rules_cost_too_much_together_has_no_answer() {
         let context = serde_json::json!({"roles": vec!["viewer"; roles]}).as_object().unwrap().clone();
         let context = Context::new(context).unwrap();
         let query = Query { tenant: None, context: &context, now: NOW };
-        let mut named = flags.answers_of_call(&query);
+        let mut named = flags.answers_of_call(&query, Effort::Full);
         for flag in flags.flags() {
             named.of(flag.key().as_str());
         }
         let by_name = named.are_whole();
-        assert_eq!(flags.evaluate_all(&query, |_, _| ()), by_name);
+        assert_eq!(flags.evaluate_all(&query, Effort::Full, |_, _| ()), by_name);
         by_name
     };
     assert_eq!([0, 1, 100].map(evaluate), [Ok(()); 3]);
@@ -285,7 +285,7 @@ fn layers_may_arrive_before_their_flag() {
     let early = CompiledFlags::new().with_override(own("late", "hr", "on", None));
     assert_eq!(answer(&early, &tenant, "late"), (Some(false), Reason::Error, Layer::UnknownFlag));
     assert_eq!(early.flags().count(), 0);
-    early.evaluate_all(&tenant.at(NOW), |key, _| panic!("{key} is not there")).unwrap();
+    early.evaluate_all(&tenant.at(NOW), Effort::Full, |key, _| panic!("{key} is not there")).unwrap();
     let flags = early.with_flag(Arc::new(switch("late")));
     assert_eq!(answer(&flags, &tenant, "late"), (Some(true), Reason::TargetingMatch, Layer::TenantOverride));
 }
@@ -319,7 +319,7 @@ fn lists_are_by_flag_and_by_tenant() {
 #[test]
 fn an_explanation_names_every_layer_and_who_decided() {
     let tenant = Tenant::new("marketing", "silver");
-    let layers = seed().explain(&tenant.at(NOW), "advanced_analytics");
+    let layers = seed().explain(&tenant.at(NOW), Effort::Full, "advanced_analytics").unwrap();
     let shown: Vec<_> = layers
         .iter()
         .map(|l| {
@@ -347,7 +347,10 @@ fn an_explanation_names_every_layer_and_who_decided() {
             ("GLOBAL_DEFAULT", false, "off", "The flag has a default variant. An earlier layer decided."),
         ]
     );
-    assert_eq!(seed().explain(&tenant.at(NOW), "nowhere"), [LayerExplanation::unknown_flag()]);
+    assert_eq!(
+        seed().explain(&tenant.at(NOW), Effort::Full, "nowhere").unwrap(),
+        [LayerExplanation::unknown_flag()]
+    );
 }
 
 #[test]
@@ -411,7 +414,7 @@ fn the_shares_of_every_layer_go_by_the_flag_s_hash_version_as_fractional_does() 
                 let context = Context::new(attributes).unwrap();
                 let query = Query { context: &context, ..hr.at(NOW) };
                 let given = flags.evaluate(&query, flag).variant.unwrap().to_string();
-                let layers = flags.explain(&query, flag);
+                let layers = flags.explain(&query, Effort::Full, flag).unwrap();
                 let explained = layers.into_iter().find(|layer| layer.decided).unwrap().variant;
                 assert_eq!(explained.unwrap().as_str(), given, "{flag} {user}");
                 given
@@ -453,14 +456,14 @@ proptest! {
                     tenant.2 = access;
                     let query = tenant.at(NOW);
                     let found = flags.evaluate(&query, "f");
-                    let layers = flags.explain(&query, "f");
+                    let layers = flags.explain(&query, Effort::Full, "f").unwrap();
                     let deciders: Vec<_> = layers.iter().filter(|l| l.decided).collect();
                     prop_assert_eq!(deciders.len(), 1);
                     prop_assert_eq!(deciders[0].layer, found.layer);
                     prop_assert_eq!(deciders[0].variant.as_ref(), found.variant);
                     prop_assert_eq!(found.value.is_some(), found.variant.is_some());
                     let mut all = Vec::new();
-                    flags.evaluate_all(&query, |_, answer| all.push(*answer)).unwrap();
+                    flags.evaluate_all(&query, Effort::Full, |_, answer| all.push(*answer)).unwrap();
                     prop_assert_eq!(all, [found]);
                     any_static |= found.reason == Reason::Static;
                     values.push(found.value.cloned());

@@ -70,7 +70,7 @@ fn a_suspension_turns_nothing_on() {
     assert_eq!(seen("own-on"), (true, Layer::SafeDefault), "its own is not off, whatever its tier has");
     assert_eq!(seen("named"), (true, Layer::SafeDefault), "a safe variant says itself what is safe");
     assert_eq!(seen("ended"), (true, Layer::SafeDefault));
-    let detail = |flag: &str| flags.explain(&tenant.at(NOW), flag)[6].detail.clone();
+    let detail = |flag: &str| flags.explain(&tenant.at(NOW), Effort::Full, flag).unwrap()[6].detail.clone();
     assert_eq!(
         detail("own"),
         "Tenant marketing is not active; what it, its tier or everybody has off stays off."

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::ids::{Revision, SegmentName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::Context;
+use crate::domain::rule::{Context, Effort};
 
 /// What is seen of an answer, without what borrows from one set of flags.
 fn seen(found: &Evaluation<'_>) -> (Said, Reason, Option<Timestamp>) {
@@ -67,7 +67,7 @@ proptest! {
         let flags = world.compiled();
         world.everywhere(|caller, query| {
             let mut all = BTreeMap::new();
-            flags.evaluate_all(query, |key, found| {
+            flags.evaluate_all(query, Effort::Full, |key, found| {
                 all.insert(key.clone(), seen(found));
             }).unwrap();
             for name in KEYS {
@@ -102,7 +102,7 @@ proptest! {
         world.everywhere(|_, query| {
             for name in KEYS {
                 let found = flags.evaluate(query, name);
-                let layers = flags.explain(query, name);
+                let layers = flags.explain(query, Effort::Full, name).unwrap();
                 let deciders: Vec<_> = layers.iter().filter(|layer| layer.decided).collect();
                 assert_eq!(deciders.len(), 1, "{layers:?}");
                 assert_eq!(deciders[0].layer, found.layer);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, TierId, VariantName};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Condition, Context, Operator, Rollout, Step, Weight};
+use crate::domain::rule::{Condition, Context, Effort, Operator, Rollout, Step, Weight};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -56,7 +56,7 @@ fn seen(
     let context = Context::new(attributes.as_object().cloned().unwrap_or_default()).unwrap();
     let query = Query { tenant: Some(facts), context: &context, now: NOW };
     let found = flags.evaluate(&query, "search");
-    let layers = flags.explain(&query, "search");
+    let layers = flags.explain(&query, Effort::Full, "search").unwrap();
     assert!(layers.iter().any(|layer| layer.decided && layer.layer == found.layer), "{layers:?}");
     (found.variant.map(ToString::to_string), found.reason, found.layer, found.rule.map(str::to_owned))
 }

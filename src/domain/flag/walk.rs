@@ -7,11 +7,13 @@ use super::compiled::Compiled;
 use super::evaluate::{Evaluation, Memo, Query, TooMuch};
 use super::explain::{self, LayerExplanation};
 use crate::domain::ids::FlagKey;
+use crate::domain::rule::Effort;
 
 impl CompiledFlags {
-    /// What a tenant sees of one flag. An unknown flag is boolean false with reason ERROR, layer `UnknownFlag`.
+    /// What a tenant sees of one flag. An unknown flag is boolean false with reason ERROR, layer `UnknownFlag`; one whose
+    /// rules cost more than a call may has reason ERROR.
     pub fn evaluate<'a>(&'a self, query: &Query<'_>, key: &str) -> Evaluation<'a> {
-        self.evaluate_after(&mut Memo::of_call(), query, key)
+        self.evaluate_after(&mut Memo::of_call(Effort::Full), query, key)
     }
 
     /// The same, with what is known of the query's other answers.
@@ -36,12 +38,13 @@ impl CompiledFlags {
     pub fn evaluate_all<'a>(
         &'a self,
         query: &Query<'_>,
+        effort: Effort,
         mut tell: impl FnMut(&'a FlagKey, &Evaluation<'a>),
     ) -> Result<(), TooMuch> {
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id));
         // Both are by key: the tenant's own are met in passing.
         let mut own = own.into_iter().flatten().peekable();
-        let mut memo = Memo::of_call();
+        let mut memo = Memo::of_call(effort);
         for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.compiled.is_some()) {
             while own.next_if(|(of, _)| *of < key).is_some() {}
             let own = own.next_if(|(of, _)| *of == key).map(|(_, own)| &**own);
@@ -51,16 +54,26 @@ impl CompiledFlags {
     }
 
     /// Every layer in order of precedence, with why it did or did not decide; exactly one did.
-    pub fn explain(&self, query: &Query<'_>, key: &str) -> Vec<LayerExplanation> {
-        let Some((key, entry)) = self.entries.get_key_value(key) else {
-            return vec![LayerExplanation::unknown_flag()];
-        };
-        let Some(compiled) = &entry.compiled else { return vec![LayerExplanation::unknown_flag()] };
+    ///
+    /// # Errors
+    ///
+    /// Where the rules cost too much together.
+    pub fn explain(
+        &self,
+        query: &Query<'_>,
+        effort: Effort,
+        key: &str,
+    ) -> Result<Vec<LayerExplanation>, TooMuch> {
+        let unknown = || Ok(vec![LayerExplanation::unknown_flag()]);
+        let Some((key, entry)) = self.entries.get_key_value(key) else { return unknown() };
+        let Some(compiled) = &entry.compiled else { return unknown() };
         let own = query.tenant.and_then(|tenant| self.own.get(tenant.tenant_id)?.get(key)).map(|own| &**own);
-        let mut memo = Memo::of_call();
+        let mut memo = Memo::of_call(effort);
         self.settled(query, &mut memo, (key, entry), own);
-        let memo = if compiled.is_as_for_active(query) { memo.as_active() } else { &memo };
-        explain::explain(&Case { flags: self, key, entry, compiled, own, query, memo })
+        let of_case = if compiled.is_as_for_active(query) { memo.as_active() } else { &memo };
+        let layers = explain::explain(&Case { flags: self, key, entry, compiled, own, query, memo: of_case });
+        memo.is_whole()?;
+        Ok(layers)
     }
 
     /// Evaluates a flag, after those that it hangs on.

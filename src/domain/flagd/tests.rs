@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::flag::{CompiledFlags, FlagFile, FlagType, Origin, Query};
 use crate::domain::ids::Revision;
-use crate::domain::rule::Context;
+use crate::domain::rule::{Context, Effort};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -141,7 +141,7 @@ fn an_unreadable_flag_spoils_no_other_answers_parse_error_and_is_written_as_it_s
     let context = Context::default();
     let query = Query { tenant: None, context: &context, now: NOW };
     flags
-        .evaluate_all(&query, |key, evaluation| {
+        .evaluate_all(&query, Effort::Full, |key, evaluation| {
             let expected = (key.as_str() != "good").then_some("PARSE_ERROR");
             assert_eq!(evaluation.error_code(), expected, "{key}");
         })
@@ -325,7 +325,7 @@ proptest! {
         let flags = compiled(&read);
         let context = Context::default();
         let query = Query { tenant: None, context: &context, now: NOW };
-        flags.evaluate_all(&query, |key, evaluation| {
+        flags.evaluate_all(&query, Effort::Full, |key, evaluation| {
             let expected = &read.flags[key.as_str()].flag;
             assert!(expected.is_ok() || evaluation.error_code() == Some("PARSE_ERROR"));
         }).unwrap();

@@ -7,6 +7,17 @@ use super::evaluate::STEPS_MAX;
 /// Most steps of all the rules that a client's call evaluates: twenty times the most of one. About 40 ms; 500 rules that
 /// look through a list of 100 items take a tenth of it.
 const CALL_STEPS_MAX: u64 = 20 * STEPS_MAX as u64;
+/// Most steps of a call's rules on a thread that serves, where other calls wait for it: half the most of one. About 1 ms.
+const LITTLE_STEPS_MAX: u64 = STEPS_MAX as u64 / 2;
+
+/// How much may be spent on the rules of a client's call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// So much that others can wait for it.
+    Little,
+    /// All that a call may cost.
+    Full,
+}
 
 /// The steps that are left to a call. Without a bound where it is not a client who says what rules look at.
 #[derive(Debug)]
@@ -23,8 +34,11 @@ impl Default for Budget {
 
 impl Budget {
     /// That of a client's call.
-    pub const fn of_call() -> Self {
-        Self::of(CALL_STEPS_MAX)
+    pub const fn of_call(effort: Effort) -> Self {
+        Self::of(match effort {
+            Effort::Little => LITTLE_STEPS_MAX,
+            Effort::Full => CALL_STEPS_MAX,
+        })
     }
 
     const fn of(steps: u64) -> Self {

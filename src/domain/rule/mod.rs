@@ -35,7 +35,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use self::budget::Budget;
+pub use self::budget::{Budget, Effort};
 pub use self::certain::{check_condition, check_rule};
 use self::compile::{Compiler, Mode};
 pub use self::condition::{Condition, Operator};

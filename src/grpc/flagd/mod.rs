@@ -96,18 +96,18 @@ fn encode_struct(map: Map<String, Json>) -> Struct {
 
 impl Flagd {
     /// One flag of a type.
-    fn resolve<T>(
+    async fn resolve(
         &self,
-        request: &Request<T>,
-        key: &str,
+        metadata: &MetadataMap,
+        key: String,
         context: Option<Struct>,
         wanted: FlagType,
     ) -> Result<Resolution, Status> {
-        let resolved = question(request.metadata(), "").and_then(|question| {
-            let snapshot = self.feature.snapshot()?;
-            self.feature.ask(&snapshot, &question, attributes(context)?)?.one_of_type(key, wanted)
-        });
-        resolved.map_err(|error| status(&error))
+        let resolved = async {
+            let asked = self.feature.ask(&question(metadata, "")?, attributes(context)?)?;
+            self.feature.one_of_type(asked, key, wanted).await
+        };
+        resolved.await.map_err(|error| status(&error))
     }
 
     /// What happens from now on, each put into a message.

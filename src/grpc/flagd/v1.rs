@@ -18,13 +18,13 @@ use crate::proto::flagd::evaluation::v1::{
     ResolveIntRequest, ResolveIntResponse, ResolveObjectRequest, ResolveObjectResponse, ResolveStringRequest,
     ResolveStringResponse,
 };
-use crate::services::openfeature::Resolution;
+use crate::services::openfeature::{Asked, Found, Resolution};
 
 macro_rules! resolve {
     ($self:ident, $request:ident, $type:ident, $given:ident, $answer:ident) => {{
-        let message = $request.get_ref();
-        let (key, context) = (message.flag_key.clone(), message.context.clone());
-        let found = with_value($self.resolve(&$request, &key, context, FlagType::$type)?)?;
+        let (metadata, _, message) = $request.into_parts();
+        let found = $self.resolve(&metadata, message.flag_key, message.context, FlagType::$type).await;
+        let found = with_value(found?)?;
         Ok(Response::new($answer {
             value: found.value.as_ref().and_then(given::$given).unwrap_or_default(),
             reason: found.reason.as_str().to_owned(),
@@ -50,20 +50,19 @@ fn has_answer(found: &Resolution) -> bool {
 impl Flagd {
     /// Every flag, as the reply goes out; those that are broken or have nothing to give are left out. `asked` is the
     /// message as it came.
-    pub(in crate::grpc) fn resolve_every(
+    pub(in crate::grpc) async fn resolve_every(
         &self,
         metadata: &MetadataMap,
         context: Option<Struct>,
         asked: &[u8],
     ) -> Result<Bytes, Error> {
-        let question = question(metadata, "")?;
-        let snapshot = self.feature.snapshot()?;
-        let asking = self.feature.ask(&snapshot, &question, attributes(context)?)?;
-        self.feature.all_kept("flagd.evaluation.v1", &asking, asked, |found| {
+        let asking = self.feature.ask(&question(metadata, "")?, attributes(context)?)?;
+        let encode = |_: &Asked, found: Vec<Found>| {
             let found = found.into_iter().filter_map(|(_, found)| found.ok().filter(has_answer));
             let flags = found.map(|found| (found.key.clone(), any(found))).collect();
             framed(&ResolveAllResponse { flags, metadata: None })
-        })
+        };
+        self.feature.all_kept("flagd.evaluation.v1", asking, asked, encode).await
     }
 }
 
@@ -75,7 +74,7 @@ impl Service for Flagd {
     ) -> Result<Response<ResolveAllResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let asked = message.encode_to_vec();
-        let reply = self.resolve_every(&metadata, message.context, &asked);
+        let reply = self.resolve_every(&metadata, message.context, &asked).await;
         let answer = reply.and_then(|reply| unframed(&reply));
         Ok(Response::new(answer.map_err(|error| status(&error))?))
     }
@@ -112,9 +111,9 @@ impl Service for Flagd {
         &self,
         request: Request<ResolveObjectRequest>,
     ) -> Result<Response<ResolveObjectResponse>, Status> {
-        let message = request.get_ref();
-        let (key, context) = (message.flag_key.clone(), message.context.clone());
-        let found = with_value(self.resolve(&request, &key, context, FlagType::Object)?)?;
+        let (metadata, _, message) = request.into_parts();
+        let found = self.resolve(&metadata, message.flag_key, message.context, FlagType::Object).await;
+        let found = with_value(found?)?;
         Ok(Response::new(ResolveObjectResponse {
             value: Some(found.value.as_ref().and_then(given::object).unwrap_or_default()),
             reason: found.reason.as_str().to_owned(),

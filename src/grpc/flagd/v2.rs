@@ -13,9 +13,8 @@ use crate::proto::flagd::evaluation::v2::{
 
 macro_rules! resolve {
     ($self:ident, $request:ident, $type:ident, $given:ident, $answer:ident) => {{
-        let message = $request.get_ref();
-        let (key, context) = (message.flag_key.clone(), message.context.clone());
-        let found = $self.resolve(&$request, &key, context, FlagType::$type)?;
+        let (metadata, _, message) = $request.into_parts();
+        let found = $self.resolve(&metadata, message.flag_key, message.context, FlagType::$type).await?;
         Ok(Response::new($answer {
             value: found.value.as_ref().and_then(given::$given),
             reason: found.reason.as_str().to_owned(),

@@ -100,7 +100,7 @@ where
     }
 }
 
-async fn answer(call: Call, headers: HeaderMap, message: &[u8]) -> Result<Response<Body>, Status> {
+async fn answer(call: Call, headers: HeaderMap, message: &Bytes) -> Result<Response<Body>, Status> {
     let metadata = MetadataMap::from_headers(headers);
     let (reply, stamp) = match call {
         Call::GetTenant(handler) => {
@@ -113,19 +113,19 @@ async fn answer(call: Call, headers: HeaderMap, message: &[u8]) -> Result<Respon
         Call::EvaluateFlag(handler) => {
             let request = asked::<v1::EvaluateFlagRequest>(metadata, message)?;
             let snapshot = handler.snapshot(&request).await?;
-            let reply = handler.evaluate_one(&snapshot, request.into_inner());
+            let reply = handler.evaluate_one(&snapshot, request.into_inner()).await;
             (reply, Some((handler, snapshot)))
         }
         Call::EvaluateFlags(handler) => {
             let request = asked::<v1::EvaluateFlagsRequest>(metadata, message)?;
             let snapshot = handler.snapshot(&request).await?;
-            let reply = handler.evaluate_many(&snapshot, request.into_inner(), message);
+            let reply = handler.evaluate_many(&snapshot, request.into_inner(), message).await;
             (reply, Some((handler, snapshot)))
         }
         Call::ResolveAll(flagd) => {
             let request = asked::<ResolveAllRequest>(metadata, message)?;
             let (metadata, _, request) = request.into_parts();
-            (flagd.resolve_every(&metadata, request.context, message), None)
+            (flagd.resolve_every(&metadata, request.context, message).await, None)
         }
     };
     let reply = reply.map_err(|error| status(&error))?;

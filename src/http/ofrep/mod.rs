@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use serde_json::json;
 use tokio_stream::{Stream, StreamExt as _};
 
@@ -21,7 +22,7 @@ use self::answer::{event_streams, failure, flag, refusal};
 use self::request::{ETAG_BYTES, Parameters, etag, is_unchanged, parameters, question, read};
 use crate::domain::error::Error;
 use crate::domain::sole::sole;
-use crate::services::openfeature::{OpenFeature, Question, Told};
+use crate::services::openfeature::{Asked, Found, OpenFeature, Question, Told};
 
 /// The path of the stream of changes.
 const EVENTS: &str = "/ofrep/v1/events";
@@ -67,11 +68,11 @@ async fn one(
         Ok((_, attributes)) => attributes,
         Err(refused) => return refusal(&refused, Some(&key)),
     };
-    let found = question(&headers, None).and_then(|question| {
-        let snapshot = feature.snapshot()?;
-        feature.ask(&snapshot, &question, attributes)?.one(&key)
-    });
-    match found {
+    let found = async {
+        let asked = feature.ask(&question(&headers, None)?, attributes)?;
+        feature.one(asked, key.clone()).await
+    };
+    match found.await {
         Ok(found) => answer::json(StatusCode::OK, &flag(&found)),
         Err(error) => failure(&error, Some(&key)),
     }
@@ -90,19 +91,11 @@ async fn all(
         Ok(read) => read,
         Err(refused) => return refusal(&refused, None),
     };
-    let found = question(&headers, None).and_then(|question| {
-        let snapshot = feature.snapshot()?;
-        let asked = feature.ask(&snapshot, &question, attributes)?;
-        // The tag, then the body that it is over.
-        feature.all_kept("ofrep", &asked, &bytes, |found| {
-            let flags: Vec<_> = found.into_iter().map(|(key, found)| answer::entry(&key, found)).collect();
-            let streams = event_streams(EVENTS, &asked.scope);
-            let metadata = answer::set_metadata(&asked.scope);
-            let body = json!({ "flags": flags, "metadata": metadata, "eventStreams": streams }).to_string();
-            (etag(&asked.context, &body) + &body).into()
-        })
-    });
-    let (tag, body) = match found {
+    let found = async {
+        let asked = feature.ask(&question(&headers, None)?, attributes)?;
+        feature.all_kept("ofrep", asked, &bytes, tagged).await
+    };
+    let (tag, body) = match found.await {
         Ok(mut found) => (found.split_to(ETAG_BYTES.min(found.len())), found),
         Err(error) => return failure(&error, None),
     };
@@ -116,6 +109,15 @@ async fn all(
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
+}
+
+/// The tag of all flags, then the body that it is over.
+fn tagged(asked: &Asked, found: Vec<Found>) -> Bytes {
+    let flags: Vec<_> = found.into_iter().map(|(key, found)| answer::entry(&key, found)).collect();
+    let streams = event_streams(EVENTS, &asked.scope);
+    let metadata = answer::set_metadata(&asked.scope);
+    let body = json!({ "flags": flags, "metadata": metadata, "eventStreams": streams }).to_string();
+    (etag(&asked.context, &body) + &body).into()
 }
 
 async fn events(State(feature): State<OpenFeature>, given: Parameters, headers: HeaderMap) -> Response {

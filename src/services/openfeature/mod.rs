@@ -25,7 +25,9 @@ pub use self::scope::{Question, Scope, TENANT_ID};
 use self::sets::Sets;
 pub use self::stream::{KEEP_ALIVE, Told, Until};
 use crate::domain::error::Error;
-use crate::services::{Registry, kept_answers};
+use crate::domain::flag::FlagType;
+use crate::services::Registry;
+use crate::services::kept_answers::{Answer, KeptAnswers};
 use crate::view::Snapshot;
 
 /// What OpenFeature's clients are served from. Cheap to clone.
@@ -58,36 +60,65 @@ impl OpenFeature {
 
     /// Reads a question about flags as they are now. A client cannot give itself another tier: the tenant's own
     /// attributes are laid over the client's.
-    pub fn ask<'a>(
-        &'a self,
-        snapshot: &'a Snapshot,
-        question: &Question,
-        attributes: Map<String, Value>,
-    ) -> Result<Asked<'a>, Error> {
-        let scope = question.scope(snapshot, &attributes)?;
-        let context = self.registry.evaluation_context(snapshot, scope.tenant.as_deref(), attributes)?;
-        let evaluations = &self.registry.evaluations;
+    pub fn ask(&self, question: &Question, attributes: Map<String, Value>) -> Result<Asked, Error> {
+        let snapshot = self.snapshot()?;
+        let scope = question.scope(&snapshot, &attributes)?;
+        let context = self.registry.evaluation_context(&snapshot, scope.tenant.as_deref(), attributes)?;
+        let evaluations = self.registry.evaluations.clone();
         Ok(Asked { snapshot, scope, context, now: crate::services::now(), evaluations })
     }
 
+    /// One flag of any type.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such flag, it is broken, or the context makes its rules cost too much.
+    pub async fn one(&self, asked: Asked, key: String) -> Result<Resolution, Error> {
+        let answer = |(): &(), (asked, key): &(Asked, String), effort| asked.one(key, effort);
+        self.registry.costly.answer(&(), (asked, key), answer).await
+    }
+
+    /// One flag of a type. A whole number is a number, and a number without fraction is a whole number.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::one`], and where the flag is of another type.
+    pub async fn one_of_type(
+        &self,
+        asked: Asked,
+        key: String,
+        wanted: FlagType,
+    ) -> Result<Resolution, Error> {
+        let answer =
+            move |(): &(), (asked, key): &(Asked, String), effort| asked.one_of_type(key, wanted, effort);
+        self.registry.costly.answer(&(), (asked, key), answer).await
+    }
+
     /// Every flag asked for as `encode` writes it, or as it wrote it before where nothing it follows from has changed.
-    /// `context` is the client's, as it came. Refused is one that makes the flags' rules cost too much.
-    pub fn all_kept(
+    /// `context` is the client's, as it came.
+    ///
+    /// # Errors
+    ///
+    /// Where the context makes the flags' rules cost too much.
+    pub async fn all_kept(
         &self,
         protocol: &'static str,
-        asked: &Asked<'_>,
+        asked: Asked,
         context: &[u8],
-        encode: impl FnOnce(Vec<Found>) -> Bytes,
+        encode: fn(&Asked, Vec<Found>) -> Bytes,
     ) -> Result<Bytes, Error> {
-        let Scope { tenant, flag_set, is_empty } = &asked.scope;
-        let mut bytes = format!("{flag_set:?} {is_empty} ").into_bytes();
+        let mut bytes = format!("{:?} {} ", asked.scope.flag_set, asked.scope.is_empty).into_bytes();
         bytes.extend_from_slice(context);
-        let (record, flags, now) = (tenant.as_ref(), &asked.snapshot.flags, asked.now);
-        let tier = tenant.as_ref().and_then(|record| asked.snapshot.tier_of(record));
-        let question = kept_answers::Question { protocol, bytes: &bytes, record, tier, flags, now };
-        let make = || asked.all().map(|all| kept_answers::Answer::of_all(encode(all)));
-        let answer = self.registry.kept_answers.answer(&question, make)?;
-        asked.count_all();
-        Ok(answer.bytes)
+        if let Some(kept) = self.registry.kept_answers.find(&asked.kept(protocol, &bytes)) {
+            asked.count_all();
+            return Ok(kept.bytes);
+        }
+        let make = move |kept: &KeptAnswers, (asked, bytes): &(Asked, Vec<u8>), effort| {
+            let answer = Answer::of_all(encode(asked, asked.all(effort)?));
+            kept.offer(&asked.kept(protocol, bytes), &answer);
+            asked.count_all();
+            Ok(answer.bytes)
+        };
+        self.registry.costly.answer(&self.registry.kept_answers, (asked, bytes), make).await
     }
 }

@@ -1,15 +1,19 @@
 //! Evaluation as OpenFeature's clients see it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::scope::Scope;
 use crate::domain::error::{Error, Reason as Failure};
-use crate::domain::flag::{ErrorCode, Evaluation, Flag, FlagType, Query, Reason, Value};
+use crate::domain::flag::{ErrorCode, Evaluation, Flag, FlagType, Query, Reason, TooMuch, Value};
 use crate::domain::ids::TenantId;
-use crate::domain::rule::Context;
+use crate::domain::rule::{Context, Effort};
 use crate::domain::text;
 use crate::metering::evaluations::Evaluations;
+use crate::services::costly::Unanswered;
+use crate::services::kept_answers;
 use crate::view::Snapshot;
 
 /// What a client gets of one flag.
@@ -32,9 +36,9 @@ pub struct Resolution {
 pub type Found = (String, Result<Resolution, Error>);
 
 /// One evaluation: who asks, with which attributes, when.
-pub struct Asked<'a> {
+pub struct Asked {
     /// What is known.
-    pub snapshot: &'a Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// Whose flags, and which of them.
     pub scope: Scope,
     /// The client's attributes, those of the tenant and of the configuration over them.
@@ -42,21 +46,26 @@ pub struct Asked<'a> {
     /// When.
     pub now: Timestamp,
     /// Where it is counted.
-    pub(super) evaluations: &'a Evaluations,
+    pub(super) evaluations: Evaluations,
 }
 
-impl Asked<'_> {
+impl Asked {
     fn query(&self) -> Query<'_> {
         let tenant = self.scope.tenant.as_deref().map(crate::view::Record::facts);
         Query { tenant, context: &self.context, now: self.now }
     }
 
     /// One flag of any type.
-    pub fn one(&self, key: &str) -> Result<Resolution, Error> {
-        let flag = self.snapshot.flags.flag(key).filter(|flag| self.scope.has(&flag.settings));
+    pub(super) fn one(&self, key: &str, effort: Effort) -> Result<Resolution, Unanswered> {
+        let flags = &self.snapshot.flags;
+        let flag = flags.flag(key).filter(|flag| self.scope.has(&flag.settings));
         let flag = flag.ok_or_else(|| Error::missing(Failure::FlagNotFound, "flag", "flag_key", key))?;
+        let query = self.query();
+        let mut answers = flags.answers_of_call(&query, effort);
+        let evaluation = answers.of(key);
+        answers.are_whole()?;
         self.evaluations.count(flag.key(), self.tenant_id(), self.now);
-        resolution(self.snapshot, flag, &self.snapshot.flags.evaluate(&self.query(), key))
+        Ok(resolution(&self.snapshot, flag, &evaluation)?)
     }
 
     fn tenant_id(&self) -> Option<&TenantId> {
@@ -64,41 +73,52 @@ impl Asked<'_> {
     }
 
     /// One flag of a type. A whole number is a number, and a number without fraction is a whole number.
-    pub fn one_of_type(&self, key: &str, wanted: FlagType) -> Result<Resolution, Error> {
-        let mut resolution = self.one(key)?;
+    pub(super) fn one_of_type(
+        &self,
+        key: &str,
+        wanted: FlagType,
+        effort: Effort,
+    ) -> Result<Resolution, Unanswered> {
+        let mut resolution = self.one(key, effort)?;
         // What gives nothing fits every type, as in flagd.
         if let Some(value) = resolution.value.take() {
             resolution.value = value.converted(wanted);
             if resolution.value.is_none() {
                 let flag_type = self.snapshot.flags.flag(key).map(|flag| flag.settings.flag_type);
                 let found = flag_type.map_or_else(String::new, |found| found.to_string());
-                return Err(mismatch(key, &format!("is of type {found}, not {wanted}")));
+                return Err(mismatch(key, &format!("is of type {found}, not {wanted}")).into());
             }
         }
         Ok(resolution)
     }
 
     /// Counts an evaluation of all flags asked for.
-    pub fn count_all(&self) {
+    pub(super) fn count_all(&self) {
         if !self.scope.is_empty {
             self.evaluations.count_all(&self.snapshot.flags, self.scope.flag_set.as_deref(), self.now);
         }
     }
 
-    /// Every flag asked for, by key; a broken one is an error of its own. Counting them is for the caller to do. Refused is a
-    /// context that makes their rules cost too much.
-    pub fn all(&self) -> Result<Vec<Found>, Error> {
+    /// Every flag asked for, by key; a broken one is an error of its own. Counting them is for the caller to do.
+    pub(super) fn all(&self, effort: Effort) -> Result<Vec<Found>, TooMuch> {
         let query = self.query();
         let mut found = Vec::new();
-        let all = self.snapshot.flags.evaluate_all(&query, |key, evaluation| {
+        let all = self.snapshot.flags.evaluate_all(&query, effort, |key, evaluation| {
             if let Some(flag) =
                 self.snapshot.flags.flag(key.as_str()).filter(|flag| self.scope.has(&flag.settings))
             {
-                found.push((key.as_str().to_owned(), resolution(self.snapshot, flag, evaluation)));
+                found.push((key.as_str().to_owned(), resolution(&self.snapshot, flag, evaluation)));
             }
         });
         all?;
         Ok(found)
+    }
+
+    /// The same question of all flags, as answers to it are kept. `bytes` are what else it says.
+    pub(super) fn kept<'a>(&'a self, protocol: &'static str, bytes: &'a [u8]) -> kept_answers::Question<'a> {
+        let record = self.scope.tenant.as_ref();
+        let tier = record.and_then(|record| self.snapshot.tier_of(record));
+        kept_answers::Question { protocol, bytes, record, tier, flags: &self.snapshot.flags, now: self.now }
     }
 }
 

@@ -308,9 +308,8 @@ async fn what_takes_long_to_judge_holds_up_no_other_call_and_is_refused_by_what_
     replica.stop().await;
 }
 
-/// One client's list made the rules of all flags cost seconds.
-#[tokio::test]
-async fn a_context_that_makes_all_rules_together_cost_too_much_is_refused() {
+/// Four hundred flags whose rules look through the list of a client.
+async fn with_costly_flags() -> (Replica, impl Fn(usize, Vec<String>) -> v1::EvaluateFlagsRequest) {
     let mut replica = with_flag().await;
     let logic = r#"{"if": [{"some": [{"var": "roles"}, {"in": [{"var": ""}, ["admin"]]}]}, "on"]}"#;
     let flag = |place: usize| {
@@ -319,17 +318,20 @@ async fn a_context_that_makes_all_rules_together_cost_too_much_is_refused() {
     };
     let set = v1::ApplyFlagsRequest { flags: (0..400).map(flag).collect(), ..Default::default() };
     replica.flags.apply_flags(set).await.unwrap();
-    let context = |roles: usize| {
+    let all = |roles: usize, flag_keys| {
         let values = vec![text("viewer"); roles];
         let kind = prost_types::value::Kind::ListValue(prost_types::ListValue { values });
         let roles = prost_types::Value { kind: Some(kind) };
-        Some(prost_types::Struct { fields: [("roles".to_owned(), roles)].into() })
+        let context = Some(prost_types::Struct { fields: [("roles".to_owned(), roles)].into() });
+        v1::EvaluateFlagsRequest { tenant_id: "finance".into(), flag_keys, context }
     };
-    let all = |roles, flag_keys| v1::EvaluateFlagsRequest {
-        tenant_id: "finance".into(),
-        flag_keys,
-        context: context(roles),
-    };
+    (replica, all)
+}
+
+/// One client's list made the rules of all flags cost seconds.
+#[tokio::test]
+async fn a_context_that_makes_all_rules_together_cost_too_much_is_refused() {
+    let (mut replica, all) = with_costly_flags().await;
     let few = replica.flags.evaluate_flags(all(100, vec![])).await.unwrap().into_inner();
     assert_eq!(few.flags.len(), 401);
     let names: Vec<_> = (0..400).map(|place| format!("costly-{place:03}")).collect();
@@ -339,6 +341,28 @@ async fn a_context_that_makes_all_rules_together_cost_too_much_is_refused() {
             (reason(&refused).as_str(), fields(&refused)),
             ("INVALID_FIELD", vec!["context".to_owned()])
         );
+    }
+    replica.stop().await;
+}
+
+/// Sixteen clients that asked for answers of 40 ms each, again and again, held both serving threads: a probe took seconds.
+#[tokio::test]
+async fn costly_answers_are_made_where_no_other_call_waits() {
+    let (mut replica, all) = with_costly_flags().await;
+    let beside = || {
+        let (mut flags, asked) = (replica.flags.clone(), all(900, vec![]));
+        tokio::spawn(async move { flags.evaluate_flags(asked).await.unwrap().into_inner().flags.len() })
+    };
+    let costly: Vec<_> = (0..12).map(|_| beside()).collect();
+    let mut answered = 0;
+    while costly.iter().any(|call| !call.is_finished()) {
+        seen(&mut replica, "beta", &[]).await;
+        answered += 1;
+    }
+    // Twelve took turns. On the threads that serve there was no more than one answer between two of them.
+    assert!(answered > 100, "only {answered} calls were answered beside them");
+    for call in costly {
+        assert_eq!(call.await.unwrap(), 401);
     }
     replica.stop().await;
 }

@@ -95,11 +95,11 @@ async fn a_caller_s_identity_decides_whatever_it_says_of_itself() {
     let identity = Some(tenantry::domain::ids::TenantId::parse("logistics").unwrap());
     let question = Question { identity: identity.clone(), selector: Selector::default() };
     let attributes = |tenant: &str| json!({ "tenantId": tenant }).as_object().unwrap().clone();
-    assert!(feature.ask(&snapshot, &question, attributes("finance")).is_err());
-    let asked = feature.ask(&snapshot, &question, serde_json::Map::new()).unwrap();
-    assert_eq!(asked.one("only-finance").unwrap().variant.as_deref(), Some("off"));
+    assert!(feature.ask(&question, attributes("finance")).is_err());
+    let asked = feature.ask(&question, serde_json::Map::new()).unwrap();
+    let seen = feature.one(asked, "only-finance".to_owned()).await.unwrap();
+    assert_eq!(seen.variant.as_deref(), Some("off"));
     let selected = Question { identity, ..of_tenant("finance") };
     assert!(selected.selected(&snapshot).is_err(), "a selector widens nothing");
-    drop(asked);
     world.stop().await;
 }

@@ -72,7 +72,7 @@ fn a_search_costs_by_the_pattern_s_size_and_a_call_s_rules_cost_so_much_together
     let input = |context| Input { flag_key: "f", now: Timestamp::UNIX_EPOCH, context };
     assert_eq!(rule.value(&input(&long)), Err(Failure::TooExpensive));
     assert_eq!(rule.value(&input(&short)), Ok(Some(json!(false))));
-    let call = Budget::of_call();
+    let call = Budget::of_call(Effort::Full);
     let calls = (0..1_000).take_while(|_| {
         rule.matches_within(&input(&short), &call);
         !call.is_spent()
