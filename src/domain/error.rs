@@ -283,6 +283,12 @@ impl Error {
         Self::new(Reason::DatabaseUnavailable, message).retry_after(Duration::from_secs(1)).caused_by(cause)
     }
 
+    /// The server goes, and the stream with it.
+    pub fn shutting_down() -> Self {
+        let message = "this replica is shutting down; open the stream again on another connection";
+        Self::new(Reason::ShuttingDown, message).retry_after(Duration::from_millis(100))
+    }
+
     /// Something that cannot happen happened.
     pub fn bug(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(Reason::Bug, "the server made a mistake; the request id leads to it in the log")

@@ -93,6 +93,8 @@ fn log(error: &Error) {
             tracing::debug!(reason, cause, "{}", error.message);
         }
         Code::Internal => tracing::error!(reason, cause, debug = ?error.cause, "{}", error.message),
+        // Every stream is told so at every stop.
+        _ if error.reason == Reason::ShuttingDown => tracing::debug!(reason, "{}", error.message),
         Code::Unavailable => tracing::warn!(reason, cause, "{}", error.message),
         _ => tracing::debug!(reason, cause, "{}", error.message),
     }

@@ -46,12 +46,25 @@ pub enum Told {
     Shutdown,
 }
 
-/// What comes until the server drains, and a last word then.
+/// What comes until the server drains, a last word then, and that it is shutting down: some clients take a stream that ends
+/// well for one that is not needed any more, and come back after an error only.
 pub struct Until<T> {
     receiver: mpsc::Receiver<Result<T, Error>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
     last_word: Option<T>,
+    is_draining: bool,
     has_ended: bool,
+}
+
+impl<T> Until<T> {
+    /// What is still to be said, from the first to the last.
+    fn last_word(&mut self) -> Result<T, Error> {
+        if let Some(word) = self.last_word.take() {
+            return Ok(word);
+        }
+        self.has_ended = true;
+        Err(Error::shutting_down())
+    }
 }
 
 impl<T: Unpin> Stream for Until<T> {
@@ -61,19 +74,20 @@ impl<T: Unpin> Stream for Until<T> {
         if self.has_ended {
             return Poll::Ready(None);
         }
+        if self.is_draining {
+            return Poll::Ready(Some(self.last_word()));
+        }
         match self.receiver.poll_recv(cx) {
             Poll::Pending => {}
             ready @ Poll::Ready(_) => return ready,
         }
         // The edge ends every stream that has nothing to say once the drain began: the last word must be ready in the
         // very poll that sees it.
-        match self.drain.as_mut().poll(cx) {
-            Poll::Ready(()) => {
-                self.has_ended = true;
-                Poll::Ready(self.last_word.take().map(Ok))
-            }
-            Poll::Pending => Poll::Pending,
+        if self.drain.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
         }
+        self.is_draining = true;
+        Poll::Ready(Some(self.last_word()))
     }
 }
 
@@ -86,8 +100,14 @@ struct Listener<T> {
     keep_alive: Interval,
 }
 
-/// The listener left, or was told why it is cut.
-struct Gone;
+/// The listener left or was told why it is cut; else why there is no more to tell.
+struct Gone(Option<Error>);
+
+impl From<Error> for Gone {
+    fn from(error: Error) -> Self {
+        Self(Some(error))
+    }
+}
 
 impl OpenFeature {
     /// Starts to tell of changes.
@@ -95,7 +115,8 @@ impl OpenFeature {
         question.selected(&*self.snapshot()?)?;
         let (mut listener, receiver) = self.listener(question, WAITING_MAX, Some(Told::Shutdown));
         tokio::spawn(async move {
-            let _ = listener.tell_changes().await;
+            let ended = listener.tell_changes().await;
+            listener.end(ended).await;
         });
         Ok(receiver)
     }
@@ -105,7 +126,8 @@ impl OpenFeature {
         question.selected(&*self.snapshot()?)?;
         let (mut listener, receiver) = self.listener(question, SETS_WAITING_MAX, None);
         tokio::spawn(async move {
-            let _ = listener.send_sets().await;
+            let ended = listener.send_sets().await;
+            listener.end(ended).await;
         });
         Ok(receiver)
     }
@@ -133,7 +155,7 @@ impl OpenFeature {
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let changes = self.announcer.subscribe();
         let drain = Box::pin(self.drain.clone().cancelled_owned());
-        let until = Until { receiver, drain, last_word, has_ended: false };
+        let until = Until { receiver, drain, last_word, is_draining: false, has_ended: false };
         (Listener { feature: self.clone(), question, changes, told, keep_alive }, until)
     }
 }
@@ -149,13 +171,21 @@ impl<T: Send + 'static> Listener<T> {
         tokio::spawn(async move {
             let _ = told.send_timeout(Err(error), patience).await;
         });
-        Err(Gone)
+        Err(Gone(None))
     }
 
-    /// The scope as it is now. A tenant that is gone has no more flags.
-    fn scope(&self) -> Result<(Arc<Snapshot>, Scope), Gone> {
-        let snapshot = self.feature.registry.view.snapshot().map_err(|_| Gone)?;
-        let scope = self.question.selected(&snapshot).map_err(|_| Gone)?;
+    /// Says why the stream ends: one that ends well, some clients do not open again.
+    async fn end(&self, ended: Result<(), Gone>) {
+        if let Err(Gone(Some(error))) = ended {
+            let patience = self.feature.registry.view.slow_reader_after();
+            let _ = self.told.send_timeout(Err(error), patience).await;
+        }
+    }
+
+    /// The scope as it is now.
+    fn scope(&self) -> Result<(Arc<Snapshot>, Scope), Error> {
+        let snapshot = self.feature.registry.view.snapshot()?;
+        let scope = self.question.selected(&snapshot)?;
         Ok((snapshot, scope))
     }
 }
@@ -174,7 +204,7 @@ impl Listener<Told> {
                     self.tell_of(changes).await?;
                 }
                 _ = self.keep_alive.tick() => self.tell(Told::KeepAlive).await?,
-                () = self.told.closed() => return Err(Gone),
+                () = self.told.closed() => return Err(Gone(None)),
             }
         }
     }
@@ -202,7 +232,7 @@ impl Listener<Arc<FlagSet>> {
         loop {
             let sets = Arc::clone(&self.feature.sets);
             let newest = sets.newest(&self.feature.registry, &self.question, &mut held).await;
-            let (newest, scope) = newest.map_err(|_| Gone)?;
+            let (newest, scope) = newest?;
             let is_known = |known: &Arc<FlagSet>| Arc::ptr_eq(known, &newest) || known.is_same(&newest);
             if !known.as_ref().is_some_and(is_known) {
                 self.tell(Arc::clone(&newest)).await?;
@@ -220,7 +250,7 @@ impl Listener<Arc<FlagSet>> {
                             break;
                         }
                     }
-                    () = self.told.closed() => return Err(Gone),
+                    () = self.told.closed() => return Err(Gone(None)),
                 }
             }
         }
@@ -236,10 +266,10 @@ impl<T> Listener<T> {
             match received {
                 Ok(change) => changes.push(change),
                 Err(RecvError::Lagged(_)) => {
-                    let snapshot = self.feature.registry.view.snapshot().map_err(|_| Gone)?;
+                    let snapshot = self.feature.registry.view.snapshot()?;
                     changes.push(Arc::new(Change::of_everything(&snapshot, &snapshot)));
                 }
-                Err(RecvError::Closed) => return Err(Gone),
+                Err(RecvError::Closed) => return Err(Error::shutting_down().into()),
             }
             received = match self.changes.try_recv() {
                 Ok(change) => Ok(change),

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Language, is_change};
 use super::gate::Gate;
-use super::world::World;
+use super::world::{World, setup};
+use crate::support::Replica;
 
 /// Who listens: each by its own protocol.
 const LISTENERS: [(Language, &str); 8] = [
@@ -120,18 +121,59 @@ async fn who_was_away_for_six_seconds_sees_what_changed_meanwhile() {
         gate.open();
     }
     for (language, kind, client, _gate) in &mut away {
-        let until = Instant::now() + Duration::from_secs(30);
-        loop {
-            let said = client.get(kind, &question()).await;
-            if said["value"] == true && said["error"].as_str().unwrap_or_default().is_empty() {
-                break;
-            }
-            assert!(Instant::now() < until, "{language:?} {kind} stays with {said}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        sees(client, *language, kind, true).await;
     }
     drop(away);
     world.stop().await;
+}
+
+/// Waits until a provider answers what is so by now.
+async fn sees(client: &mut Client, language: Language, kind: &str, wanted: bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let said = client.get(kind, &question()).await;
+        if said["value"] == wanted && said["error"].as_str().unwrap_or_default().is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "{language:?} {kind} stays with {said}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Streams that ended well when a replica was stopped left the JS provider of servers with what it had, for good: it comes
+/// back after an error only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_whose_replica_was_stopped_in_order_comes_back_to_the_next_one() {
+    let mut other = world().await;
+    let database_url = other.replica.database_url.clone();
+    let first = World { replica: Replica::on(&database_url, &setup()).await };
+    let mut listeners = Vec::new();
+    for (language, kind) in LISTENERS {
+        if let Some((client, gate)) = listener(&first, language, kind).await {
+            listeners.push((language, kind, client, gate));
+        }
+    }
+    first.stop().await;
+    for (.., gate) in &mut listeners {
+        gate.shut();
+    }
+    other.set_default("moving", "on").await;
+    tokio::time::sleep(AWAY).await;
+    let second = World { replica: Replica::on(&database_url, &setup()).await };
+    for (_, kind, _, gate) in &mut listeners {
+        gate.lead_to(second.address(kind));
+        gate.open();
+    }
+    for (language, kind, client, _gate) in &mut listeners {
+        sees(client, *language, kind, true).await;
+    }
+    other.set_default("moving", "off").await;
+    for (language, kind, client, _gate) in &mut listeners {
+        sees(client, *language, kind, false).await;
+    }
+    drop(listeners);
+    second.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

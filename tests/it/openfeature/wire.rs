@@ -179,10 +179,15 @@ async fn a_stream_begins_ready_names_what_changed_and_ends_with_a_last_word() {
     assert!(seen.contains(&"moving".to_owned()), "{seen:?}");
     let stopping = tokio::spawn(world.stop());
     let mut last = String::new();
-    while let Some(event) = events.message().await.unwrap() {
-        last = event.r#type;
-    }
+    // Its end is an error: the published JS provider comes back after nothing else.
+    let end = loop {
+        match events.message().await {
+            Ok(event) => last = event.expect("there is an error first").r#type,
+            Err(end) => break end,
+        }
+    };
     assert_eq!(last, "provider_shutdown");
+    assert_eq!((end.code(), reason(&end).as_str()), (tonic::Code::Unavailable, "SHUTTING_DOWN"));
     stopping.await.unwrap();
 }
 
