@@ -9,7 +9,7 @@ use super::evaluate::{Evaluation, Memo, Query};
 use super::settings::{FlagState, Kind, Prerequisite};
 use super::value::Value;
 use super::words::{ErrorCode, Layer};
-use crate::domain::ids::{FlagKey, TierId, VariantName};
+use crate::domain::ids::{FlagKey, VariantName};
 use crate::domain::lifecycle::Access;
 use crate::domain::rule::{Input, Selection};
 
@@ -63,7 +63,7 @@ pub(super) enum Safe {
     Named,
     /// The default.
     Default,
-    /// The off variant, since that is what it has of its own, of its tier or as everybody: a suspension turns nothing on.
+    /// The off variant, since that is what it would have if it were active: a suspension turns nothing on.
     StaysOff,
 }
 
@@ -123,7 +123,7 @@ impl<'a> Case<'a, '_> {
                 Some(tenant) if tenant.access == Access::Full => Say::passes(Pass::TenantActive),
                 // Else a suspension would end an emergency: what the switch guards came back for the tenant.
                 Some(_) if settings.kind == Kind::KillSwitch => Say::passes(Pass::SwitchCounts),
-                Some(tenant) => self.ask_safe(tenant.tier),
+                Some(_) => self.ask_safe(),
             },
             Layer::KillSwitch => match &settings.kill_switch {
                 None => Say::passes(Pass::NoKillSwitch),
@@ -206,32 +206,24 @@ impl<'a> Case<'a, '_> {
         }
     }
 
-    /// The answer of a tenant that is not active. A default that turns on what the tenant has off is not a safe one. Rules and
-    /// shares that hang on a key have no part in it: they can hang on a caller.
-    fn ask_safe(&self, tier: &TierId) -> Say<'a> {
-        let Compiled { flag, off, safe, .. } = self.compiled;
-        let settings = &flag.settings;
-        if settings.safe_variant.is_some() || settings.expired_variant.is_some() {
+    /// The answer of a tenant that is not active. A default that turns on what would be off for it is not a safe one.
+    #[inline(never)]
+    fn ask_safe(&self) -> Say<'a> {
+        let Compiled { off, safe, .. } = self.compiled;
+        if !self.compiled.may_stay_off() {
             return Say::answers(safe.as_ref(), Answer::Safe(Safe::Named));
         }
-        let own = self.own.filter(|own| own.expire_time.is_none_or(|end| self.query.now < end));
-        let of_tier = self.entry.tier_defaults.get(tier).map(|default| &default.choice);
-        let has = match own.map(|own| &own.choice).or(of_tier) {
-            Some(Choice::Variant(variant)) => Some(variant),
-            Some(Choice::Rollout(split)) => self.whole_share(split),
-            None => settings.default_rollout.as_ref().and_then(|split| self.whole_share(split)),
-        };
-        match off {
-            Some((off_variant, _)) if has == Some(off_variant) => {
-                Say::answers(off.as_ref(), Answer::Safe(Safe::StaysOff))
-            }
+        let mut below = self.compiled.layers_below(Layer::SafeDefault).iter().map(|layer| self.ask(*layer));
+        let stays_off = below.find_map(|say| match say.verdict {
+            Verdict::Passes(_) => None,
+            // A rule that is broken turns nothing on either.
+            Verdict::Answers(Answer::Broken { .. }) => Some(true),
+            Verdict::Answers(_) => Some(say.variant == off.as_ref().map(|(variant, _)| variant)),
+        });
+        match stays_off {
+            Some(true) => Say::answers(off.as_ref(), Answer::Safe(Safe::StaysOff)),
             _ => Say::answers(safe.as_ref(), Answer::Safe(Safe::Default)),
         }
-    }
-
-    /// The variant that everybody gets of a share, whatever it goes by.
-    fn whole_share(&self, split: &'a Split) -> Option<&'a VariantName> {
-        split.rollout.select(self.compiled.flag.settings.hash_version, None, self.query.now)
     }
 
     fn ask_override(&self) -> Say<'a> {

@@ -153,6 +153,17 @@ impl Compiled {
         self.flag.settings.kind == Kind::KillSwitch && !query.is_active()
     }
 
+    /// Whether a tenant that is not active can have it off because an active one would: what the flag names itself as safe, is.
+    pub(super) fn may_stay_off(&self) -> bool {
+        self.flag.settings.safe_variant.is_none() && self.flag.settings.expired_variant.is_none()
+    }
+
+    /// The layers that are asked after one.
+    pub(super) fn layers_below(&self, layer: Layer) -> &[Layer] {
+        let asked = self.layers.iter().take_while(|it| **it <= layer).count();
+        self.layers.get(asked..).unwrap_or_default()
+    }
+
     /// Whether one of its rules uses a segment.
     pub(super) fn uses(&self, segment: &str) -> bool {
         self.named.contains(segment) || self.segments().any(|name| name == segment)

@@ -79,7 +79,7 @@ impl Detail<'_> {
                 )
             }
             Answer::Safe(Safe::StaysOff) => {
-                write!(f, "Tenant {tenant} is not active; what it, its tier or everybody has off stays off.")
+                write!(f, "Tenant {tenant} is not active; what would be off for it if it were stays off.")
             }
             Answer::Killed(switch) => write!(f, "The kill switch {switch} is on."),
             Answer::SwitchGone(switch) => {

@@ -258,18 +258,27 @@ impl<'a, 'q> Resolver<'a, 'q> {
 
     /// With the layers that hang on the client as a rule; cut where that could show other tenants.
     fn worked_in(&self, key: &'a FlagKey, compiled: &'a Compiled, rivals: Rivals) -> Resolved<'a> {
-        let mut parts = Vec::new();
-        let mut default = None;
         self.shows_others.set(false);
         let is_regarded = |layer: &&Layer| **layer != Layer::Conflict || rivals == Rivals::Regarded;
-        for layer in compiled.layers.iter().filter(is_regarded) {
+        let resolved = self.walked(key, compiled, compiled.layers.iter().filter(is_regarded));
+        Resolved { is_cut: self.shows_others.get(), ..resolved }
+    }
+
+    /// What some layers say, one after the other.
+    fn walked<'l>(
+        &self,
+        key: &'a FlagKey,
+        compiled: &'a Compiled,
+        layers: impl Iterator<Item = &'l Layer>,
+    ) -> Resolved<'a> {
+        let (mut parts, mut default) = (Vec::new(), None);
+        for layer in layers {
             if let Walk::Ends(end) = self.walk(key, *layer, &mut parts) {
                 default = end;
                 break;
             }
         }
-        let is_cut = self.shows_others.get();
-        Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts), is_cut }
+        Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts), is_cut: false }
     }
 
     /// Whether nothing of a client's can change the answer, but for what the flag hangs on.
@@ -342,6 +351,17 @@ impl<'a, 'q> Resolver<'a, 'q> {
                     }
                 }
             }
+            Layer::SafeDefault if self.may_stay_off(compiled) => {
+                let active = self.walked(key, compiled, compiled.layers_below(Layer::SafeDefault).iter());
+                if active.targeting.as_ref() == Some(&unreadable()) {
+                    return Walk::Ends(compiled.off.as_ref().map(|(variant, _)| variant));
+                }
+                let names = off.iter().cloned().collect();
+                guard(parts, off, [Test { other: Some(&active), names, off_if_in: true }]);
+                if !matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
+                    return Walk::Ends(compiled.safe.as_ref().map(|(variant, _)| variant));
+                }
+            }
             other => return self.ask(key, other, parts),
         }
         match parts.last() {
@@ -352,6 +372,11 @@ impl<'a, 'q> Resolver<'a, 'q> {
             }
             _ => Walk::GoesOn,
         }
+    }
+
+    /// Whether the tenant is not active, and what would be off for it if it were stays off.
+    fn may_stay_off(&self, compiled: &Compiled) -> bool {
+        !self.query.is_active() && !compiled.is_as_for_active(self.query) && compiled.may_stay_off()
     }
 
     /// A layer that hangs on no other flag: its answer, or the share that it gives by a client's attribute.

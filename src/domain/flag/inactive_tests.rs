@@ -10,7 +10,7 @@ fn a_tenant_that_is_not_active_gets_the_safe_variant_or_else_the_default() {
         assert_eq!(
             answer(&seed(), &tenant, "advanced_analytics"),
             (Some(false), Reason::Default, Layer::SafeDefault),
-            "its override is not asked"
+            "its override turns nothing on"
         );
         let safe = with("plain", |flag| flag.safe_variant = Some(variant("on")));
         assert_eq!(
@@ -73,7 +73,7 @@ fn a_suspension_turns_nothing_on() {
     let detail = |flag: &str| flags.explain(&tenant.at(NOW), Effort::Full, flag).unwrap()[6].detail.clone();
     assert_eq!(
         detail("own"),
-        "Tenant marketing is not active; what it, its tier or everybody has off stays off."
+        "Tenant marketing is not active; what would be off for it if it were stays off."
     );
 }
 
@@ -126,6 +126,50 @@ fn a_whole_share_is_off_for_a_tenant_that_is_not_active_as_a_variant_is() {
         for flags in [of_tenant, of_tier, seed().with_flag(of_all)] {
             let seen = answer(&flags, &tenant, "plain");
             assert_eq!((seen.0, seen.2), (Some(expected), Layer::SafeDefault), "{on} by {by}");
+        }
+    }
+}
+
+/// A rule that had it off for the tenant was forgotten: the suspension turned it on.
+#[test]
+fn what_a_rule_or_a_share_has_off_for_a_caller_stays_off_for_it_while_its_tenant_is_not_active() {
+    let logic = |source: serde_json::Value| TargetingRule {
+        id: "r".to_owned(),
+        description: String::new(),
+        body: Body::Logic(source),
+    };
+    let ruled = |key: &str, source: serde_json::Value| {
+        Arc::new(with(key, |flag| {
+            flag.default_variant = Some(variant("on"));
+            flag.rules = vec![logic(source)];
+        }))
+    };
+    let guests = json!({"if": [{"==": [{"var": "role"}, "guest"]}, "off"]});
+    let flags = [
+        ruled("of-tenant", json!({"if": [{"in": [{"var": "tenantId"}, ["hr"]]}, "off"]})),
+        ruled("of-nobody", json!("off")),
+        ruled("of-guests", guests),
+        ruled("broken", json!({"if": [true, "gone"]})),
+    ];
+    let flags = flags.into_iter().fold(seed(), CompiledFlags::with_flag);
+    let mut tenant = Tenant::new("hr", "gold");
+    for access in [Access::None, Access::ReadOnly] {
+        tenant.2 = access;
+        let seen = |key: &str, role: &str| {
+            let attributes = json!({"tenantId": "hr", "role": role});
+            let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+            let found = flags.evaluate(&Query { context: &context, ..tenant.at(NOW) }, key);
+            assert_eq!(found.layer, Layer::SafeDefault);
+            found.value.and_then(Value::as_bool)
+        };
+        for (key, role, expected) in [
+            ("of-tenant", "owner", false),
+            ("of-nobody", "owner", false),
+            ("of-guests", "guest", false),
+            ("of-guests", "owner", true),
+            ("broken", "owner", false),
+        ] {
+            assert_eq!(seen(key, role), Some(expected), "{key} {role}");
         }
     }
 }

@@ -120,10 +120,12 @@ impl Look<'_> {
         {
             return Said::plain(Layer::Conflict, off());
         }
+        let active =
+            self.own().or_else(|| self.ruled()).or_else(|| self.of_tier()).unwrap_or_else(|| self.of_all());
         if self.caller.tenant.as_ref().is_some_and(|tenant| tenant.access != Access::Full) {
-            return Said::plain(Layer::SafeDefault, self.safe());
+            return Said::plain(Layer::SafeDefault, self.safe(&active));
         }
-        self.own().or_else(|| self.ruled()).or_else(|| self.of_tier()).unwrap_or_else(|| self.of_all())
+        active
     }
 
     fn excludes(&self, other: &Settings) -> bool {
@@ -134,20 +136,15 @@ impl Look<'_> {
         shares && ahead && seen.is_some() && seen.as_ref() != other.off_answer()
     }
 
-    /// What it gives a tenant that is not active: nothing is turned on that is off by an override or, without one, a tier.
-    fn safe(&self) -> Option<VariantName> {
+    /// What it gives a tenant that is not active: nothing is turned on that would be off, or broken, if it were.
+    fn safe(&self, active: &Said) -> Option<VariantName> {
         let settings = self.flag;
         let is_named = settings.safe_variant.is_some() || settings.expired_variant.is_some();
-        let has = match self.own_choice().or_else(|| self.tier_choice()) {
-            Some(Choice::Variant(one)) => Some(one.clone()),
-            Some(Choice::Rollout(split)) => self.whole(split),
-            None => settings.default_rollout.as_ref().and_then(|split| self.whole(split)),
-        };
         let off = self.known(settings.off_answer());
-        match has {
-            Some(has) if !is_named && off.as_ref() == Some(&has) => off,
-            _ => self.known(settings.safe_answer()),
+        if !is_named && (active.error.is_some() || active.variant == off) {
+            return off;
         }
+        self.known(settings.safe_answer())
     }
 
     fn own_choice(&self) -> Option<&Choice> {
@@ -224,14 +221,6 @@ impl Look<'_> {
     }
 
     /// The variant that a share gives to everybody.
-    fn whole(&self, split: &Split) -> Option<VariantName> {
-        let begun = split.rollout.steps.iter().filter(|step| step.start_time <= self.now);
-        let weights =
-            begun.max_by_key(|step| step.start_time).map_or(&split.rollout.weights, |it| &it.weights);
-        let given: Vec<_> = weights.iter().filter(|share| share.weight > 0).collect();
-        if let [only] = given.as_slice() { Some(only.variant.clone()) } else { None }
-    }
-
     fn share(&self, split: &Split) -> Option<VariantName> {
         let key = match &self.caller.tenant {
             Some(tenant) if split.bucket_by == "tenantId" => Some(tenant.id.to_string()),
