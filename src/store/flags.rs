@@ -40,6 +40,22 @@ pub struct Needs {
     pub segments: BTreeSet<SegmentName>,
 }
 
+/// What a set was compared with, whether or not it had to be changed: two sets that name the same must not each find half of it
+/// as they want it and make, together, what neither says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    /// Nothing of it may have changed after this revision.
+    pub since: Revision,
+    /// Flags, with what tiers have of them.
+    pub flags: BTreeSet<FlagKey>,
+    /// Flag sets of which all flags were looked at, those that came since included.
+    pub flag_sets: BTreeSet<String>,
+    /// Segments; none where all were looked at.
+    pub segments: Option<BTreeSet<SegmentName>>,
+    /// The head of a flagd file.
+    pub file: Option<String>,
+}
+
 /// Flags, segments, flagd files and tier defaults that are written and deleted as one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Write {
@@ -64,6 +80,8 @@ pub struct Write {
     /// No tier default that is written or cleared, and nothing that tiers and tenants have of a flag that is deleted, may
     /// have changed after this revision.
     pub values_unchanged_since: Option<Revision>,
+    /// What else has to be as it was looked at.
+    pub compared: Option<Compared>,
 }
 
 /// Writes flags and segments as one. Conflict where anything is not as it was decided on, and where a default or an
@@ -81,6 +99,7 @@ pub fn flags_write(write: &Write, event: Event, context: &Context, reply: &impl 
         "needs": write.needs,
         "unchanged_since": write.unchanged_since,
         "values_unchanged_since": write.values_unchanged_since,
+        "compared": write.compared,
         "time": context.now,
     });
     Change::new(change_sql!("flag/write.sql"), row, event, context, reply)

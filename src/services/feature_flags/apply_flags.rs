@@ -18,7 +18,7 @@ use crate::domain::ids::{FlagKey, Revision, TierId};
 use crate::services::change::{Decision, Reply};
 use crate::services::tiers::{check_same, get_tier};
 use crate::services::{Command, Registry};
-use crate::store::flags::{self, Deleting, Replacing, Write};
+use crate::store::flags::{self, Compared, Deleting, Replacing, Write};
 use crate::store::log::Context;
 use crate::view::Snapshot;
 
@@ -252,6 +252,14 @@ impl<'a> Plan<'a> {
             self.delete_unnamed(&unnamed);
             self.prune(snapshot, set);
         }
+        let segments = set.segments.iter().map(|segment| segment.name.clone()).collect();
+        self.write.compared = Some(Compared {
+            since: snapshot.revision,
+            flags: set.flags.iter().map(|spec| spec.settings.key.clone()).collect(),
+            flag_sets: if self.manner.prune { flag_sets(set) } else { BTreeSet::new() },
+            segments: (!self.manner.prune).then_some(segments),
+            file: None,
+        });
         Ok(())
     }
 
@@ -438,9 +446,14 @@ impl<'a> Plan<'a> {
 
 /// The flags of a set's flag sets that it does not name.
 fn unnamed<'a>(snapshot: &'a Snapshot, set: &ApplyFlags, named: &BTreeSet<&str>) -> Vec<&'a Arc<Flag>> {
-    let flag_sets: BTreeSet<&str> = set.flags.iter().map(|spec| spec.settings.flag_set.as_str()).collect();
+    let flag_sets = flag_sets(set);
     let is_of_set = |flag: &&Arc<Flag>| flag_sets.contains(flag.settings.flag_set.as_str());
     snapshot.flags.flags().filter(is_of_set).filter(|flag| !named.contains(flag.key().as_str())).collect()
+}
+
+/// The flag sets that a set has flags of.
+fn flag_sets(set: &ApplyFlags) -> BTreeSet<String> {
+    set.flags.iter().map(|spec| spec.settings.flag_set.clone()).collect()
 }
 
 /// Refuses another type than the flag has: only a file that a flag came from can bring it another, as flagd does.

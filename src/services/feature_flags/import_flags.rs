@@ -1,5 +1,6 @@
 //! Importing a flagd file: the flags of its flag set are brought to what it says, all at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,11 +11,11 @@ use super::judge::check_set;
 use crate::domain::error::{Error, Reason};
 use crate::domain::flag::{Flag, FlagFile, Origin};
 use crate::domain::flagd::{self, Entry, File, Slot};
-use crate::domain::ids::Revision;
+use crate::domain::ids::{FlagKey, Revision};
 use crate::domain::rule::{HashVersion, Rule, Segments, check_rule};
 use crate::domain::text::quote;
 use crate::services::{Command, Registry};
-use crate::store::flags::Replacing;
+use crate::store::flags::{Compared, Replacing};
 use crate::store::log::Context;
 use crate::view::Snapshot;
 
@@ -120,6 +121,13 @@ impl Plan<'_> {
             self.import_flag(snapshot, (key, entry), &name, context)?;
         }
         self.delete_unnamed(&unnamed);
+        self.write.compared = Some(Compared {
+            since: snapshot.revision,
+            flags: file.flags.keys().filter_map(|key| FlagKey::known(key).ok()).collect(),
+            flag_sets: import.manner.prune.then(|| name.clone()).into_iter().collect(),
+            segments: Some(BTreeSet::new()),
+            file: Some(name),
+        });
         Ok(())
     }
 

@@ -260,3 +260,63 @@ async fn flags_live_in_files_that_the_command_line_applies_after_showing_the_dif
     assert!(text(&refused).contains("wrong.yaml cannot be used: the key flags.twice is there twice"));
     replica.stop().await;
 }
+
+/// The flags of the flag set `team`, each with its owner.
+async fn of_team(replica: &Replica) -> Vec<(String, String)> {
+    let listed =
+        replica.flags.clone().list_flags(v1::ListFlagsRequest::default()).await.unwrap().into_inner();
+    let of_team = listed.flags.into_iter().filter(|flag| flag.flag_set == "team");
+    of_team.map(|flag| (flag.flag_key, flag.owner)).collect()
+}
+
+fn of_owner(flags: &[(&str, &str)], prune: bool) -> v1::ApplyFlagsRequest {
+    let flag = |(key, owner): &(&str, &str)| v1::Flag {
+        flag_set: "team".into(),
+        owner: (*owner).into(),
+        ..boolean(key)
+    };
+    v1::ApplyFlagsRequest { prune, ..set(flags.iter().map(flag).collect()) }
+}
+
+/// Sets that each named all flags of a flag set and pruned the rest were both made at once: the flag set was what neither
+/// said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_sets_at_once_the_second_is_decided_on_what_the_first_made() {
+    let replica = with_flag().await;
+    let other = Replica::on(&replica.database_url, &crate::support::Setup::default()).await;
+    let at_once = async |first: v1::ApplyFlagsRequest, second: v1::ApplyFlagsRequest| {
+        let (mut here, mut there) = (replica.flags.clone(), other.flags.clone());
+        let (first, second) = tokio::join!(here.apply_flags(first), there.apply_flags(second));
+        (first.unwrap(), second.unwrap());
+    };
+    let import_at_once = async |files: [&str; 2]| {
+        let (mut here, mut there) = (replica.flags.clone(), other.flags.clone());
+        let [first, second] = files.map(|key| v1::ImportFlagsRequest {
+            content: serde_json::json!({
+                "flags": {key: {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}},
+                "metadata": {"flagSetId": "team"},
+            })
+            .to_string(),
+            prune: true,
+            ..Default::default()
+        });
+        let (first, second) = tokio::join!(here.import_flags(first), there.import_flags(second));
+        (first.unwrap(), second.unwrap());
+    };
+    let keys = async || of_team(&replica).await.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    for round in 0..6 {
+        replica.flags.clone().apply_flags(of_owner(&[("x", "a"), ("y", "b")], true)).await.unwrap();
+        // Nor does each make the half of it that it finds otherwise.
+        at_once(of_owner(&[("x", "a"), ("y", "a")], false), of_owner(&[("x", "b"), ("y", "b")], false)).await;
+        let owners = of_team(&replica).await;
+        assert_eq!(owners[0].1, owners[1].1, "in round {round}");
+        at_once(of_owner(&[("one", ""), ("x", "")], true), of_owner(&[("two", ""), ("x", "")], true)).await;
+        let left = keys().await;
+        assert!(left == ["one", "x"] || left == ["two", "x"], "{left:?} in round {round}");
+        import_at_once(["three", "four"]).await;
+        let left = keys().await;
+        assert!(left == ["three"] || left == ["four"], "{left:?} in round {round}");
+    }
+    other.stop().await;
+    replica.stop().await;
+}

@@ -1,6 +1,6 @@
 -- $8: {segments: [{row, expected}], flags: [{row, expected}], files: [{row, expected}], tier_defaults: [row], segments_deleted: [{key, expected}],
 -- flags_deleted: [{key, expected}], tier_defaults_cleared: [[flag, tier]], needs: {flags, segments}, unchanged_since,
--- values_unchanged_since, time}.
+-- values_unchanged_since, compared: {since, flags, flag_sets, segments, file}, time}.
 -- All of it or nothing: what is no longer as it was decided on keeps everything from being written. `expected` is the
 -- revision of what is replaced, null for what must not be there yet.
 flag_in AS (
@@ -48,6 +48,15 @@ flag_in AS (
                           OR EXISTS (SELECT 1 FROM default_out i WHERE (i.flag_key, i.tier_id) = (d.flag_key, d.tier_id))))
       AND NOT EXISTS (SELECT 1 FROM flag_out i JOIN tenant_override o USING (flag_key)
                       WHERE o.revision > ($8::jsonb ->> 'values_unchanged_since')::bigint)
+      AND NOT EXISTS (SELECT 1 FROM flag f WHERE f.revision > ($8::jsonb #>> '{compared,since}')::bigint
+                        AND ($8::jsonb #> '{compared,flags}' ? f.flag_key
+                          OR $8::jsonb #> '{compared,flag_sets}' ?| ARRAY[coalesce(f.flag_set, ''), f.origin ->> 'file']))
+      AND NOT EXISTS (SELECT 1 FROM tier_default d WHERE d.revision > ($8::jsonb #>> '{compared,since}')::bigint
+                        AND $8::jsonb #> '{compared,flags}' ? d.flag_key)
+      AND NOT EXISTS (SELECT 1 FROM segment s WHERE s.revision > ($8::jsonb #>> '{compared,since}')::bigint
+                        AND coalesce($8::jsonb #> '{compared,segments}' ? s.segment_name, true))
+      AND NOT EXISTS (SELECT 1 FROM flag_file f WHERE f.revision > ($8::jsonb #>> '{compared,since}')::bigint
+                        AND f.file_name = $8::jsonb #>> '{compared,file}')
       AND NOT EXISTS (SELECT 1 FROM default_in i WHERE NOT EXISTS (SELECT 1 FROM tier t WHERE t.tier_id = i.tier_id))
       -- A default of a flag that is not written here must find its variants there.
       AND NOT EXISTS (SELECT 1 FROM default_in i WHERE NOT EXISTS (SELECT 1 FROM flag_in w WHERE w.flag_key = i.flag_key)
