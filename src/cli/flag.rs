@@ -81,7 +81,7 @@ pub enum Command {
         /// Which.
         flag_key: String,
     },
-    /// Take a flag out of use for good, and keep it for the record, after showing whom that affects.
+    /// Take a flag out of use and keep it for the record, after showing whom that affects; `update --state enabled` brings it back.
     Archive(delete::Removal),
     /// Give everybody a share, now and later: `rollout search on=10,off=90 --then "2026-12-01T00:00:00Z on=50,off=50"`.
     Rollout {
@@ -91,10 +91,10 @@ pub enum Command {
         #[arg(value_name = "VARIANT=WEIGHT,…")]
         shares: Option<String>,
         /// Later shares; may be given several times.
-        #[arg(long = "then", value_name = "TIME SHARES")]
+        #[arg(long = "then", value_name = "TIME SHARES", requires = "shares")]
         later: Vec<String>,
         /// The attribute that decides: the tenant's id where not given, so that a tenant's users see the same.
-        #[arg(long, value_name = "ATTRIBUTE")]
+        #[arg(long, value_name = "ATTRIBUTE", requires = "shares")]
         bucket_by: Option<String>,
         /// Only show what it would look like, and whom it would affect.
         #[arg(long)]

@@ -106,9 +106,11 @@ fn impact(fields: &Map<String, Value>, affected: &str, examined: &str) -> String
         format!("{}: {} {before} → {after}", text(&shift["tenantId"]), text(&shift["flagKey"]))
     };
     let dependents = fields.get("dependentsTotal").map_or_else(|| "0".to_owned(), text);
+    let asks_callers = fields.get("asksCallers").and_then(Value::as_bool).unwrap_or_default();
     format!(
-        "{affected} of {examined} tenants would see something else{}; {dependents} other flags hang on what changes{}",
+        "{affected} of {examined} tenants would see something else{}{}; {dependents} other flags hang on what changes{}",
         named("examples", &shift),
+        if asks_callers { ", not counting what callers' own attributes decide" } else { "" },
         named("dependents", &text),
     )
 }
@@ -167,6 +169,12 @@ mod tests {
                 "4 of 9 tenants would see something else ({one}, {one}, {one}, …); \
                  1 other flags hang on what changes (hints)"
             )
+        );
+        let by_users = json!({"tenantsAffected": 0, "tenantsExamined": 3, "asksCallers": true});
+        assert_eq!(
+            text(&by_users),
+            "0 of 3 tenants would see something else, not counting what callers' own attributes decide; \
+             0 other flags hang on what changes"
         );
     }
 

@@ -88,6 +88,7 @@ pub(super) enum Pass<'a> {
     OverrideExpired(Timestamp),
     NoRule,
     NoRuleMatches,
+    RuleGivenUp,
     NoTierDefault,
     NoShare,
     VariantGone,
@@ -245,6 +246,7 @@ impl<'a> Case<'a, '_> {
         let Query { context, now, .. } = *self.query;
         let input = Input { flag_key: self.key.as_str(), now, context };
         let budget = &self.memo.budget;
+        let given_up = budget.given_up();
         let broken = |id, error| Say::answers(None, Answer::Broken { id, error });
         for rule in &self.compiled.rules {
             let id = &*rule.id;
@@ -269,7 +271,7 @@ impl<'a> Case<'a, '_> {
                 }
             }
         }
-        Say::passes(Pass::NoRuleMatches)
+        Say::passes(if budget.given_up() == given_up { Pass::NoRuleMatches } else { Pass::RuleGivenUp })
     }
 
     /// What a choice gives. A variant that the flag no longer has, and a share of what is not known, are no answers:

@@ -184,7 +184,7 @@ fn decides_otherwise(before: &CompiledFlags, after: &CompiledFlags, key: &str) -
 }
 
 /// Whether what a caller says of itself has a say in what a flag gives.
-fn asks_callers(settings: &Settings) -> bool {
+pub(super) fn asks_callers(settings: &Settings) -> bool {
     settings.default_rollout.as_ref().is_some_and(Split::asks_callers)
         || settings.rules.iter().any(|rule| match &rule.body {
             Body::Logic(_) => true,

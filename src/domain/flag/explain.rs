@@ -143,6 +143,9 @@ impl Detail<'_> {
             Pass::OverrideExpired(end) => write!(f, "The override of tenant {tenant} ended at {end}."),
             Pass::NoRule => f.write_str("The flag has no targeting rules."),
             Pass::NoRuleMatches => f.write_str("None of the flag's rules applies."),
+            Pass::RuleGivenUp => f.write_str(
+                "None of the flag's rules applies; one was given up, since this context makes it cost more than a rule may.",
+            ),
             Pass::NoTierDefault => write!(f, "Tier {tier} has no default."),
             Pass::NoShare => {
                 f.write_str("The rollout's attribute is missing, empty, or neither text nor number.")

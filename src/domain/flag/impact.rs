@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::ending::asks_callers;
 use super::{CompiledFlags, Evaluation, FlagFile, Query, Segment, TenantFacts, Value};
 use crate::domain::ids::{FlagKey, TenantId, VariantName};
 use crate::domain::rule::Context;
@@ -60,6 +61,8 @@ pub struct Impact {
     pub dependents: Vec<FlagKey>,
     /// How many of them there are.
     pub dependents_total: usize,
+    /// Whether attributes of callers have a say in what is affected: what it is for them is not looked at.
+    pub asks_callers: bool,
 }
 
 /// One tenant to look at.
@@ -92,7 +95,7 @@ fn impact_within<'a>(
     let roots = || changed.union(&through_others).cloned();
     let mut affected = before.affected_by(roots());
     affected.extend(after.affected_by(roots()));
-    let mut impact = Impact::default();
+    let mut impact = Impact { asks_callers: ask_callers(&affected, before, after), ..Impact::default() };
     // One that is changed itself is none of the others, unless what it needs goes: a plan tells of it with that, too.
     let gone = changed.iter().filter(|key| after.flag(key.as_str()).is_none());
     let left: BTreeSet<_> = gone.flat_map(|key| after.dependents(key.as_str())).collect();
@@ -134,6 +137,15 @@ fn impact_within<'a>(
         }
     }
     impact
+}
+
+/// Whether what a caller says of itself has a say in one of these flags, now or then.
+fn ask_callers(keys: &BTreeSet<FlagKey>, before: &CompiledFlags, after: &CompiledFlags) -> bool {
+    let of = |flags: &CompiledFlags, key: &str| {
+        flags.flag(key).is_some_and(|flag| asks_callers(&flag.settings))
+            || flags.tier_defaults(key).any(|default| default.choice.asks_callers())
+    };
+    keys.iter().any(|key| of(before, key.as_str()) || of(after, key.as_str()))
 }
 
 /// The flags that stay as they are, but use a segment or something of their file's that is changed.

@@ -215,3 +215,19 @@ fn a_flag_with_a_rule_is_never_static() {
     let flags = alone(flag(|it| it.rules = vec![rule("always", Body::Logic(json!("on")))]));
     assert_ne!(seen(&flags, "a", &json!({})).1, Reason::Static);
 }
+
+/// It was said that no rule applies, and nobody could find out why.
+#[test]
+fn a_rule_that_was_given_up_for_its_cost_is_explained_as_that() {
+    let nested = json!({"some": [{"var": "xs"}, {"some": [{"var": "xs"}, {"==": [{"var": ""}, "none"]}]}]});
+    let flags = alone(flag(|it| it.rules = vec![rule("costly", Body::Logic(json!({"if": [nested, "on"]})))]));
+    let detail = |items: usize| {
+        let attributes = json!({ "xs": vec!["x"; items] });
+        let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+        let query = Query { tenant: None, context: &context, now: NOW };
+        let layers = flags.explain(&query, Effort::Full, "search").unwrap();
+        layers.into_iter().find(|layer| layer.layer == Layer::TargetingRule).unwrap().detail
+    };
+    assert_eq!(detail(2), "None of the flag's rules applies.");
+    assert!(detail(5_000).contains("given up"), "{}", detail(5_000));
+}

@@ -24,6 +24,7 @@ pub enum Effort {
 pub struct Budget {
     left: Cell<u64>,
     is_spent: Cell<bool>,
+    given_up: Cell<u32>,
 }
 
 impl Default for Budget {
@@ -42,12 +43,17 @@ impl Budget {
     }
 
     const fn of(steps: u64) -> Self {
-        Self { left: Cell::new(steps), is_spent: Cell::new(false) }
+        Self { left: Cell::new(steps), is_spent: Cell::new(false), given_up: Cell::new(0) }
     }
 
     /// Whether a rule could not be evaluated to its end because others had taken what there was.
     pub const fn is_spent(&self) -> bool {
         self.is_spent.get()
+    }
+
+    /// How many rules were not evaluated to their end, since each took more than one may.
+    pub const fn given_up(&self) -> u32 {
+        self.given_up.get()
     }
 
     /// What the next rule may take.
@@ -65,6 +71,8 @@ impl Budget {
         if share < STEPS_MAX {
             self.left.set(0);
             self.is_spent.set(true);
+        } else {
+            self.given_up.set(self.given_up.get().saturating_add(1));
         }
     }
 }

@@ -117,6 +117,7 @@ pub(in crate::grpc) fn encode_impact(impact: &Impact) -> v1::FlagImpact {
         dependents: impact.dependents.iter().map(ToString::to_string).collect(),
         dependents_total: count(impact.dependents_total),
         tenants: impact.tenants.iter().map(ToString::to_string).collect(),
+        asks_callers: impact.asks_callers,
     }
 }
 
