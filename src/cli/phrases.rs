@@ -102,7 +102,11 @@ fn impact(fields: &Map<String, Value>, affected: &str, examined: &str) -> String
         if name.is_empty() { "no value".to_owned() } else { name }
     };
     let shift = |shift: &Value| {
-        let (before, after) = (variant(&shift["variantBefore"]), variant(&shift["variantAfter"]));
+        let (mut before, mut after) = (variant(&shift["variantBefore"]), variant(&shift["variantAfter"]));
+        if before == after && !shift["valueBefore"].is_null() && !shift["valueAfter"].is_null() {
+            // The variant has another value.
+            (before, after) = (text(&shift["valueBefore"]), text(&shift["valueAfter"]));
+        }
         format!("{}: {} {before} → {after}", text(&shift["tenantId"]), text(&shift["flagKey"]))
     };
     let dependents = fields.get("dependentsTotal").map_or_else(|| "0".to_owned(), text);

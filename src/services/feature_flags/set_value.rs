@@ -66,7 +66,8 @@ pub struct SetTenantOverride {
 }
 
 impl Registry {
-    /// Sets or takes back what a tier sees of a flag. Taking back what is not set is no failure.
+    /// Sets or takes back what a tier sees of a flag. Taking back what is not set is no failure, and setting what is so
+    /// already no change.
     pub async fn set_tier_default(
         &self,
         set: &SetTierDefault,
@@ -88,6 +89,10 @@ impl Registry {
                 let impact = deciding.impact(&after, &changed);
                 return Ok(Decision::Make(Box::new(change), Judged { made: None, impact }));
             };
+            if let Some(same) = flags.tier_defaults(key).find(|it| it.tier == set.tier && it.choice == choice)
+            {
+                return Ok(Decision::Nothing(Judged { made: Some(TierDefault::clone(same)), impact: None }));
+            }
             let default = TierDefault {
                 tier: set.tier.clone(),
                 flag: set.flag.clone(),
@@ -102,7 +107,8 @@ impl Registry {
         .await
     }
 
-    /// Sets or takes back what a tenant sees of a flag. Taking back what is not set is no failure.
+    /// Sets or takes back what a tenant sees of a flag. Taking back what is not set is no failure, and setting what is so
+    /// already no change.
     pub async fn set_tenant_override(
         &self,
         set: &SetTenantOverride,
@@ -128,6 +134,16 @@ impl Registry {
                 let impact = impact(&flags.without_override(key, tenant));
                 return Ok(Decision::Make(Box::new(change), Judged { made: None, impact }));
             };
+            let is_same = |own: &&Arc<TenantOverride>| {
+                own.flag == set.flag
+                    && (&own.choice, &own.reason, own.expire_time) == (&choice, &set.reason, set.expire_time)
+            };
+            if let Some(same) = flags.overrides_of_tenant(tenant).find(is_same) {
+                return Ok(Decision::Nothing(Judged {
+                    made: Some(TenantOverride::clone(same)),
+                    impact: None,
+                }));
+            }
             if set.expire_time.is_some_and(|time| time <= context.now) {
                 return Err(Error::field("expire_time", "must lie in the future"));
             }

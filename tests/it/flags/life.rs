@@ -441,3 +441,32 @@ async fn evaluations_are_told_by_flag_and_tenant_for_as_long_as_there_are_both()
     assert!(told.iter().any(|line| line == expected[1]), "{told:?}");
     replica.stop().await;
 }
+
+/// A change that changes nothing was told to every stream.
+#[tokio::test]
+async fn setting_what_is_so_already_is_no_change() {
+    let mut replica = with_flag().await;
+    let own = |reason: &str| v1::SetTenantOverrideRequest {
+        tenant_id: "finance".into(),
+        flag_key: "beta".into(),
+        variant: "on".into(),
+        reason: reason.into(),
+        ..Default::default()
+    };
+    let of_tier = |variant: &str| v1::SetTierDefaultRequest {
+        tier_id: "gold".into(),
+        flag_key: "beta".into(),
+        variant: variant.into(),
+        ..Default::default()
+    };
+    let mut revisions = Vec::new();
+    for reason in ["pilot", "pilot", "trial"] {
+        revisions.push(replica.flags.set_tenant_override(own(reason)).await.unwrap().into_inner().revision);
+    }
+    for variant in ["on", "on", "off"] {
+        revisions.push(replica.flags.set_tier_default(of_tier(variant)).await.unwrap().into_inner().revision);
+    }
+    assert_eq!((revisions[0], revisions[3]), (revisions[1], revisions[4]), "{revisions:?}");
+    assert!(revisions[1] < revisions[2] && revisions[4] < revisions[5], "{revisions:?}");
+    replica.stop().await;
+}
