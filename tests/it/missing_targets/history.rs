@@ -222,6 +222,34 @@ async fn the_newest_operation_is_the_one_that_began_last_not_the_one_that_was_as
 }
 
 #[tokio::test]
+async fn a_target_that_was_skipped_in_a_repair_is_not_given_up() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let url = in_cache(&stub, &["finance"]).await;
+    let mut fewer = Replica::on(&url, &lacking()).await;
+    sql(&url, "UPDATE tenancy.access SET state = 'SUSPENDED'").await;
+    let verify = v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: WAIT, ..Default::default() };
+    let found = fewer.lifecycle.verify_tenant(verify).await.unwrap().into_inner();
+    let repair = found.operation.unwrap();
+    assert_eq!(
+        (repair.state(), targets(&repair)),
+        (v1::OperationState::NeedsOperator, vec!["cache", "postgres"])
+    );
+    let request = v1::SkipTargetRequest {
+        operation_id: repair.operation_id,
+        target: "cache".into(),
+        reason: "not now".into(),
+        ..Default::default()
+    };
+    fewer.lifecycle.skip_target(request).await.unwrap();
+    fewer.settled("finance").await;
+    let plan =
+        v1::SuspendTenantRequest { tenant_id: "finance".into(), validate_only: true, ..Default::default() };
+    let plan = fewer.lifecycle.suspend_tenant(plan).await.unwrap().into_inner();
+    assert_eq!(targets(&plan), ["cache", "postgres"]);
+    fewer.stop().await;
+}
+
+#[tokio::test]
 async fn a_retired_name_that_no_operation_reached_is_told_with_those_that_there_are() {
     let stub = Stub::start(Duration::ZERO).await.unwrap();
     let url = in_cache(&stub, &["finance"]).await;
