@@ -176,7 +176,7 @@ async fn the_newest_operation_is_the_one_that_began_last_not_the_one_that_was_as
     let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
     let url = in_cache(&stub, &["finance"]).await;
     let mut whole = Replica::on(&url, &setup).await;
-    let at = Some(prost_types::Timestamp::from(std::time::SystemTime::now() + Duration::from_secs(3_600)));
+    let at = Some(prost_types::Timestamp::from(std::time::SystemTime::now() + Duration::from_hours(1)));
     let request = v1::SuspendTenantRequest { tenant_id: "finance".into(), at, ..Default::default() };
     let scheduled = whole.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
     whole.stop().await;
