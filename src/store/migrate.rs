@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (10, "flag extensions", include_str!("migrations/0010_flag_extensions.sql")),
     (11, "newer decisions", include_str!("migrations/0011_newer_decisions.sql")),
     (12, "target places", include_str!("migrations/0012_target_places.sql")),
+    (13, "targets reached", include_str!("migrations/0013_targets_reached.sql")),
 ];
 
 /// What was done.

@@ -17,6 +17,7 @@ mod pipeline;
 pub mod reading;
 pub mod target_places;
 pub mod targets;
+pub mod targets_reached;
 pub mod tenants;
 pub mod tiers;
 mod tls;

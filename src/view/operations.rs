@@ -16,8 +16,8 @@ pub struct Operations {
     /// Those that have ended, in the order in which they did. Not by id: whoever waits for the end of an old operation
     /// must find it here.
     ended: OrdSet<(Revision, OperationId)>,
-    /// How many of them reach each target.
-    targets: OrdMap<TargetName, usize>,
+    /// Those that any operation reached, of those in the table alone, too.
+    targets: OrdSet<TargetName>,
     /// How many that have ended are kept.
     kept_max: usize,
     /// The youngest of those that are in the table alone.
@@ -40,9 +40,14 @@ impl Operations {
         self.by_id.values()
     }
 
-    /// The targets that those at hand reach, or reached.
+    /// The targets that any operation reached, however long ago.
     pub fn targets(&self) -> impl Iterator<Item = &TargetName> {
-        self.targets.keys()
+        self.targets.iter()
+    }
+
+    /// Notes targets that operations in the table alone reached.
+    pub(super) fn reached(&mut self, targets: impl IntoIterator<Item = TargetName>) {
+        self.targets.extend(targets);
     }
 
     /// The youngest operation that is in the table alone: one that is younger is here, or there is none such. `None` while
@@ -60,41 +65,19 @@ impl Operations {
     pub(super) fn take(&mut self, operation: Operation) {
         let id = operation.operation_id;
         let ended = operation.finish_time.is_some().then_some((operation.revision, id));
-        let operation = Arc::new(operation);
-        let before = self.by_id.insert(id, Arc::clone(&operation));
-        if let Some(before) = &before {
+        for step in &operation.steps {
+            if !self.targets.contains(&step.target) {
+                self.targets.insert(step.target.clone());
+            }
+        }
+        if let Some(before) = self.by_id.insert(id, Arc::new(operation)) {
             self.ended.remove(&(before.revision, id));
         }
-        self.count(before.as_deref(), Some(&operation));
         self.ended.extend(ended);
         while self.ended.len() > self.kept_max {
             let Some((_, oldest)) = self.ended.remove_min() else { return };
-            let gone = self.by_id.remove(&oldest);
-            self.count(gone.as_deref(), None);
+            self.by_id.remove(&oldest);
             self.leave_out(Some(oldest));
-        }
-    }
-
-    /// Counts the targets of an operation that is now `after` and was `before`.
-    fn count(&mut self, before: Option<&Operation>, after: Option<&Operation>) {
-        let reached = |operation: Option<&Operation>| {
-            let steps = operation.map_or(&[][..], |operation| &operation.steps);
-            steps.iter().map(|step| step.target.clone()).collect::<Vec<_>>()
-        };
-        let (before, after) = (reached(before), reached(after));
-        // Most changes of an operation change no target.
-        if before == after {
-            return;
-        }
-        for target in after {
-            let count = self.targets.get(&target).copied().unwrap_or_default();
-            self.targets.insert(target, count + 1);
-        }
-        for target in before {
-            match self.targets.get(&target).copied().unwrap_or_default() {
-                0 | 1 => drop(self.targets.remove(&target)),
-                count => drop(self.targets.insert(target, count - 1)),
-            }
         }
     }
 }
@@ -129,19 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn the_targets_are_those_of_the_operations_at_hand() {
+    fn a_target_is_known_for_good_once_an_operation_reached_it() {
         let mut operations = Operations::new(2);
         let names = |operations: &Operations| -> Vec<String> {
             operations.targets().map(ToString::to_string).collect()
         };
+        operations.reached([TargetName::parse("archive").unwrap()]);
         operations.take(reaching(1, "cache"));
-        operations.take(reaching(2, "cache"));
-        assert_eq!(names(&operations), ["cache"]);
-        operations.take(reaching(2, "cache"));
-        operations.take(reaching(3, "orders"));
-        assert_eq!(names(&operations), ["cache", "orders"], "the second is at hand");
-        operations.take(reaching(4, "orders"));
-        assert_eq!(names(&operations), ["orders"], "the first two are gone");
+        for number in 2..=4 {
+            operations.take(reaching(number, "orders"));
+        }
+        assert_eq!(operations.get(&id(1)), None);
+        assert_eq!(names(&operations), ["archive", "cache", "orders"]);
     }
 
     fn ids(operations: &Operations) -> Vec<OperationId> {

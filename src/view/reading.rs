@@ -14,13 +14,13 @@ use super::{Delta, View};
 use crate::domain::bulk::Bulk;
 use crate::domain::event::Event;
 use crate::domain::flag::{CompiledFlags, Flag, FlagFile, Segment, TenantOverride, TierDefault};
-use crate::domain::ids::{FlagKey, OperationId, Revision, TenantId};
+use crate::domain::ids::{FlagKey, OperationId, Revision, TargetName, TenantId};
 use crate::domain::operation::Operation;
 use crate::domain::target::TargetControl;
 use crate::domain::tenant::Health;
 use crate::domain::tier::Tier;
 use crate::store::reading::{Found, Range, Unreadable};
-use crate::store::{Error, bulks, flags, log, operations, targets, tenants, tiers};
+use crate::store::{Error, bulks, flags, log, operations, targets, targets_reached, tenants, tiers};
 
 /// Most changes whose rows are looked at again at once.
 const RETRIED_MAX: usize = 20;
@@ -33,6 +33,8 @@ struct Rows {
     operations: Vec<Operation>,
     /// The youngest operation that was not read, at first.
     left_out: Option<OperationId>,
+    /// At first, the targets that operations reached, also those that were not read.
+    reached: Vec<TargetName>,
     controls: Vec<TargetControl>,
     bulks: Vec<Bulk>,
     tenants: Vec<TenantId>,
@@ -168,26 +170,33 @@ async fn rows(
         defaults: Rows::take(all, defaults),
         overrides: Rows::take(all, overrides),
     };
-    let (operations, left_out) = operations;
+    let (operations, left_out, reached) = operations;
     rows.operations = Rows::take(all, operations);
     rows.left_out = left_out;
+    rows.reached = reached;
     rows.controls = Rows::take(all, controls);
     rows.bulks = Rows::take(all, bulks);
     rows.unreadable = unreadable;
     Ok(rows)
 }
 
-/// Operations of a range, and at first the youngest that was not read: then only those are that the view keeps.
+/// Operations of a range; at first only those that the view keeps, and the youngest of the others, and the targets that any
+/// reached.
 async fn read_operations(
     view: &View,
     client: &Client,
     is_first: bool,
     range: Range,
-) -> Result<(Found<Operation>, Option<OperationId>), Error> {
+) -> Result<(Found<Operation>, Option<OperationId>, Vec<TargetName>), Error> {
     if is_first {
-        return operations::operations_at_hand(client, view.ended_operations).await;
+        let ((operations, left_out), reached) = tokio::try_join!(
+            biased;
+            operations::operations_at_hand(client, view.ended_operations),
+            targets_reached::targets_reached(client),
+        )?;
+        return Ok((operations, left_out, reached));
     }
-    Ok((operations::operations_changed_after(client, range).await?, None))
+    Ok((operations::operations_changed_after(client, range).await?, None, Vec::new()))
 }
 
 /// Puts rows into a snapshot. Without the flags before them there is nobody to tell of what changed.
@@ -222,6 +231,7 @@ fn put(
         delta.tenants.extend(rows.reports.iter().map(|health| health.tenant_id.clone()));
     }
     next.operations.leave_out(rows.left_out);
+    next.operations.reached(rows.reached);
     for operation in rows.operations {
         delta.operations.push(operation.operation_id);
         next.take_operation(operation);

@@ -1,5 +1,7 @@
 //! A replica with fewer targets than others.
 
+mod history;
+
 use std::time::Duration;
 
 use tenantry::domain::lifecycle::Desired;

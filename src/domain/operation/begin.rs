@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Details, Operation, PlaceChange, State, Step, TierChange, generation_after};
+use super::{Details, Operation, PlaceChange, State, Step, TargetState, TierChange, generation_after};
 use crate::domain::ids::{OperationId, Revision, TargetName, TenantId};
 use crate::domain::lifecycle::{IllegalTransition, Status, Verb, desired_by, transition};
 use crate::domain::tenant::Tenant;
@@ -225,6 +225,19 @@ impl Operation {
         for target in targets {
             if let Err(place) = self.steps.binary_search_by(|step| step.target.cmp(target)) {
                 self.steps.insert(place, Step::pending(target.clone(), desired));
+            }
+        }
+    }
+
+    /// Adds targets that may have something of the tenant and are not asked for anything, each with why.
+    pub fn go_without<'a>(&mut self, targets: impl Iterator<Item = (&'a TargetName, &'static str)>) {
+        let desired = desired_by(self.verb, self.to_status);
+        for (target, why) in targets {
+            if let Err(place) = self.steps.binary_search_by(|step| step.target.cmp(target)) {
+                let mut step = Step::pending(target.clone(), desired);
+                step.state = TargetState::Skipped;
+                why.clone_into(&mut step.skip_reason);
+                self.steps.insert(place, step);
             }
         }
     }

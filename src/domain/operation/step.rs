@@ -21,7 +21,7 @@ pub enum TargetState {
     Failed,
     /// Automatic retries have stopped.
     NeedsOperator,
-    /// An operator said that the operation goes on without it.
+    /// An operator said that the operation goes on without it; or it is a purge, and does not ask it.
     Skipped,
 }
 
@@ -71,7 +71,7 @@ pub struct Step {
     /// How that is known.
     #[serde(default)]
     pub verification: Option<Verification>,
-    /// Why an operator had it skipped; empty where nobody did.
+    /// Why an operator had it skipped, or why a purge does not ask it; else empty.
     #[serde(default, deserialize_with = "null_as_default")]
     pub skip_reason: String,
 }

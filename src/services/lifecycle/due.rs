@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::missing::Elsewhere;
 use super::older_bulks::{InOlderBulks, Known};
 use super::operations::operation_at_hand;
 use super::start::details;
@@ -108,7 +109,9 @@ impl Registry {
         let Some(scheduled) = snapshot.operations.get(&operation_id) else { return true };
         let begun = || {
             let context = background_context(&scheduled.actor);
-            self.decide_begin(snapshot, operation_id, &InOlderBulks::default(), &context)
+            let (waiting, elsewhere) = (InOlderBulks::default(), Elsewhere::default());
+            let known = Known { snapshot, waiting: &waiting, elsewhere: &elsewhere };
+            self.decide_begin(known, operation_id, &context)
         };
         snapshot.open_operation(&scheduled.tenant_id).is_some()
             && begun().is_err_and(|error| error.reason == Reason::OperationInProgress)
@@ -119,10 +122,12 @@ impl Registry {
     async fn begin_scheduled(&self, operation_id: OperationId) -> Result<(), Error> {
         let scheduled = operation_at_hand(&*self.view.snapshot()?, operation_id)?;
         let waiting = self.waiting_elsewhere(scheduled.verb, &scheduled.details.wish).await?;
+        let elsewhere = self.elsewhere(&scheduled.tenant_id, scheduled.verb).await?;
         let command = Command { actor: scheduled.actor.clone(), ..background_command() };
         let begun = self
             .change(&command, |snapshot, context| {
-                self.decide_begin(snapshot, operation_id, &waiting, context)
+                let known = Known { snapshot, waiting: &waiting, elsewhere: &elsewhere };
+                self.decide_begin(known, operation_id, context)
             })
             .await?;
         if begun.state.is_driven() {
@@ -134,11 +139,11 @@ impl Registry {
 
     fn decide_begin(
         &self,
-        snapshot: &Snapshot,
+        known: Known<'_>,
         operation_id: OperationId,
-        waiting: &InOlderBulks,
         context: &Context,
     ) -> Result<Decision<Operation>, Error> {
+        let snapshot = known.snapshot;
         let scheduled = operation_at_hand(snapshot, operation_id)?;
         if scheduled.state != State::Scheduled {
             return Ok(Decision::Nothing((*scheduled).clone()));
@@ -156,7 +161,7 @@ impl Registry {
             let wish = &scheduled.details.wish;
             let details = details(wish, scheduled.verb, &record.tenant, snapshot)?;
             let request = Request { details, ..scheduled.request() };
-            let decided = self.decide(Known { snapshot, waiting }, record, request, context)?;
+            let decided = self.decide(known, record, request, context)?;
             Ok((record, decided))
         });
         match asked {

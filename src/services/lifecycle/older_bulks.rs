@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::missing::Elsewhere;
 use crate::domain::error::{Error, Reason};
 use crate::domain::lifecycle::Verb;
 use crate::domain::operation::{Children, Wish};
@@ -23,6 +24,8 @@ pub(super) struct Known<'a> {
     pub(super) snapshot: &'a Snapshot,
     /// Who waits in older bulk operations, as far as that was asked.
     pub(super) waiting: &'a InOlderBulks,
+    /// What the tenant's operations reached elsewhere, as far as that was asked.
+    pub(super) elsewhere: &'a Elsewhere,
 }
 
 /// How long a choice among many tenants waits for this replica to have seen what others decided before.

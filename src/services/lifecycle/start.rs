@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::children;
+use super::missing::Elsewhere;
 use super::older_bulks::{InOlderBulks, Known};
 use super::operations::operation_at_hand;
 use crate::cascade::Class;
@@ -102,6 +103,11 @@ impl Registry {
         waiting: &InOlderBulks,
         command: &Command,
     ) -> Result<Operation, Error> {
+        let elsewhere = match start.at {
+            None => self.elsewhere(&start.tenant_id, start.verb).await?,
+            // It is asked when it begins.
+            Some(_) => Elsewhere::default(),
+        };
         self.change(command, |snapshot, context| {
             let record = get_tenant(snapshot, &start.tenant_id)?;
             check_etag(start.etag.as_deref(), record.tenant.revision)?;
@@ -111,7 +117,8 @@ impl Registry {
                 let change = operation_schedule(&operation, context);
                 return Ok(Decision::Make(Box::new(change), operation));
             }
-            let decided = self.decide(Known { snapshot, waiting }, record, request, context)?;
+            let known = Known { snapshot, waiting, elsewhere: &elsewhere };
+            let decided = self.decide(known, record, request, context)?;
             let change = self.opening(record, &decided, false, context);
             Ok(Decision::Make(Box::new(change), decided.operation))
         })
@@ -162,7 +169,7 @@ impl Registry {
     /// where the verb leads follow too, and the tenant itself is said to stay there.
     pub(super) fn decide(
         &self,
-        Known { snapshot, waiting }: Known<'_>,
+        Known { snapshot, waiting, elsewhere }: Known<'_>,
         record: &Record,
         mut request: Request,
         context: &Context,
@@ -209,8 +216,7 @@ impl Registry {
             }
         };
         if operation.state.is_driven() {
-            // A target that only other replicas have counts as well: it lets the tenant in, or keeps it out.
-            operation.aim_at(&self.missing_targets_of(snapshot, &tenant));
+            self.aim_elsewhere(&mut operation, snapshot, elsewhere, &tenant);
         }
         // Without any target it is done already. Only with the end of a purge the tenant goes: that is for the driver.
         if operation.verb != Verb::Purge {

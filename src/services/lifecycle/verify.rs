@@ -163,8 +163,8 @@ impl Registry {
             target: look.target,
             found: look.found,
         };
-        let missing = self.missing_targets_of(snapshot, &record.tenant).into_iter().filter(&wanted);
-        let missing = missing.map(|target| Look { target, found: Err(NOT_HERE.to_owned()) });
+        let missing = self.missing_of(snapshot, &record.tenant, &wanted).await;
+        let missing = missing.into_iter().map(|target| Look { target, found: Err(NOT_HERE.to_owned()) });
         let mut looks = self.engine.look_at_some(&tenant, generation, &wanted).await;
         looks.extend(missing);
         looks.sort_by(|a, b| a.target.cmp(&b.target));
@@ -180,6 +180,7 @@ impl Registry {
         command: &Command,
     ) -> Result<Operation, Error> {
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
+        let elsewhere = self.elsewhere(&seen.tenant.tenant_id, Verb::Repair).await?;
         let decide = |snapshot: &Snapshot, context: &Context| {
             let record = get_tenant(snapshot, &seen.tenant.tenant_id)?;
             if record.tenant.uid != seen.tenant.uid || moved_since(record, seen.tenant.generation, seen) {
@@ -197,7 +198,7 @@ impl Registry {
                 details: Details::default(),
                 bulk_id: None,
             };
-            let known = Known { snapshot, waiting: &InOlderBulks::default() };
+            let known = Known { snapshot, waiting: &InOlderBulks::default(), elsewhere: &elsewhere };
             let mut decided = self.decide(known, record, request, context)?;
             decided.operation.found(drifts, context.now);
             match policy {

@@ -26,6 +26,11 @@ changed AS (
         jsonb_populate_record(NULL::operation_step, e || jsonb_build_object('operation_id', changed.operation_id)) s
     WHERE jsonb_typeof($8::jsonb -> 'lease_epoch') = 'null'
     ON CONFLICT (operation_id, target) DO NOTHING
+    RETURNING target
+), steps_noted AS (
+    INSERT INTO target_reached SELECT DISTINCT target FROM steps_added s
+    WHERE NOT EXISTS (SELECT 1 FROM target_reached r WHERE r.target = s.target)
+    ON CONFLICT DO NOTHING
 ), tenant_followed AS (
     UPDATE tenant t SET
         pending_status = g.pending_status, operation_id = g.operation_id, generation = g.generation,

@@ -42,6 +42,11 @@ changed AS (
     INSERT INTO operation_step
     SELECT s.* FROM operation_made, jsonb_array_elements($8::jsonb -> 'operation' -> 'steps') e,
         jsonb_populate_record(NULL::operation_step, e || jsonb_build_object('operation_id', operation_made.operation_id)) s
+    RETURNING target
+), steps_noted AS (
+    INSERT INTO target_reached SELECT DISTINCT target FROM steps_made s
+    WHERE NOT EXISTS (SELECT 1 FROM target_reached r WHERE r.target = s.target)
+    ON CONFLICT DO NOTHING
 ), leased AS (
     INSERT INTO operation_lease (operation_id, owner, epoch, expire_time)
     SELECT operation_id, ($8::jsonb ->> 'lease_owner')::uuid, 1,
