@@ -448,14 +448,14 @@ async fn setting_what_is_so_already_is_no_change() {
     let mut replica = with_flag().await;
     let own = |reason: &str| v1::SetTenantOverrideRequest {
         tenant_id: "finance".into(),
-        flag_key: "beta".into(),
+        flag_key: "search".into(),
         variant: "on".into(),
         reason: reason.into(),
         ..Default::default()
     };
     let of_tier = |variant: &str| v1::SetTierDefaultRequest {
         tier_id: "gold".into(),
-        flag_key: "beta".into(),
+        flag_key: "search".into(),
         variant: variant.into(),
         ..Default::default()
     };
