@@ -229,13 +229,17 @@ fn planned(operation: &Value) -> String {
     let end = text(&operation["toStatus"]);
     match (enum_name(operation["verb"].as_str().unwrap_or_default()), place.is_empty()) {
         ("START_MIGRATION", false) => {
-            format!("it is to move to {place}; until finish-migration it runs where it is, and an abort leads back\n")
+            format!(
+                "it is to move to {place}; until finish-migration it runs where it is, and an abort leads back\n"
+            )
         }
         ("FINISH_MIGRATION", false) => format!(
             "it will be {end} at {place}; this is the point of no return: once asked for, it only goes forward\n"
         ),
         ("START_MIGRATION" | "FINISH_MIGRATION", true) => "it stays in its region and cell\n".to_owned(),
-        ("CHANGE_TIER", _) => format!("it will be on tier {tier}, whose limits count in the registry at once\n"),
+        ("CHANGE_TIER", _) => {
+            format!("it will be on tier {tier}, whose limits count in the registry at once\n")
+        }
         _ => String::new(),
     }
 }
@@ -257,7 +261,8 @@ pub(super) async fn tell_what_was_scheduled(
     // What was asked for is done, whatever comes of this.
     let listed = context.client.call("Lifecycle/ListOperations", request).await.unwrap_or_default();
     let with_it = listed["operations"].as_array().into_iter().flatten().filter(|other| {
-        other["operationId"] != aborted && text(&other["abortReason"]).contains(&format!("(operation {aborted})"))
+        other["operationId"] != aborted
+            && text(&other["abortReason"]).contains(&format!("(operation {aborted})"))
     });
     for other in with_it {
         super::output::print(&format!(

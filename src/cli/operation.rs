@@ -192,3 +192,26 @@ async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Resul
         _ => progress::verdict(&ended),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_a_list_has_the_beginning_of_a_long_error_and_the_whole_of_a_short_one() {
+        let long = "cache failed ".repeat(40);
+        let retrying = json!({ "target": "cache", "state": "TARGET_STATE_RETRYING", "lastError": long });
+        let mut response = json!({ "operations": [
+            { "error": "brief", "targets": [] },
+            { "error": long, "targets": [] },
+            { "error": "", "targets": [retrying] },
+        ] });
+        tell_what_holds_up(&mut response);
+        let shown: Vec<String> =
+            response["operations"].as_array().unwrap().iter().map(|row| text(&row["error"])).collect();
+        assert_eq!(shown[0], "brief");
+        assert!(shown[1].starts_with("cache failed cache") && shown[1].ends_with('…'), "{}", shown[1]);
+        assert!(shown[2].starts_with("cache: cache failed") && shown[2].ends_with('…'), "{}", shown[2]);
+        assert!(shown.iter().all(|error| error.chars().count() <= ERROR_SHOWN_MAX), "{shown:?}");
+    }
+}

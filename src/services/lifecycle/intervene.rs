@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StartOperation, background_command};
 use super::operations::operation_at_hand;
 use super::start::check_tier;
+use super::{StartOperation, background_command};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::lifecycle::{MigrationEnd, Status, Verb};

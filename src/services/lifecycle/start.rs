@@ -318,8 +318,7 @@ fn confirms(tenant: &Tenant, request: &Request, follow: bool, waiting: &InOlderB
     let is_there = verb.leads_to(tenant.status) == tenant.status;
     let keeps = *verb == Verb::Archive && details.wish.retention_seconds.is_some();
     let leads = matches!(verb, Verb::Activate | Verb::Suspend | Verb::Archive | Verb::Delete);
-    waiting.contains(&tenant.uid) && verb.can_confirm(tenant.status)
-        || is_there && (leads && follow || keeps)
+    waiting.contains(&tenant.uid) && verb.can_confirm(tenant.status) || is_there && (leads && follow || keeps)
 }
 
 /// Refuses to keep an archived tenant's data for less long than was asked for before, unless that is meant.

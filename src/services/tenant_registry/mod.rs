@@ -74,8 +74,8 @@ pub(super) fn tier_not_found(tier_id: &crate::domain::ids::TierId) -> Error {
 fn check_parent(snapshot: &Snapshot, parent: Option<&TenantId>, tenant_id: &TenantId) -> Result<(), Error> {
     let Some(parent) = parent else { return Ok(()) };
     let found = snapshot.tenant(parent).map(|record| record.tenant.status);
-    let takes_children = |status: &Status| !matches!(status, Status::Archived | Status::Deleted);
-    if found.filter(takes_children).is_none() && parent != tenant_id {
+    let cannot = found.is_none_or(|status| matches!(status, Status::Archived | Status::Deleted));
+    if cannot && parent != tenant_id {
         let missing =
             Error::missing(Reason::ParentNotFound, "tenant that can be the parent with id", "parent", parent);
         return Err(match found {

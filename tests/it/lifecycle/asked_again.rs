@@ -9,7 +9,11 @@ use crate::support::{Replica, Setup, fields, reason};
 
 /// What became of the tenants below, where a verb succeeded without any target.
 async fn followed(replica: &mut Replica, operation: v1::Operation) -> (i32, i32) {
-    assert_eq!((operation.state(), operation.targets.len()), (v1::OperationState::Succeeded, 0), "{operation:?}");
+    assert_eq!(
+        (operation.state(), operation.targets.len()),
+        (v1::OperationState::Succeeded, 0),
+        "{operation:?}"
+    );
     let bulk_operation_id = operation.children_bulk_operation_id;
     let bulk = v1::BulkOperation { bulk_operation_id, ..Default::default() };
     let ended = bulk_ended(replica, &bulk).await;
@@ -40,10 +44,8 @@ async fn children_follow_a_parent_that_is_there_already() {
 
     let asked = || v1::SuspendTenantRequest { children: follow.into(), ..suspend("holding") };
     let operation = replica.lifecycle.suspend_tenant(asked()).await.unwrap().into_inner();
-    let children = v1::BulkOperation {
-        bulk_operation_id: operation.children_bulk_operation_id,
-        ..Default::default()
-    };
+    let children =
+        v1::BulkOperation { bulk_operation_id: operation.children_bulk_operation_id, ..Default::default() };
     bulk_ended(&mut replica, &children).await;
     replica.lifecycle.archive_tenant(archive("holding", Some(3_600), false)).await.unwrap();
     let kept = replica.get("holding").await.retain_time;
@@ -98,7 +100,8 @@ async fn what_is_archived_is_kept_longer_when_asked_and_for_less_long_only_where
     assert_eq!(deleted.state(), v1::OperationState::Succeeded, "{deleted:?}");
 
     // The way to hold a purge: back from the deletion, and keep it.
-    let back = v1::UndeleteTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    let back =
+        v1::UndeleteTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
     replica.lifecycle.undelete_tenant(back).await.unwrap();
     replica.lifecycle.archive_tenant(archive("finance", Some(day), false)).await.unwrap();
     let error = replica.lifecycle.delete_tenant(delete(None)).await.unwrap_err();
