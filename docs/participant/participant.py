@@ -20,7 +20,8 @@ from tenantry.participant.v1 import participant_pb2_grpc as rpc
 
 LETS_READ = (pb.STATE_ACTIVE, pb.STATE_READ_ONLY)
 STATES = (pb.STATE_ACTIVE, pb.STATE_READ_ONLY, pb.STATE_SUSPENDED, pb.STATE_ARCHIVED, pb.STATE_DELETED)
-NEVER_SEEN = (pb.STATE_UNSPECIFIED, 0)
+NEVER_SEEN = (pb.STATE_UNSPECIFIED, 0, None)
+METRIC = "documents"  # the metric of the tenants' limits that this service keeps; it leaves the others alone
 
 
 class Documents(rpc.ParticipantServicer):
@@ -28,7 +29,7 @@ class Documents(rpc.ParticipantServicer):
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._tenants = {}  # uid: (state, generation); stays when the tenant is deleted
+        self._tenants = {}  # uid: (state, generation, most documents or None); stays when the tenant is deleted
         self._documents = {}  # uid: list of texts
 
     def read(self, uid):
@@ -42,39 +43,45 @@ class Documents(rpc.ParticipantServicer):
         with self._lock:
             if self._state(uid) != pb.STATE_ACTIVE:
                 raise PermissionError("the tenant may not write")
-            self._documents.setdefault(uid, []).append(text)
+            documents, most = self._documents.setdefault(uid, []), self._tenants[uid][2]
+            if most is not None and len(documents) >= most:
+                raise OverflowError("the tenant has all the documents that it may have")
+            documents.append(text)
 
     def _state(self, uid):
         return self._tenants.get(uid, NEVER_SEEN)[0]
 
     def Apply(self, request, context):  # noqa: N802
         """Rule 1: a generation older than one applied is refused for good, the same one again changes nothing, and when
-        this answers, it is done."""
-        uid, wanted = uid_of(request, context), (request.desired, request.generation)
+        this answers, it is done. Rule 7: limits come with a generation, also one of the same state."""
+        uid, limits = uid_of(request, context), request.tenant.limits
+        most = limits[METRIC] if METRIC in limits else None  # what is not in it is unlimited
         # The wire lets any number through.
         if request.desired not in STATES:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "desired must be a state")
         if request.generation < 1:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "generation must be 1 or more")
         with self._lock:
-            state, generation = self._tenants.get(uid, NEVER_SEEN)
+            state, generation, most_before = self._tenants.get(uid, NEVER_SEEN)
             if generation > request.generation:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "a newer change was applied already")
             if generation == request.generation and state != request.desired:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this generation is of another state")
             if state == pb.STATE_DELETED and request.desired != pb.STATE_DELETED:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the tenant's data is gone for good")
+            if generation == request.generation:
+                return pb.ApplyResponse(changed=False)
             if request.desired == pb.STATE_DELETED:
                 self._documents.pop(uid, None)
             # Of a deleted tenant too: it is by this that a late call for it is refused.
-            self._tenants[uid] = wanted
-            return pb.ApplyResponse(changed=state != request.desired)
+            self._tenants[uid] = (request.desired, request.generation, most)
+            return pb.ApplyResponse(changed=(state, most_before) != (request.desired, most))
 
     def Observe(self, request, context):  # noqa: N802
         """Rule 2: answer what a client of yours would now get, not what you remember of the last Apply."""
         uid = uid_of(request, context)
         with self._lock:
-            desired, generation = self._tenants.get(uid, NEVER_SEEN)
+            desired, generation, _ = self._tenants.get(uid, NEVER_SEEN)
             state = desired
             if state == pb.STATE_DELETED and uid in self._documents:
                 state = pb.STATE_ARCHIVED

@@ -20,11 +20,16 @@ pub mod pb {
     tonic::include_proto!("tenantry.participant.v1");
 }
 
+/// The metric of the tenants' limits that this service keeps; it leaves the others alone.
+const METRIC: &str = "documents";
+
 /// A tenant as this service knows it. Keep it in the same transaction as your data.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Held {
     state: State,
     generation: i64,
+    /// How many documents it may have; without end where its limits do not say. What came with the generation counts.
+    documents_max: Option<i64>,
 }
 
 /// The service: tenants by uid, and their documents.
@@ -55,7 +60,12 @@ impl Documents {
         if inside.state(uid) != State::Active {
             return Err(Status::permission_denied("the tenant may not write"));
         }
-        inside.documents.entry(uid.to_owned()).or_default().push(document.to_owned());
+        let documents_max = inside.tenants.get(uid).and_then(|held| held.documents_max);
+        let documents = inside.documents.entry(uid.to_owned()).or_default();
+        if documents_max.is_some_and(|max| i64::try_from(documents.len()).is_ok_and(|count| count >= max)) {
+            return Err(Status::resource_exhausted("the tenant has all the documents that it may have"));
+        }
+        documents.push(document.to_owned());
         Ok(())
     }
 
@@ -73,17 +83,19 @@ impl Inside {
 #[tonic::async_trait]
 impl Participant for Documents {
     /// Rule 1: a generation older than one applied is refused for good, the same one again changes nothing, and when this
-    /// answers, it is done.
+    /// answers, it is done. Rule 7: limits come with a generation, also one of the same state.
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let ApplyRequest { tenant, desired, generation } = request.into_inner();
-        let uid = uid(tenant)?;
+        let tenant = known(tenant)?;
+        let (uid, documents_max) = (tenant.uid, tenant.limits.get(METRIC).copied());
         let state = State::try_from(desired).ok().filter(|state| *state != State::Unspecified);
         let state = state.ok_or_else(|| Status::invalid_argument("desired must be a state"))?;
         if generation < 1 {
             return Err(Status::invalid_argument("generation must be 1 or more"));
         }
         let mut inside = self.inside();
-        let held = inside.tenants.get(&uid).copied();
+        let held = inside.tenants.get(&uid).cloned();
+        let held = held.as_ref();
         if held.is_some_and(|held| held.generation > generation) {
             return Err(Status::failed_precondition("a newer change was applied already"));
         }
@@ -93,18 +105,21 @@ impl Participant for Documents {
         if held.is_some_and(|held| held.state == State::Deleted) && state != State::Deleted {
             return Err(Status::failed_precondition("the tenant's data is gone for good"));
         }
+        if held.is_some_and(|held| held.generation == generation) {
+            return Ok(Response::new(ApplyResponse { changed: false }));
+        }
         if state == State::Deleted {
             inside.documents.remove(&uid);
         }
+        let changed = held.is_none_or(|held| (held.state, held.documents_max) != (state, documents_max));
         // Of a deleted tenant too: it is by this that a late call for it is refused.
-        inside.tenants.insert(uid, Held { state, generation });
-        let changed = held.is_none_or(|held| held.state != state);
+        inside.tenants.insert(uid, Held { state, generation, documents_max });
         Ok(Response::new(ApplyResponse { changed }))
     }
 
     /// Rule 2: answer what a client of yours would now get, not what you remember of the last Apply.
     async fn observe(&self, request: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
-        let uid = uid(request.into_inner().tenant)?;
+        let uid = known(request.into_inner().tenant)?.uid;
         let reads = self.read(&uid).is_ok();
         let inside = self.inside();
         let generation = inside.tenants.get(&uid).map_or(0, |held| held.generation);
@@ -119,9 +134,9 @@ impl Participant for Documents {
 }
 
 /// Rule 4: an id can be used again after its tenant was purged, a uid never.
-fn uid(tenant: Option<TenantRef>) -> Result<String, Status> {
-    let uid = tenant.map(|tenant| tenant.uid).filter(|uid| !uid.is_empty());
-    uid.ok_or_else(|| Status::invalid_argument("tenant.uid must be set"))
+fn known(tenant: Option<TenantRef>) -> Result<TenantRef, Status> {
+    let tenant = tenant.filter(|tenant| !tenant.uid.is_empty());
+    tenant.ok_or_else(|| Status::invalid_argument("tenant.uid must be set"))
 }
 
 /// Shows the certificate, and lets in who shows one of the authority. All three are PEM.

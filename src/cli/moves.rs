@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::contract::enum_name;
 use super::operation::show_operation;
 use super::output::{Column, Format, show, show_list, text};
 use super::tenant::get;
@@ -72,9 +73,12 @@ pub struct Finish {
 pub struct Archive {
     #[command(flatten)]
     to: Move,
-    /// For how many days deletion is refused.
+    /// For how many days deletion is refused; of a tenant that is archived already, from now on.
     #[arg(long, value_name = "DAYS")]
     retention_days: Option<u32>,
+    /// The retention of an archived tenant may end before the one in force.
+    #[arg(long, requires = "retention_days")]
+    shorten_retention: bool,
 }
 
 /// A change of tier.
@@ -133,7 +137,23 @@ pub(super) async fn start_migration(context: &Context<'_>, start: Start) -> Resu
         "toRegion": start.to_region.unwrap_or_default(),
         "toCell": start.to_cell.unwrap_or_default(),
     });
+    if context.connection.output == Format::Table && place["toRegion"] != "" {
+        tell_where_its_data_must_stay(context, &start.to.tenant_id).await?;
+    }
     self::start(context, "StartMigration", start.to, place).await
+}
+
+/// Reminds whoever moves a tenant to another region of where its data must stay: the registry cannot tell which regions that allows.
+async fn tell_where_its_data_must_stay(context: &Context<'_>, tenant_id: &str) -> Result<(), Failure> {
+    // A tenant that cannot be read is for the call that moves it to tell of.
+    let Ok(tenant) = get(context, tenant_id).await else { return Ok(()) };
+    let residency = text(&tenant["dataResidency"]);
+    if residency.is_empty() {
+        return Ok(());
+    }
+    super::output::print(&format!(
+        "note: its data must stay in {residency} (data residency); whether that allows the new region is not checked\n"
+    ))
 }
 
 pub(super) async fn finish_migration(context: &Context<'_>, finish: Finish) -> Result<(), Failure> {
@@ -143,7 +163,8 @@ pub(super) async fn finish_migration(context: &Context<'_>, finish: Finish) -> R
 
 pub(super) async fn archive(context: &Context<'_>, archive: Archive) -> Result<(), Failure> {
     let retention = archive.retention_days.map(|days| format!("{}s", u64::from(days) * 24 * 3_600));
-    start(context, "ArchiveTenant", archive.to, json!({ "retention": retention })).await
+    let kept = json!({ "retention": retention, "shortenRetention": archive.shorten_retention });
+    start(context, "ArchiveTenant", archive.to, kept).await
 }
 
 pub(super) async fn change_tier(context: &Context<'_>, tier: Tier) -> Result<(), Failure> {
@@ -176,7 +197,8 @@ pub(super) async fn start(
     }
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     if to.validate_only && output == Format::Table {
-        return show_list(output, &operation, "targets", &PLAN);
+        show_list(output, &operation, "targets", &PLAN)?;
+        return super::output::print(&planned(&operation));
     }
     let follow = !to.no_wait && !to.validate_only && operation["state"] != "OPERATION_STATE_SCHEDULED";
     let Some(id) = operation["operationId"].as_str().filter(|_| follow) else {
@@ -198,6 +220,58 @@ pub(super) async fn start(
     }
     let followed = super::bulk::follow(context, children).await?;
     progress::verdict(&ended).and(super::bulk::verdict(&followed))
+}
+
+/// What a plan leads to beside the states of its targets.
+fn planned(operation: &Value) -> String {
+    let [region, cell, tier] = ["toRegion", "toCell", "tier"].map(|field| text(&operation[field]));
+    let place = [region, cell].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let end = text(&operation["toStatus"]);
+    match (enum_name(operation["verb"].as_str().unwrap_or_default()), place.is_empty()) {
+        ("START_MIGRATION", false) => {
+            format!(
+                "it is to move to {place}; until finish-migration it runs where it is, and an abort leads back\n"
+            )
+        }
+        ("FINISH_MIGRATION", false) => format!(
+            "it will be {end} at {place}; this is the point of no return: once asked for, it only goes forward\n"
+        ),
+        ("START_MIGRATION" | "FINISH_MIGRATION", true) => "it stays in its region and cell\n".to_owned(),
+        ("CHANGE_TIER", _) => {
+            format!("it will be on tier {tier}, whose limits count in the registry at once\n")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Says which end of a migration was taken back with the operation that was `aborted`, and what is still scheduled.
+pub(super) async fn tell_what_was_scheduled(
+    context: &Context<'_>,
+    operation: &Value,
+    aborted: &str,
+) -> Result<(), Failure> {
+    if context.connection.output != Format::Table {
+        return Ok(());
+    }
+    let request = json!({
+        "tenantId": operation["tenantId"],
+        "state": "OPERATION_STATE_CANCELLED",
+        "pageSize": SCHEDULED_TOLD,
+    });
+    // What was asked for is done, whatever comes of this.
+    let listed = context.client.call("Lifecycle/ListOperations", request).await.unwrap_or_default();
+    let with_it = listed["operations"].as_array().into_iter().flatten().filter(|other| {
+        other["operationId"] != aborted
+            && text(&other["abortReason"]).contains(&format!("(operation {aborted})"))
+    });
+    for other in with_it {
+        super::output::print(&format!(
+            "note: {} was scheduled for {}; it was taken back as well\n",
+            text(&other["verb"]),
+            text(&other["scheduleTime"])
+        ))?;
+    }
+    tell_what_is_scheduled(context, operation).await
 }
 
 /// Says which other moves of the tenant begin later: what was just asked for does not take them back.
@@ -228,11 +302,23 @@ fn standing(tenant: &Value, operation: &Value) -> String {
     let (id, state) = (text(&tenant["tenantId"]), text(&operation["state"]).to_lowercase());
     let ending = format!("(operation {} {state})", text(&operation["operationId"]));
     let pending = text(&tenant["pendingStatus"]);
+    if operation["verb"] == "OPERATION_VERB_CHANGE_TIER" {
+        let on = format!("{id} is on tier {}", text(&tenant["tier"]));
+        if tenant["operationId"] != operation["operationId"] {
+            return format!("{on}, and {} {ending}", text(&tenant["status"]));
+        }
+        let waits = progress::stuck(operation).join(", ");
+        return format!("{on}, but its limits are not true yet in {waits} {ending}");
+    }
     if tenant["operationId"] != operation["operationId"]
         || pending.is_empty()
         || pending.contains("UNSPECIFIED")
     {
-        return format!("{id} is {} {ending}", text(&tenant["status"]));
+        let kept = match text(&tenant["retainTime"]) {
+            until if until.is_empty() || operation["verb"] != "OPERATION_VERB_ARCHIVE" => String::new(),
+            until => format!(", its data kept until {until}"),
+        };
+        return format!("{id} is {}{kept} {ending}", text(&tenant["status"]));
     }
     format!(
         "{id} is not {pending} yet: waiting for {}; it has access {} meanwhile {ending}",

@@ -101,13 +101,21 @@ pub(super) fn show_operation(output: Format, operation: &Value) -> Result<(), Fa
     show_with_parts(output, operation, "targets", &TARGETS)
 }
 
-/// Puts what a target said last into the column of an operation that goes on trying.
+/// As much of an error as a row of a list has room for; `operation get` shows all of it.
+const ERROR_SHOWN_MAX: usize = 100;
+
+/// Puts what a target said last into the column of an operation that goes on trying, and leaves of a long error its beginning.
 fn tell_what_holds_up(response: &mut Value) {
     for operation in response["operations"].as_array_mut().into_iter().flatten() {
         let targets = operation["targets"].as_array();
         let retrying = targets.into_iter().flatten().find(|step| step["state"] == "TARGET_STATE_RETRYING");
         if let (true, Some(step)) = (text(&operation["error"]).is_empty(), retrying) {
             operation["error"] = format!("{}: {}", text(&step["target"]), text(&step["lastError"])).into();
+        }
+        let error = text(&operation["error"]);
+        if error.chars().count() > ERROR_SHOWN_MAX {
+            let shown: String = error.chars().take(ERROR_SHOWN_MAX - 1).collect();
+            operation["error"] = format!("{}…", shown.trim_end()).into();
         }
     }
 }
@@ -167,10 +175,14 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
 /// Intervenes in an operation and follows it from there to its end.
 async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Result<(), Failure> {
     let output = context.connection.output;
+    let aborted = text(&request["operationId"]);
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     let id = operation["operationId"].as_str().unwrap_or_default();
     let ended = progress::follow(&context.client, id, output != Format::Table).await?;
     show_operation(output, &ended)?;
+    if method == "AbortOperation" {
+        super::moves::tell_what_was_scheduled(context, &ended, &aborted).await?;
+    }
     if let Some(why) = progress::held_up(&ended) {
         return Err(Failure::unsuccessful(format!("this is recorded; {why}")));
     }
@@ -178,5 +190,28 @@ async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Resul
         // What was asked for.
         Some("OPERATION_STATE_CANCELLED") if method == "AbortOperation" => Ok(()),
         _ => progress::verdict(&ended),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_a_list_has_the_beginning_of_a_long_error_and_the_whole_of_a_short_one() {
+        let long = "cache failed ".repeat(40);
+        let retrying = json!({ "target": "cache", "state": "TARGET_STATE_RETRYING", "lastError": long });
+        let mut response = json!({ "operations": [
+            { "error": "brief", "targets": [] },
+            { "error": long, "targets": [] },
+            { "error": "", "targets": [retrying] },
+        ] });
+        tell_what_holds_up(&mut response);
+        let shown: Vec<String> =
+            response["operations"].as_array().unwrap().iter().map(|row| text(&row["error"])).collect();
+        assert_eq!(shown[0], "brief");
+        assert!(shown[1].starts_with("cache failed cache") && shown[1].ends_with('…'), "{}", shown[1]);
+        assert!(shown[2].starts_with("cache: cache failed") && shown[2].ends_with('…'), "{}", shown[2]);
+        assert!(shown.iter().all(|error| error.chars().count() <= ERROR_SHOWN_MAX), "{shown:?}");
     }
 }

@@ -177,7 +177,7 @@ pub struct Fields {
     /// How it is kept apart.
     #[arg(long, value_enum)]
     isolation: Option<Isolation>,
-    /// Where it runs.
+    /// Where it runs; once that is said of a tenant in use, start-migration changes it.
     #[arg(long)]
     region: Option<String>,
     /// Where its data must stay.

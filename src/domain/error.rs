@@ -130,6 +130,8 @@ reasons! {
     TooManyTenants "TOO_MANY_TENANTS" FailedPrecondition;
     /// The tier is changed by `ChangeTier`.
     UseChangeTier "USE_CHANGE_TIER" FailedPrecondition;
+    /// The region is changed by a migration.
+    UseStartMigration "USE_START_MIGRATION" FailedPrecondition;
     /// The tenant can no longer be undeleted.
     PurgeTimePassed "PURGE_TIME_PASSED" FailedPrecondition;
     /// The freshness token is of another database.

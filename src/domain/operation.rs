@@ -113,6 +113,9 @@ pub struct Wish {
     /// Of archiving: for how many seconds the data must be kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_seconds: Option<i64>,
+    /// Of archiving what is archived: the data may be kept for less long than before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shortens: bool,
     /// What becomes of the tenants below it.
     #[serde(default)]
     pub children: Children,

@@ -131,8 +131,10 @@ impl Tenant {
         };
         self.operation_id = None;
         self.pending_status = None;
-        if operation.verb == Verb::Archive && !operation.backward {
-            let seconds = operation.details.wish.retention_seconds;
+        let seconds = operation.details.wish.retention_seconds;
+        // One that was archived before keeps its retention unless another is asked for.
+        let decides = operation.from_status != operation.to_status || seconds.is_some();
+        if operation.verb == Verb::Archive && !operation.backward && decides {
             let end = seconds.and_then(|seconds| now.checked_add(SignedDuration::from_secs(seconds)).ok());
             self.retain_time = end.map(Box::new);
         }

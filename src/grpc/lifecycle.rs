@@ -91,7 +91,8 @@ impl Lifecycle for Handler {
         request: Request<v1::ArchiveTenantRequest>,
     ) -> Result<Response<Operation>, Status> {
         self.start(asked!(request, "ArchiveTenant", Verb::Archive, |message, faults| Wish {
-            retention_seconds: decode::decode_retention(message.retention, faults),
+            retention_seconds: decode::decode_retention(message.retention, message.shorten_retention, faults),
+            shortens: message.shorten_retention,
             ..decode::decode_children(message.children, faults)
         }))
         .await

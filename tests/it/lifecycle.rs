@@ -1,11 +1,13 @@
 //! `Lifecycle`, as its callers see it.
 
+mod asked_again;
 mod denial;
 mod drift;
 mod halfway;
 mod history;
 mod left_open;
 mod many;
+mod migrations;
 mod numbers;
 mod operators;
 mod overruled;

@@ -256,6 +256,12 @@ async fn a_child_of_a_deleted_tenant_is_changed_as_any_other() {
     let archive =
         v1::ArchiveTenantRequest { tenant_id: group(), reason: "sold".into(), ..Default::default() };
     replica.lifecycle.archive_tenant(archive).await.unwrap();
+    // One that is on its way out takes no more, whether it is made there or moved.
+    let late = v1::Tenant { parent: "group".into(), ..new_tenant("late") };
+    let request = v1::CreateTenantRequest { tenant: Some(late), ..Default::default() };
+    let error = replica.tenants.create_tenant(request).await.unwrap_err();
+    assert_eq!(reason(&error), "PARENT_NOT_FOUND");
+    assert_eq!(error.message(), "tenant \"group\" is ARCHIVED: nothing more can be put below it");
     let delete = v1::DeleteTenantRequest { tenant_id: group(), reason: "sold".into(), ..Default::default() };
     replica.lifecycle.delete_tenant(delete).await.unwrap();
     assert_eq!(replica.settled("group").await.status(), v1::TenantStatus::Deleted);

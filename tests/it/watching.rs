@@ -52,9 +52,9 @@ async fn update(replica: &mut Replica, tenant: v1::Tenant, path: &str) -> v1::Te
     replica.tenants.update_tenant(request).await.unwrap().into_inner()
 }
 
-async fn move_to(replica: &mut Replica, tenant_id: &str, region: &str) -> v1::Tenant {
-    let tenant = v1::Tenant { region: region.into(), ..new_tenant(tenant_id) };
-    update(replica, tenant, "region").await
+async fn move_to(replica: &mut Replica, tenant_id: &str, unit: &str) -> v1::Tenant {
+    let tenant = v1::Tenant { business_unit: unit.into(), ..new_tenant(tenant_id) };
+    update(replica, tenant, "business_unit").await
 }
 
 async fn suspend(replica: &mut Replica, tenant_id: &str) {
@@ -110,10 +110,10 @@ async fn a_list_that_is_watched_on_hears_of_a_tenant_that_left_the_filter() {
 #[tokio::test]
 async fn a_watch_from_now_on_hears_of_a_tenant_that_leaves_the_filter() {
     let mut replica = replica().await;
-    for (id, region) in [("a", "eu-1"), ("b", "us-1")] {
-        make(&mut replica, v1::Tenant { region: region.into(), ..new_tenant(id) }).await;
+    for (id, unit) in [("a", "eu-1"), ("b", "us-1")] {
+        make(&mut replica, v1::Tenant { business_unit: unit.into(), ..new_tenant(id) }).await;
     }
-    let mut watcher = Watcher::start(&mut replica, 0, r#"region = "eu-1""#).await;
+    let mut watcher = Watcher::start(&mut replica, 0, r#"business_unit = "eu-1""#).await;
     move_to(&mut replica, "b", "us-2").await;
     let moved = move_to(&mut replica, "a", "us-1").await;
     let told = watcher.next().await;

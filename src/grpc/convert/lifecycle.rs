@@ -134,8 +134,12 @@ pub(in crate::grpc) fn decode_place(region: &str, cell: &str, faults: &mut Fault
 /// Decodes for how long data must be kept, in seconds.
 pub(in crate::grpc) fn decode_retention(
     retention: Option<prost_types::Duration>,
+    shortens: bool,
     faults: &mut Faults,
 ) -> Option<i64> {
+    if shortens && retention.is_none() {
+        faults.add("shorten_retention", "must not be set without retention");
+    }
     let retention = retention?;
     let days = RETENTION_DAYS_MAX * 24 * 3_600;
     if !(0..=days).contains(&retention.seconds) || !(0..1_000_000_000).contains(&retention.nanos) {

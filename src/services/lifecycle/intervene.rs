@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::StartOperation;
 use super::operations::operation_at_hand;
 use super::start::check_tier;
+use super::{StartOperation, background_command};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::lifecycle::{MigrationEnd, Status, Verb};
@@ -64,7 +64,9 @@ impl Registry {
             && let Some(begun) = &known
             && let Some(home) = self.way_home(asked, begun, reason)
         {
-            return self.start_operation(&home, command).await;
+            let operation = self.start_operation(&home, command).await?;
+            self.take_back_its_end(begun, command).await;
+            return Ok(operation);
         }
         let operation = self
             .change(command, |snapshot, context| {
@@ -101,9 +103,60 @@ impl Registry {
         if command.validate_only {
             return Ok(operation);
         }
+        if let (Intervention::Abort { .. }, Some(begun)) = (&asked.what, &known) {
+            self.take_back_its_end(begun, command).await;
+        }
         // Nobody may hold its lease any more.
         self.engine.sweep();
         Ok(self.wait_for_end(operation, asked.wait).await)
+    }
+
+    /// Takes back what is scheduled to end a migration that was taken back: it would fail at its hour, or end another migration, at a
+    /// place that nobody meant. Not what may be meant for another one, that is under way or begins before. That the migration was
+    /// taken back stands, whatever comes of this.
+    async fn take_back_its_end(&self, begun: &Operation, command: &Command) {
+        if begun.verb != Verb::StartMigration || command.validate_only {
+            return;
+        }
+        let Ok(snapshot) = self.view.snapshot() else { return };
+        let scheduled = snapshot.operations.values().filter(|other| {
+            other.state == State::Scheduled
+                && other.tenant_uid == begun.tenant_uid
+                && other.operation_id != begun.operation_id
+        });
+        let (starts, others): (Vec<_>, Vec<_>) =
+            scheduled.partition(|other| other.verb == Verb::StartMigration);
+        let migrates = snapshot.tenant(&begun.tenant_id).is_some_and(|record| {
+            [Some(record.tenant.status), record.tenant.pending_status].contains(&Some(Status::Migrating))
+        });
+        if begun.state == State::Scheduled && migrates {
+            return;
+        }
+        for end in others {
+            let of_another = starts.iter().any(|start| start.schedule_time < end.schedule_time);
+            if !matches!(end.verb, Verb::FinishMigration { .. }) || of_another {
+                continue;
+            }
+            let why = format!("its migration was taken back (operation {})", begun.operation_id);
+            if let Err(error) = self.take_back(end.operation_id, &why, command).await {
+                tracing::warn!(error = %error, operation_id = %end.operation_id, "the end of a migration stays scheduled");
+            }
+        }
+    }
+
+    /// Takes a scheduled operation back, where it still is scheduled.
+    async fn take_back(&self, operation_id: OperationId, why: &str, command: &Command) -> Result<(), Error> {
+        let command = Command { actor: command.actor.clone(), ..background_command() };
+        let taken_back = self.change(&command, |snapshot, context| {
+            let scheduled = operation_at_hand(snapshot, operation_id)?;
+            let mut next = (*scheduled).clone();
+            if scheduled.state != State::Scheduled || next.abort(why.to_owned(), context.now).is_err() {
+                return Ok(Decision::Nothing(next));
+            }
+            let change = intervening(snapshot, &scheduled, &next, context);
+            Ok(Decision::Make(Box::new(change), next))
+        });
+        taken_back.await.map(drop)
     }
 
     /// The way back of a migration that has begun: while the tenant is MIGRATING and the end was not asked for.

@@ -14,7 +14,7 @@ use super::operations::operation_at_hand;
 use crate::cascade::Class;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
-use crate::domain::lifecycle::{Toward, Verb, can_undelete, desired_by, toward, transition};
+use crate::domain::lifecycle::{Status, Toward, Verb, can_undelete, desired_by, toward, transition};
 use crate::domain::operation::{
     Children, Details, GENERATION_MAX, Operation, PlaceChange, Request, TierChange, Wish, generation_after,
 };
@@ -113,6 +113,9 @@ impl Registry {
             check_etag(start.etag.as_deref(), record.tenant.revision)?;
             let request = request(start, operation_id, &record.tenant, snapshot, context)?;
             if let Some(at) = start.at {
+                if start.verb == Verb::Delete && record.tenant.status == Status::Archived {
+                    check_times(&record.tenant, start.verb, at)?;
+                }
                 let operation = Operation::schedule(&record.tenant, request, at, context.now);
                 let change = operation_schedule(&operation, context);
                 return Ok(Decision::Make(Box::new(change), operation));
@@ -187,13 +190,14 @@ impl Registry {
         };
         request.details.children_bulk = follow.as_ref().map(|begun| begun.bulk.bulk_id);
         let (mut operation, superseded) = match tenant.operation_id {
-            None if waiting.contains(&tenant.uid) && request.verb.can_confirm(tenant.status) => {
+            None if confirms(&tenant, &request, follow.is_some(), waiting) => {
+                check_retention(&tenant, &request, context)?;
                 (Operation::confirm(&tenant, request, context.now), None)
             }
             None => {
                 // The state machine speaks first: what is illegal for another reason is not yet its turn.
                 transition(tenant.status, request.verb)?;
-                check_times(&tenant, request.verb, context)?;
+                check_times(&tenant, request.verb, context.now)?;
                 let generation = generation_after(tenant.generation);
                 (Operation::start(&tenant, request, &self.targets, generation, context.now)?, None)
             }
@@ -201,7 +205,7 @@ impl Registry {
                 let open = operation_at_hand(snapshot, open_id).map_err(Error::bug)?;
                 let verb = request.verb;
                 let mut next = take_over(&open, &tenant, request, context)?;
-                check_times(&tenant, verb, context)?;
+                check_times(&tenant, verb, context.now)?;
                 // Steps are those of today: a system may have joined since.
                 next.aim_at(&self.targets);
                 let mut ended = (*open).clone();
@@ -313,6 +317,34 @@ pub(super) fn details(
     Ok(details)
 }
 
+/// Whether a verb finds the tenant where it leads, and yet decides something: that it stays there, while a bulk operation is about
+/// to take it elsewhere; that those below follow; or for how long its data is kept.
+fn confirms(tenant: &Tenant, request: &Request, follow: bool, waiting: &InOlderBulks) -> bool {
+    let Request { verb, details, .. } = request;
+    let is_there = verb.leads_to(tenant.status) == tenant.status;
+    let keeps = *verb == Verb::Archive && details.wish.retention_seconds.is_some();
+    let leads = matches!(verb, Verb::Activate | Verb::Suspend | Verb::Archive | Verb::Delete);
+    waiting.contains(&tenant.uid) && verb.can_confirm(tenant.status) || is_there && (leads && follow || keeps)
+}
+
+/// Refuses to keep an archived tenant's data for less long than was asked for before, unless that is meant.
+fn check_retention(tenant: &Tenant, request: &Request, context: &Context) -> Result<(), Error> {
+    let wish = &request.details.wish;
+    let (Some(seconds), Some(now)) = (wish.retention_seconds, tenant.retain_time.as_deref()) else {
+        return Ok(());
+    };
+    let until = context.now.checked_add(SignedDuration::from_secs(seconds));
+    if request.verb != Verb::Archive || wish.shortens || until.is_ok_and(|until| until >= *now) {
+        return Ok(());
+    }
+    let why = format!(
+        "the tenant's data is kept until {now}, and that would end earlier: say `shorten_retention` where that is meant \
+         (`tenantry tenant archive {} --retention-days DAYS --shorten-retention`)",
+        tenant.tenant_id
+    );
+    Err(Error::new(Reason::RetentionNotOver, why).with("retain_time", now))
+}
+
 /// Refuses where no generation is left: no target would take another change. Only by hand a number gets so high.
 fn check_generation(tenant: &Tenant) -> Result<(), Error> {
     if tenant.generation < GENERATION_MAX {
@@ -360,16 +392,21 @@ fn take_over(
         .ok_or_else(|| in_progress(open))
 }
 
-fn check_times(tenant: &Tenant, verb: Verb, context: &Context) -> Result<(), Error> {
+/// Refuses what a time forbids, where the verb begins at `begin`.
+fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Error> {
     match (verb, tenant.purge_time.as_deref().copied(), tenant.retain_time.as_deref().copied()) {
-        (Verb::Undelete, Some(purge_time), _) if !can_undelete(context.now, purge_time) => Err(Error::new(
+        (Verb::Undelete, Some(purge_time), _) if !can_undelete(begin, purge_time) => Err(Error::new(
             Reason::PurgeTimePassed,
             format!("the tenant could be undeleted until {purge_time}"),
         )
         .with("purge_time", purge_time)),
-        (Verb::Delete, _, Some(retain_time)) if context.now < retain_time => Err(Error::new(
+        (Verb::Delete, _, Some(retain_time)) if begin < retain_time => Err(Error::new(
             Reason::RetentionNotOver,
-            format!("the tenant's data must be kept until {retain_time}"),
+            format!(
+                "the tenant's data must be kept until {retain_time}; what shortens that is `tenantry tenant archive {} \
+                 --retention-days DAYS --shorten-retention`",
+                tenant.tenant_id
+            ),
         )
         .with("retain_time", retain_time)),
         _ => Ok(()),

@@ -70,17 +70,21 @@ pub(super) fn tier_not_found(tier_id: &crate::domain::ids::TierId) -> Error {
     Error::missing(Reason::TierNotFound, "tier", "tier_id", tier_id)
 }
 
-/// Checks that a parent exists, is not deleted and, where `tenant_id` is given, does not stand below it.
+/// Checks that a parent exists, is not on its way out and does not stand below the tenant.
 fn check_parent(snapshot: &Snapshot, parent: Option<&TenantId>, tenant_id: &TenantId) -> Result<(), Error> {
     let Some(parent) = parent else { return Ok(()) };
-    let found = snapshot.tenant(parent).filter(|record| record.tenant.status != Status::Deleted);
-    if found.is_none() && parent != tenant_id {
-        return Err(Error::missing(
-            Reason::ParentNotFound,
-            "tenant that can be the parent with id",
-            "parent",
-            parent,
-        ));
+    let found = snapshot.tenant(parent).map(|record| record.tenant.status);
+    let cannot = found.is_none_or(|status| matches!(status, Status::Archived | Status::Deleted));
+    if cannot && parent != tenant_id {
+        let missing =
+            Error::missing(Reason::ParentNotFound, "tenant that can be the parent with id", "parent", parent);
+        return Err(match found {
+            Some(status) => {
+                let message = format!("tenant \"{parent}\" is {status}: nothing more can be put below it");
+                Error { message, ..missing.with("status", status) }
+            }
+            None => missing,
+        });
     }
     let mut above = Some(parent);
     // The database refuses cycles, so this ends; the bound is for a view in the middle of an unforeseen repair.

@@ -4,7 +4,7 @@ use super::{Shown, check_parent, get_tenant, is_deleted, tier_not_found};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::TenantId;
 use crate::domain::lifecycle::Status;
-use crate::domain::tenant::{Pairs, PairsChange, Profile, ProfileField};
+use crate::domain::tenant::{Pairs, PairsChange, Profile, ProfileField, Tenant};
 use crate::domain::violation::Violation;
 use crate::services::change::Decision;
 use crate::services::tiers::check_etag;
@@ -81,6 +81,24 @@ impl TenantUpdate {
     }
 }
 
+/// Targets are told where a tenant runs: another region is a migration. It may be said without one where the tenant has none
+/// yet, or was never in use; its targets learn it with the next operation. Not while one is open, which tells them something else.
+fn check_region(tenant: &Tenant) -> Result<(), Error> {
+    let is_said = !tenant.profile.region.is_empty();
+    let is_used = tenant.status != Status::Provisioning;
+    let why = if is_said && is_used {
+        "a tenant's region is changed by StartMigration and FinishMigration, which tell every target \
+         (`tenantry tenant start-migration`)"
+    } else if tenant.operation_id.is_some() || tenant.status == Status::Migrating {
+        "a tenant's region is said when no operation or migration of it is under way: wait for the end of that, then say it"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Reason::UseStartMigration, why)
+        .with("tenant_id", &tenant.tenant_id)
+        .with("method", "tenantry.v1.Lifecycle/StartMigration"))
+}
+
 impl Registry {
     /// Changes fields of a tenant. A deleted one stays as it is until it is undeleted.
     pub async fn update_tenant(&self, update: TenantUpdate, command: &Command) -> Result<Shown, Error> {
@@ -107,6 +125,9 @@ impl Registry {
                 )
                 .with("tenant_id", &update.tenant_id)
                 .with("method", "tenantry.v1.Lifecycle/ChangeTier"));
+            }
+            if tenant.profile.region != record.tenant.profile.region {
+                check_region(&record.tenant)?;
             }
             if tenant.profile.parent != record.tenant.profile.parent {
                 check_parent(snapshot, tenant.profile.parent.as_ref(), &update.tenant_id)?;

@@ -97,6 +97,35 @@ async fn keeps_its_own_rules(port: u16) {
         let answer = client.apply(ApplyRequest { tenant, desired, generation }).await;
         assert_eq!(answer.err().map(|status| status.code()), expected, "{what}");
     }
+    let limited = tenant("limited").uid.to_string();
+    for (what, generation, documents, expected) in [
+        ("a first change", 1, Some(2), true),
+        ("other limits of the same generation", 1, Some(7), false),
+        ("the same limits in a new generation", 2, Some(2), false),
+        ("other limits of the same state", 3, Some(1), true),
+        ("no limit any more", 4, None, true),
+    ] {
+        let limits = documents.map(|most| ("documents".to_owned(), most)).into_iter().collect();
+        let tenant = Some(TenantRef { uid: limited.clone(), limits, ..TenantRef::default() });
+        let answer = client.apply(ApplyRequest { tenant, desired: active, generation }).await.unwrap();
+        assert_eq!(answer.into_inner().changed, expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_reference_participant_keeps_the_limits_of_the_newest_generation() {
+    let (documents, port) = serve(None).await;
+    let mut client = ParticipantClient::connect(format!("http://127.0.0.1:{port}")).await.unwrap();
+    let uid = tenant("acme").uid.to_string();
+    for (generation, most, writes) in [(1, Some(1), 1), (2, Some(3), 2), (3, Some(0), 0), (4, None, 5)] {
+        let limits = most.map(|most| ("documents".to_owned(), most)).into_iter().collect();
+        let tenant = Some(TenantRef { uid: uid.clone(), limits, ..TenantRef::default() });
+        let desired = State::Active as i32;
+        client.apply(ApplyRequest { tenant, desired, generation }).await.unwrap();
+        let taken = (0..5).filter(|_| documents.write(&uid, "plan").is_ok()).count();
+        assert_eq!(taken, writes, "generation {generation}");
+    }
+    assert_eq!(documents.read(&uid).unwrap().len(), 8, "what is there stays");
 }
 
 #[tokio::test]

@@ -47,6 +47,12 @@ impl World {
                 let changed = v1::Tenant { tier: "silver".into(), ..new_tenant("finance") };
                 self.update(changed, "tier").await.unwrap_err()
             }
+            Reason::UseStartMigration => {
+                let placed = |region: &str| v1::Tenant { region: region.into(), ..new_tenant("placed") };
+                self.create(placed("eu-1"), "").await.unwrap();
+                self.replica.settled("placed").await;
+                self.update(placed("us-1"), "region").await.unwrap_err()
+            }
             _ => unreachable!("{reason:?} has no provocation"),
         }
     }

@@ -4,7 +4,7 @@ changed AS (
     INSERT INTO tenant
     SELECT t.* FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) t
     WHERE EXISTS (SELECT 1 FROM tier WHERE tier_id = t.tier)
-      AND (t.parent IS NULL OR EXISTS (SELECT 1 FROM tenant p WHERE p.tenant_id = t.parent AND p.status <> 'DELETED'))
+      AND (t.parent IS NULL OR EXISTS (SELECT 1 FROM tenant p WHERE p.tenant_id = t.parent AND p.status NOT IN ('ARCHIVED', 'DELETED')))
     ON CONFLICT DO NOTHING
     RETURNING tenant_id
 ), operation_made AS (

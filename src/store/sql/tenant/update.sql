@@ -23,7 +23,7 @@ given AS (
     WHERE t.tenant_id = given.tenant_id AND t.revision = ($8::jsonb ->> 'expected')::bigint
       AND EXISTS (SELECT 1 FROM tier WHERE tier_id = given.tier)
       AND (given.parent IS NULL OR given.parent = t.parent
-        OR EXISTS (SELECT 1 FROM tenant p WHERE p.tenant_id = given.parent AND p.status <> 'DELETED'))
+        OR EXISTS (SELECT 1 FROM tenant p WHERE p.tenant_id = given.parent AND p.status NOT IN ('ARCHIVED', 'DELETED')))
       AND NOT EXISTS (SELECT 1 FROM above WHERE above.tenant_id = given.tenant_id)
     RETURNING t.tenant_id
 )
