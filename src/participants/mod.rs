@@ -179,6 +179,13 @@ pub trait Participant: Send + Sync {
         false
     }
 
+    /// Whether a change whose outcome nobody knows has been made where what is observed is its state with its generation. Our
+    /// own adapters do more than they can see afterwards: they wait for transactions that began before, for nodes that were
+    /// not told, for writes that may still arrive. So they are asked again, which costs them little.
+    fn tells_what_became(&self) -> bool {
+        false
+    }
+
     /// How many calls it can serve at once, where that is known: further ones wait, and have no deadline while they do.
     fn concurrent_max(&self) -> Option<usize> {
         None
