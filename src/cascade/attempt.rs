@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::gate::{Class, Pass};
 use super::{Engine, Inner, Target};
 use crate::domain::ids::TargetName;
-use crate::domain::lifecycle::Desired;
+use crate::domain::lifecycle::{Desired, Verification};
 use crate::domain::operation::{ERROR_MAX, Outcome, is_believable};
 use crate::participants::{Failure, FailureKind, Observed, TenantRef};
 
@@ -183,10 +183,10 @@ fn judge(seen: Observed, task: &Task, keeps_generation: bool) -> Outcome {
         }
         Some(state) => match seen.amiss {
             Some(why) => Outcome::Amiss(state, shortened(&why)),
-            None => Outcome::Observed(state, seen.verification),
+            None => read_back(state, seen.verification, seen.unproven),
         },
         // What has never heard of a tenant, or forgot it, has nothing of it.
-        None if desired == Desired::Deleted => Outcome::Observed(desired, seen.verification),
+        None if desired == Desired::Deleted => read_back(desired, seen.verification, seen.unproven),
         None => Outcome::Retryable("took the change, but does not know the tenant".to_owned()),
     }
 }
@@ -195,10 +195,17 @@ fn judge(seen: Observed, task: &Task, keeps_generation: bool) -> Outcome {
 fn judge_again(inner: &Inner, seen: &Observed, task: &Task) -> Outcome {
     let known = seen.state.or_else(|| (task.desired == Desired::Deleted).then_some(Desired::Deleted));
     if known == Some(task.desired) && seen.amiss.is_none() {
-        return Outcome::Observed(task.desired, seen.verification);
+        return read_back(task.desired, seen.verification, seen.unproven.clone());
     }
     inner.counts.drifts.with_label_values(&[task.target.as_str()]).inc();
     Outcome::Drifted(seen.state, seen.amiss.as_deref().map(shortened).unwrap_or_default())
+}
+
+fn read_back(state: Desired, verification: Verification, unproven: Option<String>) -> Outcome {
+    match unproven {
+        Some(why) => Outcome::Unproven(state, shortened(&why)),
+        None => Outcome::Observed(state, verification),
+    }
 }
 
 fn shortened(message: &str) -> String {

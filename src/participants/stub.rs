@@ -288,7 +288,9 @@ impl Participant for Stub {
         let changed = self.work(&who, wanted)?;
         match fault {
             Some(Fault::Slow) => std::future::pending().await,
-            Some(Fault::DroppingReplies(_) | Fault::Mute) => return Err(Status::unavailable("told to drop the reply")),
+            Some(Fault::DroppingReplies(_) | Fault::Mute) => {
+                return Err(Status::unavailable("told to drop the reply"));
+            }
             Some(Fault::Late(pause)) => tokio::time::sleep(pause).await,
             _ => {}
         }

@@ -122,13 +122,13 @@ pub(in crate::grpc) fn encode_check(check: &Check) -> v1::TargetCheck {
         Some(_) => v1::CheckResult::AsDesired,
         None => v1::CheckResult::Unknown,
     };
-    let amiss = seen.and_then(|seen| seen.amiss.clone()).unwrap_or_default();
+    let said = seen.and_then(|seen| seen.amiss.clone().or_else(|| seen.unproven.clone())).unwrap_or_default();
     v1::TargetCheck {
         target: check.target.to_string(),
         desired: encode_desired(check.desired).into(),
         observed: seen.and_then(|seen| seen.state).map_or(0, |state| encode_desired(state).into()),
         result: result.into(),
-        error: check.found.as_ref().err().cloned().unwrap_or(amiss),
+        error: check.found.as_ref().err().cloned().unwrap_or(said),
         desired_generation: generation(check.generation),
         applied_generation: seen.map_or(0, |seen| generation(seen.generation)),
     }
