@@ -116,6 +116,9 @@ pub struct Wish {
     /// What becomes of the tenants below it.
     #[serde(default)]
     pub children: Children,
+    /// Targets that it goes without from the start on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<TargetName>,
 }
 
 /// What a verb needs to know beside the tenant.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Details, Operation, PlaceChange, State, Step, TierChange, generation_after};
+use super::{Details, Operation, PlaceChange, State, Step, TargetState, TierChange, generation_after};
 use crate::domain::ids::{OperationId, Revision, TargetName, TenantId};
 use crate::domain::lifecycle::{IllegalTransition, Status, Verb, desired_by, transition};
 use crate::domain::tenant::Tenant;
@@ -217,6 +217,19 @@ impl Operation {
             Self { generation, steps, ..Self::fresh(tenant, open.from_status, to_status, request, now) };
         anew.inherit_those_ahead(open, now);
         anew
+    }
+
+    /// Goes without the targets that were named when it was asked for, before anything is tried there: one that refuses for good
+    /// would have all of them brought back first. Answers the first that is none of it.
+    pub fn go_without(&mut self) -> Option<TargetName> {
+        for target in &self.details.wish.skip {
+            let Some(step) = self.steps.iter_mut().find(|step| step.target == *target) else {
+                return Some(target.clone());
+            };
+            step.state = TargetState::Skipped;
+            step.skip_reason.clone_from(&self.reason);
+        }
+        None
     }
 
     /// Adds targets that were not there when the operation it took over from began.

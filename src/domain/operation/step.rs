@@ -21,7 +21,7 @@ pub enum TargetState {
     Failed,
     /// Automatic retries have stopped.
     NeedsOperator,
-    /// An operator said that the operation goes on without it.
+    /// The operation goes on without it: an operator said so, or there is nothing left of the tenant.
     Skipped,
 }
 
@@ -71,7 +71,7 @@ pub struct Step {
     /// How that is known.
     #[serde(default)]
     pub verification: Option<Verification>,
-    /// Why an operator had it skipped; empty where nobody did.
+    /// Why it is skipped; empty where it is not.
     #[serde(default, deserialize_with = "null_as_default")]
     pub skip_reason: String,
 }

@@ -47,6 +47,10 @@ pub(in crate::grpc) fn encode(operation: &Operation, holds: &[(TargetName, Hold)
 pub(in crate::grpc) fn encode_plan(plan: &Operation, unknown: &[(TargetName, String)]) -> v1::Operation {
     let mut message = encode(plan, &[]);
     for (step, planned) in plan.steps.iter().zip(&mut message.targets) {
+        if step.state == TargetState::Skipped {
+            planned.planned_change = v1::PlannedChange::None.into();
+            continue;
+        }
         let change = match unknown.iter().find(|(target, _)| *target == step.target) {
             Some((_, why)) => {
                 planned.last_error.clone_from(why);

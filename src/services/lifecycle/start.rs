@@ -211,6 +211,14 @@ impl Registry {
         if operation.state.is_driven() {
             // A target that only other replicas have counts as well: it lets the tenant in, or keeps it out.
             operation.aim_at(&self.missing_targets_of(snapshot, &tenant));
+            if let Some(target) = operation.go_without() {
+                return Err(Error::missing(
+                    Reason::TargetNotFound,
+                    "target of this operation",
+                    "target",
+                    target,
+                ));
+            }
         }
         // Without any target it is done already. Only with the end of a purge the tenant goes: that is for the driver.
         if operation.verb != Verb::Purge {
