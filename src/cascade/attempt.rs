@@ -103,7 +103,8 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
 async fn look_after(system: &Target, task: &Task, failure: Failure) -> Result<Ended, Failure> {
     let participant = &system.participant;
     let refuses = failure.kind == FailureKind::Permanent;
-    if !refuses && !(failure.kind == FailureKind::Unknown && participant.tells_what_became()) {
+    let may_have_been_made = failure.kind == FailureKind::Unknown && participant.tells_what_became();
+    if !(refuses || may_have_been_made) {
         return Err(failure);
     }
     let look = tokio::time::timeout(LOOK_AFTER_MAX, participant.observe(&task.tenant)).await;

@@ -151,5 +151,12 @@ fn failure(status: &Status) -> Failure {
 
 /// Whether there was no connection at all, so that nothing was sent.
 fn never_connected(status: &Status) -> bool {
-    std::iter::successors(status.source(), |error| (*error).source()).any(|error| error.is::<ConnectError>())
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
