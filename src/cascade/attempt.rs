@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::gate::{Class, Pass};
 use super::{Engine, Inner, Target};
 use crate::domain::ids::TargetName;
-use crate::domain::lifecycle::Desired;
+use crate::domain::lifecycle::{Desired, Verification};
 use crate::domain::operation::{ERROR_MAX, Outcome, is_believable};
 use crate::participants::{Failure, FailureKind, Observed, TenantRef};
+
+/// Longest look at a target that has failed: one that hangs is not to keep its place as long again.
+const LOOK_AFTER_MAX: Duration = Duration::from_secs(2);
 
 /// What is to be done at a target.
 #[derive(Debug, Clone)]
@@ -87,21 +91,33 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
     if !task.only_look
         && let Err(failure) = system.participant.apply(&task.tenant, task.desired, task.generation).await
     {
-        // It may refuse because of what it holds.
-        let keeps = system.participant.keeps_generation();
-        return match failure.kind {
-            FailureKind::Permanent => match observe().await {
-                Ok(seen) => {
-                    let seen = believed(seen, task.generation)?;
-                    if task.is_behind(&seen, keeps) { Ok(Ended::Ahead(seen)) } else { Err(failure) }
-                }
-                Err(_) => Err(failure),
-            },
-            _ => Err(failure),
-        };
+        return look_after(system, task, failure).await;
     }
     let seen = believed(observe().await?, task.generation)?;
     Ok(if task.is_behind(&seen, false) { Ended::Ahead(seen) } else { Ended::Seen(seen) })
+}
+
+/// Looks at a target that did not say that it made the change. It may refuse because of what it holds; and where nobody knows
+/// what became of the change, it may have been made. Then it would be asked for again and again, and the answer be lost
+/// each time. A look that shows neither is part of the attempt that failed.
+async fn look_after(system: &Target, task: &Task, failure: Failure) -> Result<Ended, Failure> {
+    let participant = &system.participant;
+    let refuses = failure.kind == FailureKind::Permanent;
+    let may_have_been_made = failure.kind == FailureKind::Unknown && participant.tells_what_became();
+    if !(refuses || may_have_been_made) {
+        return Err(failure);
+    }
+    let look = tokio::time::timeout(LOOK_AFTER_MAX, participant.observe(&task.tenant)).await;
+    let Ok(Ok(seen)) = look else { return Err(failure) };
+    let seen = believed(seen, task.generation)?;
+    if task.is_behind(&seen, refuses && participant.keeps_generation()) {
+        return Ok(Ended::Ahead(seen));
+    }
+    if refuses || !task.is_met_by(&seen) {
+        return Err(failure);
+    }
+    tracing::warn!(error = %failure.message, "the change was made, but that was not answered");
+    Ok(Ended::Seen(seen))
 }
 
 /// What was seen, unless its number makes no sense: to go beyond that would spoil the tenant's generation at every target.
@@ -115,6 +131,15 @@ fn believed(seen: Observed, asked: u64) -> Result<Observed, Failure> {
 }
 
 impl Task {
+    /// Whether what was seen is this change and no other. The state alone may have been there before, and so may what has
+    /// nothing of the tenant.
+    fn is_met_by(&self, seen: &Observed) -> bool {
+        seen.generation == self.generation
+            && seen.state == Some(self.desired)
+            && seen.asked.is_none()
+            && seen.amiss.is_none()
+    }
+
     /// Whether what was seen comes from a newer change; or, where it is `also` told by its state, from another one of the
     /// same number. What the change asked for tells that better than what became of it: a replica may have died half way
     /// through this very change.
@@ -159,10 +184,10 @@ fn judge(seen: Observed, task: &Task, keeps_generation: bool) -> Outcome {
         }
         Some(state) => match seen.amiss {
             Some(why) => Outcome::Amiss(state, shortened(&why)),
-            None => Outcome::Observed(state, seen.verification),
+            None => read_back(state, seen.verification, seen.unproven),
         },
         // What has never heard of a tenant, or forgot it, has nothing of it.
-        None if desired == Desired::Deleted => Outcome::Observed(desired, seen.verification),
+        None if desired == Desired::Deleted => read_back(desired, seen.verification, seen.unproven),
         None => Outcome::Retryable("took the change, but does not know the tenant".to_owned()),
     }
 }
@@ -171,10 +196,17 @@ fn judge(seen: Observed, task: &Task, keeps_generation: bool) -> Outcome {
 fn judge_again(inner: &Inner, seen: &Observed, task: &Task) -> Outcome {
     let known = seen.state.or_else(|| (task.desired == Desired::Deleted).then_some(Desired::Deleted));
     if known == Some(task.desired) && seen.amiss.is_none() {
-        return Outcome::Observed(task.desired, seen.verification);
+        return read_back(task.desired, seen.verification, seen.unproven.clone());
     }
     inner.counts.drifts.with_label_values(&[task.target.as_str()]).inc();
     Outcome::Drifted(seen.state, seen.amiss.as_deref().map(shortened).unwrap_or_default())
+}
+
+fn read_back(state: Desired, verification: Verification, unproven: Option<String>) -> Outcome {
+    match unproven {
+        Some(why) => Outcome::Unproven(state, shortened(&why)),
+        None => Outcome::Observed(state, verification),
+    }
 }
 
 fn shortened(message: &str) -> String {

@@ -423,6 +423,9 @@ fn log_result(attempt: &Attempt) {
         Outcome::Observed(state, _) => {
             tracing::info!(target_system = target, state = %state, "read back");
         }
+        Outcome::Unproven(state, why) => {
+            tracing::warn!(target_system = target, state = %state, why, "read back as stored, which proves nothing");
+        }
         Outcome::Amiss(state, why) => {
             tracing::warn!(target_system = target, state = %state, why, "read back, and not as it should be");
         }

@@ -45,6 +45,16 @@ pub(super) enum Children {
     Follow,
 }
 
+/// Letting in.
+#[derive(Debug, Clone, Args)]
+pub struct Activate {
+    #[command(flatten)]
+    to: Move,
+    /// A target to go without, for one that refuses the tenant for good; needs --reason. May be given again.
+    #[arg(long, value_name = "TARGET", requires = "reason")]
+    skip: Vec<String>,
+}
+
 /// The begin of a migration.
 #[derive(Debug, Clone, Args)]
 pub struct Start {
@@ -131,6 +141,10 @@ const CHECKS: [Column; 5] = [
     ("RESULT", "result"),
     ("ERROR", "error"),
 ];
+
+pub(super) async fn activate(context: &Context<'_>, activate: Activate) -> Result<(), Failure> {
+    start(context, "ActivateTenant", activate.to, json!({ "skipTargets": activate.skip })).await
+}
 
 pub(super) async fn start_migration(context: &Context<'_>, start: Start) -> Result<(), Failure> {
     let place = json!({

@@ -118,12 +118,21 @@ fn what_next(operation: &Value) -> String {
                     "\n  if this counts at {target}, whatever it was told since: {retry} --adopt --reason …"
                 )
             });
-            let skip = format!("\n  without a target: tenantry operation skip {id} TARGET --reason …");
+            // What is on its way back does not come to what was asked for, with whatever target less.
+            let ends = match operation["backward"] == true {
+                true if text(&operation["abortReason"]).is_empty() => ", which ends it as FAILED",
+                true => ", which ends it as CANCELLED",
+                false => "",
+            };
+            let skip = format!("\n  without a target{ends}: tenantry operation skip {id} TARGET --reason …");
             let abort = format!("\n  to take it back: tenantry operation abort {id} --reason …");
             retry.chain([skip]).chain(can_be_taken_back(operation).then_some(abort)).collect()
         }
-        ("FAILED", verb) if verb == "OPERATION_VERB_PROVISION" => {
-            format!("\n  to try it again: tenantry tenant activate {}", text(&operation["tenantId"]))
+        ("FAILED", verb) if verb == "OPERATION_VERB_PROVISION" || verb == "OPERATION_VERB_ACTIVATE" => {
+            let again = format!("tenantry tenant activate {}", text(&operation["tenantId"]));
+            format!(
+                "\n  to try it again: {again}\n  without a target that refuses: {again} --skip TARGET --reason …"
+            )
         }
         _ => String::new(),
     }

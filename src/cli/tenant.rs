@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use self::update::Pairs;
 use super::escape::harmless;
-use super::moves::{self, Archive, Finish, Move, Start, Tier, Verify};
+use super::moves::{self, Activate, Archive, Finish, Move, Start, Tier, Verify};
 use super::number::finite;
 use super::output::{Column, Format, json_escaped, print, rows_table, show, show_list, stdout, text};
 use super::{Context, Failure, progress};
@@ -60,7 +60,7 @@ pub enum Command {
     /// Lock a tenant out.
     Suspend(Move),
     /// Let a tenant in.
-    Activate(Move),
+    Activate(Activate),
     /// Make a tenant read-only while its data moves, to another region or cell where one is named.
     StartMigration(Start),
     /// End a migration: the point of no return where the tenant moves to another place.
@@ -317,7 +317,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             show(output, &update::run(context, &tenant_id, fields.given()?, &pairs, etag).await?)
         }
         Command::Suspend(to) => moves::start(context, "SuspendTenant", to, json!({})).await,
-        Command::Activate(to) => moves::start(context, "ActivateTenant", to, json!({})).await,
+        Command::Activate(activate) => moves::activate(context, activate).await,
         Command::StartMigration(start) => moves::start_migration(context, start).await,
         Command::FinishMigration(finish) => moves::finish_migration(context, finish).await,
         Command::Archive(archive) => moves::archive(context, archive).await,

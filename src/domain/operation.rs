@@ -119,6 +119,9 @@ pub struct Wish {
     /// What becomes of the tenants below it.
     #[serde(default)]
     pub children: Children,
+    /// Targets that it goes without from the start on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<TargetName>,
 }
 
 /// What a verb needs to know beside the tenant.
@@ -257,6 +260,8 @@ pub(super) mod verb_name {
 pub enum Outcome {
     /// It was read back in this state, which may or may not be the desired one.
     Observed(Desired, Verification),
+    /// It was read back in this state as far as that is stored; and why no more than that is known, for people.
+    Unproven(Desired, String),
     /// It was read back in this state, and something else is wrong there, for people.
     Amiss(Desired, String),
     /// It had been seen in the desired state, and is in another one by now; `None` where it does not know the tenant. And

@@ -69,8 +69,9 @@ impl Lifecycle for Handler {
         &self,
         request: Request<v1::ActivateTenantRequest>,
     ) -> Result<Response<Operation>, Status> {
-        self.start(asked!(request, "ActivateTenant", Verb::Activate, |message, faults| {
-            decode::decode_children(message.children, faults)
+        self.start(asked!(request, "ActivateTenant", Verb::Activate, |message, faults| Wish {
+            skip: decode::decode_skipped(&message.skip_targets, &message.reason, faults),
+            ..decode::decode_children(message.children, faults)
         }))
         .await
     }

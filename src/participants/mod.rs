@@ -75,22 +75,32 @@ pub struct Observed {
     pub verification: Verification,
     /// What keeps it from being as it should be, whatever state it is in, in our words; `None` where nothing does.
     pub amiss: Option<String>,
+    /// Why only what is stored was seen, in our words, where that is somebody's to mend.
+    pub unproven: Option<String>,
 }
 
 impl Observed {
     /// A system that has never heard of the tenant, or has forgotten it.
-    pub const UNKNOWN_TENANT: Self =
-        Self { state: None, generation: 0, asked: None, verification: Verification::Effect, amiss: None };
+    pub const UNKNOWN_TENANT: Self = Self::of(None, 0, Verification::Effect);
 
     /// What an ordinary client was seen to get.
     pub const fn effect(state: Desired, generation: u64) -> Self {
-        Self { state: Some(state), generation, asked: None, verification: Verification::Effect, amiss: None }
+        Self::of(Some(state), generation, Verification::Effect)
     }
 
     /// What is stored, without a client having been tried.
     pub const fn policy(state: Desired, generation: u64) -> Self {
-        let verification = Verification::PolicyOnly;
-        Self { state: Some(state), generation, asked: None, verification, amiss: None }
+        Self::of(Some(state), generation, Verification::PolicyOnly)
+    }
+
+    const fn of(state: Option<Desired>, generation: u64, verification: Verification) -> Self {
+        Self { state, generation, asked: None, verification, amiss: None, unproven: None }
+    }
+
+    /// As it is, as far as that is stored: `why` it has no effect that could be seen.
+    #[must_use]
+    pub fn with_unproven(self, why: &str) -> Self {
+        Self { verification: Verification::PolicyOnly, unproven: Some(why.to_owned()), ..self }
     }
 
     /// With the state that the generation asked for.
@@ -176,6 +186,13 @@ pub trait Participant: Send + Sync {
     /// Whether what it observes always tells the generation that was applied last, so that 0 beside a state means that no
     /// change has reached it. Of our own adapters some states leave nothing to keep it in; they look at the state alone then.
     fn keeps_generation(&self) -> bool {
+        false
+    }
+
+    /// Whether a change whose outcome nobody knows has been made where what is observed is its state with its generation. Our
+    /// own adapters do more than they can see afterwards: they wait for transactions that began before, for nodes that were
+    /// not told, for writes that may still arrive. So they are asked again, which costs them little.
+    fn tells_what_became(&self) -> bool {
         false
     }
 

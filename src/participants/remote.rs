@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, ConnectError, Request, Status};
 
 use super::channel::channel;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
@@ -76,6 +76,11 @@ impl Participant for Remote {
     fn keeps_generation(&self) -> bool {
         true
     }
+
+    /// The contract asks for that, too.
+    fn tells_what_became(&self) -> bool {
+        true
+    }
 }
 
 fn encode(tenant: &TenantRef) -> wire::TenantRef {
@@ -123,7 +128,9 @@ pub(super) const fn decode_state(state: State) -> Option<Desired> {
     }
 }
 
-/// Only what the contract calls final is final. The service's own words are quoted, so that they cannot pass for ours.
+/// Only what the contract calls final is final. What was refused on the way in was not done; all else may have failed after
+/// the work was done, as an exception in a handler, or an answer that is too large. The service's own words are quoted, so
+/// that they cannot pass for ours.
 fn failure(status: &Status) -> Failure {
     let words = quote(status.message());
     match status.code() {
@@ -132,12 +139,24 @@ fn failure(status: &Status) -> Failure {
         // Only what never came from the service has a cause of its own. The transport's text is about sockets; the log has it.
         Code::Unavailable | Code::Unknown if status.source().is_some() => {
             tracing::debug!(error = %status, "a participant cannot be reached");
-            Failure::unknown("cannot be reached")
+            let words = "cannot be reached";
+            if never_connected(status) { Failure::retryable(words) } else { Failure::unknown(words) }
         }
-        // It may have failed after it did the work: an exception in a handler arrives as UNKNOWN.
-        code @ (Code::Unavailable | Code::Unknown) => {
-            Failure::unknown(format!("failed with {code:?}: {words}"))
+        code @ (Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied) => {
+            Failure::retryable(format!("failed with {code:?}: {words}"))
         }
-        code => Failure::retryable(format!("failed with {code:?}: {words}")),
+        code => Failure::unknown(format!("failed with {code:?}: {words}")),
     }
+}
+
+/// Whether there was no connection at all, so that nothing was sent.
+fn never_connected(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -43,11 +43,15 @@ pub enum Fault {
     Lying,
     /// Does the work, then fails as if the connection broke; so many more times.
     DroppingReplies(u32),
+    /// Does the work, and fails each time as if the connection broke.
+    Mute,
+    /// Does the work, and never answers.
+    Slow,
     /// Notes the generation, and does the work so much later: whoever looks in between, or cuts it off, finds the new number
     /// with the state before.
     Halfway(Duration),
-    /// Of every five calls about a tenant it fails the first and the third, in a way that may pass: an attempt fails
-    /// before it did anything, the next one after it did, the third succeeds.
+    /// Of every six calls about a tenant it fails the first and the fourth, in a way that may pass: an attempt fails before it
+    /// did anything, and is looked after; the next one fails after it did, the third succeeds.
     Flapping,
     /// Says of what it observes that it is in the desired state, whatever it is in.
     Unseeing,
@@ -230,7 +234,7 @@ impl Inside {
         if now == Fault::Flapping {
             let calls = self.flaps.entry(name).or_default();
             *calls += 1;
-            return matches!(*calls % 5, 1 | 3).then_some(Fault::Failing(1));
+            return matches!(*calls % 6, 1 | 4).then_some(Fault::Failing(1));
         }
         match fault {
             Fault::Failing(0 | 1) | Fault::DroppingReplies(0 | 1) => drop(self.faults.remove(&name)),
@@ -273,6 +277,8 @@ impl Participant for Stub {
             Some(
                 Fault::Late(_)
                 | Fault::DroppingReplies(_)
+                | Fault::Mute
+                | Fault::Slow
                 | Fault::Unseeing
                 | Fault::Unnumbered
                 | Fault::Flapping,
@@ -281,7 +287,10 @@ impl Participant for Stub {
         }
         let changed = self.work(&who, wanted)?;
         match fault {
-            Some(Fault::DroppingReplies(_)) => return Err(Status::unavailable("told to drop the reply")),
+            Some(Fault::Slow) => std::future::pending().await,
+            Some(Fault::DroppingReplies(_) | Fault::Mute) => {
+                return Err(Status::unavailable("told to drop the reply"));
+            }
             Some(Fault::Late(pause)) => tokio::time::sleep(pause).await,
             _ => {}
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::generation::{BELIEVED_MAX, OUTBID_MAX};
 use super::{Operation, TargetState, generation_after};
 use crate::domain::ids::TargetName;
-use crate::domain::lifecycle::{Access, Desired};
+use crate::domain::lifecycle::{Access, Desired, Status, Verb};
 
 /// Who goes beyond a newer generation where nobody has to be asked.
 const BY_ITSELF: &str = "tenantry";
@@ -71,12 +71,22 @@ impl Operation {
     /// targets wait. To be called whenever steps get another desired state.
     pub(super) fn meet_those_ahead(&mut self, now: Timestamp) {
         let waiting: Vec<Ahead> = self.undecided().cloned().collect();
+        let passes_by = self.passes_by_what_is_gone();
         for Ahead { target, generation, observed, .. } in waiting {
             let known = &self.details.ahead;
             let once = known.iter().any(|ahead| ahead.target == target && ahead.adoption.is_some());
             let Some(step) = self.steps.iter_mut().find(|step| step.target == target) else { continue };
             step.observed = observed;
             let held = observed.map_or_else(String::new, |state| format!(" ({state})"));
+            if passes_by && observed == Some(Desired::Deleted) {
+                step.state = TargetState::Skipped;
+                step.next_attempt_time = None;
+                step.skip_reason = format!(
+                    "holds a newer generation, {generation}{held}: nothing of the tenant is left there"
+                );
+                self.details.ahead.retain(|known| known.target != target || known.adoption.is_some());
+                continue;
+            }
             let is_far = generation.saturating_sub(self.generation) > OUTBID_MAX;
             if !once && !is_far && gives_no_more(step.desired, observed) {
                 step.start_over(step.desired);
@@ -101,6 +111,15 @@ impl Operation {
                 step.desired
             );
         }
+    }
+
+    /// Whether it goes on without targets that have removed what they had of the tenant. None can be brought to less than that, and
+    /// none gives access: so the registry follows, which has forgotten the removal, and once it has the tenant DELETED its purge
+    /// is in nobody's way. What was not asked for, and what leads back, waits for an operator, who has lost data.
+    fn passes_by_what_is_gone(&self) -> bool {
+        let follows =
+            self.verb.closes() || (self.verb == Verb::Repair && self.from_status == Status::Deleted);
+        follows && !self.backward
     }
 
     /// Has the operation count at a target that waits because it holds a newer generation. The new generation is for all

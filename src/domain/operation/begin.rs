@@ -219,6 +219,19 @@ impl Operation {
         anew
     }
 
+    /// Goes without the targets that were named when it was asked for, before anything is tried there: one that refuses for good
+    /// would have all of them brought back first. Answers the first that is none of it.
+    pub fn go_without(&mut self) -> Option<TargetName> {
+        for target in &self.details.wish.skip {
+            let Some(step) = self.steps.iter_mut().find(|step| step.target == *target) else {
+                return Some(target.clone());
+            };
+            step.state = TargetState::Skipped;
+            step.skip_reason.clone_from(&self.reason);
+        }
+        None
+    }
+
     /// Adds targets that were not there when the operation it took over from began.
     pub fn aim_at(&mut self, targets: &[TargetName]) {
         let desired = desired_by(self.verb, self.to_status);
@@ -230,7 +243,7 @@ impl Operation {
     }
 
     /// Adds targets that may have something of the tenant and are not asked for anything, each with why.
-    pub fn go_without<'a>(&mut self, targets: impl Iterator<Item = (&'a TargetName, &'static str)>) {
+    pub fn leave_unasked<'a>(&mut self, targets: impl Iterator<Item = (&'a TargetName, &'static str)>) {
         let desired = desired_by(self.verb, self.to_status);
         for (target, why) in targets {
             if let Err(place) = self.steps.binary_search_by(|step| step.target.cmp(target)) {

@@ -177,8 +177,14 @@ impl Operation {
     /// Only reports what was found: nothing is tried until an operator says so.
     pub fn report_only(&mut self, drifts: &[Drift], now: Timestamp) {
         self.steps.retain(|step| drifts.iter().any(|drift| drift.target == step.target));
-        for step in &mut self.steps {
+        for step in self.steps.iter_mut().filter(|step| !step.state.is_done()) {
             step.state = TargetState::NeedsOperator;
+        }
+        if self.steps.iter().any(|step| step.state.is_done())
+            && self.steps.iter().all(|step| step.state.is_done())
+        {
+            // It passes all of them by: there is nothing to decide.
+            return self.settle(now);
         }
         self.state = State::NeedsOperator;
         self.update_time = now;

@@ -8,7 +8,7 @@ use super::{
     generation_after,
 };
 use crate::domain::ids::{OperationId, TargetName};
-use crate::domain::lifecycle::{Toward, desired, toward};
+use crate::domain::lifecycle::{Desired, Toward, Verification, desired, toward};
 
 /// The pause before a target goes on with what it could not finish in one attempt, or asks again whether it can.
 const GO_ON_PAUSE: SignedDuration = SignedDuration::from_millis(100);
@@ -17,6 +17,25 @@ const GO_ON_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 const UNWRITTEN: &str = "the database refuses what came of it, which the log tells: retry it, or skip it";
 
 impl Step {
+    /// Takes note of what was seen; answers whether that is what was wanted. What is said beside it stays to be read.
+    fn is_met(
+        &mut self,
+        observed: Desired,
+        verification: Verification,
+        said: String,
+        now: Timestamp,
+    ) -> bool {
+        self.observed = Some(observed);
+        if observed != self.desired {
+            return false;
+        }
+        self.state = TargetState::Verified;
+        self.verify_time = Some(now);
+        self.verification = Some(verification);
+        self.last_error = said;
+        true
+    }
+
     /// Is tried again at once, so many attempts counted.
     fn go_on(&mut self, attempts: u32, why: String, now: Timestamp) {
         self.state = TargetState::Retrying;
@@ -68,15 +87,16 @@ impl Operation {
         step.attempts = before.saturating_add(1);
         let error = match outcome {
             Outcome::Observed(observed, verification) => {
-                step.observed = Some(observed);
-                if observed == step.desired {
-                    step.state = TargetState::Verified;
-                    step.verify_time = Some(now);
-                    step.verification = Some(verification);
-                    step.last_error.clear();
+                if step.is_met(observed, verification, String::new(), now) {
                     return;
                 }
                 format!("took the change, but was read back in state {observed}")
+            }
+            Outcome::Unproven(observed, why) => {
+                if step.is_met(observed, Verification::PolicyOnly, why.clone(), now) {
+                    return;
+                }
+                format!("took the change, but was read back in state {observed}: {why}")
             }
             Outcome::Amiss(observed, why) => {
                 step.observed = Some(observed);

@@ -21,7 +21,8 @@ pub enum TargetState {
     Failed,
     /// Automatic retries have stopped.
     NeedsOperator,
-    /// An operator said that the operation goes on without it; or it is a purge, and does not ask it.
+    /// The operation goes on without it: an operator said so, or there is nothing left of the tenant; or it is a purge, and does
+    /// not ask it.
     Skipped,
 }
 
@@ -71,7 +72,7 @@ pub struct Step {
     /// How that is known.
     #[serde(default)]
     pub verification: Option<Verification>,
-    /// Why an operator had it skipped, or why a purge does not ask it; else empty.
+    /// Why it is skipped, or why a purge does not ask it; empty where it is not.
     #[serde(default, deserialize_with = "null_as_default")]
     pub skip_reason: String,
 }

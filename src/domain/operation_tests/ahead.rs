@@ -43,7 +43,9 @@ fn what_gives_more_access_waits_and_is_neither_done_nor_turned_back_by_itself() 
         (Status::Active, Verb::StartMigration, Desired::Archived),
         (Status::Active, Verb::Repair, Desired::ReadOnly),
         // Data that is gone does not come back, and what may be wanted must not go.
-        (Status::Active, Verb::Suspend, Desired::Deleted),
+        (Status::Active, Verb::Repair, Desired::Deleted),
+        (Status::Suspended, Verb::Activate, Desired::Deleted),
+        (Status::Deleted, Verb::Undelete, Desired::Deleted),
         (Status::Deleted, Verb::Purge, Desired::Active),
     ] {
         let mut operation = on_one_target(from, verb);
@@ -74,6 +76,29 @@ fn whoever_takes_over_or_turns_back_knows_what_was_not_decided() {
     assert!(!meets(&mut activation, 9, Desired::Suspended));
     activation.abort("a mistake".into(), now(0)).unwrap();
     assert_eq!((activation.state, activation.generation), (State::Reverting, 10));
+}
+
+#[test]
+fn whoever_takes_access_away_goes_without_targets_that_have_removed_everything() {
+    for (from, verb) in [
+        (Status::Active, Verb::Suspend),
+        (Status::Suspended, Verb::Archive),
+        (Status::Archived, Verb::Delete),
+        (Status::Deleted, Verb::Repair),
+    ] {
+        let mut operation = on_one_target(from, verb);
+        meets(&mut operation, 9, Desired::Deleted);
+        assert_eq!((operation.state, operation.generation), (State::Succeeded, 2), "{verb}");
+        let step = &operation.steps[0];
+        assert_eq!(step.state, TargetState::Skipped, "{verb}");
+        assert!(step.skip_reason.contains("holds a newer generation, 9 (DELETED)"), "{step:?}");
+        assert_eq!((operation.waits_behind(&cache()), operation.details.ahead.len()), (None, 0), "{verb}");
+    }
+    let mut repair = on_one_target(Status::Active, Verb::Repair);
+    assert!(!meets(&mut repair, 9, Desired::Deleted));
+    let mut denial = Operation::in_place_of_repair(&repair, request(Verb::Suspend, 2), now(0)).unwrap();
+    denial.settle(now(0));
+    assert_eq!(denial.state, State::Succeeded);
 }
 
 #[test]

@@ -28,6 +28,8 @@ use crate::services::lifecycle::{
 
 /// Furthest time for which an operation can be scheduled.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(366 * 24);
+/// Most targets that an operation goes without from the start on.
+const SKIPPED_MAX: usize = 100;
 /// Longest retention, in days: 100 years.
 const RETENTION_DAYS_MAX: i64 = 36_525;
 
@@ -208,6 +210,27 @@ pub(in crate::grpc) fn decode_skip(target: &str, reason: &str, faults: &mut Faul
     require_reason(reason, faults);
     let target = faults.id("target", TargetName::parse(target))?;
     Some(Intervention::Skip { target, reason: reason.to_owned() })
+}
+
+/// Decodes which targets an operation goes without from the start on; that needs a reason.
+pub(in crate::grpc) fn decode_skipped(
+    targets: &[String],
+    reason: &str,
+    faults: &mut Faults,
+) -> Vec<TargetName> {
+    if targets.is_empty() {
+        return Vec::new();
+    }
+    if reason.trim().is_empty() {
+        faults.add("reason", "must say why targets are skipped");
+    }
+    if targets.len() > SKIPPED_MAX {
+        faults.add("skip_targets", format!("must be at most {SKIPPED_MAX}"));
+    }
+    let targets = targets.iter().take(SKIPPED_MAX).enumerate();
+    targets
+        .filter_map(|(at, target)| faults.id(&format!("skip_targets[{at}]"), TargetName::parse(target)))
+        .collect()
 }
 
 /// Decodes that all is to be taken back.

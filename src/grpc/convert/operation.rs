@@ -47,6 +47,10 @@ pub(in crate::grpc) fn encode(operation: &Operation, holds: &[(TargetName, Hold)
 pub(in crate::grpc) fn encode_plan(plan: &Operation, unknown: &[(TargetName, String)]) -> v1::Operation {
     let mut message = encode(plan, &[]);
     for (step, planned) in plan.steps.iter().zip(&mut message.targets) {
+        if step.state == TargetState::Skipped {
+            planned.planned_change = v1::PlannedChange::None.into();
+            continue;
+        }
         let change = match unknown.iter().find(|(target, _)| *target == step.target) {
             Some((_, why)) => {
                 planned.last_error.clone_from(why);
@@ -122,13 +126,13 @@ pub(in crate::grpc) fn encode_check(check: &Check) -> v1::TargetCheck {
         Some(_) => v1::CheckResult::AsDesired,
         None => v1::CheckResult::Unknown,
     };
-    let amiss = seen.and_then(|seen| seen.amiss.clone()).unwrap_or_default();
+    let said = seen.and_then(|seen| seen.amiss.clone().or_else(|| seen.unproven.clone())).unwrap_or_default();
     v1::TargetCheck {
         target: check.target.to_string(),
         desired: encode_desired(check.desired).into(),
         observed: seen.and_then(|seen| seen.state).map_or(0, |state| encode_desired(state).into()),
         result: result.into(),
-        error: check.found.as_ref().err().cloned().unwrap_or(amiss),
+        error: check.found.as_ref().err().cloned().unwrap_or(said),
         desired_generation: generation(check.generation),
         applied_generation: seen.map_or(0, |seen| generation(seen.generation)),
     }

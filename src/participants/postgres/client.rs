@@ -14,6 +14,12 @@ pub(super) struct Seen {
     pub(super) visible: Option<String>,
 }
 
+/// Whether no table follows any tenant's state, as after `install`: what a client was seen to get says nothing then.
+pub(super) async fn is_bare(client: &impl GenericClient) -> Result<bool, Failure> {
+    let row = client.query_one(include_str!("../sql/probe/bare.sql"), &[]).await.map_err(failure)?;
+    Ok(row.get(0))
+}
+
 /// What lets clients see what is others', in our words. What they get from a table can be tried only where the tenant has
 /// rows in it, and what a login gets whom no policy binds, only as that login.
 pub(super) async fn opened(client: &impl GenericClient, role: &str) -> Result<Option<String>, Failure> {

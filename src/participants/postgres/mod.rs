@@ -16,11 +16,15 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use self::client::{Seen, learn_names, opened, probe};
+use self::client::{Seen, is_bare, learn_names, opened, probe};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
 use crate::domain::lifecycle::Desired;
+
+/// Said where no table of the application follows.
+const NO_TABLE: &str = "no table is protected here, so nothing of the application follows the tenant's state: run `SELECT \
+                        tenancy.protect('schema.table')` for each table with tenants' rows";
 
 /// The target.
 pub struct Postgres {
@@ -96,6 +100,12 @@ impl Postgres {
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let mut client = self.connection().await?;
+        let is_bare = is_bare(&**client).await?;
+        let seen = self.meet(&mut client, tenant).await?;
+        Ok(if is_bare { seen.with_unproven(NO_TABLE) } else { seen })
+    }
+
+    async fn meet(&self, client: &mut Object, tenant: &TenantRef) -> Result<Observed, Failure> {
         let transaction = client.transaction().await.map_err(failure)?;
         let Some((named, generation)) = access::find(&*transaction, tenant).await? else {
             if let Some(former) = former(&transaction, tenant).await? {

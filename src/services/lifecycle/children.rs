@@ -70,8 +70,8 @@ pub(super) fn follow(
         below.filter_map(|record| item(snapshot, &record.tenant, request.verb, waiting)).collect();
     let mut bulk = Bulk {
         parent: Some(tenant_id.clone()),
-        // Those below are all in it: none of them has anyone to take along.
-        wish: Wish { children: Children::Ignore, ..request.details.wish.clone() },
+        // Those below are all in it: none of them has anyone to take along. And what one goes without is said of it alone.
+        wish: Wish { children: Children::Ignore, skip: Vec::new(), ..request.details.wish.clone() },
         reason: request.reason.clone(),
         actor: request.actor.clone(),
         ..Bulk::new(OperationId::from_uuid(Uuid::now_v7()), request.verb, items.len(), now)

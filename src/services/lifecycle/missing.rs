@@ -78,7 +78,7 @@ impl Registry {
             let others = last.into_keys().filter(|target| !self.targets.contains(target));
             let why =
                 |target| if self.is_retired(target) { "it is retired" } else { "it was skipped before" };
-            operation.go_without(others.map(|target| (target, why(target))));
+            operation.leave_unasked(others.map(|target| (target, why(target))));
         }
     }
 

@@ -221,6 +221,14 @@ impl Registry {
         };
         if operation.state.is_driven() {
             self.aim_elsewhere(&mut operation, snapshot, elsewhere, &tenant);
+            if let Some(target) = operation.go_without() {
+                return Err(Error::missing(
+                    Reason::TargetNotFound,
+                    "target of this operation",
+                    "target",
+                    target,
+                ));
+            }
         }
         // Without any target it is done already. Only with the end of a purge the tenant goes: that is for the driver.
         if operation.verb != Verb::Purge {

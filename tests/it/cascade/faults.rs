@@ -10,8 +10,12 @@ use tonic::Code;
 use super::verbs::{Clients, TARGETS, VERBS, Verb, assert_true, patiently, stubs};
 use crate::support::{Replica, Setup, reason, sql};
 
-const FAULTS: [Fault; 10] = [
+/// Longer than anybody tries.
+const NEVER_ENDS: u32 = 9_999;
+
+const FAULTS: [Fault; 13] = [
     Fault::Failing(2),
+    Fault::Failing(NEVER_ENDS),
     Fault::Flapping,
     Fault::Refusing,
     Fault::Hanging,
@@ -19,6 +23,8 @@ const FAULTS: [Fault; 10] = [
     Fault::Halfway(Duration::from_millis(100)),
     Fault::Lying,
     Fault::DroppingReplies(2),
+    Fault::Mute,
+    Fault::Slow,
     Fault::Unseeing,
     Fault::Unnumbered,
 ];
@@ -155,13 +161,19 @@ impl Play {
             other => panic!("{context}: ended as {other:?}"),
         }
         let must_succeed = match fault {
+            Fault::Failing(NEVER_ENDS)
+            | Fault::Refusing
+            | Fault::Hanging
+            | Fault::Lying
+            | Fault::Unnumbered => false,
             Fault::Failing(_)
             | Fault::DroppingReplies(_)
             | Fault::Late(_)
+            | Fault::Mute
+            | Fault::Slow
             | Fault::Halfway(_)
             | Fault::Flapping
             | Fault::Unseeing => true,
-            Fault::Refusing | Fault::Hanging | Fault::Lying | Fault::Unnumbered => false,
         };
         assert_eq!(must_succeed, ended.state() == v1::OperationState::Succeeded, "{context}: {ended:?}");
     }

@@ -1,5 +1,6 @@
 //! The cascade engine: every verb, at every target, with every way to misbehave; kills, pauses, restarts and takeovers.
 
+mod answers;
 mod circuit;
 mod clocks;
 mod faults;

@@ -6,6 +6,7 @@ use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::stub::{Held, Stub};
 use tenantry::proto::v1;
 
+use super::schedule::{PURGE_NOW, delete};
 use super::{TEN_SECONDS, activate, suspend};
 use crate::support::{Replica, Setup, fields, reason, sql};
 
@@ -207,6 +208,41 @@ async fn a_verb_that_would_let_a_tenant_in_looks_first_and_can_be_taken_back() {
     let ended = restored.replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();
     assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
     assert_eq!(restored.held("finance").await.state, Desired::Suspended);
+    restored.replica.stop().await;
+}
+
+/// Its targets have removed what they had; the registry was restored to before that, and says ACTIVE.
+#[tokio::test]
+async fn a_tenant_that_was_purged_after_the_backup_is_brought_there_verb_by_verb() {
+    let mut restored = Restored::new(&[("finance", Since::Suspended)], vec![]).await;
+    let uid = restored.replica.get("finance").await.uid;
+    for (_, stub) in &restored.stubs {
+        stub.put(&uid, Held { state: Desired::Deleted, generation: 9 });
+    }
+    let repair = restored.verify("finance", false).await.operation.unwrap();
+    assert_eq!(
+        repair.state(),
+        v1::OperationState::NeedsOperator,
+        "nobody has asked for anything: {repair:?}"
+    );
+    assert_eq!(restored.replica.get("finance").await.access(), v1::TenantAccess::Full);
+    // Each ends by itself.
+    delete(&mut restored.replica, "finance").await;
+    let found = restored.verify("finance", false).await.operation.unwrap();
+    assert_eq!(found.state(), v1::OperationState::Succeeded, "and is in nobody's way: {found:?}");
+    let step = found.targets.iter().find(|step| step.target == "cache").unwrap();
+    assert_eq!(step.state(), v1::TargetState::Skipped, "{step:?}");
+    assert!(step.skip_reason.contains("9 (DELETED)"), "{step:?}");
+    sql(&restored.replica.database_url, PURGE_NOW).await;
+    let list = v1::ListOperationsRequest { filter: "verb = PURGE".into(), ..Default::default() };
+    crate::participants::until("it is purged", async || {
+        let found = restored.replica.lifecycle.list_operations(list.clone()).await.unwrap().into_inner();
+        found.operations.first().is_some_and(|purge| purge.state() == v1::OperationState::Succeeded)
+    })
+    .await;
+    for (name, stub) in &restored.stubs {
+        assert_eq!(stub.held(&uid).unwrap().state, Desired::Deleted, "{name}");
+    }
     restored.replica.stop().await;
 }
 

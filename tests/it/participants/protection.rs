@@ -6,7 +6,7 @@ use tenantry::proto::v1;
 
 use super::postgres::{Application, at};
 use super::{bring, tenant, told};
-use crate::support::{Replica, Setup};
+use crate::support::{Replica, Setup, empty_database, sql};
 
 const TEN_SECONDS: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 10, nanos: 0 });
 
@@ -103,6 +103,50 @@ async fn verify_finds_a_table_that_lost_its_protection_while_the_tenant_is_activ
         assert!(verify(&mut replica).await.operation.is_none());
         replica.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_database_without_a_protected_table_is_never_taken_for_proof() {
+    let (url, role) = (empty_database().await, "app_without_tables");
+    let orders =
+        format!("orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\", install = true }}");
+    let setup = Setup { settings: vec![("cascade.targets", orders)], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    // Its schema is made with the first tenant: that is no failure, and no proof.
+    replica.tenant("finance").await;
+    let table = "CREATE TABLE docs (tenant_id text NOT NULL); INSERT INTO docs VALUES ('finance')";
+    sql(&url, table).await;
+    let suspended = suspend(&mut replica).await;
+    let step = suspended.targets.iter().find(|step| step.target == "orders").unwrap();
+    assert_eq!(
+        (step.state(), step.verification()),
+        (v1::TargetState::Verified, v1::Verification::PolicyOnly)
+    );
+    assert!(step.last_error.starts_with("no table is protected here"), "{step:?}");
+    let found = verify(&mut replica).await;
+    let check = found.targets.iter().find(|check| check.target == "orders").unwrap();
+    assert_eq!(check.result(), v1::CheckResult::AsDesired, "{check:?}");
+    assert!(check.error.contains("tenancy.protect('schema.table')"), "{check:?}");
+    // From the first table on, whoever's rows are in it.
+    sql(&url, "DELETE FROM docs; SELECT tenancy.protect('docs')").await;
+    let found = verify(&mut replica).await;
+    let check = found.targets.iter().find(|check| check.target == "orders").unwrap();
+    assert_eq!(check.error, "", "{check:?}");
+    let activate =
+        v1::ActivateTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    replica.lifecycle.activate_tenant(activate).await.unwrap();
+    let suspended = suspend(&mut replica).await;
+    let step = suspended.targets.iter().find(|step| step.target == "orders").unwrap();
+    assert_eq!((step.verification(), step.last_error.as_str()), (v1::Verification::Effect, ""), "{step:?}");
+    replica.stop().await;
+}
+
+async fn suspend(replica: &mut Replica) -> v1::Operation {
+    let request =
+        v1::SuspendTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    let ended = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+    ended
 }
 
 #[tokio::test]
