@@ -400,6 +400,9 @@ fn limits(config: &Config) -> Limits {
         threads: server.threads,
         connections_max: server.max_connections,
         connections_per_peer_max: server.max_connections_per_ip,
+        streams_open_max: server.max_streams,
+        // Room for unary calls beside all streams.
+        streams_per_connection_max: u32::try_from(server.max_streams + 1_000).unwrap_or(u32::MAX),
         message_bytes_max: server.decode_limit_bytes,
         unary_deadline: server.unary_deadline,
         drain_timeout: server.drain_timeout,

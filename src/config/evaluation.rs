@@ -36,9 +36,20 @@ pub(super) const SETTINGS: &[Setting] = &[
 
 impl Evaluation {
     pub(super) fn read(values: &Values) -> Result<Self, Error> {
-        Ok(Self {
-            context: values.map("flags.context")?,
-            tenant_series: values.count("flags.tenant_series", 0..=1_000_000)?,
-        })
+        let context = values.map("flags.context")?;
+        // Rules read a dot as a way into an attribute; whom an answer is for is for no configuration to say.
+        let is_bad = |name: &&String| {
+            name.is_empty()
+                || name.contains('.')
+                || ["tenantId", "targetingKey", "$flagd"].contains(&name.as_str())
+        };
+        if let Some(name) = context.keys().find(is_bad) {
+            return Err(values.invalid(
+                "flags.context",
+                "names without a dot, none of which is empty, `tenantId`, `targetingKey` or `$flagd`",
+                name,
+            ));
+        }
+        Ok(Self { context, tenant_series: values.count("flags.tenant_series", 0..=1_000_000)? })
     }
 }

@@ -23,6 +23,8 @@ pub struct Server {
     pub max_connections: usize,
     /// Open connections of a listener from one address, 1 to 1,000,000.
     pub max_connections_per_ip: usize,
+    /// Open streams over all listeners; one connection may have all of them.
+    pub max_streams: usize,
     /// Largest request message in bytes, after decompression too; 1 KiB to 64 MiB.
     pub decode_limit_bytes: usize,
     /// Longest time a unary call may take, whatever the client asks for; 10 ms to 10 min.
@@ -129,6 +131,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Open connections of a listener from one address.",
     ),
     setting(
+        "server.max_streams",
+        "max-streams",
+        Some("5000"),
+        Kind::Count,
+        "Open streams over all listeners, such as one for each OpenFeature provider; one connection may have all of them.",
+    ),
+    setting(
         "server.decode_limit_bytes",
         "decode-limit-bytes",
         Some("1MiB"),
@@ -172,6 +181,7 @@ impl Server {
             cors_origins: CorsOrigins::read(values)?,
             max_connections: values.count("server.max_connections", 1..=1_000_000)?,
             max_connections_per_ip: values.count("server.max_connections_per_ip", 1..=1_000_000)?,
+            max_streams: values.count("server.max_streams", 1..=1_000_000)?,
             decode_limit_bytes: values.bytes("server.decode_limit_bytes", 1024..=64 << 20)?,
             unary_deadline: values
                 .duration("server.unary_deadline", Duration::from_millis(10)..=Duration::from_mins(10))?,

@@ -277,3 +277,14 @@ fn serving_without_an_authenticator_takes_the_flag_and_loopback() {
         assert!(message.contains("but `--") && message.contains("0.0.0.0:9000"), "{message}");
     }
 }
+
+/// Names that rules read as a way into an attribute had no effect, and a tenant of the configuration had one.
+#[test]
+fn what_every_evaluation_sees_has_names_that_rules_can_read_and_names_nobody() {
+    for name in ["labels.team", "", "tenantId", "targetingKey"] {
+        let mut flags = Flags::default();
+        flags.values.insert("flags.context", format!("region=eu,{name}=x"));
+        let why = refusal(&flags, &[]);
+        assert!(why.contains("names without a dot") && why.contains(&format!("`{name}`")), "{why}");
+    }
+}

@@ -89,6 +89,9 @@ pub(super) async fn show_then_change(
         request["planEtag"] = planned["planEtag"].take();
     }
     let applied = context.change(method, request).await?;
+    if format == Format::Table && applied["differences"].as_array().is_none_or(Vec::is_empty) {
+        return print("nothing to change any more: somebody else has just made it so\n");
+    }
     if format == Format::Table {
         return print(&format!("{}applied as revision {}\n", gone(&applied), applied["revision"]));
     }

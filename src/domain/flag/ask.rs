@@ -212,7 +212,8 @@ impl<'a> Case<'a, '_> {
     fn ask_safe(&self) -> Say<'a> {
         let Compiled { off, safe, .. } = self.compiled;
         if !self.compiled.may_stay_off() {
-            return Say::answers(safe.as_ref(), Answer::Safe(Safe::Named));
+            let why = if self.compiled.names_safe() { Safe::Named } else { Safe::Default };
+            return Say::answers(safe.as_ref(), Answer::Safe(why));
         }
         let mut below = self.compiled.layers_below(Layer::SafeDefault).iter().map(|layer| self.ask(*layer));
         let stays_off = below.find_map(|say| match say.verdict {

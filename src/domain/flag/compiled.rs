@@ -153,9 +153,15 @@ impl Compiled {
         self.flag.settings.kind == Kind::KillSwitch && !query.is_active()
     }
 
-    /// Whether a tenant that is not active can have it off because an active one would: what the flag names itself as safe, is.
+    /// Whether the flag names itself what is safe.
+    pub(super) fn names_safe(&self) -> bool {
+        self.flag.settings.safe_variant.is_some() || self.flag.settings.expired_variant.is_some()
+    }
+
+    /// Whether it matters for a tenant that is not active if it would be off for an active one.
     pub(super) fn may_stay_off(&self) -> bool {
-        self.flag.settings.safe_variant.is_none() && self.flag.settings.expired_variant.is_none()
+        let variant = |given: &Option<Given>| given.as_ref().map(|(variant, _)| variant.clone());
+        !self.names_safe() && variant(&self.off) != variant(&self.safe)
     }
 
     /// The layers that are asked after one.

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::choice::Split;
 use super::compiled::served;
-use super::settings::{Flag, FlagState, Settings};
-use super::{Choice, CompiledFlags, Value};
+use super::settings::{Flag, FlagState, Kind, Settings};
+use super::{Choice, CompiledFlags, Layer, Query, Value};
 use crate::domain::ids::{FlagKey, VariantName};
+use crate::domain::rule::Context;
 
 impl CompiledFlags {
     /// Whether a kill switch can be something else than false for somebody, now or later, as it stands. Who comes is not
@@ -32,6 +33,22 @@ impl CompiledFlags {
             || choices.any(|choice| !gives_only(choice, now, is_false))
             // What a rule of the rule language gives is known only where it is evaluated.
             || rules().any(|serve| !serve.is_some_and(|choice| gives_only(choice, now, is_false)))
+    }
+
+    /// The layer that has a kill switch turn nothing off although its default throws it.
+    pub fn held_back(&self, switch: &Flag, now: Timestamp) -> Option<Layer> {
+        let settings = &switch.settings;
+        let default = settings.default_variant.as_ref().and_then(|name| settings.variants.get(name));
+        if settings.kind != Kind::KillSwitch || default != Some(&Value::Boolean(true)) {
+            return None;
+        }
+        let found =
+            self.evaluate(&Query { tenant: None, context: &Context::default(), now }, switch.key().as_str());
+        let is_for_all = matches!(
+            found.layer,
+            Layer::KillSwitch | Layer::Schedule | Layer::Prerequisite | Layer::Conflict
+        );
+        (is_for_all && found.value == Some(&Value::Boolean(false))).then_some(found.layer)
     }
 
     /// The flags that an emergency rests on: switches that are thrown, as `is_thrown` says, what they guard, and whatever

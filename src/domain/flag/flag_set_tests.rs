@@ -475,3 +475,13 @@ proptest! {
         }
     }
 }
+
+/// A provider that fails on an operator gave the code's own default, where the registry gives off whatever the rule says.
+#[test]
+fn a_flag_that_is_off_for_a_tenant_that_is_not_active_is_handed_out_without_its_rule() {
+    let mut flag = settings("warny");
+    flag.rules = vec![rule(json!({"if": [{"==": [{"lower": [{"var": "email"}]}, "a@b"]}, "on", null]}))];
+    let flags = build(vec![flag], vec![]);
+    assert!(seen_with(&flags, "warny", Access::Full).1.is_some());
+    assert_eq!(seen_with(&flags, "warny", Access::ReadOnly), ("off".to_owned(), None, false));
+}

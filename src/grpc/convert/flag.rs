@@ -39,13 +39,6 @@ const FIXED: &[&str] = &[
     "impact",
     "extensions",
 ];
-/// What is said of a flag that in-process providers get without what clients' attributes do to it.
-const CUT: &str = "in-process providers get it as for a client without attributes: its rules, or those of the flags that it hangs \
-                   on, are too many or too large to be worked into one, or compare what the tenant and a client have with \
-                   texts in a way that would show other tenants' names";
-/// What is said of one whose rules not every in-process provider can evaluate.
-const UNKNOWN: &str = "its rules use an operator that some providers do not know in-process (matches, lower, upper, contains_all, \
-                       contains_any, contains_none, abs); there they fail and the code's own default stands";
 /// Most entries of a list that are looked at; the rules for flags have smaller bounds, and say so.
 const ENTRIES_MAX: usize = 1_000;
 
@@ -84,12 +77,7 @@ pub(in crate::grpc) fn encode_among(
         update_time: Some(timestamp(flag.update_time)),
         warnings: stale::warning(flag, now)
             .into_iter()
-            .chain(known.filter(|(_, in_process)| in_process.is_cut(key)).map(|_| CUT.to_owned()))
-            .chain(
-                known
-                    .filter(|(_, in_process)| in_process.has_unknown_operators(key))
-                    .map(|_| UNKNOWN.to_owned()),
-            )
+            .chain(known.into_iter().flat_map(|(_, in_process)| in_process.warnings(key)))
             .collect(),
         origin: flag
             .origin

@@ -23,7 +23,8 @@ pub struct Limits {
     /// Age at which a connection is asked to go (spread by ± 10 %), so that load follows new replicas; open calls may
     /// end in their own time. `None` lets connections live for ever.
     pub connection_age_max: Option<Duration>,
-    /// Calls open at once on one connection.
+    /// Calls open at once on one connection. Providers of one process share a connection, and each holds a stream for ever: with
+    /// no more than those, no call would get through.
     pub streams_per_connection_max: u32,
     /// Streams that a client may have opened and reset before they were looked at.
     pub pending_reset_streams_max: usize,
@@ -68,7 +69,7 @@ impl Default for Limits {
             headers_max: 100,
             unacknowledged_max: Duration::from_secs(50),
             connection_age_max: Some(Duration::from_secs(450)),
-            streams_per_connection_max: 100,
+            streams_per_connection_max: 6_000,
             pending_reset_streams_max: 20,
             local_error_reset_streams_max: 1_024,
             keep_alive_interval: Some(Duration::from_secs(30)),

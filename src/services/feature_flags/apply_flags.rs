@@ -134,6 +134,9 @@ pub struct Applied {
     /// Whom it affects; only where nothing was changed.
     #[serde(skip)]
     pub impact: Option<Impact>,
+    /// What people should hear of the flags that would be changed; only where nothing was changed.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
     /// The mark of what would be done; only where nothing was changed.
     #[serde(skip)]
     pub plan_etag: String,
@@ -155,7 +158,16 @@ impl Registry {
                 let named = set.flags.iter().position(|spec| spec.settings.key == *key);
                 format!("flags[{}].", named.unwrap_or_default())
             };
-            plan.decide(&Deciding { snapshot, context, force: set.manner.force, command }, field)
+            plan.decide(
+                &Deciding {
+                    snapshot,
+                    fixed: &self.static_context,
+                    context,
+                    force: set.manner.force,
+                    command,
+                },
+                field,
+            )
         })
         .await
     }
@@ -198,7 +210,7 @@ impl<'a> Plan<'a> {
         let field = |place: usize| keys.get(place).map(&field).unwrap_or_default();
         let after = judge::judge(deciding.snapshot, &mut self.write, (deciding.force, self.now), &field)?;
         let changed = judge::changed(&self.write);
-        self.keep_emergencies(deciding.snapshot, &after, &changed)?;
+        self.keep_emergencies((deciding.snapshot, deciding.fixed), &after, &changed)?;
         let impact = deciding.impact(&after, &changed);
         self.differences.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         let deleted: BTreeSet<_> = self.write.flags_deleted.iter().map(|gone| gone.key.clone()).collect();
@@ -214,6 +226,7 @@ impl<'a> Plan<'a> {
             revision: Revision::ZERO,
             removal,
             kept: self.kept,
+            warnings: impact.as_ref().map_or_else(Vec::new, |_| judge::warnings(&after, &changed, self.now)),
             impact,
             plan_etag,
         };

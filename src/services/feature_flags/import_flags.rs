@@ -89,7 +89,13 @@ impl Registry {
         self.change(command, |snapshot, context| {
             let mut plan = Plan::new(&import.manner, context);
             plan.import(snapshot, import, context)?;
-            let deciding = Deciding { snapshot, context, force: import.manner.force, command };
+            let deciding = Deciding {
+                snapshot,
+                fixed: &self.static_context,
+                context,
+                force: import.manner.force,
+                command,
+            };
             plan.decide(&deciding, |key| place(key.as_str()))
         })
         .await

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::known_context;
 use crate::domain::error::{Error, Reason};
 use crate::domain::flag::dependencies::{Broken, FLAGS_MAX, GROUP_MAX, Missing};
 use crate::domain::flag::impact::{Impact, Subject, impact};
-use crate::domain::flag::{CompiledFlags, Flag, PATTERNS_BYTES_MAX, Settings, validate};
+use crate::domain::flag::{CompiledFlags, Flag, InProcess, PATTERNS_BYTES_MAX, Settings, validate};
 use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, VariantName};
 use crate::domain::lifecycle::Status;
 use crate::domain::rule::{Context, ErrorKind, HashVersion, Segments, check_condition};
@@ -18,6 +19,9 @@ use crate::domain::violation::Violation;
 use crate::services::change::Reply;
 use crate::store::flags::Write;
 use crate::view::{Record, Snapshot};
+
+/// Most warnings of a plan.
+const WARNINGS_MAX: usize = 100;
 
 /// Most dependents, or users of a segment, that a refusal names.
 const NAMED_MAX: usize = 10;
@@ -306,14 +310,24 @@ fn check_variants_in_use(after: &CompiledFlags, settings: &Settings, now: Timest
     Ok(())
 }
 
+/// What people should hear of flags once they are so.
+pub(super) fn warnings(after: &CompiledFlags, changed: &BTreeSet<FlagKey>, now: Timestamp) -> Vec<String> {
+    let in_process = InProcess::new(after, now);
+    let of_flag = |key: &FlagKey| {
+        let told = in_process.warnings(key.as_str()).into_iter();
+        told.map(|told| format!("flag {}: {told}", quote(key.as_str()))).collect::<Vec<_>>()
+    };
+    changed.iter().flat_map(of_flag).take(WARNINGS_MAX).collect()
+}
+
 /// Whom a change of flags affects, of the tenants that are not deleted.
 pub(super) fn impact_on_all(
-    snapshot: &Snapshot,
+    (snapshot, fixed): (&Snapshot, &Context),
     after: &CompiledFlags,
     changed: &BTreeSet<FlagKey>,
     now: Timestamp,
 ) -> Impact {
-    impact_on(snapshot, after, changed, tenants_of(snapshot), now)
+    impact_on((snapshot, fixed), after, changed, tenants_of(snapshot), now)
 }
 
 /// The tenants that are not deleted.
@@ -323,23 +337,24 @@ pub(super) fn tenants_of(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Recor
 
 /// Whom a change of flags affects, of some tenants.
 pub(super) fn impact_on<'a>(
-    snapshot: &Snapshot,
+    (snapshot, fixed): (&Snapshot, &Context),
     after: &CompiledFlags,
     changed: &BTreeSet<FlagKey>,
     tenants: impl Iterator<Item = &'a Arc<Record>>,
     now: Timestamp,
 ) -> Impact {
-    impact(&snapshot.flags, after, changed, subjects(snapshot, tenants), now)
+    impact(&snapshot.flags, after, changed, subjects(snapshot, fixed, tenants), now)
 }
 
-/// Tenants with what rules see of them.
+/// Tenants with what rules see of them whoever asks: what is configured, `fixed`, included.
 pub(super) fn subjects<'a>(
     snapshot: &Snapshot,
+    fixed: &Context,
     tenants: impl Iterator<Item = &'a Arc<Record>>,
 ) -> impl Iterator<Item = Subject<'a>> {
     tenants.map(|record| Subject {
         facts: record.facts(),
         // One of a tenant's own attributes alone is never too large.
-        context: Context::new(snapshot.attributes(record)).unwrap_or_default(),
+        context: known_context(snapshot, Some(record), fixed).unwrap_or_default(),
     })
 }

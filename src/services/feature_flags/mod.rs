@@ -39,6 +39,7 @@ use crate::domain::flag::{
     CompiledFlags, Flag, FlagField, FlagState, Kind, Settings, TenantOverride, validate,
 };
 use crate::domain::ids::{FlagKey, Revision, TenantId};
+use crate::domain::rule::Context;
 use crate::store::flags::{self, Deleting, Replacing, Write};
 use crate::store::log;
 use crate::view::Snapshot;
@@ -150,7 +151,8 @@ impl Registry {
             settings.fill_expire_time(context.now);
             let flag = settings.into_flag(Revision::ZERO, context.now);
             let event = Event::FlagCreated { flag: Box::new(flag.clone()) };
-            Deciding { snapshot, context, force: false, command }.write_flag(flag, None, event)
+            Deciding { snapshot, fixed: &self.static_context, context, force: false, command }
+                .write_flag(flag, None, event)
         })
         .await
     }
@@ -192,7 +194,8 @@ impl Registry {
                     Event::FlagExpiryExtended { flag: Box::new(flag.clone()), previous_expire_time, reason }
                 }
             };
-            let deciding = Deciding { snapshot, context, force: update.force, command };
+            let deciding =
+                Deciding { snapshot, fixed: &self.static_context, context, force: update.force, command };
             deciding.write_flag(flag, Some(current.revision), event)
         })
         .await
@@ -213,7 +216,8 @@ impl Registry {
             let settings = Settings { state: FlagState::Archived, ..current.settings.clone() };
             let flag = current.with_settings(settings, context.now);
             let event = Event::FlagUpdated { flag: Box::new(flag.clone()) };
-            let deciding = Deciding { snapshot, context, force: removal.force, command };
+            let deciding =
+                Deciding { snapshot, fixed: &self.static_context, context, force: removal.force, command };
             deciding.write_flag(flag, Some(current.revision), event)
         })
         .await
@@ -234,7 +238,8 @@ impl Registry {
             let mut write = Write { flags_deleted: vec![gone], values_unchanged_since, ..Write::default() };
             let after = judge::judge(snapshot, &mut write, (removal.force, context.now), &|_| String::new())?;
             let deleted = BTreeSet::from([key.clone()]);
-            let deciding = Deciding { snapshot, context, force: removal.force, command };
+            let deciding =
+                Deciding { snapshot, fixed: &self.static_context, context, force: removal.force, command };
             let plan_etag =
                 deciding.plan_etag(removal.plan_etag.as_deref(), || snapshot.flags.removal_mark(&deleted))?;
             let going = Going { removal: Some(snapshot.flags.removal(&after, &deleted)), plan_etag };
@@ -270,6 +275,8 @@ fn check_expires(wanted: &Settings, before: Option<&Settings>, prefix: &str) -> 
 /// What a decision about flags is made with.
 struct Deciding<'a> {
     snapshot: &'a Snapshot,
+    /// Attributes that every evaluation sees.
+    fixed: &'a Context,
     context: &'a log::Context,
     force: bool,
     command: &'a Command,
@@ -308,6 +315,6 @@ impl Deciding<'_> {
         changed: &BTreeSet<FlagKey>,
     ) -> Option<crate::domain::flag::impact::Impact> {
         let tried = self.command.validate_only;
-        tried.then(|| judge::impact_on_all(self.snapshot, after, changed, self.context.now))
+        tried.then(|| judge::impact_on_all((self.snapshot, self.fixed), after, changed, self.context.now))
     }
 }

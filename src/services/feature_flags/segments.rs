@@ -88,7 +88,7 @@ impl Registry {
             let mut write = written(&segment, Some(current.revision));
             let after = judge::judge(snapshot, &mut write, (false, context.now), &|_| String::new())?;
             let change = flags::flags_write(&write, event, context, &segment);
-            let deciding = Deciding { snapshot, context, force: false, command };
+            let deciding = Deciding { snapshot, fixed: &self.static_context, context, force: false, command };
             let impact = deciding.impact(&after, &BTreeSet::new());
             Ok(Decision::Make(Box::new(change), Judged { made: segment, impact }))
         })

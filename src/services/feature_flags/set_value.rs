@@ -78,7 +78,7 @@ impl Registry {
             get_tier(snapshot, &set.tier)?;
             let flags = snapshot.flags.clone();
             let key = set.flag.as_str();
-            let deciding = Deciding { snapshot, context, force: false, command };
+            let deciding = Deciding { snapshot, fixed: &self.static_context, context, force: false, command };
             let changed = BTreeSet::from([set.flag.clone()]);
             let Some(choice) = choice else {
                 if !flags.tier_defaults(key).any(|default| default.tier == set.tier) {
@@ -124,7 +124,9 @@ impl Registry {
             let changed = BTreeSet::from([set.flag.clone()]);
             let impact = |after: &CompiledFlags| {
                 let tenants = std::iter::once(record);
-                command.validate_only.then(|| impact_on(snapshot, after, &changed, tenants, context.now))
+                command.validate_only.then(|| {
+                    impact_on((snapshot, &self.static_context), after, &changed, tenants, context.now)
+                })
             };
             let Some(choice) = choice else {
                 if !flags.overrides_of_tenant(tenant).any(|own| own.flag == set.flag) {

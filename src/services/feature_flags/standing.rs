@@ -14,6 +14,7 @@ use crate::domain::flag::ending::{Ending, Reach, Whom};
 use crate::domain::flag::{Choice, CompiledFlags, Flag, FlagField, Kind, Settings};
 use crate::domain::flagd::Head;
 use crate::domain::ids::FlagKey;
+use crate::domain::rule::Context;
 use crate::domain::text::quote;
 use crate::view::Snapshot;
 
@@ -169,7 +170,7 @@ impl Plan<'_> {
     /// what a flag that it turns off gives then.
     pub(super) fn keep_emergencies(
         &mut self,
-        snapshot: &Snapshot,
+        (snapshot, fixed): (&Snapshot, &Context),
         after: &CompiledFlags,
         changed: &BTreeSet<FlagKey>,
     ) -> Result<(), Error> {
@@ -179,7 +180,7 @@ impl Plan<'_> {
             // One may be thrown at this moment: as it is decided on, or nothing is done.
             self.write.unchanged_since = Some(snapshot.revision);
         }
-        let tenants = subjects(snapshot, tenants_of(snapshot));
+        let tenants = subjects(snapshot, fixed, tenants_of(snapshot));
         let Some(ending) = reach.ending(|flag| self.is_emergency(flags, flag), tenants, self.now) else {
             return Ok(());
         };

@@ -320,3 +320,35 @@ async fn of_two_sets_at_once_the_second_is_decided_on_what_the_first_made() {
     other.stop().await;
     replica.stop().await;
 }
+
+/// A change that was on for everybody by an attribute of the configuration was said to affect nobody.
+#[tokio::test]
+async fn a_plan_sees_what_is_configured_and_says_what_people_should_hear() {
+    let settings = vec![("flags.context", "region=eu".to_owned())];
+    let mut replica =
+        Replica::start(&crate::support::Setup { no_targets: true, settings, ..Default::default() }).await;
+    replica.tenant("finance").await;
+    let matching = |attribute: &str, operator: v1::ConditionOperator, value: &str| v1::TargetingRule {
+        conditions: vec![v1::Condition {
+            attribute: attribute.into(),
+            operator: operator.into(),
+            values: vec![super::targeting::text(value)],
+        }],
+        variant: "on".into(),
+        ..Default::default()
+    };
+    let regional = matching("region", v1::ConditionOperator::In, "eu");
+    apply(&mut replica, set(vec![v1::Flag { rules: vec![regional], ..boolean("regional") }])).await;
+    assert_eq!(evaluate(&mut replica, "regional").await.variant, "on");
+    let mail = matching("email", v1::ConditionOperator::Matches, "@example.com$");
+    let mailed = v1::Flag { rules: vec![mail], ..boolean("mailed") };
+    let plan = v1::ApplyFlagsRequest { validate_only: true, ..set(vec![boolean("regional"), mailed]) };
+    let plan = apply(&mut replica, plan).await;
+    let impact = plan.impact.unwrap();
+    assert_eq!((impact.tenants_affected, impact.tenants.as_slice()), (1, ["finance".to_owned()].as_slice()));
+    let shift = impact.examples.iter().find(|shift| shift.flag_key == "regional").unwrap();
+    assert_eq!((shift.variant_before.as_str(), shift.variant_after.as_str()), ("on", "off"));
+    let [warning] = plan.warnings.as_slice() else { panic!("{:?}", plan.warnings) };
+    assert!(warning.starts_with("flag \"mailed\": its rules use an operator"), "{warning}");
+    replica.stop().await;
+}

@@ -152,6 +152,7 @@ async fn the_tenants_that_evaluated_a_stale_flag_last_are_named_with_how_often_a
     let at = |second: i64| jiff::Timestamp::from_second(second).unwrap();
     for place in 0..25 {
         let tenant = TenantId::parse(&format!("tenant-{place:02}")).unwrap();
+        replica.tenant(tenant.as_str()).await;
         for _ in 0..=place {
             registry.evaluations.count(&key, Some(&tenant), at(1_000 + place));
         }

@@ -46,6 +46,30 @@ async fn a_kill_switch_turns_a_flag_off_over_every_override_and_back_on() {
     replica.stop().await;
 }
 
+/// Whoever threw it was told nothing, and the guarded flag stayed on.
+#[tokio::test]
+async fn a_thrown_switch_that_turns_nothing_off_says_so() {
+    let mut replica = with_flag().await;
+    let switch = v1::Flag {
+        kind: v1::FlagKind::KillSwitch.into(),
+        prerequisites: needs("search", "on"),
+        ..boolean("kill-search")
+    };
+    let made = create(&mut replica, switch).await.unwrap();
+    assert_eq!(made.warnings, [""; 0]);
+    let thrown = v1::Flag { default_variant: "on".into(), ..boolean("kill-search") };
+    let thrown = update(&mut replica, thrown, "default_variant").await.unwrap();
+    assert_eq!(
+        thrown.warnings,
+        ["it is thrown by its default and turns nothing off: PREREQUISITE decides first"]
+    );
+    update(&mut replica, on("search"), "default_variant").await.unwrap();
+    let request = v1::GetFlagRequest { flag_key: "kill-search".into(), ..Default::default() };
+    let seen = replica.flags.get_flag(request).await.unwrap().into_inner();
+    assert_eq!(seen.warnings, [""; 0]);
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn only_a_boolean_flag_of_the_kind_can_be_a_kill_switch() {
     let mut replica = with_flag().await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tenantry::domain::ids::{FlagKey, TenantId};
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
@@ -260,6 +261,21 @@ async fn a_deleted_tenant_keeps_its_data_until_it_is_purged_and_then_its_id_is_f
     let setup = Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() };
     let mut replica = Replica::start(&setup).await;
     replica.tenant("finance").await;
+    let flag =
+        v1::Flag { flag_key: "search".into(), r#type: v1::FlagType::Boolean.into(), ..Default::default() };
+    let create = v1::CreateFlagRequest { flag: Some(flag), ..Default::default() };
+    replica.flags.create_flag(create).await.unwrap();
+    let registry = replica.server.registry.clone();
+    let count = async || {
+        let finance = TenantId::parse("finance").unwrap();
+        let now = jiff::Timestamp::now();
+        registry.evaluations.count(&FlagKey::parse("search").unwrap(), Some(&finance), now);
+        registry.evaluations.flush(&registry.database).await;
+        let client = registry.database.pooled().await.unwrap();
+        let rows = client.query("SELECT 1 FROM flag_evaluation WHERE tenant_id = 'finance'", &[]).await;
+        rows.unwrap().len()
+    };
+    assert_eq!(count().await, 1);
     let deleted = delete(&mut replica, "finance").await;
     assert_eq!(stub.held(&deleted.uid).unwrap().state, Desired::Archived, "undelete gives it back");
     let error = replica.create("finance").await.unwrap_err();
@@ -274,6 +290,7 @@ async fn a_deleted_tenant_keeps_its_data_until_it_is_purged_and_then_its_id_is_f
     }
     let gone = replica.tenants.get_tenant(get()).await.unwrap_err();
     assert_eq!(reason(&gone), "TENANT_NOT_FOUND");
+    assert_eq!(count().await, 0, "what another replica counted before is nobody's");
     assert_eq!(stub.held(&deleted.uid).unwrap().state, Desired::Deleted);
     let request = v1::ListOperationsRequest {
         tenant_id: "finance".into(),

@@ -154,6 +154,27 @@ async fn two_selectors_that_differ_are_refused_over_every_protocol() {
     world.stop().await;
 }
 
+/// Providers of one process share a connection: with a hundred of them their streams left no room for any call.
+#[tokio::test]
+async fn as_many_streams_as_a_process_has_providers_leave_room_for_calls() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    world.flag("moving", "on").await;
+    let channel = channel(&world, "rpc").await;
+    let mut streams = Vec::new();
+    for _ in 0..300 {
+        let request = selected(evaluation_v2::EventStreamRequest {}, "flagSetId=finance");
+        let mut events = V2::new(channel.clone()).event_stream(request).await.unwrap().into_inner();
+        assert_eq!(events.message().await.unwrap().unwrap().r#type, "provider_ready");
+        streams.push(events);
+    }
+    let request = evaluation_v2::ResolveBooleanRequest { flag_key: "moving".into(), context: None };
+    let answer = V2::new(channel).resolve_boolean(selected(request, "flagSetId=finance")).await.unwrap();
+    assert_eq!(answer.into_inner().value, Some(true));
+    drop(streams);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_stream_begins_ready_names_what_changed_and_ends_with_a_last_word() {
     let mut world = World::start().await;

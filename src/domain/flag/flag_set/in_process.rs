@@ -26,6 +26,13 @@ const MAY_BE_THERE: [&str; 9] = [
 /// What may have several values, and whether that is a list.
 const OF_SEVERAL: [(&str, bool); 2] = [("complianceFrameworks", true), ("labels", false)];
 
+/// What is said of a flag that in-process providers get without what clients' attributes do to it.
+const CUT: &str = "in-process providers get it as for a client without attributes: its rules, or those of the flags that it hangs \
+                   on, are too many or too large to be worked into one, or compare what the tenant and a client have with \
+                   texts in a way that would show other tenants' names";
+/// What is said of one whose rules not every in-process provider can evaluate.
+const UNKNOWN: &str = "its rules use an operator that some providers do not know in-process (matches, lower, upper, contains_all, \
+                       contains_any, contains_none, abs); there they fail and the code's own default stands";
 /// Tells which flags in-process providers get as for a client without attributes.
 pub struct InProcess<'a> {
     flags: &'a CompiledFlags,
@@ -38,6 +45,18 @@ impl<'a> InProcess<'a> {
     /// Of these flags, at a moment.
     pub fn new(flags: &'a CompiledFlags, now: Timestamp) -> Self {
         Self { flags, now, known: RefCell::default() }
+    }
+
+    /// What people should hear of a flag: what providers get otherwise than it is, and that a switch turns nothing off.
+    pub fn warnings(&self, key: &str) -> Vec<String> {
+        let flag = self.flags.flag(key);
+        let held_back = flag.and_then(|flag| self.flags.held_back(flag, self.now));
+        let held_back = held_back.map(|layer| {
+            format!("it is thrown by its default and turns nothing off: {} decides first", layer.as_str())
+        });
+        let cut = self.is_cut(key).then(|| CUT.to_owned());
+        let unknown = self.has_unknown_operators(key).then(|| UNKNOWN.to_owned());
+        cut.into_iter().chain(unknown).chain(held_back).collect()
     }
 
     /// Whether a flag is [cut](super::Resolved::is_cut) for a tenant that nothing names, one that has every attribute or one

@@ -108,6 +108,7 @@ pub(in crate::grpc) fn encode(applied: &Applied) -> v1::ApplyFlagsResponse {
         removed: applied.removal.as_ref().map(answer::encode_removal),
         kept: applied.kept.iter().map(encode_difference).collect(),
         plan_etag: encode_plan_etag(applied),
+        warnings: applied.warnings.clone(),
     }
 }
 

@@ -37,7 +37,7 @@ pub(in crate::grpc) fn encode_import(applied: &Applied, warnings: Vec<String>) -
         removed: applied.removal.as_ref().map(answer::encode_removal),
         kept: applied.kept.iter().map(apply::encode_difference).collect(),
         plan_etag: apply::encode_plan_etag(applied),
-        warnings,
+        warnings: warnings.into_iter().chain(applied.warnings.iter().cloned()).collect(),
     }
 }
 

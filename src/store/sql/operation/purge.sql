@@ -21,6 +21,10 @@ changed AS (
     DELETE FROM tenant t USING changed WHERE t.tenant_id = changed.tenant_id AND t.uid = changed.tenant_uid
 ), health_gone AS (
     DELETE FROM tenant_health h USING changed WHERE h.tenant_id = changed.tenant_id
+), evaluations_gone AS (
+    -- By way of the flags: the key begins with them.
+    DELETE FROM flag_evaluation e USING changed, flag f
+    WHERE e.flag_key = f.flag_key AND e.tenant_id = changed.tenant_id
 ), overrides_gone AS (
     DELETE FROM tenant_override v USING changed WHERE v.tenant_id = changed.tenant_id
 ), access_gone AS (
