@@ -64,7 +64,7 @@ async fn a_thrown_switch_that_turns_nothing_off_says_so() {
         ["it is thrown by its default and turns nothing off: PREREQUISITE decides first"]
     );
     update(&mut replica, on("search"), "default_variant").await.unwrap();
-    let request = v1::GetFlagRequest { flag_key: "kill-search".into(), ..Default::default() };
+    let request = v1::GetFlagRequest { flag_key: "kill-search".into() };
     let seen = replica.flags.get_flag(request).await.unwrap().into_inner();
     assert_eq!(seen.warnings, [""; 0]);
     replica.stop().await;
