@@ -91,6 +91,16 @@ pub struct Archive {
     shorten_retention: bool,
 }
 
+/// Deletion.
+#[derive(Debug, Clone, Args)]
+pub struct Delete {
+    #[command(flatten)]
+    to: Move,
+    /// For how many days it can be undeleted before its data is removed for good, 0 for none; 30 where not given.
+    #[arg(long, value_name = "DAYS")]
+    undelete_days: Option<u32>,
+}
+
 /// A change of tier.
 #[derive(Debug, Clone, Args)]
 pub struct Tier {
@@ -175,8 +185,18 @@ pub(super) async fn finish_migration(context: &Context<'_>, finish: Finish) -> R
     start(context, "FinishMigration", finish.to, json!({ "toStatus": end })).await
 }
 
+pub(super) async fn delete(context: &Context<'_>, delete: Delete) -> Result<(), Failure> {
+    let period = delete.undelete_days.map(seconds_of);
+    start(context, "DeleteTenant", delete.to, json!({ "undeletePeriod": period })).await
+}
+
+/// Days as JSON has a duration.
+fn seconds_of(days: u32) -> String {
+    format!("{}s", u64::from(days) * 24 * 3_600)
+}
+
 pub(super) async fn archive(context: &Context<'_>, archive: Archive) -> Result<(), Failure> {
-    let retention = archive.retention_days.map(|days| format!("{}s", u64::from(days) * 24 * 3_600));
+    let retention = archive.retention_days.map(seconds_of);
     let kept = json!({ "retention": retention, "shortenRetention": archive.shorten_retention });
     start(context, "ArchiveTenant", archive.to, kept).await
 }

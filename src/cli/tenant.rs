@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use self::update::Pairs;
 use super::escape::harmless;
-use super::moves::{self, Activate, Archive, Finish, Move, Start, Tier, Verify};
+use super::moves::{self, Activate, Archive, Delete, Finish, Move, Start, Tier, Verify};
 use super::number::finite;
 use super::output::{Column, Format, json_escaped, print, rows_table, show, show_list, stdout, text};
 use super::{Context, Failure, progress};
@@ -67,8 +67,8 @@ pub enum Command {
     FinishMigration(Finish),
     /// Keep a suspended tenant for retention.
     Archive(Archive),
-    /// Delete an archived tenant; it can be undeleted for 30 days, then its data is removed for good.
-    Delete(Move),
+    /// Delete an archived tenant; it can be undeleted for a time, then its data is removed for good.
+    Delete(Delete),
     /// Take a deletion back.
     Undelete(Move),
     /// Put a tenant on another tier; its limits are made true in every target.
@@ -321,7 +321,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         Command::StartMigration(start) => moves::start_migration(context, start).await,
         Command::FinishMigration(finish) => moves::finish_migration(context, finish).await,
         Command::Archive(archive) => moves::archive(context, archive).await,
-        Command::Delete(to) => moves::start(context, "DeleteTenant", to, json!({})).await,
+        Command::Delete(delete) => moves::delete(context, delete).await,
         Command::Undelete(to) => moves::start(context, "UndeleteTenant", to, json!({})).await,
         Command::ChangeTier(tier) => moves::change_tier(context, tier).await,
         Command::Verify(verify) => moves::verify(context, verify).await,
@@ -378,7 +378,7 @@ async fn import(context: &Context<'_>, file: &str) -> Result<(), Failure> {
         })?;
         requests.push(json!({ "tenant": tenant }));
     }
-    let (mut made, mut failed) = (0, 0);
+    let (mut made, mut provisioning, mut failed) = (0, 0, 0);
     for batch in requests.chunks(1_000) {
         let response =
             context.client.call("TenantRegistry/BatchCreateTenants", json!({ "requests": batch })).await?;
@@ -390,10 +390,17 @@ async fn import(context: &Context<'_>, file: &str) -> Result<(), Failure> {
                 print(&format!("{tenant_id}: {}\n", harmless(message)))?;
             } else {
                 made += 1;
+                provisioning += usize::from(result["tenant"]["status"] == "TENANT_STATUS_PROVISIONING");
             }
         }
     }
     print(&format!("{made} tenants made, {failed} refused\n"))?;
+    if provisioning > 0 {
+        let them = "tenantry tenant list --filter 'status = PROVISIONING'";
+        print(&format!(
+            "{provisioning} of them are still to be made in the targets, which goes on by itself: {them}\n"
+        ))?;
+    }
     if failed > 0 { Err(Failure::unsuccessful(format!("{failed} tenants were refused"))) } else { Ok(()) }
 }
 

@@ -116,6 +116,9 @@ pub struct Wish {
     /// Of archiving what is archived: the data may be kept for less long than before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shortens: bool,
+    /// Of a deletion: for how many seconds it can be taken back before the data is purged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelete_seconds: Option<i64>,
     /// What becomes of the tenants below it.
     #[serde(default)]
     pub children: Children,

@@ -23,7 +23,7 @@ use super::lifecycle::{Access, Status, Verb, access_during};
 use super::operation::{Operation, Place, PlaceChange};
 use super::shared_text::Texts;
 
-/// How long a deleted tenant can be undeleted.
+/// How long a deleted tenant can be undeleted where nobody says.
 pub const UNDELETE_PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Where a tenant runs beside its region, and where it is moving.
@@ -148,7 +148,8 @@ impl Tenant {
             self.purge_time = None;
         } else if self.delete_time.is_none() {
             self.delete_time = Some(now);
-            self.purge_time = now.checked_add(UNDELETE_PERIOD).ok().map(Box::new);
+            let asked = operation.details.wish.undelete_seconds.map(SignedDuration::from_secs);
+            self.purge_time = now.checked_add(asked.unwrap_or(UNDELETE_PERIOD)).ok().map(Box::new);
         }
     }
 

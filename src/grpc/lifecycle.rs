@@ -103,8 +103,9 @@ impl Lifecycle for Handler {
         &self,
         request: Request<v1::DeleteTenantRequest>,
     ) -> Result<Response<Operation>, Status> {
-        self.start(asked!(request, "DeleteTenant", Verb::Delete, |message, faults| {
-            decode::decode_children(message.children, faults)
+        self.start(asked!(request, "DeleteTenant", Verb::Delete, |message, faults| Wish {
+            undelete_seconds: decode::decode_period("undelete_period", message.undelete_period, faults),
+            ..decode::decode_children(message.children, faults)
         }))
         .await
     }

@@ -142,12 +142,21 @@ pub(in crate::grpc) fn decode_retention(
     if shortens && retention.is_none() {
         faults.add("shorten_retention", "must not be set without retention");
     }
-    let retention = retention?;
+    decode_period("retention", retention, faults)
+}
+
+/// Decodes a time of up to 100 years, in seconds.
+pub(in crate::grpc) fn decode_period(
+    field: &'static str,
+    period: Option<prost_types::Duration>,
+    faults: &mut Faults,
+) -> Option<i64> {
+    let period = period?;
     let days = RETENTION_DAYS_MAX * 24 * 3_600;
-    if !(0..=days).contains(&retention.seconds) || !(0..1_000_000_000).contains(&retention.nanos) {
-        faults.add("retention", format!("must be from 0 to {RETENTION_DAYS_MAX} days"));
+    if !(0..=days).contains(&period.seconds) || !(0..1_000_000_000).contains(&period.nanos) {
+        faults.add(field, format!("must be from 0 to {RETENTION_DAYS_MAX} days"));
     }
-    Some(retention.seconds)
+    Some(period.seconds)
 }
 
 /// Decodes a change of tier.

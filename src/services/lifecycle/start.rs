@@ -423,6 +423,9 @@ fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Erro
 
 fn in_progress(open: &Operation) -> Error {
     let (who, or_abort) = match (open.is_forward_only(), open.verb) {
+        (false, _) if open.backward => {
+            ("it is being taken back, and only a move to less access may take over", "")
+        }
         (false, _) => ("only its reversal or a move to less access may take over", ", or abort it"),
         (true, Verb::Purge) => ("it is past its point of no return, and nothing may take over", ""),
         (true, _) => ("it is past its point of no return, and only SuspendTenant may take over", ""),

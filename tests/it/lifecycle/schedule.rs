@@ -406,3 +406,32 @@ async fn a_time_in_the_last_hours_of_9999_is_only_too_far_away() {
     assert_eq!(replica.tenants.list_tenants(list).await.unwrap().into_inner().total_size, 1);
     replica.stop().await;
 }
+
+/// A purge could be had for a test, or for who asks to be forgotten, by writing in the database alone.
+#[tokio::test]
+async fn for_how_long_a_deletion_can_be_taken_back_is_for_whoever_deletes_to_say() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    for tenant in ["finance", "sales"] {
+        replica.tenant(tenant).await;
+        replica.lifecycle.suspend_tenant(suspend(tenant)).await.unwrap();
+        let archive =
+            v1::ArchiveTenantRequest { tenant_id: tenant.into(), wait: TEN_SECONDS, ..Default::default() };
+        replica.lifecycle.archive_tenant(archive).await.unwrap();
+    }
+    let delete = |tenant: &str, seconds: i64| v1::DeleteTenantRequest {
+        tenant_id: tenant.into(),
+        undelete_period: Some(prost_types::Duration { seconds, nanos: 0 }),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    let refused = replica.lifecycle.delete_tenant(delete("sales", -1)).await.unwrap_err();
+    assert_eq!(fields(&refused), ["undelete_period"]);
+    replica.lifecycle.delete_tenant(delete("sales", 86_400)).await.unwrap();
+    let sales = replica.get("sales").await;
+    assert_eq!(sales.purge_time.unwrap().seconds - sales.delete_time.unwrap().seconds, 86_400);
+    replica.lifecycle.delete_tenant(delete("finance", 0)).await.unwrap();
+    let get = || v1::GetTenantRequest { tenant_id: "finance".into() };
+    crate::participants::until("it is purged", async || replica.tenants.get_tenant(get()).await.is_err())
+        .await;
+    replica.stop().await;
+}
