@@ -1,6 +1,6 @@
 //! Moves of tenants: what all have in common, and what only some have.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use serde_json::{Value, json};
 
 use super::contract::enum_name;
@@ -8,6 +8,9 @@ use super::operation::show_operation;
 use super::output::{Column, Format, show, show_list, text};
 use super::tenant::get;
 use super::{Context, Failure, progress};
+
+/// Longest retention or time to undelete, in days: what the contract takes.
+const DAYS_MAX: i64 = 36_525;
 
 /// A move of a tenant.
 #[derive(Debug, Clone, Args)]
@@ -84,7 +87,7 @@ pub struct Archive {
     #[command(flatten)]
     to: Move,
     /// For how many days deletion is refused; of a tenant that is archived already, from now on.
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u32).range(..=DAYS_MAX))]
     retention_days: Option<u32>,
     /// The retention of an archived tenant may end before the one in force.
     #[arg(long, requires = "retention_days")]
@@ -97,7 +100,7 @@ pub struct Delete {
     #[command(flatten)]
     to: Move,
     /// For how many days it can be undeleted before its data is removed for good, 0 for none; 30 where not given.
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = value_parser!(u32).range(..=DAYS_MAX))]
     undelete_days: Option<u32>,
 }
 
