@@ -12,9 +12,10 @@ use super::super::Failure;
 use super::denial;
 use super::desk::Edit;
 use super::fault::Fault;
-use super::place::{self, RECORDS};
+use super::place::{self, Place, RECORDS};
 use super::policy::Denial;
 use super::record::{self, Record};
+use crate::domain::lifecycle::Desired;
 
 /// Records read at once.
 const READS_MAX: usize = 16;
@@ -79,6 +80,22 @@ impl Roster {
     }
 }
 
+/// The id of another tenant whose record is in the bucket that is one tenant's alone. One that was purged has nothing left
+/// there but a denial, which goes with the bucket.
+pub(super) async fn living_guest(client: &Client, place: &Place) -> Result<Option<String>, Failure> {
+    let look = async {
+        let listed = list(client, &place.bucket).await?;
+        for key in listed.into_keys().filter(|key| *key != place.record_key) {
+            let record = record::read_at(client, &place.bucket, &key).await?;
+            if let Some(record) = record.filter(|record| record.state != Desired::Deleted) {
+                return Ok::<_, Fault>(Some(record.tenant_id));
+            }
+        }
+        Ok(None)
+    };
+    look.await.map_err(|fault| fault.failing("records of others in the tenant's bucket cannot be looked for"))
+}
+
 /// The keys of all records in a bucket, and the marks of their contents.
 async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<String>>, Fault> {
     let mut listed = BTreeMap::new();
@@ -101,7 +118,6 @@ async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::lifecycle::Desired;
 
     #[test]
     fn an_id_that_lives_again_is_not_denied_by_the_record_of_the_one_before() {
