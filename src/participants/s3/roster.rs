@@ -4,8 +4,10 @@
 //! under the lock only those whose content has changed since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::types::EncodingType;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::super::Failure;
@@ -14,6 +16,7 @@ use super::desk::Edit;
 use super::fault::Fault;
 use super::place::{self, Place, RECORDS};
 use super::policy::Denial;
+use super::purge;
 use super::record::{self, Record};
 use crate::domain::lifecycle::Desired;
 
@@ -84,16 +87,21 @@ impl Roster {
 /// there but a denial, which goes with the bucket.
 pub(super) async fn living_guest(client: &Client, place: &Place) -> Result<Option<String>, Failure> {
     let look = async {
-        let listed = list(client, &place.bucket).await?;
-        for key in listed.into_keys().filter(|key| *key != place.record_key) {
-            let record = record::read_at(client, &place.bucket, &key).await?;
-            if let Some(record) = record.filter(|record| record.state != Desired::Deleted) {
-                return Ok::<_, Fault>(Some(record.tenant_id));
-            }
-        }
-        Ok(None)
+        let listed = list(client, &place.bucket).await?.into_keys();
+        let others = listed.filter(|key| is_record(key) && *key != place.record_key);
+        let read = stream::iter(others)
+            .map(|key| async move { record::read_at(client, &place.bucket, &key).await })
+            .buffer_unordered(READS_MAX)
+            .try_filter_map(|record| async move { Ok(record.filter(|it| it.state != Desired::Deleted)) });
+        Ok::<_, Fault>(pin!(read).try_next().await?.map(|record| record.tenant_id))
     };
     look.await.map_err(|fault| fault.failing("records of others in the tenant's bucket cannot be looked for"))
+}
+
+/// Whether it is the key of a tenant's record.
+fn is_record(key: &str) -> bool {
+    let uid = key.strip_prefix(RECORDS);
+    uid.is_some_and(|uid| uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The keys of all records in a bucket, and the marks of their contents.
@@ -102,10 +110,11 @@ async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<S
     let mut from = None;
     loop {
         let list = client.list_objects_v2().bucket(bucket).prefix(RECORDS).set_continuation_token(from);
-        let page = list.send().await.map_err(Fault::from)?;
+        // In a bucket of its own a tenant may have put names there that XML cannot carry.
+        let page = list.encoding_type(EncodingType::Url).send().await.map_err(Fault::from)?;
         for object in page.contents() {
             if let Some(key) = object.key() {
-                listed.insert(key.to_owned(), object.e_tag().map(str::to_owned));
+                listed.insert(purge::decode(key), object.e_tag().map(str::to_owned));
             }
         }
         from = page.next_continuation_token().map(str::to_owned);

@@ -114,7 +114,9 @@ async fn a_bucket_with_the_record_of_another_living_tenant_is_not_removed() {
     let guest = tenant_in(&taken, "acme");
     bring(&shared, &guest, Desired::Active, 1).await;
     // Something of its own of that name is no record of anybody.
-    put(&store.ours(), &taken, ".tenantry/mine", "{}").await.unwrap();
+    for key in [".tenantry/mine", ".tenantry/\u{1}", ".tenantry/a b+ä%"] {
+        put(&store.ours(), &taken, key, "{}").await.unwrap();
+    }
     let failure = own.apply(&alpha, Desired::Deleted, 2).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
     assert_eq!(shared.observe(&guest).await, Ok(Observed::effect(Desired::Active, 1)));
