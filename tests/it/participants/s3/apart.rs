@@ -114,13 +114,30 @@ async fn a_bucket_with_the_record_of_another_living_tenant_is_not_removed() {
     let guest = tenant_in(&taken, "acme");
     bring(&shared, &guest, Desired::Active, 1).await;
     // Something of its own of that name is no record of anybody.
-    for key in [".tenantry/mine", ".tenantry/\u{1}", ".tenantry/a b+ä%"] {
-        put(&store.ours(), &taken, key, "{}").await.unwrap();
-    }
+    put(&store.ours(), &taken, ".tenantry/mine", "{}").await.unwrap();
     let failure = own.apply(&alpha, Desired::Deleted, 2).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
     assert_eq!(shared.observe(&guest).await, Ok(Observed::effect(Desired::Active, 1)));
     shared.apply(&guest, Desired::Deleted, 2).await.unwrap();
     own.apply(&alpha, Desired::Deleted, 3).await.unwrap();
     assert_eq!(own.observe(&alpha).await, Ok(Observed::UNKNOWN_TENANT));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_name_of_an_object_hides_the_record_of_another_tenant() {
+    let store = seaweedfs().await;
+    let bucket = store.bucket("hidden-site").await;
+    let own = format!("{OWN}\nbucket = 'hidden-{{uid}}'\nrecords_bucket = 'hidden-records'");
+    let (shared, own) = (bucket.target("neighbour_key = 'none'"), bucket.target(&own));
+    let alpha = bucket.tenant("other");
+    own.apply(&alpha, Desired::Active, 1).await.unwrap();
+    let taken = named("hidden-{uid}", &alpha);
+    bring(&shared, &tenant_in(&taken, "acme"), Desired::Active, 1).await;
+    // Below our own prefix, in letters that XML does not carry or that lists encode.
+    for key in [".tenantry/\u{1}", ".tenantry/a b+ä%"] {
+        put(&store.ours(), &taken, key, "{}").await.unwrap();
+    }
+    let failure = own.apply(&alpha, Desired::Deleted, 2).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Permanent, "{failure}");
+    assert!(failure.message.contains("acme"), "{failure}");
 }
