@@ -60,12 +60,12 @@ impl BucketNames {
 
     /// Whether there is a name that both can make, each for some tenant.
     pub fn meets(&self, other: &Self) -> bool {
-        let (these, those) = (&self.letters, &other.letters);
+        let (mine, others) = (&self.letters, &other.letters);
         // Of the ends of both, from the shortest on: whether they can be the same text.
-        let mut same = vec![vec![false; those.len() + 1]; these.len() + 1];
-        for this in (0..=these.len()).rev() {
-            for that in (0..=those.len()).rev() {
-                same[this][that] = match (these.get(this), those.get(that)) {
+        let mut same = vec![vec![false; others.len() + 1]; mine.len() + 1];
+        for this in (0..=mine.len()).rev() {
+            for that in (0..=others.len()).rev() {
+                same[this][that] = match (mine.get(this), others.get(that)) {
                     (None, None) => true,
                     // Any number is none, or one more.
                     (Some(Letter::Any), None) => same[this + 1][that],
