@@ -1,6 +1,7 @@
 //! A tenant: who it is, what its owner may set, and what the registry knows of it.
 
 mod attributes;
+mod bucket_names;
 mod names;
 mod new;
 mod pairs;
@@ -12,7 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::names::{ChosenNames, Claim, NameKind, RESOURCE_NAME_MAX, ResourceNames};
+pub use self::bucket_names::BucketNames;
+pub use self::names::{ChosenNames, Claim, NameKind, RESOURCE_NAME_MAX, ResourceNames, SHARED_BUCKET};
 pub use self::new::NewTenant;
 pub use self::pairs::{Pairs, PairsChange};
 pub use self::profile::LINE_MAX;

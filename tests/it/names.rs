@@ -98,6 +98,36 @@ async fn nobody_chooses_what_is_derived_for_others_or_contains_it() {
     replica.stop().await;
 }
 
+/// One object store with tenants in shared buckets and in buckets of their own. Nobody reaches it.
+fn both_layouts() -> Setup {
+    let store = "kind = 's3', url = 'http://127.0.0.1:1', access_key = 'a', secret_key = 's', deny = 'principals', \
+                 principals = ['user/{tenant_id}']";
+    let targets = format!(
+        "shared = {{ {store} }}\nown = {{ {store}, layout = 'bucket', bucket = 'b-{{uid}}', records_bucket = 'records' }}"
+    );
+    Setup { settings: vec![("cascade.targets", targets)], ..Setup::default() }
+}
+
+#[tokio::test]
+async fn nobody_chooses_a_bucket_that_is_made_for_one_tenant_alone_or_holds_records() {
+    let mut replica = Replica::start(&both_layouts()).await;
+    let uid = replica.create("plain").await.unwrap().uid.replace('-', "");
+    for bucket in [format!("b-{uid}"), format!("b-{}", "0".repeat(32)), "records".to_owned()] {
+        for validate_only in [true, false] {
+            let asked = v1::CreateTenantRequest { validate_only, ..request("other", parts(&bucket, "", "")) };
+            let refused = replica.tenants.create_tenant(asked).await.unwrap_err();
+            assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
+            assert_eq!(fields(&refused), ["tenant.resource_names.bucket"], "{bucket}");
+        }
+    }
+    for (number, bucket) in
+        [format!("b-{}", &uid[1..]), format!("b-{uid}x"), "records2".to_owned()].into_iter().enumerate()
+    {
+        create(&mut replica, &format!("free-{number}"), parts(&bucket, "", "")).await.unwrap();
+    }
+    replica.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_that_race_for_one_name_on_two_replicas_one_gets_it() {
     let setup = Setup { no_targets: true, ..Setup::default() };

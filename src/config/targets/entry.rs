@@ -46,6 +46,16 @@ impl Endpoint {
         }
     }
 
+    /// Host and port, the same for all ways to write them; every name of this machine is one.
+    pub fn server(&self) -> (String, u16) {
+        let uri = self.expose().parse::<http::Uri>().unwrap_or_default();
+        let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        let port = uri.port_u16().unwrap_or(if self.is_encrypted() { 443 } else { 80 });
+        (if is_here { "localhost".to_owned() } else { host }, port)
+    }
+
     /// The URL with masks in the places of secrets.
     pub fn masked(&self) -> String {
         secret::masked_url(self.expose())

@@ -5,6 +5,7 @@
 //! can be left out of both: `password_file = "/run/secrets/cache"` in place of `password`.
 
 pub mod alertmanager;
+mod apart;
 mod entry;
 pub mod postgres;
 pub mod qdrant;
@@ -126,6 +127,7 @@ pub(super) fn read(values: &Values) -> Result<BTreeMap<String, Target>, Error> {
             }
         }
     }
+    apart::check(&mut targets)?;
     Ok(targets)
 }
 

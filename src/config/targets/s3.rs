@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Endpoint, entry::Entry, tls};
 use crate::config::{Error, Secret};
+use crate::domain::tenant::BucketNames;
 
 /// What AWS takes, in bytes; others take 4 to 20 KiB.
 const POLICY_BYTES_MAX: u32 = 20_480;
@@ -41,6 +42,17 @@ pub struct S3 {
     pub moved_from: Option<String>,
     /// Longest time for one call.
     pub deadline: Option<Duration>,
+    /// Buckets of the same store that are other targets' own: no tenant shares one.
+    pub taken: Vec<Taken>,
+}
+
+/// Buckets that are one target's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Whose.
+    pub target: String,
+    /// Which.
+    pub names: BucketNames,
 }
 
 /// A credential of ours.
@@ -67,6 +79,14 @@ pub enum Layout {
 }
 
 impl Layout {
+    /// The buckets that it makes, and the one with its records; none where tenants share theirs.
+    pub fn own(&self) -> Option<[BucketNames; 2]> {
+        match self {
+            Self::Prefix => None,
+            Self::Bucket { name, records } => Some([name, records].map(|name| BucketNames::of(name))),
+        }
+    }
+
     /// See [`super::Target::place`].
     pub(super) fn place(&self) -> String {
         match self {
@@ -101,6 +121,8 @@ impl S3 {
             neighbour_key: entry.text("neighbour_key")?,
             moved_from: entry.text("moved_from")?,
             deadline: entry.deadline()?,
+            // Known when all targets are read.
+            taken: Vec::new(),
             endpoint,
             authorities,
         };

@@ -270,6 +270,60 @@ fn an_object_store_that_could_hit_two_tenants_at_once_is_refused() {
     }
 }
 
+/// Each on the same store as the first, by another of its names.
+fn stores(layouts: &[&str]) -> String {
+    let urls = ["https://localhost:9000", "https://127.0.0.1:9000", "https://[::1]:9000/"];
+    let tables = layouts.iter().zip(urls).enumerate().map(|(number, (layout, url))| {
+        format!("s{number} = {{ {}, {layout} }}\n", STORE.replace("https://store:9000", url))
+    });
+    tables.collect()
+}
+
+const SHARED: &str = "layout = 'prefix'";
+const OWN: &str = "layout = 'bucket', records_bucket = 'records'";
+
+#[test]
+fn two_targets_in_one_place_of_an_object_store_are_refused_with_what_is_the_same() {
+    let own = |bucket: &str, records: &str| {
+        format!("layout = 'bucket', bucket = '{bucket}', records_bucket = '{records}'")
+    };
+    for (one, other, words) in [
+        (SHARED.to_owned(), SHARED.to_owned(), "both have `layout = \"prefix\"`"),
+        (SHARED.to_owned(), own("t-{uid}", "tenants"), "`records_bucket` of one is `tenants`"),
+        (OWN.to_owned(), OWN.to_owned(), "`t-{uid}` of one and `t-{uid}` of the other"),
+        (OWN.to_owned(), own("{tenant_id}-{uid}", "others"), "`t-{uid}` of one and `{tenant_id}-{uid}`"),
+        (OWN.to_owned(), own("b-{uid}", "records"), "`records` of one and `records` of the other"),
+        (OWN.to_owned(), own("b-{uid}", "t-0198c0dea1b27c3d8e4f5a6b7c8d9e0f"), "`t-{uid}` of one"),
+    ] {
+        let refusal = load(&stores(&[&one, &other])).err().unwrap_or_else(|| panic!("{one} {other}"));
+        for words in [words, "`cascade.targets.s0`", "`cascade.targets.s1`"] {
+            assert!(refusal.contains(words), "{words}: {refusal}");
+        }
+        // Somewhere else they may be the same.
+        let apart = stores(&[&one, &other]).replace("127.0.0.1:9000", "elsewhere:9000");
+        assert!(load(&apart).is_ok(), "{apart}");
+    }
+    let itself = refusal(&format!("{STORE}, {}", own("t-{uid}", "t-0198c0dea1b27c3d8e4f5a6b7c8d9e0f")));
+    assert!(itself.contains("cascade.targets.it.records_bucket"), "{itself}");
+    let aws = stores(&[OWN, OWN]).replace("url = 'https://localhost:9000', ", "");
+    let aws = aws.replace("url = 'https://127.0.0.1:9000'", "region = 'eu-west-1'");
+    assert!(load(&aws).err().unwrap().contains("the same object store"), "AWS is one, whatever the region");
+}
+
+#[test]
+fn an_object_store_knows_which_buckets_are_others_own() {
+    let other = "layout = 'bucket', bucket = 'b-{uid}', records_bucket = 'more'";
+    let targets = load(&stores(&[SHARED, OWN, other])).unwrap().config.cascade.targets;
+    let taken = |name: &str| match &targets[name] {
+        Target::S3(settings) => {
+            settings.taken.iter().map(|taken| format!("{} {}", taken.target, taken.names)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(taken("s0"), ["s1 t-{uid}", "s1 records", "s2 b-{uid}", "s2 more"]);
+    assert_eq!(taken("s1"), ["s2 b-{uid}", "s2 more"]);
+}
+
 const VECTORS: &str = "kind = 'qdrant', url = 'http://vectors:6334', vector_size = 768";
 
 #[test]

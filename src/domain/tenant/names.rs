@@ -13,7 +13,7 @@ use crate::domain::violation::Violation;
 pub const RESOURCE_NAME_MAX: usize = 222;
 
 /// The bucket that tenants share where none is chosen.
-const SHARED_BUCKET: &str = "tenants";
+pub const SHARED_BUCKET: &str = "tenants";
 /// Where targets keep what they know of each tenant: in the object store in the tenant's bucket, in the cache unless
 /// configured otherwise.
 const RECORDS: [(&str, &str); 2] = [("bucket_prefix", ".tenantry/"), ("cache_prefix", "tenantry:")];

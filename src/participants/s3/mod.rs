@@ -48,6 +48,7 @@ use super::{Failure, Observed, Participant, TenantRef};
 use crate::config::targets::Endpoint;
 use crate::config::targets::s3::{Deny, S3 as Settings};
 use crate::domain::lifecycle::Desired;
+use crate::domain::text::quote;
 
 /// Time that a removal leaves of its attempt for what comes after it.
 const AFTER_PURGE: Duration = Duration::from_millis(500);
@@ -124,6 +125,16 @@ impl S3 {
             let record = Record { tenant_id: tenant.tenant_id.to_string(), state, generation };
             let denial = Some(Denial::Everything);
             self.desk.submit(Edit { place: place.clone(), denial, record }).await?;
+            if place.own_bucket
+                && let Some(guest) = roster::living_guest(&self.client, &place).await?
+            {
+                return Err(Failure::permanent(format!(
+                    "the bucket {} is not this tenant's alone: it holds the record of the tenant {}, which a target with \
+                     layout = \"prefix\" keeps there; nothing was removed: move and purge that tenant, then retry",
+                    place.bucket,
+                    quote(&guest)
+                )));
+            }
             purge::purge(&self.client, &place, bounds).await?;
         }
         if place.own_bucket {
@@ -181,6 +192,12 @@ impl S3 {
 impl Participant for S3 {
     async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
         let place = Place::of(&self.settings, tenant)?;
+        if desired == Desired::Active
+            && let Some(why) = place::is_anothers(&self.settings, &place)
+        {
+            // To shut it out, and to remove what is below its prefix, hurts nobody.
+            return Err(Failure::permanent(why));
+        }
         match desired {
             Desired::Deleted => self.remove(tenant, place, generation).await,
             state => self.keep(tenant, place, state, generation).await,
@@ -211,6 +228,8 @@ impl Participant for S3 {
             if amiss.is_some() {
                 state = Desired::ReadOnly;
             }
+        } else if state == Desired::Active {
+            amiss = place::is_anothers(&self.settings, &place);
         }
         Ok(match seen {
             Some(_) => Observed::effect(state, generation),

@@ -70,6 +70,18 @@ impl Place {
     }
 }
 
+/// Why a tenant that shares a bucket has no business in this one: it is another target's own, made for one tenant alone or
+/// full of records. `None` where it may be there.
+pub(super) fn is_anothers(settings: &Settings, place: &Place) -> Option<String> {
+    let taken = settings.taken.iter().filter(|_| !place.own_bucket);
+    let taken = taken.into_iter().find(|taken| taken.names.has(&place.bucket))?;
+    Some(format!(
+        "the tenant's bucket {} is of those that the target {} has for itself ({}), and would be removed with another tenant \
+         or hold the records of all: make the tenant anew with another bucket, move its data there, and delete this one",
+        place.bucket, taken.target, taken.names
+    ))
+}
+
 /// The principals of a tenant of which only its record is known.
 pub(super) fn principals_of(templates: &[String], tenant_id: &str, record_key: &str) -> Vec<String> {
     let uid = record_key.strip_prefix(RECORDS).unwrap_or(record_key);

@@ -263,7 +263,7 @@ fn is_xml(text: &str) -> bool {
 }
 
 /// Undoes the encoding of keys in lists: `%XX`, and `+` for a space.
-fn decode(text: &str) -> String {
+pub(super) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

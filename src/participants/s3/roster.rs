@@ -4,17 +4,21 @@
 //! under the lock only those whose content has changed since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::types::EncodingType;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::super::Failure;
 use super::denial;
 use super::desk::Edit;
 use super::fault::Fault;
-use super::place::{self, RECORDS};
+use super::place::{self, Place, RECORDS};
 use super::policy::Denial;
+use super::purge;
 use super::record::{self, Record};
+use crate::domain::lifecycle::Desired;
 
 /// Records read at once.
 const READS_MAX: usize = 16;
@@ -79,16 +83,38 @@ impl Roster {
     }
 }
 
+/// The id of another tenant whose record is in the bucket that is one tenant's alone. One that was purged has nothing left
+/// there but a denial, which goes with the bucket.
+pub(super) async fn living_guest(client: &Client, place: &Place) -> Result<Option<String>, Failure> {
+    let look = async {
+        let listed = list(client, &place.bucket).await?.into_keys();
+        let others = listed.filter(|key| is_record(key) && *key != place.record_key);
+        let read = stream::iter(others)
+            .map(|key| async move { record::read_at(client, &place.bucket, &key).await })
+            .buffer_unordered(READS_MAX)
+            .try_filter_map(|record| async move { Ok(record.filter(|it| it.state != Desired::Deleted)) });
+        Ok::<_, Fault>(pin!(read).try_next().await?.map(|record| record.tenant_id))
+    };
+    look.await.map_err(|fault| fault.failing("records of others in the tenant's bucket cannot be looked for"))
+}
+
+/// Whether it is the key of a tenant's record.
+fn is_record(key: &str) -> bool {
+    let uid = key.strip_prefix(RECORDS);
+    uid.is_some_and(|uid| uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// The keys of all records in a bucket, and the marks of their contents.
 async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<String>>, Fault> {
     let mut listed = BTreeMap::new();
     let mut from = None;
     loop {
         let list = client.list_objects_v2().bucket(bucket).prefix(RECORDS).set_continuation_token(from);
-        let page = list.send().await.map_err(Fault::from)?;
+        // In a bucket of its own a tenant may have put names there that XML cannot carry.
+        let page = list.encoding_type(EncodingType::Url).send().await.map_err(Fault::from)?;
         for object in page.contents() {
             if let Some(key) = object.key() {
-                listed.insert(key.to_owned(), object.e_tag().map(str::to_owned));
+                listed.insert(purge::decode(key), object.e_tag().map(str::to_owned));
             }
         }
         from = page.next_continuation_token().map(str::to_owned);
@@ -101,7 +127,6 @@ async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::lifecycle::Desired;
 
     #[test]
     fn an_id_that_lives_again_is_not_denied_by_the_record_of_the_one_before() {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Shown, check_parent, tier_not_found};
 use crate::cascade::Class;
+use crate::config::targets::Target;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::Verb;
@@ -98,6 +99,7 @@ impl Registry {
             context.now,
         );
         tenant.resource_names = new.resource_names.complete(&new.tenant_id, uid);
+        self.check_bucket(&new.resource_names.bucket)?;
         check_names(snapshot, &tenant)?;
         let request = Request {
             operation_id,
@@ -115,6 +117,25 @@ impl Registry {
         tenant.follow(&operation, context.now);
         let operation = operation.state.is_open().then_some(operation);
         Ok((tenant, operation))
+    }
+
+    /// A bucket that is one tenant's alone at some target, or full of records, is nobody's to share. Of whatever store: one has
+    /// several addresses, and there are other names. The target refuses it too, where replicas have other settings.
+    fn check_bucket(&self, chosen: &str) -> Result<(), Error> {
+        let own = self.settings.targets.iter().filter_map(|(target, settings)| match settings {
+            Target::S3(settings) => Some((target, settings.layout.own()?)),
+            _ => None,
+        });
+        match own.into_iter().find(|(_, own)| own.iter().any(|names| names.has(chosen))) {
+            None => Ok(()),
+            Some((target, [names, records])) => Err(Error::field(
+                "tenant.resource_names.bucket",
+                format!(
+                    "must not be a bucket that the target {target} has for itself ({names} for each tenant, {records} for \
+                     records): choose another, or leave it empty"
+                ),
+            )),
+        }
     }
 
     /// Makes many tenants, each on its own, parents before their children. One result an item, in order.

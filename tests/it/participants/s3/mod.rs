@@ -1,5 +1,6 @@
 //! The object store as a target, against real servers: what is told of one is told of each.
 
+mod apart;
 mod client;
 mod effect;
 mod failures;

@@ -30,7 +30,7 @@ pub(crate) const TENANTS: [&str; 3] = ["acme", "acme2", "other"];
 pub(crate) const NEIGHBOUR: &str = "acme-neighbour";
 const OURS: &str = "control-plane";
 /// One call to a server that shares two cores with all other tests.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running server.
 pub(crate) struct Store {
