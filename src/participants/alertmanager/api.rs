@@ -6,6 +6,7 @@ use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCod
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::super::unreached::unreached;
 use super::super::{Failure, TenantRef, Unusable};
 use super::plan::{Held, Kind, Phase, Silence};
 use crate::config::targets::{self, alertmanager::Login};
@@ -300,7 +301,7 @@ fn unsent(error: reqwest::Error) -> Failure {
     let error = error.without_url();
     tracing::warn!(error = ?error, "Alertmanager failed");
     if error.is_connect() {
-        return Failure::retryable("Alertmanager cannot be reached");
+        return Failure::retryable(format!("Alertmanager {}", unreached(&error)));
     }
     if error.is_timeout() {
         return Failure::unknown("Alertmanager did not answer in time");

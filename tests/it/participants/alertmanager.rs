@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use tenantry::app::dev_servers::alertmanager::{Alertmanager, Options};
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{FailureKind, TenantRef};
+use tenantry::proto::v1;
 
 use super::certificates::Certificates;
-use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told, until};
+use super::{blocking, bring, closed, holds_its_generation, mute, protection, target, tenant, told, until};
+use crate::support::{Replica, Setup};
 
 /// Whoever is paged: remembers the tenant of every alert that comes.
 #[derive(Clone, Default)]
@@ -186,6 +188,32 @@ async fn silences_of_ours_that_are_still_to_come_are_seen_and_none_is_left() {
 }
 
 #[tokio::test]
+async fn a_verify_finds_a_silence_that_would_mute_an_active_tenant_later_and_has_it_ended() {
+    let server = server(Options::default()).await;
+    let base = server.endpoint();
+    let targets = format!("alerts = {{ kind = \"alertmanager\", url = \"{base}\" }}");
+    let settings = vec![("cascade.targets", targets)];
+    let mut replica = Replica::start(&Setup { settings, ..Setup::default() }).await;
+    let made = replica.tenant("finance").await;
+    let mut finance = tenant("finance");
+    finance.uid = made.uid.parse().unwrap();
+    let comment = format!("Tenant finance is SUSPENDED. [uid={} state=SUSPENDED generation=1]", made.uid);
+    for _ in 0..40 {
+        silence(&base, &finance, "2090-01-01T00:00:00Z", "tenantry", &comment).await;
+    }
+    let found = protection::verify(&mut replica).await;
+    let check = found.targets.iter().find(|check| check.target == "alerts").unwrap();
+    assert_eq!(check.result(), v1::CheckResult::Drifted, "{check:?}");
+    assert!(check.error.contains("40 silences of ours for the tenant will begin later"), "{check:?}");
+    assert_eq!(found.operation.unwrap().state(), v1::OperationState::Succeeded);
+    let found = protection::verify(&mut replica).await;
+    assert!(found.targets.iter().all(|check| check.result() == v1::CheckResult::AsDesired), "{found:?}");
+    let left = get(&base, "silences").await;
+    assert!(left.iter().all(|silence| silence["status"]["state"] == "expired"), "{left:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn accounts_and_certificates_are_shown_and_a_wrong_one_is_told() {
     let certificates = Certificates::new().await;
     // The hash is of the word `test`; the server asks for our certificate too.
@@ -206,6 +234,12 @@ async fn accounts_and_certificates_are_shown_and_a_wrong_one_is_told() {
     assert_eq!(seen, (FailureKind::Retryable, "Alertmanager does not accept our account".to_owned()));
     let stranger = target(&format!("{url}, {}, {}", login("test"), certificates.trust()));
     assert!(stranger.apply(&tenant("hr"), Desired::Suspended, 1).await.is_err(), "without a certificate");
+    let other = format!("ca_file = \"{}\"", certificates.path("stranger.crt").display());
+    let distrusting = target(&format!("{url}, {}, {other}", login("test")));
+    let seen = told(distrusting.apply(&tenant("hr"), Desired::Suspended, 1).await);
+    let words =
+        "Alertmanager cannot be reached: its certificate is of no authority that we trust (`ca_file`)";
+    assert_eq!(seen, (FailureKind::Retryable, words.to_owned()));
 }
 
 #[tokio::test]
