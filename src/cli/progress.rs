@@ -225,7 +225,7 @@ fn line(step: &Value) -> String {
     }
     match enum_name(step["hold"].as_str().unwrap_or_default()) {
         "PAUSED" => line.push_str(", waits: the target is paused"),
-        "CIRCUIT_OPEN" => line.push_str(", waits: the target does not answer anybody"),
+        "CIRCUIT_OPEN" => line.push_str(", waits: the target fails for every tenant"),
         _ => {}
     }
     if let Some(reason) = step["skipReason"].as_str().filter(|reason| !reason.is_empty()) {

@@ -8,6 +8,7 @@ use tonic::transport::Channel;
 use tonic::{Code, ConnectError, Request, Status};
 
 use super::channel::channel;
+use super::unreached::unreached;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::Desired;
@@ -139,7 +140,7 @@ fn failure(status: &Status) -> Failure {
         // Only what never came from the service has a cause of its own. The transport's text is about sockets; the log has it.
         Code::Unavailable | Code::Unknown if status.source().is_some() => {
             tracing::debug!(error = %status, "a participant cannot be reached");
-            let words = "cannot be reached";
+            let words = unreached(status);
             if never_connected(status) { Failure::retryable(words) } else { Failure::unknown(words) }
         }
         code @ (Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied) => {

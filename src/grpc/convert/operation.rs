@@ -82,11 +82,13 @@ fn generation(number: u64) -> i64 {
 }
 
 fn encode_step(operation: &Operation, step: &Step, holds: &[(TargetName, Hold)]) -> v1::TargetStep {
-    let hold = match holds.iter().find(|(target, _)| *target == step.target) {
-        Some((_, Hold::Paused)) => v1::TargetHold::Paused,
-        Some((_, Hold::CircuitOpen)) => v1::TargetHold::CircuitOpen,
-        None => v1::TargetHold::Unspecified,
+    let (hold, failed) = match holds.iter().find(|(target, _)| *target == step.target) {
+        Some((_, Hold::Paused)) => (v1::TargetHold::Paused, ""),
+        Some((_, Hold::CircuitOpen(failed))) => (v1::TargetHold::CircuitOpen, failed.as_str()),
+        None => (v1::TargetHold::Unspecified, ""),
     };
+    // One that others found failing may never have been tried for this tenant.
+    let last_error = if step.last_error.is_empty() { failed } else { &step.last_error };
     v1::TargetStep {
         target: step.target.to_string(),
         desired: encode_desired(step.desired).into(),
@@ -101,7 +103,7 @@ fn encode_step(operation: &Operation, step: &Step, holds: &[(TargetName, Hold)])
         .into(),
         observed: step.observed.map_or(0, |desired| encode_desired(desired).into()),
         attempts: i32::try_from(step.attempts).unwrap_or(i32::MAX),
-        last_error: step.last_error.clone(),
+        last_error: last_error.to_owned(),
         next_attempt_time: step.next_attempt_time.map(timestamp),
         verify_time: step.verify_time.map(timestamp),
         verification: match step.verification {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::super::unreached::unreached;
 use super::super::{Failure, TenantRef, Unusable};
-use super::plan::{Held, Kind, Silence};
+use super::plan::{Held, Kind, Phase, Silence};
 use crate::config::targets::{self, alertmanager::Login};
 use crate::domain::lifecycle::Desired;
 
@@ -16,8 +16,12 @@ use crate::domain::lifecycle::Desired;
 const AUTHOR: &str = "tenantry";
 /// A label that no alert has, so that a note matches none.
 const NOTE_LABEL: &str = "tenantry_note";
-/// How long a silence lasts unless it is ended: 10 years, longer than any suspension that anybody remembers.
-const LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+/// When a new silence begins. Alertmanager takes its own clock's now for what is past. Our now would be in its future where
+/// our clock is ahead, and the silence would do nothing until then.
+const NOW: &str = "2000-01-01T00:00:00Z";
+/// When a silence ends unless it is ended: later than any suspension that anybody remembers. By no clock, so that none that
+/// is wrong makes it the past, which is refused.
+const NEVER: &str = "2100-01-01T00:00:00Z";
 /// Longest time to open a connection: as long as the other targets take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Largest answer, in bytes. A silence takes about 500, and ours are few for a tenant.
@@ -68,8 +72,8 @@ struct Posted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     matchers: Vec<Matcher>,
-    starts_at: String,
-    ends_at: String,
+    starts_at: &'a str,
+    ends_at: &'a str,
     created_by: &'a str,
     comment: String,
 }
@@ -122,8 +126,18 @@ impl Api {
     }
 
     pub(super) async fn create(&self, tenant: &TenantRef, kind: Kind, held: Held) -> Result<(), Failure> {
-        let now = Timestamp::now();
-        self.post(tenant, kind, held, (None, now.to_string())).await
+        self.post(tenant, kind, held, (None, NOW)).await
+    }
+
+    /// Puts a silence that begins now in the place of a pending one: with another start it is no change but a new one, and
+    /// Alertmanager ends the old one before.
+    pub(super) async fn begin(
+        &self,
+        tenant: &TenantRef,
+        silence: &Silence,
+        held: Held,
+    ) -> Result<(), Failure> {
+        self.post(tenant, silence.kind, held, (Some(&silence.id), NOW)).await
     }
 
     /// Writes what is applied into a silence; the same matchers and start make it a change and not a new one.
@@ -133,7 +147,7 @@ impl Api {
         silence: &Silence,
         held: Held,
     ) -> Result<(), Failure> {
-        self.post(tenant, silence.kind, held, (Some(&silence.id), silence.starts_at.clone())).await
+        self.post(tenant, silence.kind, held, (Some(&silence.id), &silence.starts_at)).await
     }
 
     async fn post(
@@ -141,14 +155,13 @@ impl Api {
         tenant: &TenantRef,
         kind: Kind,
         held: Held,
-        (id, starts_at): (Option<&str>, String),
+        (id, starts_at): (Option<&str>, &str),
     ) -> Result<(), Failure> {
-        let ends_at = Timestamp::now().checked_add(LIFE).unwrap_or(Timestamp::MAX);
         let posted = Posted {
             id,
             matchers: self.matchers(tenant, kind),
             starts_at,
-            ends_at: ends_at.to_string(),
+            ends_at: NEVER,
             created_by: AUTHOR,
             comment: comment(tenant, held),
         };
@@ -203,8 +216,12 @@ impl Api {
             2 if matchers.iter().any(|matcher| matcher.name == NOTE_LABEL) => Kind::Note,
             _ => return None,
         };
-        let is_active = found.status.state == "active";
-        Some(Silence { id: found.id, kind, held, is_active, starts_at: found.starts_at })
+        let phase = match found.status.state.as_str() {
+            "active" => Phase::Active,
+            "pending" => Phase::Pending,
+            _ => Phase::Expired,
+        };
+        Some(Silence { id: found.id, kind, held, phase, starts_at: found.starts_at })
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Response, Failure> {
@@ -284,7 +301,7 @@ fn unsent(error: reqwest::Error) -> Failure {
     let error = error.without_url();
     tracing::warn!(error = ?error, "Alertmanager failed");
     if error.is_connect() {
-        return Failure::retryable("Alertmanager cannot be reached");
+        return Failure::retryable(format!("Alertmanager {}", unreached(&error)));
     }
     if error.is_timeout() {
         return Failure::unknown("Alertmanager did not answer in time");
@@ -294,6 +311,7 @@ fn unsent(error: reqwest::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::*;

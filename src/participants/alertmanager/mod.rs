@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::api::Api;
-use self::plan::{Action, Held, Silence, newest, plan};
+use self::plan::{Action, Held, Kind, Phase, Silence, newest, plan};
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::Desired;
@@ -39,6 +39,7 @@ impl Alertmanager {
 
     /// Looks, does what is missing, and looks again, until nothing is missing.
     async fn converge(&self, tenant: &TenantRef, wanted: Held) -> Result<(), Failure> {
+        let mut has_begun = false;
         for round in 0..ROUNDS_MAX {
             let silences = self.api.silences(tenant).await?;
             let held = newest(&silences).filter(|held| held.generation > wanted.generation);
@@ -50,6 +51,14 @@ impl Alertmanager {
             if actions.is_empty() {
                 return if held.is_some() { Err(overtaken()) } else { Ok(()) };
             }
+            let begins = actions.iter().any(|action| matches!(action, Action::Begin(..)));
+            // What began now by one clock is pending by another. One more would be, too.
+            if begins && has_begun {
+                return Err(Failure::retryable(
+                    "our silence is still to come: the clocks of Alertmanager's members differ",
+                ));
+            }
+            has_begun |= begins;
             for action in actions {
                 self.act(tenant, action).await?;
             }
@@ -61,26 +70,30 @@ impl Alertmanager {
         match action {
             Action::Create(kind, held) => self.api.create(tenant, kind, held).await,
             Action::Note(silence, held) => self.api.note(tenant, &silence, held).await,
+            Action::Begin(silence, held) => self.api.begin(tenant, &silence, held).await,
             Action::Expire(id) => self.api.expire(&id).await,
         }
     }
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let silences = self.api.silences(tenant).await?;
-        let Some(silence) = newest_active(&silences) else {
-            return Ok(match newest(&silences) {
+        let seen = match newest_active(&silences) {
+            None => match newest(&silences) {
                 Some(Held { state: Desired::Deleted, generation }) => {
                     Observed::effect(Desired::Deleted, generation)
                 }
                 // Whatever was noted last: no silence is there, so alerts reach people. Nothing holds a generation.
                 _ => Observed::effect(Desired::Active, 0),
-            });
+            },
+            Some(silence) => {
+                if silence.kind == Kind::Deny && self.api.has_loud_alert(tenant).await? {
+                    return Err(Failure::retryable("an alert of the tenant is not silenced"));
+                }
+                let Held { state, generation } = silence.held;
+                Observed::effect(state, generation).with_asked(Some(state))
+            }
         };
-        if silence.kind == plan::Kind::Deny && self.api.has_loud_alert(tenant).await? {
-            return Err(Failure::retryable("an alert of the tenant is not silenced"));
-        }
-        let Held { state, generation } = silence.held;
-        Ok(Observed::effect(state, generation).with_asked(Some(state)))
+        Ok(seen.with_amiss(pending(&silences)))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
@@ -101,7 +114,17 @@ impl Participant for Alertmanager {
 }
 
 fn newest_active(silences: &[Silence]) -> Option<&Silence> {
-    silences.iter().filter(|silence| silence.is_active).max_by_key(|silence| silence.held.generation)
+    silences
+        .iter()
+        .filter(|silence| silence.phase == Phase::Active)
+        .max_by_key(|silence| silence.held.generation)
+}
+
+/// What is wrong where silences of ours are still to come: whatever state the tenant is in then, nobody asked for it.
+fn pending(silences: &[Silence]) -> Option<String> {
+    let count = silences.iter().filter(|silence| silence.phase == Phase::Pending).count();
+    let silences = if count == 1 { "silence" } else { "silences" };
+    (count > 0).then(|| format!("{count} {silences} of ours for the tenant will begin later, by themselves"))
 }
 
 fn overtaken() -> Failure {

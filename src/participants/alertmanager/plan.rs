@@ -20,14 +20,24 @@ pub(super) struct Held {
     pub(super) generation: u64,
 }
 
+/// Where a silence is in its life, by Alertmanager's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// It silences.
+    Active,
+    /// It will silence by itself, and until then does nothing.
+    Pending,
+    /// It has ended.
+    Expired,
+}
+
 /// A silence of ours for one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Silence {
     pub(super) id: String,
     pub(super) kind: Kind,
     pub(super) held: Held,
-    /// Neither expired nor yet to come.
-    pub(super) is_active: bool,
+    pub(super) phase: Phase,
     /// As Alertmanager wrote it: a change must repeat it.
     pub(super) starts_at: String,
 }
@@ -39,8 +49,17 @@ pub(super) enum Action {
     Create(Kind, Held),
     /// Write what is applied into one that there is.
     Note(Silence, Held),
+    /// Put one that begins now in the place of a pending one.
+    Begin(Silence, Held),
     /// End the one with this id.
     Expire(String),
+}
+
+impl Silence {
+    /// Whether it is there until somebody ends it.
+    pub(super) fn is_left(&self) -> bool {
+        self.phase != Phase::Expired
+    }
 }
 
 /// What was applied last, by the silences that there are.
@@ -50,13 +69,17 @@ pub(super) fn newest(silences: &[Silence]) -> Option<Held> {
 
 /// What to do next; nothing when the wanted state is there and noted. What comes of it must be looked at again.
 pub(super) fn plan(silences: &[Silence], wanted: Held) -> Vec<Action> {
-    let mut active: Vec<&Silence> = silences.iter().filter(|silence| silence.is_active).collect();
+    // A pending one silences sooner or later, so it is ended like an active one.
+    let mut left: Vec<&Silence> = silences.iter().filter(|silence| silence.is_left()).collect();
     // The same one for every replica that looks.
-    active.sort_by_key(|silence| (Reverse(silence.held.generation), silence.id.clone()));
-    let Some(kind) = kept(wanted.state) else { return end(silences, &active, wanted) };
+    left.sort_by_key(|silence| (silence.phase, Reverse(silence.held.generation), silence.id.clone()));
+    let Some(kind) = kept(wanted.state) else { return end(silences, &left, wanted) };
     let (same, other): (Vec<&Silence>, Vec<&Silence>) =
-        active.into_iter().partition(|silence| silence.kind == kind);
+        left.into_iter().partition(|silence| silence.kind == kind);
     let Some((kept, spare)) = same.split_first() else { return vec![Action::Create(kind, wanted)] };
+    if kept.phase == Phase::Pending {
+        return vec![Action::Begin((*kept).clone(), wanted)];
+    }
     let noted = (kept.held != wanted).then(|| Action::Note((*kept).clone(), wanted));
     let ended = spare.iter().chain(&other).map(|silence| Action::Expire(silence.id.clone()));
     noted.into_iter().chain(ended).collect()
@@ -72,12 +95,12 @@ const fn kept(state: Desired) -> Option<Kind> {
     }
 }
 
-/// Ends what is active, once it is noted there why.
-fn end(silences: &[Silence], active: &[&Silence], wanted: Held) -> Vec<Action> {
+/// Ends what is left, once it is noted there why.
+fn end(silences: &[Silence], left: &[&Silence], wanted: Held) -> Vec<Action> {
     let is_noted = silences.iter().any(|silence| silence.held == wanted);
-    match active.first() {
+    match left.first() {
         Some(first) if !is_noted => vec![Action::Note((*first).clone(), wanted)],
-        Some(_) => active.iter().map(|silence| Action::Expire(silence.id.clone())).collect(),
+        Some(_) => left.iter().map(|silence| Action::Expire(silence.id.clone())).collect(),
         // That there is none means active; only deletion has to be told apart.
         None if is_noted || wanted.state == Desired::Active => Vec::new(),
         None => vec![Action::Create(Kind::Note, wanted)],
@@ -92,19 +115,30 @@ mod tests {
         Held { state, generation }
     }
 
+    fn made(silences: &mut Vec<Silence>, kind: Kind, held: Held, phase: Phase) {
+        let id = format!("{:03}", silences.len());
+        silences.push(Silence { id, kind, held, phase, starts_at: String::new() });
+    }
+
+    fn of_phase(silences: &[Silence], phase: Phase) -> Vec<&Silence> {
+        silences.iter().filter(|silence| silence.phase == phase).collect()
+    }
+
     /// Carries actions out as Alertmanager does.
     fn act(silences: &mut Vec<Silence>, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Create(kind, held) => {
-                    let id = format!("{:03}", silences.len());
-                    silences.push(Silence { id, kind, held, is_active: true, starts_at: String::new() });
+                Action::Create(kind, held) => made(silences, kind, held, Phase::Active),
+                Action::Begin(which, held) => {
+                    silences.iter_mut().find(|silence| silence.id == which.id).unwrap().phase =
+                        Phase::Expired;
+                    made(silences, which.kind, held, Phase::Active);
                 }
                 Action::Note(which, held) => {
                     silences.iter_mut().find(|silence| silence.id == which.id).unwrap().held = held;
                 }
                 Action::Expire(id) => {
-                    silences.iter_mut().find(|silence| silence.id == id).unwrap().is_active = false;
+                    silences.iter_mut().find(|silence| silence.id == id).unwrap().phase = Phase::Expired;
                 }
             }
         }
@@ -128,7 +162,7 @@ mod tests {
                 let mut silences = Vec::new();
                 settle(&mut silences, held(first, 1));
                 settle(&mut silences, held(second, 2));
-                let active: Vec<&Silence> = silences.iter().filter(|silence| silence.is_active).collect();
+                let active = of_phase(&silences, Phase::Active);
                 assert_eq!(active.first().map(|silence| silence.kind), kept(second), "{first} {second}");
                 assert!(active.len() <= 1, "{first} {second}: {active:?}");
                 assert!(active.iter().all(|silence| silence.held == held(second, 2)), "{active:?}");
@@ -150,7 +184,7 @@ mod tests {
         let wanted = held(Desired::Suspended, 1);
         assert_eq!(plan(&silences, wanted), plan(&reversed, wanted));
         settle(&mut reversed, wanted);
-        assert_eq!(reversed.iter().filter(|silence| silence.is_active).count(), 1);
+        assert_eq!(of_phase(&reversed, Phase::Active).len(), 1);
     }
 
     #[test]
@@ -161,5 +195,26 @@ mod tests {
         assert!(matches!(plan(&silences, wanted).as_slice(), [Action::Note(_, noted)] if *noted == wanted));
         settle(&mut silences, wanted);
         assert_eq!(newest(&silences), Some(wanted), "older calls are refused by it");
+    }
+
+    #[test]
+    fn of_many_that_are_pending_one_is_begun_where_it_is_wanted_and_all_others_end() {
+        for state in Desired::ALL {
+            for kind in [Kind::Deny, Kind::Note] {
+                let mut silences = Vec::new();
+                for _ in 0..3 {
+                    made(&mut silences, kind, held(Desired::Suspended, 1), Phase::Pending);
+                }
+                let before = silences.len();
+                settle(&mut silences, held(state, 2));
+                assert_eq!(of_phase(&silences, Phase::Pending), Vec::<&Silence>::new(), "{state}");
+                let active = of_phase(&silences, Phase::Active);
+                assert_eq!(
+                    active.iter().map(|one| one.kind).collect::<Vec<_>>(),
+                    Vec::from_iter(kept(state))
+                );
+                assert!(silences.len() <= before + 1, "{state}: no more than one is posted");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::super::Failure;
+use super::super::unreached::unreached;
 use crate::domain::text::quote;
 use crate::proto::qdrant::alias_operations::Action;
 use crate::proto::qdrant::collections_client::CollectionsClient;
@@ -215,7 +216,9 @@ fn failure(status: Status) -> Failure {
             Failure::unknown("the vector database did not answer in time")
         }
         // The transport's text is about sockets; the log has it.
-        Code::Unavailable | Code::Unknown => Failure::unknown("the vector database cannot be reached"),
+        Code::Unavailable | Code::Unknown => {
+            Failure::unknown(format!("the vector database {}", unreached(&status)))
+        }
         Code::Unauthenticated | Code::PermissionDenied => {
             Failure::retryable("the vector database does not accept our key")
         }

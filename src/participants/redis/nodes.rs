@@ -11,6 +11,7 @@ use redis::{
     FromRedisValue, IntoConnectionInfo as _, RedisError, ServerErrorKind, TlsCertificates,
 };
 
+use super::super::unreached::unreached;
 use super::super::{Failure, Unusable};
 use super::layout::{Layout, Member};
 use crate::config;
@@ -379,7 +380,7 @@ pub(super) fn failure(error: RedisError) -> Failure {
     tracing::warn!(error = %error, "the cache failed");
     match error.kind() {
         _ if error.is_timeout() => Failure::unknown("the cache did not answer in time"),
-        ErrorKind::Io => Failure::unknown("the cache cannot be reached"),
+        ErrorKind::Io => Failure::unknown(format!("the cache {}", unreached(&error))),
         ErrorKind::AuthenticationFailed => Failure::retryable("the cache does not accept our password"),
         ErrorKind::Server(ServerErrorKind::NoPerm) => lacking(),
         // So it is told of a command inside a script.

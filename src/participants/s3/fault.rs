@@ -5,6 +5,10 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::domain::text::quote;
 use crate::participants::Failure;
+use crate::participants::unreached::unreached;
+
+/// Of a request that could not even be made.
+pub(super) const CANNOT: &str = "cannot be reached";
 
 /// Why a call brought no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +20,8 @@ pub(super) enum Fault {
         /// S3's word for it, such as `NoSuchKey`; empty for an answer to HEAD.
         code: String,
     },
-    /// Nothing was sent that the server could have acted on.
-    NotSent,
+    /// Nothing was sent that the server could have acted on, because the server is so: "cannot be reached".
+    NotSent(String),
     /// It may have been done: no answer came, or none that could be read.
     Unanswered,
 }
@@ -28,14 +32,12 @@ impl<E: ProvideErrorMetadata> From<SdkError<E, HttpResponse>> for Fault {
         let status = error.raw_response().map(|response| response.status().as_u16());
         match &error {
             SdkError::ServiceError(_) => Self::Refused { status: status.unwrap_or_default(), code },
-            SdkError::ConstructionFailure(_) => Self::NotSent,
+            SdkError::ConstructionFailure(_) => Self::NotSent(CANNOT.to_owned()),
             // Only a connection that was never opened proves that nothing was sent.
             SdkError::DispatchFailure(dispatch) if dispatch.is_io() || dispatch.is_timeout() => {
-                if dispatch.as_connector_error().is_some_and(|error| error.connection_metadata().is_none()) {
-                    Self::NotSent
-                } else {
-                    Self::Unanswered
-                }
+                let unopened =
+                    dispatch.as_connector_error().filter(|error| error.connection_metadata().is_none());
+                unopened.map_or(Self::Unanswered, |error| Self::NotSent(unreached(error)))
             }
             _ => Self::Unanswered,
         }
@@ -72,7 +74,7 @@ impl Fault {
     /// What becomes of what was being done, in words such as "the policy of the bucket cannot be written".
     pub(super) fn failing(&self, what: &str) -> Failure {
         match self {
-            Self::NotSent => Failure::retryable(format!("{what}: the object store cannot be reached")),
+            Self::NotSent(how) => Failure::retryable(format!("{what}: the object store {how}")),
             Self::Unanswered => Failure::unknown(format!("{what}: the object store did not answer in time")),
             // A credential of ours that is refused is replaced without anybody asking for the tenant's change again.
             Self::Refused { .. } if self.is_denied() => {

@@ -47,12 +47,12 @@ pub struct SetTarget {
 }
 
 /// Why nothing is tried at a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
     /// An operator paused it.
     Paused,
-    /// Its circuit is open on this replica.
-    CircuitOpen,
+    /// Its circuit is open on this replica; with what failed there last, for whichever tenant.
+    CircuitOpen(String),
 }
 
 impl Registry {
@@ -145,7 +145,8 @@ impl Registry {
         let mut held: Vec<_> = paused.map(|control| (control.target.clone(), Hold::Paused)).collect();
         for health in self.engine.health() {
             if health.circuit != CircuitState::Closed && snapshot.paused(&health.target).is_none() {
-                held.push((health.target, Hold::CircuitOpen));
+                let failed = health.last_error.map(|last| last.message).unwrap_or_default();
+                held.push((health.target, Hold::CircuitOpen(failed)));
             }
         }
         held

@@ -101,6 +101,13 @@ async fn a_target_that_is_down_for_good_is_left_alone_and_every_operation_goes_o
     assert!(open.operations.iter().all(|operation| operation.state() == v1::OperationState::Running));
     let listed = cache_as_listed(&mut replica).await;
     assert_ne!(listed.circuit(), v1::CircuitState::Closed, "{listed:?}");
+    let untold: Vec<&v1::TargetStep> = open
+        .operations
+        .iter()
+        .flat_map(|one| &one.targets)
+        .filter(|step| step.hold() == v1::TargetHold::CircuitOpen && step.last_error.is_empty())
+        .collect();
+    assert!(untold.is_empty(), "also one that was never tried says what is wrong there: {untold:?}");
     assert_eq!(listed.waiting_operations, all);
     assert!(metrics(&replica).await.contains("tenantry_target_circuit{target=\"cache\"}"));
     let calls = cache.calls();

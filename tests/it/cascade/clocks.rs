@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tenantry::app::dev_servers::alertmanager::{Alertmanager, Options};
 use tenantry::participants::stub::Fault;
 use tenantry::proto::v1;
 
 use super::processes::Process;
 use super::verbs::{Clients, Verb, assert_true, stubs};
+use crate::participants::blocking;
 use crate::support::{Replica, Setup};
 
 async fn lease(database_url: &str, operation_id: &str) -> (uuid::Uuid, i64) {
@@ -31,8 +33,8 @@ async fn clocks_that_are_an_hour_apart_move_no_lease_and_no_schedule() {
     let replica = Replica::start(&Setup { stubs: stubs.clone(), ..Setup::default() }).await;
     let url = replica.database_url.clone();
     replica.stop().await;
-    let behind = Process::serve_at(&url, &stubs, Some("-1h"));
-    let ahead = Process::serve_at(&url, &stubs, Some("+1h"));
+    let behind = Process::serve_at(&url, &stubs, Some("-1h"), &[]);
+    let ahead = Process::serve_at(&url, &stubs, Some("+1h"), &[]);
     let (mut at_behind, mut at_ahead) = (behind.clients().await, ahead.clients().await);
     for (mine, other, name) in [(true, false, "behind"), (false, true, "ahead")] {
         assert_ne!(mine, other);
@@ -77,4 +79,40 @@ async fn clocks_that_are_an_hour_apart_move_no_lease_and_no_schedule() {
     assert!(asked.elapsed() > Duration::from_millis(3_500), "begun too early: {:?}", asked.elapsed());
     assert_eq!(stubs[0].1.effects(&later.uid).len(), 2, "and once");
     behind.kill_and_forget();
+}
+
+/// How many silences there are that have not ended.
+async fn silences_left(alerts: &Alertmanager) -> usize {
+    let url = format!("{}/api/v2/silences", alerts.endpoint());
+    let all: Vec<serde_json::Value> = reqwest::get(url).await.unwrap().json().await.unwrap();
+    all.iter().filter(|silence| silence["status"]["state"] != "expired").count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_our_clock_shows_alerts_are_silenced_in_one_attempt_and_no_silence_is_left() {
+    let alerts = blocking(|| Alertmanager::start(&Options::default()).unwrap()).await;
+    let replica = Replica::start(&Setup::default()).await;
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tenantry.toml");
+    // A machine under load is to need no second attempt.
+    let target = format!("kind = \"alertmanager\"\nurl = \"{}\"\ndeadline = \"10s\"\n", alerts.endpoint());
+    std::fs::write(&config, format!("[cascade.targets.alerts]\n{target}")).unwrap();
+    // Beyond ten years behind, ten years from now had passed.
+    for (number, clock) in ["+1s", "+10s", "+1h", "-1h", "-11y"].into_iter().enumerate() {
+        let more = ["--config", config.to_str().unwrap()];
+        let process = Process::serve_at(&url, &[], Some(clock), &more);
+        let mut clients = process.clients().await;
+        let tenant_id = format!("t{number}");
+        clients.tenant_before(&tenant_id, Verb::Suspend).await;
+        for (verb, left) in [(Verb::Suspend, 1), (Verb::Activate, 0)] {
+            let operation = verb.ask(&mut clients, &tenant_id, 20).await.unwrap();
+            assert_eq!(operation.state(), v1::OperationState::Succeeded, "{clock}: {operation:?}");
+            let step = operation.targets.iter().find(|step| step.target == "alerts").unwrap();
+            assert_eq!(step.attempts, 1, "{clock}: {step:?}");
+            assert_eq!(silences_left(&alerts).await, left, "{clock}: {verb:?}");
+        }
+        process.kill_and_forget();
+    }
 }

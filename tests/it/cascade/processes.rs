@@ -19,11 +19,16 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn serve(database_url: &str, stubs: &[(&str, Stub)]) -> Self {
-        Self::serve_at(database_url, stubs, None)
+        Self::serve_at(database_url, stubs, None, &[])
     }
 
-    /// Serves with a clock that is wrong by so much, for example `+1h`.
-    pub(super) fn serve_at(database_url: &str, stubs: &[(&str, Stub)], clock: Option<&str>) -> Self {
+    /// Serves with a clock that is wrong by so much, for example `+1h`, and further arguments.
+    pub(super) fn serve_at(
+        database_url: &str,
+        stubs: &[(&str, Stub)],
+        clock: Option<&str>,
+        more: &[&str],
+    ) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let grpc = format!("127.0.0.1:{port}");
         let mut command = Command::new(program());
@@ -37,6 +42,7 @@ impl Process {
         ]);
         command.args(["--grpc-listen", &grpc, "--cascade-lease", "1s", "--cascade-apply-deadline", "500ms"]);
         command.args(["--participants", "postgres=postgres"]);
+        command.args(more);
         for (name, stub) in stubs {
             command.args(["--participants", &format!("{name}={}", stub.endpoint())]);
         }

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use tenantry::app::dev_servers::alertmanager::{Alertmanager, Options};
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{FailureKind, TenantRef};
+use tenantry::proto::v1;
 
 use super::certificates::Certificates;
-use super::{blocking, bring, closed, holds_its_generation, mute, target, tenant, told, until};
+use super::{blocking, bring, closed, holds_its_generation, mute, protection, target, tenant, told, until};
+use crate::support::{Replica, Setup};
 
 /// Whoever is paged: remembers the tenant of every alert that comes.
 #[derive(Clone, Default)]
@@ -59,6 +61,18 @@ async fn get(base: &str, path: &str) -> Vec<Value> {
     reqwest::get(format!("{base}/api/v2/{path}")).await.unwrap().json().await.unwrap()
 }
 
+/// Posts a silence of a tenant's alerts by hand.
+async fn silence(base: &str, tenant: &TenantRef, starts_at: &str, author: &str, comment: &str) {
+    let label = &tenant.names.monitoring_label;
+    let silence = json!({
+        "matchers": [{ "name": "tenant", "value": label, "isRegex": false, "isEqual": true }],
+        "startsAt": starts_at, "endsAt": "2099-01-01T00:00:00Z", "createdBy": author, "comment": comment
+    });
+    let url = format!("{base}/api/v2/silences");
+    let posted = reqwest::Client::new().post(url).json(&silence).send().await.unwrap();
+    assert!(posted.status().is_success(), "{posted:?}");
+}
+
 #[tokio::test]
 async fn alerts_of_a_tenant_that_is_locked_out_reach_nobody_and_the_neighbours_do() {
     let pager = Pager::default();
@@ -105,14 +119,7 @@ async fn every_state_again_makes_no_second_silence_and_leaves_other_peoples_alon
     let base = server.endpoint();
     let target = target(&format!("kind = \"alertmanager\", url = \"{base}\""));
     let finance = tenant("finance");
-    let matchers = json!([{ "name": "tenant", "value": "finance", "isRegex": false, "isEqual": true }]);
-    let theirs = json!({
-        "matchers": matchers, "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z",
-        "createdBy": "ada", "comment": "night shift"
-    });
-    let posted =
-        reqwest::Client::new().post(format!("{base}/api/v2/silences")).json(&theirs).send().await.unwrap();
-    assert!(posted.status().is_success());
+    silence(&base, &finance, "2020-01-01T00:00:00Z", "ada", "night shift").await;
     for generation in 1..=3 {
         for _ in 0..3 {
             bring(&target, &finance, Desired::Suspended, generation).await;
@@ -148,6 +155,65 @@ async fn a_silence_that_somebody_ended_by_hand_is_seen_and_mended() {
 }
 
 #[tokio::test]
+async fn silences_of_ours_that_are_still_to_come_are_seen_and_none_is_left() {
+    let server = server(Options::default()).await;
+    let base = server.endpoint();
+    let target = target(&format!("kind = \"alertmanager\", url = \"{base}\""));
+    for state in Desired::ALL {
+        let tenant = tenant(&format!("t-{}", state.as_str().to_lowercase().replace('_', "-")));
+        let comment = format!("Tenant x is SUSPENDED. [uid={} state=SUSPENDED generation=1]", tenant.uid);
+        for _ in 0..3 {
+            silence(&base, &tenant, "2090-01-01T00:00:00Z", "tenantry", &comment).await;
+        }
+        silence(&base, &tenant, "2090-01-01T00:00:00Z", "ada", "a plan").await;
+        let seen = target.observe(&tenant).await.unwrap();
+        assert_eq!(seen.state, Some(Desired::Active), "they do nothing yet");
+        let amiss = seen.amiss.unwrap_or_default();
+        assert_eq!(amiss, "3 silences of ours for the tenant will begin later, by themselves");
+        assert_eq!(bring(&target, &tenant, state, 2).await, Some(state));
+        assert_eq!(target.observe(&tenant).await.unwrap().amiss, None, "{state}");
+        let label = &tenant.names.monitoring_label;
+        let all = get(&base, &format!("silences?filter=tenant%3D%22{label}%22")).await;
+        let left = |author: &str| {
+            let theirs = all.iter().filter(|one| one["createdBy"] == author);
+            let mut states: Vec<&str> = theirs.map(|one| one["status"]["state"].as_str().unwrap()).collect();
+            states.retain(|state| *state != "expired");
+            states
+        };
+        let kept = if matches!(state, Desired::Active | Desired::Deleted) { vec![] } else { vec!["active"] };
+        assert_eq!(left("tenantry"), kept, "{state}");
+        assert_eq!(left("ada"), ["pending"], "{state}: somebody else's is none of our business");
+        assert!(all.len() <= 5, "{state}: no more than one is posted: {all:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_verify_finds_a_silence_that_would_mute_an_active_tenant_later_and_has_it_ended() {
+    let server = server(Options::default()).await;
+    let base = server.endpoint();
+    let targets = format!("alerts = {{ kind = \"alertmanager\", url = \"{base}\" }}");
+    let settings = vec![("cascade.targets", targets)];
+    let mut replica = Replica::start(&Setup { settings, ..Setup::default() }).await;
+    let made = replica.tenant("finance").await;
+    let mut finance = tenant("finance");
+    finance.uid = made.uid.parse().unwrap();
+    let comment = format!("Tenant finance is SUSPENDED. [uid={} state=SUSPENDED generation=1]", made.uid);
+    for _ in 0..40 {
+        silence(&base, &finance, "2090-01-01T00:00:00Z", "tenantry", &comment).await;
+    }
+    let found = protection::verify(&mut replica).await;
+    let check = found.targets.iter().find(|check| check.target == "alerts").unwrap();
+    assert_eq!(check.result(), v1::CheckResult::Drifted, "{check:?}");
+    assert!(check.error.contains("40 silences of ours for the tenant will begin later"), "{check:?}");
+    assert_eq!(found.operation.unwrap().state(), v1::OperationState::Succeeded);
+    let found = protection::verify(&mut replica).await;
+    assert!(found.targets.iter().all(|check| check.result() == v1::CheckResult::AsDesired), "{found:?}");
+    let left = get(&base, "silences").await;
+    assert!(left.iter().all(|silence| silence["status"]["state"] == "expired"), "{left:?}");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn accounts_and_certificates_are_shown_and_a_wrong_one_is_told() {
     let certificates = Certificates::new().await;
     // The hash is of the word `test`; the server asks for our certificate too.
@@ -168,6 +234,12 @@ async fn accounts_and_certificates_are_shown_and_a_wrong_one_is_told() {
     assert_eq!(seen, (FailureKind::Retryable, "Alertmanager does not accept our account".to_owned()));
     let stranger = target(&format!("{url}, {}, {}", login("test"), certificates.trust()));
     assert!(stranger.apply(&tenant("hr"), Desired::Suspended, 1).await.is_err(), "without a certificate");
+    let other = format!("ca_file = \"{}\"", certificates.path("stranger.crt").display());
+    let distrusting = target(&format!("{url}, {}, {other}", login("test")));
+    let seen = told(distrusting.apply(&tenant("hr"), Desired::Suspended, 1).await);
+    let words =
+        "Alertmanager cannot be reached: its certificate is of no authority that we trust (`ca_file`)";
+    assert_eq!(seen, (FailureKind::Retryable, words.to_owned()));
 }
 
 #[tokio::test]

@@ -481,6 +481,8 @@ async fn a_database_with_tls_is_reached_by_those_who_trust_its_authority() {
     assert_eq!(bring(&trusting, &tenant("finance"), Desired::Suspended, 1).await, Some(Desired::Suspended));
     let stranger = at(&url, ", role = \"app_tls\"");
     let (kind, words) = told(stranger.apply(&tenant("hr"), Desired::Suspended, 1).await);
-    assert_eq!((kind, words.as_str()), (FailureKind::Retryable, "the database cannot be reached"));
+    let refused =
+        "the database cannot be reached: its certificate is of no authority that we trust (`ca_file`)";
+    assert_eq!((kind, words.as_str()), (FailureKind::Retryable, refused));
     blocking(move || drop(server)).await;
 }

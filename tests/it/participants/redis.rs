@@ -379,7 +379,10 @@ async fn a_server_with_mutual_tls_is_reached_by_those_whom_it_knows() {
         assert!(words.contains("cannot be reached"), "{words}");
     }
     let (_, words) = told(target(&url).apply(&tenant("hr"), Desired::Active, 1).await);
-    assert!(words.contains("cannot be reached"), "an authority we do not trust: {words}");
+    assert_eq!(
+        words,
+        "the cache cannot be reached: its certificate is of no authority that we trust (`ca_file`)"
+    );
 }
 
 #[tokio::test]

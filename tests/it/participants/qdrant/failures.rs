@@ -214,4 +214,8 @@ async fn a_server_with_mutual_tls_and_a_custom_authority_is_reached_by_those_who
         let (_, words) = told(target.apply(&tenant("hr"), Desired::Active, 1).await);
         assert!(words.contains("cannot be reached"), "{words}");
     }
+    let other = format!("ca_file = \"{}\"", certificates.path("stranger.crt").display());
+    let distrusting = target(&format!("{settings}, deadline = \"3s\", {other}"));
+    let (_, words) = told(distrusting.apply(&tenant("hr"), Desired::Active, 1).await);
+    assert!(words.contains("its certificate is of no authority that we trust (`ca_file`)"), "{words}");
 }

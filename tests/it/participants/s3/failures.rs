@@ -129,6 +129,9 @@ async fn a_store_with_tls_is_reached_by_those_who_trust_its_authority() {
     assert_eq!(trusting.observe(&tenant).await, Ok(Observed::policy(Desired::Suspended, 1)));
     let stranger = alone(&settings, wait).apply(&tenant, Desired::Active, 2).await.unwrap_err();
     assert_ne!(stranger.kind, FailureKind::Permanent, "{stranger}");
+    let why =
+        "the object store cannot be reached: its certificate is of no authority that we trust (`ca_file`)";
+    assert!(stranger.message.contains(why), "{stranger}");
     assert_eq!(trusting.observe(&tenant).await, Ok(Observed::policy(Desired::Suspended, 1)), "{stranger}");
 }
 
