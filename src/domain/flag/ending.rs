@@ -112,7 +112,24 @@ impl<'a> Reach<'a> {
                 return Some(found);
             }
         }
-        watched.iter().find(|(_, flag)| self.hangs_on_callers(flag)).map(unknown)
+        let is_open = |(switch, flag): &&(FlagKey, FlagKey)| {
+            !self.stays_off(switch, flag) && self.hangs_on_callers(flag)
+        };
+        watched.iter().find(is_open).map(unknown)
+    }
+
+    /// Whether a flag goes on giving what it gives where its switch is true, whoever asks: what the switch rests on is as it was, and
+    /// so are the guard and what it gives. All other layers come after it.
+    fn stays_off(&self, switch: &FlagKey, flag: &FlagKey) -> bool {
+        let guard = |flags: &CompiledFlags| {
+            let compiled = flags.compiled(flag.as_str())?;
+            let settings = &compiled.flag.settings;
+            Some((settings.kill_switch.clone(), settings.state, compiled.off.clone()))
+        };
+        switch != flag
+            && guard(self.before).is_some()
+            && guard(self.before) == guard(self.after)
+            && !self.rests_on(switch).iter().any(|key| self.decisive.contains(key))
     }
 
     /// Each switch that is meant and reached, with itself and with the flags that it guards.

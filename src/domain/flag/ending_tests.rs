@@ -87,3 +87,21 @@ fn what_is_turned_off_goes_on_giving_the_same_and_what_is_not_reached_is_free() 
     assert_eq!((found.switch, found.flag), (key("stop"), key("guarded")));
     assert_eq!(ending(flag("other", "off", |_| {})), None);
 }
+
+/// A file that changed a rule of a guarded flag was refused as if it ended the emergency, and the way out that was named did.
+#[test]
+fn what_callers_say_of_a_guarded_flag_ends_no_emergency_while_its_switch_is_as_it_was() {
+    let guarded = |change: &dyn Fn(&mut Settings)| {
+        ending(flag("guarded", "on", |it| {
+            it.kill_switch = Some(key("stop"));
+            change(it);
+        }))
+        .map(|ending| ending.whom)
+    };
+    assert_eq!(guarded(&|it| it.rules = vec![rule("email", "a")]), None);
+    let freed = guarded(&|it| {
+        it.kill_switch = None;
+        it.rules = vec![rule("email", "a")];
+    });
+    assert!(freed.is_some());
+}

@@ -278,6 +278,10 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 break;
             }
         }
+        if parts.iter().any(|part| matches!(part, Part::Guard(_, None))) {
+            // A guard that gives nothing must not come to the default either: that is given by the rule, where none holds.
+            parts.extend(default.take().map(|end: &VariantName| Part::Try(json!(end.as_str()))));
+        }
         Resolved { flag: &compiled.flag, is_enabled: true, default, targeting: join(parts), is_cut: false }
     }
 

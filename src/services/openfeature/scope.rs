@@ -97,6 +97,11 @@ fn adopt(scope: &mut Scope, found: &Arc<Record>) -> Result<(), Error> {
 }
 
 impl Scope {
+    /// The tenant's id.
+    pub(super) fn tenant_id(&self) -> Option<&str> {
+        self.tenant.as_ref().map(|record| record.tenant.tenant_id.as_str())
+    }
+
     /// Whether the same words mean another tenant's flags now, or those of none.
     pub(super) fn is_for_another(&self, other: &Self) -> bool {
         let uid = |scope: &Self| scope.tenant.as_ref().map(|record| record.tenant.uid);

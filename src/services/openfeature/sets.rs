@@ -16,6 +16,9 @@ use super::scope::{Question, Scope};
 use crate::domain::error::Error;
 use crate::services::Registry;
 
+/// Largest message that gRPC clients take unless they are told otherwise.
+const CLIENT_BYTES_MAX: usize = 4 << 20;
+
 /// Whose flags, and which of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Name {
@@ -114,6 +117,16 @@ impl Sets {
                 made.fetch_add(u64::from(is_another), Ordering::Relaxed);
                 resolved.fetch_add(count, Ordering::Relaxed);
                 let set = Arc::clone(&newest.set);
+                let bytes = set.configuration.len();
+                if is_another && bytes > CLIENT_BYTES_MAX {
+                    let (tenant, flag_set) = (scope.tenant_id(), scope.flag_set.as_deref());
+                    tracing::warn!(
+                        tenant,
+                        flag_set,
+                        bytes,
+                        "a flag set is larger than what in-process clients take by default"
+                    );
+                }
                 *turn = Some(Arc::new(newest));
                 drop(room);
                 Ok((set, scope))
