@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::contract::enum_name;
 use super::operation::show_operation;
-use super::output::{Column, Format, show, show_list, text};
+use super::output::{Column, Format, print, show, show_list, text};
 use super::tenant::get;
 use super::{Context, Failure, progress};
 
@@ -189,6 +189,16 @@ pub(super) async fn finish_migration(context: &Context<'_>, finish: Finish) -> R
 }
 
 pub(super) async fn delete(context: &Context<'_>, delete: Delete) -> Result<(), Failure> {
+    if context.connection.output == Format::Table {
+        print(&match delete.undelete_days {
+            Some(0) => "once it is DELETED, its data is removed for good at once: nothing brings it back\n"
+                .to_owned(),
+            days => format!(
+                "it can be undeleted for {} days, then its data is removed for good\n",
+                days.unwrap_or(30)
+            ),
+        })?;
+    }
     let period = delete.undelete_days.map(seconds_of);
     start(context, "DeleteTenant", delete.to, json!({ "undeletePeriod": period })).await
 }

@@ -76,7 +76,7 @@ impl Registry {
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
         self.check_at(start, command).await?;
         let mut waiting = self.waiting_below(start.verb, &start.wish).await?;
-        let operation = match self.open(start, operation_id, &waiting, command).await {
+        let mut operation = match self.open(start, operation_id, &waiting, command).await {
             Err(refusal) => {
                 waiting.insert(self.in_older_bulk(start, refusal).await?);
                 self.open(start, operation_id, &waiting, command).await?
@@ -84,6 +84,8 @@ impl Registry {
             Ok(operation) => operation,
         };
         if command.validate_only {
+            // Nobody can ask for what was not begun.
+            operation.details.children_bulk = None;
             return Ok(operation);
         }
         if operation.operation_id == operation_id && operation.state.is_driven() {
@@ -396,8 +398,12 @@ fn take_over(
     Operation::reversal(open, back, context.now)
         .or_else(|| Operation::again(open, request.clone(), context.now))
         .or_else(|| Operation::in_place_of_repair(open, request.clone(), context.now))
-        .or_else(|| Operation::denial(open, request, context.now))
-        .ok_or_else(|| in_progress(open))
+        .or_else(|| Operation::denial(open, request.clone(), context.now))
+        .ok_or_else(|| {
+            // After a repair the tenant is what it was: what is illegal then need not wait for its end.
+            let illegal = transition(tenant.status, request.verb).err().filter(|_| open.verb == Verb::Repair);
+            illegal.map_or_else(|| in_progress(open), Error::from)
+        })
 }
 
 /// Refuses what a time forbids, where the verb begins at `begin`.

@@ -91,6 +91,8 @@ impl Registry {
                 Ok(seen) => {
                     if let Some(step) = plan.steps.iter_mut().find(|step| step.target == target) {
                         step.observed = seen.state;
+                        // What it would stumble over is known beforehand.
+                        step.last_error = seen.amiss.or(seen.unproven).unwrap_or_default();
                     }
                 }
                 Err(why) => unknown.push((target, why)),

@@ -28,6 +28,9 @@ async fn children_follow_a_parent_that_is_there_already() {
     let follow = v1::ChildrenPolicy::Follow;
     replica.lifecycle.suspend_tenant(suspend("holding")).await.unwrap();
     let asked = || v1::SuspendTenantRequest { children: follow.into(), ..suspend("holding") };
+    let plan = v1::SuspendTenantRequest { validate_only: true, ..asked() };
+    let plan = replica.lifecycle.suspend_tenant(plan).await.unwrap().into_inner();
+    assert_eq!(plan.children_bulk_operation_id, "", "nobody can ask for what was not begun");
     let operation = replica.lifecycle.suspend_tenant(asked()).await.unwrap().into_inner();
     assert_eq!(followed(&mut replica, operation).await, (2, 0));
     for tenant_id in ["holding", "hr", "it"] {

@@ -6,7 +6,7 @@ use tenantry::proto::v1;
 
 use super::postgres::{Application, at};
 use super::{bring, tenant, told};
-use crate::support::{Replica, Setup, empty_database, sql};
+use crate::support::{Replica, Setup, empty_database, reason, sql};
 
 const TEN_SECONDS: Option<prost_types::Duration> = Some(prost_types::Duration { seconds: 10, nanos: 0 });
 
@@ -83,6 +83,15 @@ async fn verify_finds_a_table_that_lost_its_protection_while_the_tenant_is_activ
         assert!(verify(&mut replica).await.operation.is_none());
         let widened = "ALTER POLICY tenant_reads ON document USING (true)";
         application.admin.batch_execute(widened).await.unwrap();
+        // A plan says beforehand what a suspension would stumble over.
+        let plan = v1::SuspendTenantRequest {
+            tenant_id: "finance".into(),
+            validate_only: true,
+            ..Default::default()
+        };
+        let plan = replica.lifecycle.suspend_tenant(plan).await.unwrap().into_inner();
+        let step = plan.targets.iter().find(|step| step.target == "orders").unwrap();
+        assert!(step.last_error.contains("document (policy tenant_reads)"), "{step:?}");
         let found = verify(&mut replica).await;
         let check = found.targets.iter().find(|check| check.target == "orders").unwrap();
         assert_eq!((check.result(), check.observed()), (v1::CheckResult::Drifted, v1::DesiredState::Active));
@@ -91,6 +100,10 @@ async fn verify_finds_a_table_that_lost_its_protection_while_the_tenant_is_activ
         assert_eq!(report.state(), v1::OperationState::NeedsOperator, "{report:?}");
         let step = report.targets.iter().find(|step| step.target == "orders").unwrap();
         assert!(step.last_error.contains(words) && step.last_error.contains("tenant_reads"), "{step:?}");
+        // Waiting for the end of the repair would lead to nothing else.
+        let archive = v1::ArchiveTenantRequest { tenant_id: "finance".into(), ..Default::default() };
+        let refused = replica.lifecycle.archive_tenant(archive).await.unwrap_err();
+        assert_eq!(reason(&refused), "ILLEGAL_TRANSITION");
         application.admin.execute("SELECT tenancy.protect('document')", &[]).await.unwrap();
         let retry = v1::RetryTargetRequest {
             operation_id: report.operation_id,
