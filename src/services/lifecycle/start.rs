@@ -206,7 +206,7 @@ impl Registry {
             Some(open_id) => {
                 let open = operation_at_hand(snapshot, open_id).map_err(Error::bug)?;
                 let verb = request.verb;
-                let mut next = take_over(&open, &tenant, request, context)?;
+                let mut next = take_over(&open, &tenant, &request, context)?;
                 check_times(&tenant, verb, context.now)?;
                 // Steps are those of today: a system may have joined since.
                 next.aim_at(&self.targets);
@@ -387,7 +387,7 @@ pub(super) fn check_tier(snapshot: &Snapshot, tenant: &Tenant) -> Result<(), Err
 fn take_over(
     open: &Operation,
     tenant: &Tenant,
-    request: Request,
+    request: &Request,
     context: &Context,
 ) -> Result<Operation, Error> {
     let mut back = request.clone();
