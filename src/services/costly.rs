@@ -57,7 +57,8 @@ impl Default for Costly {
 }
 
 impl Costly {
-    /// What `answer` says of a question, at once or when there is room. It counts nothing itself: it may be asked twice.
+    /// What `answer` says of a question, at once or when there is room. It may be asked twice, so it counts and keeps nothing
+    /// before it has an answer.
     ///
     /// # Errors
     ///

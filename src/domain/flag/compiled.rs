@@ -160,8 +160,8 @@ impl Compiled {
 
     /// Whether it matters for a tenant that is not active if it would be off for an active one.
     pub(super) fn may_stay_off(&self) -> bool {
-        let variant = |given: &Option<Given>| given.as_ref().map(|(variant, _)| variant.clone());
-        !self.names_safe() && variant(&self.off) != variant(&self.safe)
+        let (off, safe) = (self.off.as_ref(), self.safe.as_ref());
+        !self.names_safe() && off.map(|(variant, _)| variant) != safe.map(|(variant, _)| variant)
     }
 
     /// The layers that are asked after one.

@@ -126,9 +126,10 @@ impl<'a> Reach<'a> {
             let settings = &compiled.flag.settings;
             Some((settings.kill_switch.clone(), settings.state, compiled.off.clone()))
         };
+        let was = guard(self.before);
         switch != flag
-            && guard(self.before).is_some()
-            && guard(self.before) == guard(self.after)
+            && was.is_some()
+            && was == guard(self.after)
             && !self.rests_on(switch).iter().any(|key| self.decisive.contains(key))
     }
 
