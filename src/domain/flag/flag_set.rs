@@ -24,7 +24,7 @@ use super::compile::CompiledFlags;
 use super::compiled::{Compiled, served};
 use super::evaluate::{Memo, Query};
 use super::fold::Fold;
-use super::settings::{Flag, FlagState, Settings};
+use super::settings::{Flag, FlagState, Kind, Settings};
 use super::targeting::TargetingRule;
 use super::words::Layer;
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
@@ -246,7 +246,11 @@ impl<'a, 'q> Resolver<'a, 'q> {
             Some((alone, levels)) => Some((alone, *levels)),
             None => (!found.resolved.is_enabled).then_some((&found.resolved, 0)),
         };
-        let by_themselves: Option<Vec<_>> = found.iter().map(by_itself).collect();
+        // For a tenant that is not active a switch counts as if it were: what excludes the switch need not exclude what is below it.
+        let is_mixed = !self.query.is_active()
+            && found.iter().any(|found| found.resolved.flag.settings.kind == Kind::KillSwitch);
+        let by_themselves: Option<Vec<_>> =
+            if is_mixed { None } else { found.iter().map(by_itself).collect() };
         by_themselves.unwrap_or_else(|| found.iter().map(|found| (&found.resolved, found.levels)).collect())
     }
 

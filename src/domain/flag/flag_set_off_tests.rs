@@ -46,3 +46,28 @@ fn a_guard_that_gives_nothing_is_not_handed_out_with_what_a_later_layer_gives() 
         assert_eq!(provided("theme", (&default, targeting.as_ref()), &query), expected);
     }
 }
+
+/// A switch that another flag of its group excludes for an active tenant, and not for one that is not, hid what is below it.
+#[test]
+fn a_switch_in_a_group_excludes_for_a_tenant_that_is_not_active_what_it_excludes_in_the_registry() {
+    let in_group = |key: &str, priority: i32, change: &dyn Fn(&mut Settings)| {
+        let mut flag = settings(key);
+        (flag.conflict_groups, flag.priority) = ([group("g")].into(), priority);
+        change(&mut flag);
+        flag
+    };
+    let on = |name: &'static str| rule(json!({"if": [{"==": [{"var": name}, "x"]}, "on", "on"]}));
+    let flags = vec![
+        in_group("a", 3, &|flag| flag.rules = vec![on("staff")]),
+        in_group("b", 2, &|flag| (flag.kind, flag.rules) = (Kind::KillSwitch, vec![on("plan")])),
+        in_group("c", 1, &|flag| flag.default_variant = Some(variant("on"))),
+    ];
+    let flags = build(flags, vec![]);
+    let context = Context::new(json!({"tenantId": "finance"}).as_object().unwrap().clone()).unwrap();
+    let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
+    let tenant = Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::ReadOnly });
+    let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
+    assert_eq!(flags.evaluate(&query, "c").variant.unwrap().as_str(), "on");
+    let (default, targeting, _) = seen_with(&flags, "c", Access::ReadOnly);
+    assert_eq!(provided("c", (&default, targeting.as_ref()), &query), "on", "{targeting:?}");
+}
