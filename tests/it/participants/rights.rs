@@ -96,6 +96,26 @@ async fn a_right_to_a_protected_table_that_passes_by_its_policies_is_named() {
 }
 
 #[tokio::test]
+async fn a_role_of_another_database_that_becomes_a_superuser_meanwhile_is_none_of_this_ones_logins() {
+    let application = Application::new("").await;
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    assert_eq!(bring(&application.target, &acme, Desired::Suspended, 1).await, Some(Desired::Suspended));
+    let other = Application::new("").await;
+    let flapping = tokio::spawn(async move {
+        for right in ["SUPERUSER", "NOSUPERUSER"].iter().cycle() {
+            other.admin.batch_execute(&format!("ALTER ROLE {}_login {right}", other.role)).await.unwrap();
+        }
+    });
+    for look in 0..200 {
+        let seen = application.target.observe(&acme).await.unwrap();
+        assert_eq!((seen.state, seen.amiss), (Some(Desired::Suspended), None), "look {look}");
+    }
+    assert!(!flapping.is_finished());
+    flapping.abort();
+}
+
+#[tokio::test]
 async fn a_user_that_may_not_make_the_schema_is_told_what_it_lacks_and_makes_it_with_what_the_manual_lists() {
     let url = empty_database().await;
     let (server, database) = url.rsplit_once('/').unwrap();

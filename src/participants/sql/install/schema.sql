@@ -209,9 +209,15 @@ AS $$
         UNION
         SELECT i.inhrelid, true FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
     ),
+    -- By the grants themselves: pg_has_role, which knows of changes that this statement does not see yet, holds a role that
+    -- becomes a superuser meanwhile, for whichever database, for a member of every role.
+    member (oid) AS (
+        SELECT r.oid FROM pg_roles r WHERE r.rolname = application
+        UNION
+        SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
+    ),
     client AS (
-        SELECT r.oid FROM pg_roles r
-        WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND pg_has_role(r.oid, application::name, 'MEMBER')
+        SELECT r.oid FROM pg_roles r JOIN member USING (oid) WHERE NOT r.rolsuper AND NOT r.rolbypassrls
     ),
     reached AS (
         SELECT f.relation FROM family f
