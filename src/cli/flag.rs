@@ -87,9 +87,12 @@ pub enum Command {
     Rollout {
         /// Which flag.
         flag_key: String,
-        /// VARIANT=WEIGHT, separated by commas; without any, the rollout ends and the default variant counts.
+        /// VARIANT=WEIGHT, separated by commas.
         #[arg(value_name = "VARIANT=WEIGHT,…")]
         shares: Option<String>,
+        /// Instead of shares: the rollout ends, and the default variant counts.
+        #[arg(long, conflicts_with = "shares")]
+        end: bool,
         /// Later shares; may be given several times.
         #[arg(long = "then", value_name = "TIME SHARES", requires = "shares")]
         later: Vec<String>,
@@ -143,10 +146,14 @@ pub enum Command {
     },
     /// Delete a flag with its tier defaults and overrides, after showing them.
     Delete(delete::Removal),
-    /// Set what a tier sees: a variant or a share of several; without either, take it back.
+    /// Set what a tier sees: a variant or a share of several; `unset-tier` takes it back.
     SetTier(value::SetTier),
-    /// Set what a tenant sees: a variant or a share of several; without either, take it back.
+    /// Set what a tenant sees: a variant or a share of several; `unset-tenant` takes it back.
     SetTenant(value::SetTenant),
+    /// Take back what a tier sees of its own: the flag's default counts for it again.
+    UnsetTier(value::UnsetTier),
+    /// Take back what a tenant sees of its own: its tier's or the flag's default counts for it again.
+    UnsetTenant(value::UnsetTenant),
     /// List what tenants see of their own.
     Overrides {
         /// Only of this flag.
@@ -250,10 +257,14 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         update @ Command::Update { .. } => {
             show_flag(output, &context.change("FeatureFlags/UpdateFlag", update_of(update)?).await?)
         }
-        Command::Rollout { flag_key, shares, later, bucket_by, dry_run } => {
+        Command::Rollout { flag_key, shares, end, later, bucket_by, dry_run } => {
             let mut flag = json!({ "flagKey": flag_key });
             if let Some(shares) = shares {
                 flag["defaultRollout"] = rollout::rollout(&shares, &later, bucket_by.as_deref())?;
+            } else if !end {
+                return Err(Failure::usage(format!(
+                    "give shares such as on=10,off=90; to end the rollout: `tenantry flag rollout {flag_key} --end`"
+                )));
             }
             let request = json!({ "flag": flag, "updateMask": "defaultRollout", "validateOnly": dry_run });
             show_flag(output, &context.change("FeatureFlags/UpdateFlag", request).await?)
@@ -263,6 +274,8 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         Command::Segment(command) => segment::run(command, context).await,
         Command::SetTier(set) => value::set_tier(set, context).await,
         Command::SetTenant(set) => value::set_tenant(set, context).await,
+        Command::UnsetTier(unset) => value::unset_tier(unset, context).await,
+        Command::UnsetTenant(unset) => value::unset_tenant(unset, context).await,
         Command::Import(import) => file::import(import, context).await,
         Command::Export(export) => file::export(export, context).await,
         Command::Apply(apply) => apply::run(apply, context).await,
