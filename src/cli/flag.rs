@@ -16,7 +16,8 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use self::read::show_flag;
-use super::{Context, Failure};
+use super::output::{print, text, warn};
+use super::{Context, Failure, Format};
 
 /// Commands about feature flags.
 #[derive(Debug, Clone, Subcommand)]
@@ -134,8 +135,8 @@ pub enum Command {
         /// When it expires, RFC 3339. Later than before is an extension, which the log keeps as such.
         #[arg(long)]
         expires: Option<String>,
-        /// Why it is extended.
-        #[arg(long)]
+        /// Why it is extended; kept with that alone.
+        #[arg(long, requires = "expires")]
         reason: Option<String>,
         /// Even if flags that hang on it would break.
         #[arg(long)]
@@ -254,9 +255,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         create @ Command::Create { .. } => {
             show_flag(output, &context.change("FeatureFlags/CreateFlag", creation(create)?).await?)
         }
-        update @ Command::Update { .. } => {
-            show_flag(output, &context.change("FeatureFlags/UpdateFlag", update_of(update)?).await?)
-        }
+        update @ Command::Update { .. } => self::update(update_of(update)?, context).await,
         Command::Rollout { flag_key, shares, end, later, bucket_by, dry_run } => {
             let mut flag = json!({ "flagKey": flag_key });
             if let Some(shares) = shares {
@@ -313,6 +312,28 @@ fn creation(command: Command) -> Result<Value, Failure> {
     flag.insert("kind".into(), kind.name().into());
     flag.insert("variants".into(), variants(&pairs)?);
     Ok(json!({ "flag": flag, "validateOnly": dry_run }))
+}
+
+/// Changes a flag, and says what of that was no change.
+async fn update(request: Value, context: &Context<'_>) -> Result<(), Failure> {
+    let format = context.connection.output;
+    let named = json!({ "flagKey": request["flag"]["flagKey"] });
+    // A flag that cannot be read is for the call that changes it to tell of.
+    let before = context.client.call("FeatureFlags/GetFlag", named).await.unwrap_or_default();
+    let is_tried = request["validateOnly"] == true;
+    let reason = request["reason"].clone();
+    let updated = context.change("FeatureFlags/UpdateFlag", request).await?;
+    let newest = updated["extensions"].as_array().and_then(|all| all.last());
+    if reason != "" && !is_tried && newest.is_none_or(|extension| extension["reason"] != reason) {
+        warn(
+            "--reason is not kept: it is kept with a later --expires, and the flag expires no later than before",
+        );
+    }
+    if format == Format::Table && !is_tried && updated["etag"] == before["etag"] {
+        let flag_key = text(&updated["flagKey"]);
+        return print(&format!("nothing changed: flag {flag_key} is so already\n"));
+    }
+    show_flag(format, &updated)
 }
 
 fn update_of(command: Command) -> Result<Value, Failure> {

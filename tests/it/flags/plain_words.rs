@@ -1,7 +1,15 @@
 //! What the flag commands say to people: refusals in the words that were typed, and what did not happen.
 
+use tenantry::proto::v1;
+
 use super::command_line::{refused, said};
 use super::with_flag;
+use crate::support::Replica;
+
+async fn flag(replica: &mut Replica, flag_key: &str) -> v1::Flag {
+    let request = v1::GetFlagRequest { flag_key: flag_key.into() };
+    replica.flags.get_flag(request).await.unwrap().into_inner()
+}
 
 #[tokio::test]
 async fn a_refusal_names_the_options_and_commands_that_are_typed() {
@@ -25,5 +33,24 @@ async fn a_refusal_names_the_options_and_commands_that_are_typed() {
     assert!(why.contains("is changed by `tenantry tenant change-tier`, which"), "{why}");
     let why = refused(&replica, &["tenant", "delete", "finance"], 4).await;
     assert!(why.contains("cannot take `tenantry tenant delete`: "), "{why}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_says_so_and_a_reason_that_is_not_kept_is_told() {
+    let mut replica = with_flag().await;
+    let before = flag(&mut replica, "search").await;
+    let end = before.expire_time.unwrap().to_string();
+    let update = ["flag", "update", "search", "--reason", "the launch slipped"];
+    let told = said(&replica, &[&update[..], &["--expires", &end]].concat()).await;
+    assert!(told.contains("nothing changed: flag search is so already"), "{told}");
+    assert!(told.contains("--reason is not kept"), "{told}");
+    assert_eq!(flag(&mut replica, "search").await, before, "no change was made");
+    let told = said(&replica, &[&update[..], &["--expires", &end, "--default", "on"]].concat()).await;
+    assert!(told.contains("--reason is not kept") && !told.contains("nothing changed"), "{told}");
+    assert!(flag(&mut replica, "search").await.extensions.is_empty());
+    let told = said(&replica, &[&update[..], &["--expires", "2099-01-01T00:00:00Z"]].concat()).await;
+    assert!(!told.contains("not kept") && !told.contains("nothing changed"), "{told}");
+    assert_eq!(flag(&mut replica, "search").await.extensions[0].reason, "the launch slipped");
     replica.stop().await;
 }
