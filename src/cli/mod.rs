@@ -39,7 +39,7 @@ pub const SERVER: &str = "http://127.0.0.1:50051";
 
 /// Exit codes, for `--help`.
 pub const EXIT_CODES: &str = "Exit codes: 0 done · 1 internal error · 2 invalid arguments · 3 not found · 4 conflict or \
-     illegal state · 5 not allowed · 6 not reached, or not done, in time · 7 the operation did not succeed";
+     illegal state · 5 not allowed · 6 not reached, or not done, in time · 7 the operation did not succeed · 8 there are differences (--exit-code)";
 
 /// What every client command takes.
 #[derive(Debug, Clone, Args)]

@@ -2,6 +2,7 @@
 
 use tenantry::proto::v1;
 
+use super::apply::{tenantry, text};
 use super::command_line::{refused, said};
 use super::with_flag;
 use crate::support::Replica;
@@ -52,5 +53,32 @@ async fn an_update_that_changes_nothing_says_so_and_a_reason_that_is_not_kept_is
     let told = said(&replica, &[&update[..], &["--expires", "2099-01-01T00:00:00Z"]].concat()).await;
     assert!(!told.contains("not kept") && !told.contains("nothing changed"), "{told}");
     assert_eq!(flag(&mut replica, "search").await.extensions[0].reason, "the launch slipped");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_a_pipeline_by_its_exit_code_whether_there_are_differences() {
+    let replica = with_flag().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (folder.path().join("ours.yaml"), folder.path().join("theirs.json"));
+    std::fs::write(&ours, "flags: {fresh: {type: boolean}}\n").unwrap();
+    let foreign =
+        r#"{"flags": {"foreign": {"state": "ENABLED", "variants": {"a": true}, "defaultVariant": "a"}}}"#;
+    std::fs::write(&theirs, foreign).unwrap();
+    let apply = ["flag", "apply", "-f", ours.to_str().unwrap()];
+    let import = ["flag", "import", "--format", "flagd", theirs.to_str().unwrap()];
+    for command in [&apply[..], &import] {
+        said(&replica, &[command, &["--dry-run"]].concat()).await;
+        for format in ["table", "json"] {
+            let asked = [command, &["--dry-run", "--exit-code", "-o", format]].concat();
+            let told = refused(&replica, &asked, 8).await;
+            assert!(told.contains("differs from what is given"), "{told}");
+        }
+        refused(&replica, &[command, &["--yes", "--exit-code"]].concat(), 2).await;
+        said(&replica, &[command, &["--yes"]].concat()).await;
+        said(&replica, &[command, &["--dry-run", "--exit-code"]].concat()).await;
+    }
+    let help = tenantry(&replica, &["flag", "apply", "--help"]).await;
+    assert!(text(&help).contains("8 "), "{}", text(&help));
     replica.stop().await;
 }
