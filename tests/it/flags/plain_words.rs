@@ -82,3 +82,46 @@ async fn a_dry_run_tells_a_pipeline_by_its_exit_code_whether_there_are_differenc
     assert!(text(&help).contains("8 "), "{}", text(&help));
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn a_plan_names_the_flags_of_others_that_use_a_segment_that_it_changes() {
+    let replica = with_flag().await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        file.display().to_string()
+    };
+    let segment = |region: &str| {
+        format!(
+            "segments: {{home: {{conditions: [{{attribute: region, operator: in, values: [{region}]}}]}}}}\n"
+        )
+    };
+    let uses = |key: &str| {
+        format!(
+            "flags: {{{key}: {{type: boolean, rules: [{{conditions: [{{operator: in segment, values: [home]}}], variant: 'on'}}]}}}}\n"
+        )
+    };
+    let first = write("first.yaml", &(segment("eu") + &uses("ours")));
+    said(&replica, &["flag", "apply", "--yes", "-f", &first]).await;
+    let second = write("second.yaml", &(segment("us") + &uses("theirs")));
+    let plan = said(&replica, &["flag", "apply", "--dry-run", "-f", &second]).await;
+    assert!(
+        plan.contains("~ segment home\n") && plan.contains("1 other flags hang on what changes (ours)"),
+        "{plan}"
+    );
+
+    let flagd = |key: &str, region: &str| {
+        format!(
+            r#"{{"flags": {{"{key}": {{"state": "ENABLED", "variants": {{"a": true, "b": false}}, "defaultVariant": "a",
+                "targeting": {{"if": [{{"$ref": "home"}}, "b"]}}}}}},
+                "$evaluators": {{"home": {{"==": [{{"var": "region"}}, "{region}"]}}}}}}"#
+        )
+    };
+    let first = write("first.json", &flagd("mine", "eu"));
+    said(&replica, &["flag", "import", "--format", "flagd", "--yes", &first]).await;
+    let second = write("second.json", &flagd("yours", "us"));
+    let plan = said(&replica, &["flag", "import", "--format", "flagd", "--dry-run", &second]).await;
+    assert!(plan.contains("1 other flags hang on what changes (mine)"), "{plan}");
+    replica.stop().await;
+}
