@@ -12,10 +12,12 @@ mod set;
 mod value;
 mod yaml;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use self::read::show_flag;
+use super::number::time;
 use super::output::{print, text, warn};
 use super::{Context, Failure, Format};
 
@@ -52,7 +54,7 @@ pub enum Command {
         #[arg(long)]
         owner: Option<String>,
         /// When it expires, RFC 3339; 90 days from now where not given. A kill switch never does.
-        #[arg(long)]
+        #[arg(long, value_name = "TIME", value_parser = time)]
         expires: Option<String>,
         /// Only show what it would look like, and whom it would affect.
         #[arg(long)]
@@ -98,7 +100,7 @@ pub enum Command {
         #[arg(long = "then", value_name = "TIME SHARES", requires = "shares")]
         later: Vec<String>,
         /// The attribute that decides: the tenant's id where not given, so that a tenant's users see the same.
-        #[arg(long, value_name = "ATTRIBUTE", requires = "shares")]
+        #[arg(long, value_name = "ATTRIBUTE", requires = "shares", value_parser = NonEmptyStringValueParser::new())]
         bucket_by: Option<String>,
         /// Only show what it would look like, and whom it would affect.
         #[arg(long)]
@@ -133,7 +135,7 @@ pub enum Command {
         #[arg(long)]
         kill_switch: Option<String>,
         /// When it expires, RFC 3339. Later than before is an extension, which the log keeps as such.
-        #[arg(long)]
+        #[arg(long, value_name = "TIME", value_parser = time)]
         expires: Option<String>,
         /// Why it is extended; kept with that alone.
         #[arg(long, requires = "expires")]

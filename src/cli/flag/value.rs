@@ -1,9 +1,11 @@
 //! `tenantry flag set-tier` and `set-tenant`: one variant, or a share of several; `unset-tier` and `unset-tenant` take it back.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
 use super::rollout::rollout;
+use crate::cli::number::time;
 use crate::cli::output::{print, show, text};
 use crate::cli::{Context, Failure, Format};
 
@@ -17,7 +19,7 @@ pub(super) struct Shares {
     #[arg(long = "then", value_name = "TIME SHARES")]
     later: Vec<String>,
     /// The attribute that decides: the tenant's id where not given, so that a tenant's users see the same.
-    #[arg(long, value_name = "ATTRIBUTE")]
+    #[arg(long, value_name = "ATTRIBUTE", value_parser = NonEmptyStringValueParser::new())]
     bucket_by: Option<String>,
 }
 
@@ -52,7 +54,7 @@ pub struct SetTenant {
     #[arg(long)]
     reason: Option<String>,
     /// RFC 3339; from then on it no longer counts.
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<String>,
     /// Only show what it would look like, and whom it would affect.
     #[arg(long)]

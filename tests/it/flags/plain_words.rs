@@ -4,7 +4,7 @@ use tenantry::proto::v1;
 
 use super::apply::{tenantry, text};
 use super::command_line::{refused, said};
-use super::with_flag;
+use super::{boolean, with_flag};
 use crate::support::Replica;
 
 async fn flag(replica: &mut Replica, flag_key: &str) -> v1::Flag {
@@ -123,5 +123,65 @@ async fn a_plan_names_the_flags_of_others_that_use_a_segment_that_it_changes() {
     let second = write("second.json", &flagd("yours", "us"));
     let plan = said(&replica, &["flag", "import", "--format", "flagd", "--dry-run", &second]).await;
     assert!(plan.contains("1 other flags hang on what changes (mine)"), "{plan}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn times_and_attributes_that_are_none_are_refused_with_their_option_and_lists_have_blanks() {
+    let mut replica = with_flag().await;
+    for command in [
+        &["flag", "update", "search", "--expires", "30d"][..],
+        &["flag", "create", "fresh", "--expires", "2027-13-01"],
+        &["flag", "set-tenant", "search", "finance", "on", "--expires", "tomorrow"],
+        &["tenant", "suspend", "finance", "--at", "3h"],
+    ] {
+        let why = refused(&replica, command, 2).await;
+        assert!(why.contains("must be a time such as 2027-01-31T00:00:00Z"), "{command:?}: {why}");
+        assert!(why.contains(command[command.len() - 2]), "{command:?}: {why}");
+    }
+    let later = ["flag", "rollout", "search", "on=1,off=1", "--then", "tomorrow on=1,off=0"];
+    let why = refused(&replica, &later, 2).await;
+    assert!(why.contains("--then ") && why.contains("such as 2027-01-31T00:00:00Z"), "{why}");
+    for command in [
+        &["flag", "rollout", "search", "on=1,off=1", "--bucket-by", ""][..],
+        &["flag", "set-tier", "search", "gold", "--rollout", "on=1,off=1", "--bucket-by", ""],
+    ] {
+        let why = refused(&replica, command, 2).await;
+        assert!(why.contains("--bucket-by <ATTRIBUTE>"), "{command:?}: {why}");
+    }
+    let with_offset = ["flag", "update", "search", "--expires", "2099-01-01T02:00:00+02:00"];
+    said(&replica, &with_offset).await;
+    assert_eq!(flag(&mut replica, "search").await.expire_time.unwrap().to_string(), "2099-01-01T00:00:00Z");
+
+    let uses = v1::Condition {
+        operator: v1::ConditionOperator::InSegment.into(),
+        values: vec![prost_types::Value::from("eu".to_owned())],
+        ..Default::default()
+    };
+    said(&replica, &["flag", "segment", "create", "eu", "--logic", r#"{"==": [{"var": "region"}, "eu"]}"#])
+        .await;
+    for key in ["ca", "multi"] {
+        let rule =
+            v1::TargetingRule { conditions: vec![uses.clone()], variant: "on".into(), ..Default::default() };
+        let request = v1::CreateFlagRequest {
+            flag: Some(v1::Flag { rules: vec![rule], ..boolean(key) }),
+            ..Default::default()
+        };
+        replica.flags.create_flag(request).await.unwrap();
+    }
+    let why = refused(&replica, &["flag", "segment", "delete", "eu"], 4).await;
+    assert!(why.contains("the rules of ca, multi ["), "{why}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_preview_of_an_archival_says_what_would_happen() {
+    let replica = with_flag().await;
+    said(&replica, &["flag", "update", "search", "--default", "on"]).await;
+    let plan = said(&replica, &["flag", "archive", "search", "--dry-run"]).await;
+    let expected = "~ flag search\n    state: ARCHIVED\n1 of 1 tenants would see something else";
+    assert!(plan.starts_with(expected), "{plan}");
+    let asked = refused(&replica, &["flag", "archive", "search"], 2).await;
+    assert!(asked.starts_with(expected), "{asked}");
     replica.stop().await;
 }
