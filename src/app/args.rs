@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::num::{ParseFloatError, ParseIntError};
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::cli;
@@ -23,10 +23,25 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads the command line, or says what is wrong with it.
-    pub fn read() -> Result<Self, clap::Error> {
-        Self::try_parse().map_err(in_our_words)
+    /// Reads the command line, with the options that its command can be given, or says what is wrong with it.
+    pub fn read() -> Result<(Self, Vec<String>), clap::Error> {
+        let matches = Self::command().try_get_matches().map_err(in_our_words)?;
+        let args = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::command()))?;
+        Ok((args, options(&matches)))
     }
+}
+
+/// The long options of the command that was typed.
+fn options(matches: &ArgMatches) -> Vec<String> {
+    let mut whole = Args::command();
+    // What counts for all commands is laid out with each only then.
+    whole.build();
+    let (mut command, mut matches) = (&whole, matches);
+    while let Some((name, inner)) = matches.subcommand() {
+        let Some(found) = command.find_subcommand(name) else { break };
+        (command, matches) = (found, inner);
+    }
+    command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect()
 }
 
 /// What is no number is said to be none, and not which digit a parser stumbled over.
@@ -132,6 +147,17 @@ mod tests {
         assert_eq!(values.get("server.insecure_no_auth").map(String::as_str), Some("true"));
         assert_eq!(values.get("server.threads").map(String::as_str), Some("2"));
         assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn the_options_are_those_of_the_command_that_was_typed() {
+        let typed = ["tenantry", "tenant", "change-tier", "acme", "--tier", "gold"];
+        let options = options(&Args::command().try_get_matches_from(typed).unwrap());
+        for (option, is_there) in
+            [("tier", true), ("validate-only", true), ("request-id", true), ("force", false)]
+        {
+            assert_eq!(options.iter().any(|it| it == option), is_there, "{option}: {options:?}");
+        }
     }
 
     #[test]

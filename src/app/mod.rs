@@ -80,8 +80,8 @@ impl Error {
 
 /// Runs the program; answers its exit code.
 pub fn main() -> ExitCode {
-    let args = Args::read().unwrap_or_else(|error| error.exit());
-    run(args).unwrap_or_else(|error| {
+    let (args, options) = Args::read().unwrap_or_else(|error| error.exit());
+    run(args, &options).unwrap_or_else(|error| {
         if let Error::Io(error) = &error
             && cli::is_reader_gone(error)
         {
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn run(args: Args) -> Result<ExitCode, Error> {
+fn run(args: Args, options: &[String]) -> Result<ExitCode, Error> {
     let connection = args.connection;
     match args.command {
         Command::Serve(settings) => {
@@ -115,7 +115,7 @@ fn run(args: Args) -> Result<ExitCode, Error> {
         Command::Demo { real: true, .. } => on_runtime(real_demo::run(&mut cli::standard_output())),
         Command::Client(command) => {
             tell_of_mistyped_variables();
-            Ok(cli::run(command, &connection))
+            Ok(cli::run(command, &connection, options))
         }
         Command::Completions { shell } => {
             // Into memory first: the generator panics where its reader has gone away (`| head`).

@@ -24,6 +24,8 @@ pub mod class {
     pub const NOT_IN_TIME: u8 = 6;
     /// An operation ended otherwise than asked for.
     pub const UNSUCCESSFUL: u8 = 7;
+    /// There are differences, where that was asked for as an exit code.
+    pub const DIFFERENT: u8 = 8;
 }
 
 /// Why a command failed.
@@ -57,6 +59,12 @@ impl Failure {
     /// An operation ended otherwise than asked for.
     pub fn unsuccessful(message: impl Into<String>) -> Self {
         Self { code: class::UNSUCCESSFUL, message: message.into() }
+    }
+
+    /// There are differences, and the exit code is to tell.
+    pub fn different() -> Self {
+        let message = "what is there differs from what is given (--exit-code)".to_owned();
+        Self { code: class::DIFFERENT, message }
     }
 
     /// The same; where it only was not seen to its end, with what becomes of it.

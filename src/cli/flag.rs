@@ -12,11 +12,14 @@ mod set;
 mod value;
 mod yaml;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use self::read::show_flag;
-use super::{Context, Failure};
+use super::number::time;
+use super::output::{print, text, warn};
+use super::{Context, Failure, Format};
 
 /// Commands about feature flags.
 #[derive(Debug, Clone, Subcommand)]
@@ -51,7 +54,7 @@ pub enum Command {
         #[arg(long)]
         owner: Option<String>,
         /// When it expires, RFC 3339; 90 days from now where not given. A kill switch never does.
-        #[arg(long)]
+        #[arg(long, value_name = "TIME", value_parser = time)]
         expires: Option<String>,
         /// Only show what it would look like, and whom it would affect.
         #[arg(long)]
@@ -87,14 +90,17 @@ pub enum Command {
     Rollout {
         /// Which flag.
         flag_key: String,
-        /// VARIANT=WEIGHT, separated by commas; without any, the rollout ends and the default variant counts.
+        /// VARIANT=WEIGHT, separated by commas.
         #[arg(value_name = "VARIANT=WEIGHT,…")]
         shares: Option<String>,
+        /// Instead of shares: the rollout ends, and the default variant counts.
+        #[arg(long, conflicts_with = "shares")]
+        end: bool,
         /// Later shares; may be given several times.
         #[arg(long = "then", value_name = "TIME SHARES", requires = "shares")]
         later: Vec<String>,
         /// The attribute that decides: the tenant's id where not given, so that a tenant's users see the same.
-        #[arg(long, value_name = "ATTRIBUTE", requires = "shares")]
+        #[arg(long, value_name = "ATTRIBUTE", requires = "shares", value_parser = NonEmptyStringValueParser::new())]
         bucket_by: Option<String>,
         /// Only show what it would look like, and whom it would affect.
         #[arg(long)]
@@ -129,10 +135,10 @@ pub enum Command {
         #[arg(long)]
         kill_switch: Option<String>,
         /// When it expires, RFC 3339. Later than before is an extension, which the log keeps as such.
-        #[arg(long)]
+        #[arg(long, value_name = "TIME", value_parser = time)]
         expires: Option<String>,
-        /// Why it is extended.
-        #[arg(long)]
+        /// Why it is extended; kept with that alone.
+        #[arg(long, requires = "expires")]
         reason: Option<String>,
         /// Even if flags that hang on it would break.
         #[arg(long)]
@@ -143,10 +149,14 @@ pub enum Command {
     },
     /// Delete a flag with its tier defaults and overrides, after showing them.
     Delete(delete::Removal),
-    /// Set what a tier sees: a variant or a share of several; without either, take it back.
+    /// Set what a tier sees: a variant or a share of several; `unset-tier` takes it back.
     SetTier(value::SetTier),
-    /// Set what a tenant sees: a variant or a share of several; without either, take it back.
+    /// Set what a tenant sees: a variant or a share of several; `unset-tenant` takes it back.
     SetTenant(value::SetTenant),
+    /// Take back what a tier sees of its own: the flag's default counts for it again.
+    UnsetTier(value::UnsetTier),
+    /// Take back what a tenant sees of its own: its tier's or the flag's default counts for it again.
+    UnsetTenant(value::UnsetTenant),
     /// List what tenants see of their own.
     Overrides {
         /// Only of this flag.
@@ -247,13 +257,15 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         create @ Command::Create { .. } => {
             show_flag(output, &context.change("FeatureFlags/CreateFlag", creation(create)?).await?)
         }
-        update @ Command::Update { .. } => {
-            show_flag(output, &context.change("FeatureFlags/UpdateFlag", update_of(update)?).await?)
-        }
-        Command::Rollout { flag_key, shares, later, bucket_by, dry_run } => {
+        update @ Command::Update { .. } => self::update(update_of(update)?, context).await,
+        Command::Rollout { flag_key, shares, end, later, bucket_by, dry_run } => {
             let mut flag = json!({ "flagKey": flag_key });
             if let Some(shares) = shares {
                 flag["defaultRollout"] = rollout::rollout(&shares, &later, bucket_by.as_deref())?;
+            } else if !end {
+                return Err(Failure::usage(format!(
+                    "give shares such as on=10,off=90; to end the rollout: `tenantry flag rollout {flag_key} --end`"
+                )));
             }
             let request = json!({ "flag": flag, "updateMask": "defaultRollout", "validateOnly": dry_run });
             show_flag(output, &context.change("FeatureFlags/UpdateFlag", request).await?)
@@ -263,6 +275,8 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         Command::Segment(command) => segment::run(command, context).await,
         Command::SetTier(set) => value::set_tier(set, context).await,
         Command::SetTenant(set) => value::set_tenant(set, context).await,
+        Command::UnsetTier(unset) => value::unset_tier(unset, context).await,
+        Command::UnsetTenant(unset) => value::unset_tenant(unset, context).await,
         Command::Import(import) => file::import(import, context).await,
         Command::Export(export) => file::export(export, context).await,
         Command::Apply(apply) => apply::run(apply, context).await,
@@ -300,6 +314,28 @@ fn creation(command: Command) -> Result<Value, Failure> {
     flag.insert("kind".into(), kind.name().into());
     flag.insert("variants".into(), variants(&pairs)?);
     Ok(json!({ "flag": flag, "validateOnly": dry_run }))
+}
+
+/// Changes a flag, and says what of that was no change.
+async fn update(request: Value, context: &Context<'_>) -> Result<(), Failure> {
+    let format = context.connection.output;
+    let named = json!({ "flagKey": request["flag"]["flagKey"] });
+    // A flag that cannot be read is for the call that changes it to tell of.
+    let before = context.client.call("FeatureFlags/GetFlag", named).await.unwrap_or_default();
+    let is_tried = request["validateOnly"] == true;
+    let reason = request["reason"].clone();
+    let updated = context.change("FeatureFlags/UpdateFlag", request).await?;
+    let newest = updated["extensions"].as_array().and_then(|all| all.last());
+    if reason != "" && !is_tried && newest.is_none_or(|extension| extension["reason"] != reason) {
+        warn(
+            "--reason is not kept: it is kept with a later --expires, and the flag expires no later than before",
+        );
+    }
+    if format == Format::Table && !is_tried && updated["etag"] == before["etag"] {
+        let flag_key = text(&updated["flagKey"]);
+        return print(&format!("nothing changed: flag {flag_key} is so already\n"));
+    }
+    show_flag(format, &updated)
 }
 
 fn update_of(command: Command) -> Result<Value, Failure> {

@@ -22,6 +22,7 @@ mod stub;
 mod target;
 mod tenant;
 mod tier;
+mod typed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ pub const SERVER: &str = "http://127.0.0.1:50051";
 
 /// Exit codes, for `--help`.
 pub const EXIT_CODES: &str = "Exit codes: 0 done · 1 internal error · 2 invalid arguments · 3 not found · 4 conflict or \
-     illegal state · 5 not allowed · 6 not reached, or not done, in time · 7 the operation did not succeed";
+     illegal state · 5 not allowed · 6 not reached, or not done, in time · 7 the operation did not succeed · 8 there are differences (--exit-code)";
 
 /// What every client command takes.
 #[derive(Debug, Clone, Args)]
@@ -117,8 +118,8 @@ fn with_client(
     })
 }
 
-/// Runs a client command to its exit code.
-pub fn run(command: Command, connection: &Connection) -> ExitCode {
+/// Runs a client command to its exit code; `options` are those that it can be given, by which what is refused is told.
+pub fn run(command: Command, connection: &Connection, options: &[String]) -> ExitCode {
     // A stub is a server of its own, somewhere else.
     let server = match &command {
         Command::Stub(command) => command.server(),
@@ -128,7 +129,7 @@ pub fn run(command: Command, connection: &Connection) -> ExitCode {
         Ok(server) => &Connection { server, ..connection.clone() },
         Err(failure) => return exit::finish(Err(failure)),
     };
-    exit::finish(with_client(connection, async |client| {
+    let ran = with_client(connection, async |client| {
         let context = Context { client, connection };
         match command {
             Command::Tenant(command) => tenant::run(command, &context).await,
@@ -141,6 +142,10 @@ pub fn run(command: Command, connection: &Connection) -> ExitCode {
             Command::Stub(command) => stub::run(command, &context).await,
             Command::Stats => health::stats(&context).await,
         }
+    });
+    exit::finish(ran.map_err(|failure| {
+        let sentence = typed::typed(failure.message(), options);
+        failure.reworded(sentence)
     }))
 }
 

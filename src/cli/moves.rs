@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum, value_parser};
 use serde_json::{Value, json};
 
 use super::contract::enum_name;
+use super::number::time;
 use super::operation::show_operation;
 use super::output::{Column, Format, print, show, show_list, text};
 use super::tenant::get;
@@ -30,7 +31,7 @@ pub struct Move {
     #[arg(long)]
     no_wait: bool,
     /// When to begin, for example 2026-12-01T03:00:00Z; at once where not given.
-    #[arg(long)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<String>,
     /// What becomes of the tenants below it.
     #[arg(long, value_enum)]

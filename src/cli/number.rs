@@ -1,6 +1,8 @@
-//! Numbers on the command line.
+//! Numbers and times on the command line.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// A number with a value; JSON, in which requests go out, has no others, and would make one that is left out of them.
 pub(super) fn finite(text: &str) -> Result<f64, &'static str> {
@@ -13,11 +15,26 @@ pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
     seconds.filter(|time| !time.is_zero()).ok_or("must be a number of seconds above 0, such as 5 or 0.5")
 }
 
+/// A moment, as requests have it. No "30d": the same command would ask for something else whenever it is repeated.
+pub(super) fn time(text: &str) -> Result<String, &'static str> {
+    let time: Result<Timestamp, _> = text.parse();
+    time.map(|time| time.to_string()).map_err(|_| "must be a time such as 2027-01-31T00:00:00Z (RFC 3339)")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{finite, seconds};
+    use super::{finite, seconds, time};
+
+    #[test]
+    fn a_time_is_a_moment_whatever_its_offset() {
+        assert_eq!(time("2027-01-31T00:00:00Z").as_deref(), Ok("2027-01-31T00:00:00Z"));
+        assert_eq!(time("2027-01-31T02:00:00.5+02:00").as_deref(), Ok("2027-01-31T00:00:00.5Z"));
+        for text in ["30d", "2027-01-31", "2027-01-31T00:00:00", "tomorrow", ""] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_time_is_more_than_none_and_may_be_a_part_of_a_second() {

@@ -306,7 +306,8 @@ async fn a_provisioning_that_failed_is_tried_again_by_activating_the_tenant_and_
     let (code, said) = tenantry(&["operation", "retry", id, "cache", "--server", &server]).await;
     assert_eq!(code, Some(4), "{said}");
     assert!(
-        said.contains("ActivateTenant provisions the tenant anew") && said.contains("[OPERATION_ENDED]"),
+        said.contains("`tenantry tenant activate` provisions the tenant anew")
+            && said.contains("[OPERATION_ENDED]"),
         "{said}"
     );
     let (_, said) = tenantry(&["operation", "retry", "--help"]).await;

@@ -40,6 +40,9 @@ pub(super) struct Manner {
     /// Only show what would change.
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: exit with 8 where something would change, and with 0 where nothing would. For pipelines.
+    #[arg(long, requires = "dry_run")]
+    exit_code: bool,
     /// Even if flags that hang on what is changed would break.
     #[arg(long)]
     force: bool,
@@ -80,6 +83,9 @@ pub(super) async fn show_then_change(
         print(&described(&planned))?;
     } else if nothing || manner.dry_run {
         show(format, &planned)?;
+    }
+    if manner.exit_code && !nothing {
+        return Err(Failure::different());
     }
     if nothing || manner.dry_run || !confirmed(manner.yes, "Apply this?")? {
         return Ok(());

@@ -60,7 +60,14 @@ pub(super) async fn archive(archive: Removal, context: &Context<'_>) -> Result<(
         request["etag"] = context.client.call("FeatureFlags/GetFlag", named).await?["etag"].take();
     }
     let plan = |archived: &Value| {
-        if format == Format::Table || archive.dry_run { show_flag(format, archived) } else { Ok(()) }
+        if format == Format::Table {
+            let (name, state) = (harmless(&archive.flag_key), text(&archived["state"]));
+            // One that is archived already affects nobody, and nobody is looked for.
+            let impact = text(&archived["impact"]);
+            let plan = format!("~ flag {name}\n    state: {state}\n{impact}");
+            return print(&format!("{}\n", plan.trim_end()));
+        }
+        if archive.dry_run { show_flag(format, archived) } else { Ok(()) }
     };
     let way = ("FeatureFlags/ArchiveFlag", "Archive this?");
     match shown_first(way, request, &archive, plan, context).await? {

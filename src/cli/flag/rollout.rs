@@ -3,14 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli::Failure;
+use crate::cli::number::time;
 
 /// A rollout as the API has it.
 pub(super) fn rollout(now: &str, later: &[String], bucket_by: Option<&str>) -> Result<Value, Failure> {
     let steps = later.iter().map(|step| {
-        let (time, shares) = step.trim().split_once(' ').ok_or_else(|| {
+        let (start, shares) = step.trim().split_once(' ').ok_or_else(|| {
             Failure::usage(format!("--then {step} must have the form \"TIME on=50,off=50\""))
         })?;
-        Ok(json!({ "startTime": time, "weights": weights(shares)? }))
+        let start = time(start).map_err(|why| Failure::usage(format!("--then {step}: {start} {why}")))?;
+        Ok(json!({ "startTime": start, "weights": weights(shares)? }))
     });
     let mut rollout = Map::new();
     rollout.insert("weights".to_owned(), weights(now)?);

@@ -43,8 +43,12 @@ pub fn warning(flag: &Flag, now: Timestamp) -> Option<String> {
     match found {
         Staleness::Expired => Some(format!("expired at {end}")),
         Staleness::Expiring => {
-            let days = end.duration_since(now).as_hours() / 24;
-            Some(format!("expires in {days} days, at {end}; extend it or take it out of the code"))
+            let left = match end.duration_since(now).as_hours() / 24 {
+                0 => "less than a day".to_owned(),
+                1 => "1 day".to_owned(),
+                days => format!("{days} days"),
+            };
+            Some(format!("expires in {left}, at {end}; extend it or take it out of the code"))
         }
         Staleness::Old => None,
     }
@@ -77,7 +81,10 @@ mod tests {
         let flag = flag(Kind::Release, settings.expire_time);
         assert_eq!(staleness(&flag, day(75)), None);
         assert_eq!(staleness(&flag, day(76)), Some(Staleness::Expiring));
-        assert!(warning(&flag, day(80)).unwrap().contains("in 10 days"), "{:?}", warning(&flag, day(80)));
+        let soon = day(89) + SignedDuration::from_hours(1);
+        for (now, left) in [(day(80), "in 10 days,"), (day(89), "in 1 day,"), (soon, "in less than a day,")] {
+            assert!(warning(&flag, now).unwrap().contains(left), "{:?}", warning(&flag, now));
+        }
         assert_eq!(staleness(&flag, day(90)), Some(Staleness::Expired));
     }
 

@@ -184,7 +184,12 @@ fn admit<B>(
 ) -> Result<Option<Instant>, Refusal> {
     let method = &call.served.method;
     let bound = method.shape.is_unary().then(|| method.deadline.unwrap_or(shared.limits.unary_deadline));
-    let until = allowed(request.headers(), wire.is_connect(), bound)?.map(|allowed| Instant::now() + allowed);
+    let time = allowed(request.headers(), wire.is_connect(), bound)?;
+    if time.is_some_and(|time| time.is_zero()) {
+        // A client whose own time has run out may write 0. A timer would let through what is answered at once.
+        return Err(DEADLINE_EXCEEDED);
+    }
+    let until = time.map(|time| Instant::now() + time);
     if !method.is_probe() {
         if let Some(refusal) = seat.no_calls {
             return Err(refusal);

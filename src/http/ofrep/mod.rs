@@ -39,6 +39,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 pub fn router(feature: OpenFeature) -> Router {
     Router::new()
         .route("/ofrep/v1/evaluate/flags/{*key}", post(one))
+        .route("/ofrep/v1/evaluate/flags/", post(nameless))
         .route("/ofrep/v1/evaluate/flags", post(all))
         .route(EVENTS, get(events))
         .method_not_allowed_fallback(other_method)
@@ -76,6 +77,14 @@ async fn one(
         Ok(found) => answer::json(StatusCode::OK, &flag(&found)),
         Err(error) => failure(&error, Some(&key)),
     }
+}
+
+/// The address of one flag, without a key.
+async fn nameless() -> Response {
+    failure(
+        &Error::field("key", "must not be empty; without the slash at its end the address is of all flags"),
+        Some(""),
+    )
 }
 
 async fn all(

@@ -202,10 +202,10 @@ fn check_segments(before: &CompiledFlags, after: &CompiledFlags, write: &Write) 
         let users = users.filter(|key| !written.contains(key) && after.flag(key.as_str()).is_some());
         let users: Vec<_> = users.map(FlagKey::as_str).collect();
         if !users.is_empty() {
-            let named = users[..users.len().min(NAMED_MAX)].join(",");
+            let named = &users[..users.len().min(NAMED_MAX)];
             let more = if users.len() > NAMED_MAX { " and more" } else { "" };
-            let error = in_use(&gone.key, &format!("the rules of {named}{more}"));
-            return Err(error.with("used_by", named).with("used_by_total", users.len()));
+            let error = in_use(&gone.key, &format!("the rules of {}{more}", named.join(", ")));
+            return Err(error.with("used_by", named.join(",")).with("used_by_total", users.len()));
         }
     }
     let all = after

@@ -157,7 +157,7 @@ impl Registry {
         .await
     }
 
-    /// Changes fields of a flag.
+    /// Changes fields of a flag. Setting what is so already is no change, and a reason is kept with a longer life alone.
     pub async fn update_flag(&self, update: FlagUpdate, command: &Command) -> Result<Judged<Flag>, Error> {
         self.change(command, |snapshot, context| {
             let current = get_flag(snapshot, &update.flag.key)?;
@@ -185,6 +185,12 @@ impl Registry {
             if !violations.is_empty() {
                 return Err(Error::invalid(Reason::InvalidField, violations).within("flag."));
             }
+            let deciding =
+                Deciding { snapshot, fixed: &self.static_context, context, force: update.force, command };
+            if settings == current.settings {
+                let impact = deciding.impact(&snapshot.flags, &BTreeSet::from([update.flag.key.clone()]));
+                return Ok(Decision::Nothing(Judged { made: Flag::clone(&current), impact }));
+            }
             let mut flag = current.with_settings(settings, context.now);
             let event = match flag.extended_from(&current) {
                 None => Event::FlagUpdated { flag: Box::new(flag.clone()) },
@@ -194,8 +200,6 @@ impl Registry {
                     Event::FlagExpiryExtended { flag: Box::new(flag.clone()), previous_expire_time, reason }
                 }
             };
-            let deciding =
-                Deciding { snapshot, fixed: &self.static_context, context, force: update.force, command };
             deciding.write_flag(flag, Some(current.revision), event)
         })
         .await

@@ -131,6 +131,12 @@ async fn faulty_bytes_and_sizes_are_refused() {
             "invalid_argument",
             "INVALID_TIMEOUT",
         ),
+        (
+            "no time at all",
+            with(post(GET, "application/json", "{}"), &[("connect-timeout-ms", "0")]),
+            "deadline_exceeded",
+            "DEADLINE_EXCEEDED",
+        ),
     ];
     for (case, request, code, reason) in cases {
         assert_unary(case, &send(served.pages, request).await, code, reason);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tenantry::proto::v1;
 
 use super::apply::{tenantry, text};
-use super::{boolean, set_tenant, set_tier, with_flag};
+use super::{boolean, evaluate, set_tenant, set_tier, with_flag};
 use crate::support::Replica;
 
 /// What a command said, where it must succeed.
@@ -164,5 +164,43 @@ async fn shares_are_read_as_shares_and_what_has_ended_is_marked() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let own = said(&replica, &["flag", "overrides", "--flag", "search"]).await;
     assert!(own.contains("100% on by userId") && own.contains("Z (ended)"), "{own}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_forgotten_word_takes_nothing_back_and_what_takes_back_says_so() {
+    let mut replica = with_values().await;
+    said(&replica, &["flag", "rollout", "search", "on=10,off=90"]).await;
+    let bare = [
+        (&["flag", "set-tier", "search", "gold"][..], "`tenantry flag unset-tier search gold`"),
+        (&["flag", "set-tier", "search", "gold", ""], "`tenantry flag unset-tier search gold`"),
+        (&["flag", "set-tenant", "search", "finance"], "`tenantry flag unset-tenant search finance`"),
+        (&["flag", "set-tenant", "search", "finance", "--reason", "x"], "`tenantry flag unset-tenant"),
+        (&["flag", "rollout", "search"], "`tenantry flag rollout search --end`"),
+    ];
+    for (command, way_back) in bare {
+        let why = refused(&replica, command, 2).await;
+        assert!(why.contains("--rollout") || why.contains("on=10,off=90"), "{command:?}: {why}");
+        assert!(why.contains(way_back), "{command:?}: {why}");
+    }
+    let flag = replica.flags.get_flag(v1::GetFlagRequest { flag_key: "search".into() }).await.unwrap();
+    let flag = flag.into_inner();
+    assert_eq!(flag.tier_defaults["gold"], "on");
+    assert!(flag.default_rollout.is_some());
+    assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::TenantOverride);
+
+    let unset = ["flag", "unset-tenant", "search", "finance"];
+    let tried = said(&replica, &[&unset[..], &["--dry-run"]].concat()).await;
+    assert!(tried.contains("would see something else"), "{tried}");
+    assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::TenantOverride);
+    let done = said(&replica, &unset).await;
+    assert_eq!(done, "tenant finance has nothing of its own of flag search now\n");
+    assert_eq!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::TierDefault);
+    let done = said(&replica, &["flag", "unset-tier", "search", "gold"]).await;
+    assert_eq!(done, "tier gold has nothing of its own of flag search now\n");
+    refused(&replica, &["flag", "rollout", "search", "on=1,off=1", "--end"], 2).await;
+    said(&replica, &["flag", "rollout", "search", "--end"]).await;
+    let flag = replica.flags.get_flag(v1::GetFlagRequest { flag_key: "search".into() }).await.unwrap();
+    assert!(flag.into_inner().default_rollout.is_none());
     replica.stop().await;
 }

@@ -476,7 +476,7 @@ async fn a_share_with_a_reason_and_an_end_can_be_given_to_a_tier_and_to_a_tenant
         let refused = tenantry(&replica, wrong).await;
         assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
     }
-    let cleared = tenantry(&replica, &["flag", "set-tenant", "search", "finance"]).await;
+    let cleared = tenantry(&replica, &["flag", "unset-tenant", "search", "finance"]).await;
     assert!(cleared.status.success(), "{}", text(&cleared));
     assert_ne!(evaluate(&mut replica, "search").await.layer(), v1::FlagLayer::TenantOverride);
     replica.stop().await;

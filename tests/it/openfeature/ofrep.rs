@@ -91,6 +91,12 @@ async fn what_is_wrong_is_said_with_openfeature_s_code() {
         );
         assert!(said["errorDetails"].is_string(), "{said}");
     }
+    let (got, _, said) = post(&world, ONE, "{}", &[]).await;
+    assert_eq!(
+        (got, &said["key"], &said["errorCode"]),
+        (StatusCode::BAD_REQUEST, &json!(""), &json!("GENERAL"))
+    );
+    assert!(said["errorDetails"].as_str().is_some_and(|why| why.contains("must not be empty")), "{said}");
     let (got, _, said) = post(&world, ALL, "{}", &[("flagd-selector", "team=a")]).await;
     assert_eq!((got, &said["errorCode"]), (StatusCode::BAD_REQUEST, &json!("GENERAL")));
     let (got, _, said) = post(&world, ALL, "{}", &[("flagd-selector", "flagSetId=nothing")]).await;
