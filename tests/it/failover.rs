@@ -324,7 +324,7 @@ async fn streams_of_flags_go_on_and_tell_of_every_flag() {
     failing.copy().await;
     failing.replica.flags.create_flag(flag("lost", "on")).await.unwrap();
     let feature = OpenFeature::start(failing.replica.server.registry.clone(), CancellationToken::new());
-    let mut told = feature.changes(Question::default()).unwrap();
+    let mut told = feature.changes(Question::default(), None).unwrap();
     // What changed before is told at first.
     assert_eq!(told.next().await.unwrap().unwrap(), Told::Ready);
     while let Ok(told) = timeout(Duration::from_millis(300), told.next()).await {
@@ -334,11 +334,11 @@ async fn streams_of_flags_go_on_and_tell_of_every_flag() {
     failing.proxy.flow(Flow::Open);
     let changed = loop {
         match timeout(PATIENCE, told.next()).await.expect("it is told").unwrap().unwrap() {
-            Told::Changed(flags) => break flags,
+            Told::Changed(part) => break part,
             other => assert_eq!(other, Told::KeepAlive),
         }
     };
-    let changed: Vec<_> = changed.iter().map(|(key, kind)| (key.as_str(), kind.as_str())).collect();
+    let changed: Vec<_> = changed.flags.iter().map(|(key, kind)| (key.as_str(), kind.as_str())).collect();
     assert_eq!(changed, [("lost", "delete"), ("steady", "update")]);
     failing.stop().await;
 }

@@ -13,7 +13,10 @@ use prometheus::{
 use prost_reflect::DescriptorPool;
 use tonic::Code;
 
-use super::methods::{Method, Methods, Shape};
+use super::{
+    methods::{Method, Methods, Shape},
+    protocol::Written,
+};
 
 /// Why a connection is refused: see `acceptor::Full` and `connection::Early`.
 const REFUSED: [&str; 5] = ["server_full", "peer_full", "silent", "other_protocol", "gone"];
@@ -125,6 +128,8 @@ pub(super) struct Table {
     other: Arc<Served>,
     /// Where the types of error details are found.
     pub(super) pools: Arc<[DescriptorPool]>,
+    /// Large messages that streams have in common.
+    pub(super) written: Arc<Written>,
 }
 
 impl Table {
@@ -144,6 +149,7 @@ impl Table {
             by_path: methods.by_path.into_iter().map(served).collect(),
             other: Arc::new(Served::new(other, false, metrics)),
             pools: methods.pools.into(),
+            written: Arc::default(),
         }
     }
 

@@ -139,7 +139,8 @@ fn callee(served: &Served) -> Callee {
 /// How to write the answer; `None` for gRPC, which is written as it is.
 fn reply<B>(shared: &Shared, wire: Wire, served: &Served, request: &Request<B>) -> Option<Reply> {
     let output = served.method.messages.as_ref().map(|messages| &messages.output);
-    (wire != Wire::GRPC).then(|| Reply::new(wire, request.headers(), output, &shared.table.pools))
+    let Table { pools, written, .. } = &shared.table;
+    (wire != Wire::GRPC).then(|| Reply::new(wire, request.headers(), output, pools, written))
 }
 
 async fn write(reply: Option<Reply>, response: Response<AnswerBody>) -> Response<EdgeBody> {

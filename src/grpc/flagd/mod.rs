@@ -9,6 +9,8 @@ mod v2;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
+use bytes::Bytes;
+use prost::Message;
 use prost_types::Struct;
 use serde_json::{Map, Value as Json, json};
 use tokio_stream::{Stream, StreamExt as _};
@@ -17,12 +19,14 @@ use tonic::service::Routes;
 use tonic::{Request, Status};
 
 use super::convert::value;
+use super::frame::{framed, unframed};
 use super::status::status;
 use crate::domain::error::Error;
 use crate::domain::flag::FlagType;
 use crate::domain::ids::FlagKey;
 use crate::domain::selector::Selector;
 use crate::domain::sole::sole;
+use crate::proto::flagd::evaluation::v1::EventStreamResponse;
 use crate::proto::flagd::evaluation::v1::service_server::ServiceServer as V1;
 use crate::proto::flagd::evaluation::v2::service_server::ServiceServer as V2;
 use crate::proto::flagd::sync::v1::flag_sync_service_server::FlagSyncServiceServer;
@@ -34,7 +38,7 @@ const SELECTOR: &str = "flagd-selector";
 const ANSWER_MAX: usize = 64 << 20;
 
 /// Messages as they come.
-type Events<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+pub(super) type Events<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
 /// The implementation of flagd's services.
 #[derive(Clone)]
@@ -110,39 +114,43 @@ impl Flagd {
         resolved.await.map_err(|error| status(&error))
     }
 
-    /// What happens from now on, each put into a message.
-    fn events<T, M: Send + 'static>(
+    /// What happens from now on, as it goes out: both versions say it alike, and all streams that are told the same send the
+    /// same bytes.
+    pub(super) fn events(&self, metadata: &MetadataMap) -> Result<Events<Bytes>, Status> {
+        let told = question(metadata, "").and_then(|question| self.feature.changes(question, Some(changed)));
+        let told = told.map_err(|error| status(&error))?;
+        Ok(Box::pin(told.map(|told| told.map(|told| event(&told)).map_err(|error| status(&error)))))
+    }
+
+    /// The same as messages, for whoever does not come the straight way.
+    fn event_messages<T, M: Message + Default + 'static>(
         &self,
         request: &Request<T>,
-        encode: impl Fn(&'static str, Option<Struct>) -> M + Send + 'static,
     ) -> Result<Events<M>, Status> {
-        let told = question(request.metadata(), "").and_then(|question| self.feature.changes(question));
-        let told = told.map_err(|error| status(&error))?;
-        Ok(Box::pin(told.map(move |told| match told {
-            Ok(told) => {
-                let (name, data) = event(&told);
-                Ok(encode(name, data))
-            }
-            Err(error) => Err(status(&error)),
-        })))
+        let events = self.events(request.metadata())?;
+        Ok(Box::pin(events.map(|event| unframed(&event?).map_err(|error| status(&error)))))
     }
 }
 
-/// An event's name, and the data of a change.
-fn event(told: &Told) -> (&'static str, Option<Struct>) {
+fn event(told: &Told) -> Bytes {
     match told {
-        Told::Ready => ("provider_ready", None),
-        Told::Changed(flags) => ("configuration_change", Some(changed(flags))),
-        Told::KeepAlive => ("keep_alive", None),
-        Told::Shutdown => ("provider_shutdown", None),
+        Told::Ready => named("provider_ready", None),
+        Told::Changed(part) => part.encoded.clone(),
+        Told::KeepAlive => named("keep_alive", None),
+        Told::Shutdown => named("provider_shutdown", None),
     }
 }
 
 /// `{"flags": {KEY: {"type": …}}}`.
-fn changed(flags: &BTreeMap<FlagKey, Kind>) -> Struct {
+fn changed(flags: &BTreeMap<FlagKey, Kind>) -> Bytes {
     let flags: Map<String, Json> =
         flags.iter().map(|(key, kind)| (key.to_string(), json!({"type": kind.as_str()}))).collect();
-    encode_struct(Map::from_iter([("flags".to_owned(), Json::Object(flags))]))
+    let data = encode_struct(Map::from_iter([("flags".to_owned(), Json::Object(flags))]));
+    named("configuration_change", Some(data))
+}
+
+fn named(name: &str, data: Option<Struct>) -> Bytes {
+    framed(&EventStreamResponse { r#type: name.to_owned(), data })
 }
 
 /// A value as each rpc gives it.

@@ -67,7 +67,6 @@ impl Service for Flagd {
         &self,
         request: Request<EventStreamRequest>,
     ) -> Result<Response<Self::EventStreamStream>, Status> {
-        let encode = |name: &'static str, data| EventStreamResponse { r#type: name.to_owned(), data };
-        Ok(Response::new(self.events(&request, encode)?))
+        Ok(Response::new(self.event_messages(&request)?))
     }
 }

@@ -5,6 +5,7 @@
 //! as the bytes that were encoded for an earlier call. Whatever is not quite usual, such as a compressed request, takes
 //! the usual way, which answers the same.
 
+mod events;
 mod replies;
 mod reply;
 
@@ -22,6 +23,7 @@ use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tower::Service;
 
+use self::events::EventsBody;
 pub(super) use self::replies::Replies;
 use self::reply::ReplyBody;
 use super::edge::answer_too_large;
@@ -30,7 +32,7 @@ use super::frame::PREFIX;
 use super::status::status;
 use super::tenant_registry::find;
 use super::{ANSWER_MAX, Handler};
-use crate::proto::flagd::evaluation::v1::ResolveAllRequest;
+use crate::proto::flagd::evaluation::v1::{EventStreamRequest, ResolveAllRequest};
 use crate::proto::v1;
 
 /// The calls that go the straight way.
@@ -39,6 +41,7 @@ enum Call {
     EvaluateFlag(Arc<Handler>),
     EvaluateFlags(Arc<Handler>),
     ResolveAll(Arc<Flagd>),
+    EventStream(Arc<Flagd>),
 }
 
 /// Answers some calls itself, and hands all others on.
@@ -68,6 +71,9 @@ impl<S> Straight<S> {
             "/tenantry.v1.FeatureFlags/EvaluateFlag" => self.handler.clone().map(Call::EvaluateFlag),
             "/tenantry.v1.FeatureFlags/EvaluateFlags" => self.handler.clone().map(Call::EvaluateFlags),
             "/flagd.evaluation.v1.Service/ResolveAll" => self.flagd.clone().map(Call::ResolveAll),
+            "/flagd.evaluation.v1.Service/EventStream" | "/flagd.evaluation.v2.Service/EventStream" => {
+                self.flagd.clone().map(Call::EventStream)
+            }
             _ => None,
         }
     }
@@ -127,18 +133,27 @@ async fn answer(call: Call, headers: HeaderMap, message: &Bytes) -> Result<Respo
             let (metadata, _, request) = request.into_parts();
             (flagd.resolve_every(&metadata, request.context, message).await, None)
         }
+        Call::EventStream(flagd) => {
+            let request = asked::<EventStreamRequest>(metadata, message)?;
+            return Ok(of_grpc(Body::new(EventsBody::new(flagd.events(request.metadata())?))));
+        }
     };
     let reply = reply.map_err(|error| status(&error))?;
     if reply.len() > PREFIX + ANSWER_MAX {
         return Err(answer_too_large());
     }
-    let mut response = Response::new(Body::new(ReplyBody::new(reply)));
-    let grpc = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+    let mut response = of_grpc(Body::new(ReplyBody::new(reply)));
     if let Some((handler, snapshot)) = stamp {
         handler.stamp(&snapshot, response.headers_mut());
     }
     Ok(response)
+}
+
+fn of_grpc(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+    response
 }
 
 /// The one message of a request, without its prefix. The edge has checked its framing and its size. Refusals here

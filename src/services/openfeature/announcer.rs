@@ -1,18 +1,22 @@
 //! Finds out which flags changed, once for all who want to know.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OnceCell, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::change::{Change, Changed, Reach, Reached};
+use super::apart::Apart;
+use super::change::{Change, Reach, Reached};
+use super::news::{Encode, News, Part};
 use super::past;
+use super::recent::{RECENT, Recent};
 use super::scope::Scope;
+use crate::domain::error::Error;
 use crate::domain::flag::Query;
 use crate::domain::ids::{FlagKey, Revision, TenantId, TierId};
 use crate::domain::rule::Context;
@@ -21,9 +25,6 @@ use crate::view::{Delta, Extent, Snapshot, View};
 
 /// Changes that a stream may lag behind before it is told of every flag.
 const CHANGES_MAX: usize = 256;
-/// For how long a change is told to those who come back: longer than any provider keeps what it has without a
-/// connection (its grace period, 5 s unless configured).
-const RECENT: Duration = Duration::from_mins(5);
 /// How far the clocks of replicas may be apart.
 const SKEW: Duration = Duration::from_mins(1);
 /// Longest wait for a moment: clocks are set now and then.
@@ -47,46 +48,80 @@ impl Beginning {
     }
 }
 
+/// What is made by the first who needs it.
+type Place = Arc<OnceCell<Arc<News>>>;
+
 /// Tells of changes.
 #[derive(Debug)]
 pub(super) struct Announcer {
-    changes: broadcast::Sender<Arc<Change>>,
-    /// What changed not long ago, and when.
-    recent: Mutex<BTreeMap<FlagKey, (Instant, Changed)>>,
+    changes: broadcast::Sender<Arc<News>>,
+    recent: Recent,
+    /// A change of every flag, made when it was first needed, and of which flags.
+    everything: Mutex<(Weak<Snapshot>, Place)>,
     began: OnceLock<Beginning>,
-}
-
-impl Default for Announcer {
-    fn default() -> Self {
-        Self {
-            changes: broadcast::Sender::new(CHANGES_MAX),
-            recent: Mutex::default(),
-            began: OnceLock::new(),
-        }
-    }
+    /// Where it is put together what streams are told.
+    apart: Apart,
 }
 
 impl Announcer {
+    /// Nothing so far. What is told is put together by the runtime that this is called in.
+    pub(super) fn new() -> Self {
+        Self {
+            changes: broadcast::Sender::new(CHANGES_MAX),
+            recent: Recent::default(),
+            everything: Mutex::default(),
+            began: OnceLock::new(),
+            apart: Apart::new(),
+        }
+    }
+
     /// What changes from now on.
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Change>> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<News>> {
         self.changes.subscribe()
     }
 
     /// What changed for a scope not long ago.
-    pub(super) fn recent(&self, snapshot: &Snapshot, scope: &Scope) -> Change {
-        let mut change = match self.began.get() {
-            Some(began) if is_changed_itself(began, snapshot, scope) => {
-                Change::of_everything(snapshot, snapshot)
-            }
-            _ => Change::default(),
-        };
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, (when, changed)) in &*recent {
-            if when.elapsed() < RECENT {
-                change.put(key.clone(), changed.clone());
-            }
+    pub(super) async fn recent(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        scope: &Scope,
+    ) -> Result<Vec<Arc<News>>, Error> {
+        let mut news = Vec::new();
+        if self.began.get().is_some_and(|began| is_changed_itself(began, snapshot, scope)) {
+            news.push(self.everything(snapshot).await?);
         }
-        change
+        news.push(self.recent.news(&self.apart).await?);
+        Ok(news)
+    }
+
+    /// A change of every flag that there is.
+    pub(super) async fn everything(&self, snapshot: &Arc<Snapshot>) -> Result<Arc<News>, Error> {
+        let place = {
+            let mut known = self.everything.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::ptr::eq(known.0.as_ptr(), Arc::as_ptr(snapshot)) {
+                *known = (Arc::downgrade(snapshot), Arc::default());
+            }
+            Arc::clone(&known.1)
+        };
+        let make = || {
+            let snapshot = Arc::clone(snapshot);
+            self.apart.run(move || News::of(Change::of_everything(&snapshot, &snapshot)))
+        };
+        place.get_or_try_init(make).await.map(Arc::clone)
+    }
+
+    /// What a scope is told of changes, one after the other.
+    pub(super) async fn told(
+        &self,
+        news: &[Arc<News>],
+        scope: &Scope,
+        encode: Option<Encode>,
+    ) -> Result<Vec<Arc<Part>>, Error> {
+        let mut told = Vec::new();
+        for news in news {
+            told.extend(news.told(scope, encode, &self.apart).await?);
+        }
+        Ok(told)
     }
 
     /// Looks until the drain.
@@ -164,23 +199,9 @@ impl Announcer {
         if change.is_empty() {
             return;
         }
-        self.remember(&change);
+        self.recent.remember(&change);
         // Nobody listening is no failure.
-        let _ = self.changes.send(Arc::new(change));
-    }
-
-    fn remember(&self, change: &Change) {
-        let now = Instant::now();
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|_, (when, _)| now.duration_since(*when) < RECENT);
-        for (key, changed) in &change.flags {
-            // Whoever comes back needs to hear of all that it may have missed.
-            let remembered = match recent.remove(key) {
-                Some((_, earlier)) => changed.clone().after(earlier),
-                None => changed.clone(),
-            };
-            recent.insert(key.clone(), (now, remembered));
-        }
+        let _ = self.changes.send(News::of(change));
     }
 }
 

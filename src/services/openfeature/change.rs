@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::scope::Scope;
 use crate::domain::flag::{CompiledFlags, Flag};
 use crate::domain::ids::{FlagKey, TenantId, TierId};
-use crate::view::{Record, Snapshot};
+use crate::view::Snapshot;
 
 /// What happened to a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +55,6 @@ impl Reach {
             }
             (_, Self::All) => *self = Self::All,
             (Self::All, Self::Some(..)) => {}
-        }
-    }
-
-    fn concerns(&self, tenant: Option<&Record>) -> bool {
-        match (self, tenant) {
-            (Self::All, _) | (_, None) => true,
-            (Self::Some(tiers, tenants), Some(record)) => {
-                tiers.contains(&record.tenant.profile.tier) || tenants.contains(&record.tenant.tenant_id)
-            }
         }
     }
 }
@@ -143,15 +134,12 @@ impl Changed {
         Some(Self { kind, reach, flag_set, came, left })
     }
 
-    /// What whoever asks for one set, or for all flags, is told.
-    fn seen_in(&self, set: Option<&str>) -> Option<Kind> {
-        match set {
-            None => Some(self.kind),
-            Some(_) if self.flag_set.as_deref() == set => {
-                Some(if self.came { Kind::Write } else { self.kind })
-            }
-            Some(set) => self.left.has(set).then_some(Kind::Delete),
+    /// What whoever asks for one set is told.
+    pub(super) fn seen_in(&self, set: &str) -> Option<Kind> {
+        if self.flag_set.as_deref() == Some(set) {
+            return Some(if self.came { Kind::Write } else { self.kind });
         }
+        self.left.has(set).then_some(Kind::Delete)
     }
 
     /// This one and one before it, for whoever heard of neither.
@@ -193,14 +181,6 @@ impl Change {
     /// Whether there is nothing to tell.
     pub(super) fn is_empty(&self) -> bool {
         self.flags.is_empty() && self.tenants.is_empty()
-    }
-
-    /// The flags that concern a scope, and what happened to them.
-    pub(super) fn seen_by<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = (&'a FlagKey, Kind)> {
-        let set = scope.flag_set.as_deref();
-        let concerning =
-            self.flags.iter().filter(|(_, changed)| changed.reach.concerns(scope.tenant.as_deref()));
-        concerning.filter_map(move |(key, changed)| Some((key, changed.seen_in(set)?)))
     }
 
     /// Whether the scope's tenant is one that changed itself, or its tier.

@@ -3,9 +3,12 @@
 //! The wire is elsewhere: `grpc::flagd` speaks flagd's services, `http::ofrep` OFREP.
 
 mod announcer;
+mod apart;
 mod change;
 mod flag_set;
+mod news;
 mod past;
+mod recent;
 mod resolve;
 mod scope;
 mod sets;
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::announcer::Announcer;
 pub use self::change::{Change, Kind, Reach};
 pub use self::flag_set::FlagSet;
+pub use self::news::{Encode, Part};
 pub use self::resolve::{Asked, Found, Resolution};
 pub use self::scope::{Question, Scope, TENANT_ID};
 use self::sets::Sets;
@@ -42,7 +46,7 @@ pub struct OpenFeature {
 impl OpenFeature {
     /// Starts to look for changes; it stops with `drain`, and so do its streams, with a last word.
     pub fn start(registry: Registry, drain: CancellationToken) -> Self {
-        let announcer = Arc::new(Announcer::default());
+        let announcer = Arc::new(Announcer::new());
         let (view, database) = (Arc::clone(&registry.view), registry.database.clone());
         tokio::spawn(Arc::clone(&announcer).run(view, database, drain.clone()));
         Self { registry, announcer, sets: Arc::new(Sets::new()), drain }

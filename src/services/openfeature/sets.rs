@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::runtime::Handle;
-use tokio::sync::{Mutex as Turns, Semaphore};
+use tokio::sync::Mutex as Turns;
 use uuid::Uuid;
 
+use super::apart::Apart;
 use super::flag_set::{FlagSet, Made};
 use super::scope::{Question, Scope};
 use crate::domain::error::Error;
@@ -43,9 +43,8 @@ pub(super) type Place = Turns<Option<Arc<Made>>>;
 /// Flag sets.
 pub(super) struct Sets {
     places: Mutex<HashMap<Name, Weak<Place>>>,
-    room: Arc<Semaphore>,
-    /// Where they are made: apart from the threads that serve.
-    apart: Handle,
+    /// Where they are made.
+    apart: Apart,
     made: Arc<AtomicU64>,
     resolved: Arc<AtomicU64>,
 }
@@ -53,15 +52,7 @@ pub(super) struct Sets {
 impl Sets {
     /// None so far. They are made by the runtime that this is called in.
     pub(super) fn new() -> Self {
-        // Half of the machine stays for those who ask.
-        let room = std::thread::available_parallelism().map_or(1, |threads| (threads.get() / 2).max(1));
-        Self {
-            places: Mutex::default(),
-            room: Arc::new(Semaphore::new(room)),
-            apart: Handle::current(),
-            made: Arc::default(),
-            resolved: Arc::default(),
-        }
+        Self { places: Mutex::default(), apart: Apart::new(), made: Arc::default(), resolved: Arc::default() }
     }
 
     /// How many sets were made, and of how many flags together that had to be worked out.
@@ -107,11 +98,9 @@ impl Sets {
             {
                 return Ok((Arc::clone(&made.set), scope));
             }
-            let room = Arc::clone(&self.room).acquire_owned().await;
-            let room = room.map_err(|error| Error::bug(error.to_string()))?;
             let (made, resolved) = (Arc::clone(&self.made), Arc::clone(&self.resolved));
-            // Whoever asked may be gone before it is made: both the turn and the room are kept until then.
-            let making = self.apart.spawn_blocking(move || {
+            // Whoever asked may be gone before it is made: the turn is kept until then.
+            let making = self.apart.run(move || {
                 let (newest, count) = Made::make(earlier.as_deref(), &snapshot, &scope, &fixed, now)?;
                 let is_another = earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier.set, &newest.set));
                 made.fetch_add(u64::from(is_another), Ordering::Relaxed);
@@ -128,10 +117,9 @@ impl Sets {
                     );
                 }
                 *turn = Some(Arc::new(newest));
-                drop(room);
                 Ok((set, scope))
             });
-            return making.await.map_err(|error| Error::bug(error.to_string()))?;
+            return making.await?;
         }
     }
 }

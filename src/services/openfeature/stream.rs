@@ -1,6 +1,5 @@
 //! Streams of changes and of flag sets.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -13,11 +12,10 @@ use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::OpenFeature;
-use super::change::{Change, Kind};
 use super::flag_set::FlagSet;
+use super::news::{Encode, News, Part, together};
 use super::scope::{Question, Scope};
 use crate::domain::error::Error;
-use crate::domain::ids::FlagKey;
 use crate::domain::rule::Context;
 use crate::services::feature_flags::known_context;
 use crate::view::Snapshot;
@@ -28,10 +26,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const WAITING_MAX: usize = 4;
 /// Sets that may wait for a reader: it gets the newest next.
 const SETS_WAITING_MAX: usize = 1;
-/// Bytes of flags' names that a client is told at once. Clients take 4 MiB, as JSON or not.
-const NAMES_BYTES_MAX: usize = 1 << 19;
-/// What is beside a name in a message, and more.
-const NAME_BYTES: usize = 48;
 
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +33,7 @@ pub enum Told {
     /// Changes are told from here on.
     Ready,
     /// These flags changed.
-    Changed(BTreeMap<FlagKey, Kind>),
+    Changed(Arc<Part>),
     /// Nothing happened for a while.
     KeepAlive,
     /// The server goes; there will be no more.
@@ -95,9 +89,16 @@ impl<T: Unpin> Stream for Until<T> {
 struct Listener<T> {
     feature: OpenFeature,
     question: Question,
-    changes: broadcast::Receiver<Arc<Change>>,
+    changes: broadcast::Receiver<Arc<News>>,
     told: mpsc::Sender<Result<T, Error>>,
     keep_alive: Interval,
+}
+
+/// What happened since the listener looked last.
+struct Gathered {
+    news: Vec<Arc<News>>,
+    /// There was more than is kept for it, so any flag may have changed.
+    has_missed: bool,
 }
 
 /// The listener left or was told why it is cut; else why there is no more to tell.
@@ -110,12 +111,12 @@ impl From<Error> for Gone {
 }
 
 impl OpenFeature {
-    /// Starts to tell of changes.
-    pub fn changes(&self, question: Question) -> Result<Until<Told>, Error> {
+    /// Starts to tell of changes; what changed is there as `encode` says it as well, once for all who use the same.
+    pub fn changes(&self, question: Question, encode: Option<Encode>) -> Result<Until<Told>, Error> {
         question.selected(&*self.snapshot()?)?;
         let (mut listener, receiver) = self.listener(question, WAITING_MAX, Some(Told::Shutdown));
         tokio::spawn(async move {
-            let ended = listener.tell_changes().await;
+            let ended = listener.tell_changes(encode).await;
             listener.end(ended).await;
         });
         Ok(receiver)
@@ -191,17 +192,23 @@ impl<T: Send + 'static> Listener<T> {
 }
 
 impl Listener<Told> {
-    async fn tell_changes(&mut self) -> Result<(), Gone> {
+    async fn tell_changes(&mut self, encode: Option<Encode>) -> Result<(), Gone> {
         self.tell(Told::Ready).await?;
         // Providers keep what they have through a short cut: they must hear of what they may have missed.
         let (snapshot, scope) = self.scope()?;
-        let recent = self.feature.announcer.recent(&snapshot, &scope);
-        self.tell_of(vec![Arc::new(recent)]).await?;
+        let recent = self.feature.announcer.recent(&snapshot, &scope).await?;
+        drop(snapshot);
+        self.tell_of(&recent, encode).await?;
+        drop(recent);
         loop {
             tokio::select! {
                 received = self.changes.recv() => {
-                    let changes = self.gather(received)?;
-                    self.tell_of(changes).await?;
+                    let mut gathered = self.gather(received)?;
+                    if gathered.has_missed {
+                        let snapshot = self.feature.registry.view.snapshot()?;
+                        gathered.news.insert(0, self.feature.announcer.everything(&snapshot).await?);
+                    }
+                    self.tell_of(&gathered.news, encode).await?;
                 }
                 _ = self.keep_alive.tick() => self.tell(Told::KeepAlive).await?,
                 () = self.told.closed() => return Err(Gone(None)),
@@ -209,18 +216,14 @@ impl Listener<Told> {
         }
     }
 
-    async fn tell_of(&mut self, changes: Vec<Arc<Change>>) -> Result<(), Gone> {
+    async fn tell_of(&mut self, news: &[Arc<News>], encode: Option<Encode>) -> Result<(), Gone> {
         let (_, scope) = self.scope()?;
-        let mut flags = BTreeMap::new();
-        for change in &changes {
-            flags.extend(change.seen_by(&scope).map(|(key, kind)| (key.clone(), kind)));
+        let told = self.feature.announcer.told(news, &scope, encode).await?;
+        if !told.is_empty() {
+            self.keep_alive.reset();
         }
-        if scope.is_empty || flags.is_empty() {
-            return Ok(());
-        }
-        self.keep_alive.reset();
-        for some in bounded(flags) {
-            self.tell(Told::Changed(some)).await?;
+        for part in together(told, encode) {
+            self.tell(Told::Changed(part)).await?;
         }
         Ok(())
     }
@@ -241,12 +244,11 @@ impl Listener<Arc<FlagSet>> {
             loop {
                 tokio::select! {
                     received = self.changes.recv() => {
-                        let changes = self.gather(received)?;
-                        let concerns = |change: &Arc<Change>| {
-                            change.touches(&scope) || change.seen_by(&scope).next().is_some()
-                        };
+                        let gathered = self.gather(received)?;
+                        let has_changed = gathered.has_missed
+                            || gathered.news.iter().any(|news| news.concerns(&scope));
                         // A tenant of the name that was asked for may have been made, or purged.
-                        if changes.iter().any(concerns) || self.scope()?.1.is_for_another(&scope) {
+                        if has_changed || self.scope()?.1.is_for_another(&scope) {
                             break;
                         }
                     }
@@ -259,45 +261,20 @@ impl Listener<Arc<FlagSet>> {
 
 impl<T> Listener<T> {
     /// This change, and all that came in meanwhile.
-    fn gather(&mut self, first: Result<Arc<Change>, RecvError>) -> Result<Vec<Arc<Change>>, Gone> {
-        let mut changes = Vec::new();
+    fn gather(&mut self, first: Result<Arc<News>, RecvError>) -> Result<Gathered, Gone> {
+        let mut gathered = Gathered { news: Vec::new(), has_missed: false };
         let mut received = first;
         loop {
             match received {
-                Ok(change) => changes.push(change),
-                Err(RecvError::Lagged(_)) => {
-                    let snapshot = self.feature.registry.view.snapshot()?;
-                    changes.push(Arc::new(Change::of_everything(&snapshot, &snapshot)));
-                }
+                Ok(news) => gathered.news.push(news),
+                Err(RecvError::Lagged(_)) => gathered.has_missed = true,
                 Err(RecvError::Closed) => return Err(Error::shutting_down().into()),
             }
             received = match self.changes.try_recv() {
                 Ok(change) => Ok(change),
                 Err(broadcast::error::TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
-                Err(_) => return Ok(changes),
+                Err(_) => return Ok(gathered),
             };
         }
     }
 }
-
-/// The same flags in as many parts as it takes: a change of ten thousand flags with long names is more than clients take at once.
-fn bounded(flags: BTreeMap<FlagKey, Kind>) -> Vec<BTreeMap<FlagKey, Kind>> {
-    let mut parts: Vec<BTreeMap<FlagKey, Kind>> = Vec::new();
-    let mut room = 0;
-    for (key, kind) in flags {
-        let bytes = key.as_str().len() + NAME_BYTES;
-        if bytes > room {
-            parts.push(BTreeMap::new());
-            room = NAMES_BYTES_MAX;
-        }
-        room = room.saturating_sub(bytes);
-        if let Some(last) = parts.last_mut() {
-            last.insert(key, kind);
-        }
-    }
-    parts
-}
-
-#[cfg(test)]
-#[path = "stream_tests.rs"]
-mod tests;

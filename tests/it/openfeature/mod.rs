@@ -5,6 +5,7 @@ mod cases;
 mod changes;
 mod client;
 mod connect;
+mod crowds;
 mod flagd;
 mod gate;
 mod news;

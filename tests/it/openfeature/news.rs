@@ -23,8 +23,8 @@ pub(super) async fn heard(told: &mut Until<Told>, until: &str) -> BTreeMap<Strin
     let mut heard = BTreeMap::new();
     let all = async {
         while !heard.contains_key(until) {
-            if let Told::Changed(flags) = told.next().await.expect("the stream goes on").unwrap() {
-                heard.extend(flags.into_iter().map(|(key, kind)| (key.to_string(), kind.as_str())));
+            if let Told::Changed(part) = told.next().await.expect("the stream goes on").unwrap() {
+                heard.extend(part.flags.iter().map(|(key, kind)| (key.to_string(), kind.as_str())));
             }
         }
     };
@@ -36,7 +36,7 @@ pub(super) async fn heard(told: &mut Until<Told>, until: &str) -> BTreeMap<Strin
 /// Waits until a stream's feature knows what changed before it was there, as the log has it: after that nobody is told of it but
 /// who comes, at once.
 async fn learned(feature: &OpenFeature, made: &str) {
-    heard(&mut feature.changes(selected("")).unwrap(), made).await;
+    heard(&mut feature.changes(selected(""), None).unwrap(), made).await;
 }
 
 pub(super) async fn move_to(world: &mut World, key: &str, set: &str) {
@@ -58,7 +58,7 @@ async fn a_flag_that_moves_to_another_set_is_gone_from_the_one_and_new_in_the_ot
     }
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
     learned(&feature, "mover").await;
-    let stream = |selector: &str| feature.changes(selected(selector)).unwrap();
+    let stream = |selector: &str| feature.changes(selected(selector), None).unwrap();
     let (mut left, mut joined, mut other, mut all) =
         (stream("flagSetId=seta"), stream("flagSetId=setb"), stream("flagSetId=setc"), stream(""));
     let mut sets = feature.flag_sets(selected("flagSetId=seta")).unwrap();
@@ -125,8 +125,8 @@ async fn what_a_tenant_or_a_tier_gets_is_told_to_it_alone_also_through_what_hang
     related(&mut world).await;
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
     learned(&feature, "rival-b").await;
-    let mut acme = feature.changes(selected("tenantId=acme")).unwrap();
-    let mut other = feature.changes(selected("tenantId=other")).unwrap();
+    let mut acme = feature.changes(selected("tenantId=acme"), None).unwrap();
+    let mut other = feature.changes(selected("tenantId=other"), None).unwrap();
     until_fence(&mut world, &mut [&mut acme, &mut other], "fence-1").await;
     for key in ["base", "ruled", "switch", "rival-a", "rival-b"] {
         world.override_for("other", key, "off").await;
@@ -170,7 +170,7 @@ async fn a_tenant_that_changes_hears_of_all_in_which_its_callers_have_a_say() {
     world.create(v1::Flag { prerequisites: vec![needed], ..boolean_flag("needy", "on") }).await;
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
     learned(&feature, "needy").await;
-    let mut acme = feature.changes(selected("tenantId=acme")).unwrap();
+    let mut acme = feature.changes(selected("tenantId=acme"), None).unwrap();
     until_fence(&mut world, &mut [&mut acme], "fence-1").await;
     world.tier("acme", "platinum").await;
     let heard_by = until_fence(&mut world, &mut [&mut acme], "fence-2").await;

@@ -73,7 +73,7 @@ async fn a_replica_that_has_just_started_tells_of_all_that_changed_within_five_m
 
     let fresh = Replica::on(&world.replica.database_url, &setup()).await;
     let feature = OpenFeature::start(fresh.server.registry.clone(), CancellationToken::new());
-    let stream = |selector: &str| feature.changes(selected(selector)).unwrap();
+    let stream = |selector: &str| feature.changes(selected(selector), None).unwrap();
     let mut of_acme = stream("tenantId=acme");
     let of_acme: Vec<_> = heard(&mut of_acme, "still").await.into_iter().collect();
     let of_acme: Vec<_> = of_acme.iter().map(|(key, kind)| (key.as_str(), *kind)).collect();

@@ -38,12 +38,12 @@ async fn what_time_alone_changes_is_told_in_time() {
         ..Default::default()
     };
     world.replica.flags.set_tenant_override(request).await.unwrap();
-    let mut told = feature.changes(of_tenant("finance")).unwrap();
+    let mut told = feature.changes(of_tenant("finance"), None).unwrap();
     let mut last = jiff::Timestamp::UNIX_EPOCH;
     while last < end {
         let next = tokio::time::timeout(PATIENCE, told.next()).await.expect("the end is told of");
-        if let Told::Changed(flags) = next.unwrap().unwrap()
-            && flags.keys().any(|key| key.as_str() == "passing")
+        if let Told::Changed(part) = next.unwrap().unwrap()
+            && part.flags.keys().any(|key| key.as_str() == "passing")
         {
             last = jiff::Timestamp::now();
         }
@@ -60,7 +60,7 @@ async fn a_reader_that_takes_nothing_is_cut_and_told_why() {
     let mut world = World::with(&setup).await;
     world.flag("moving", "off").await;
     let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
-    let mut told = feature.changes(Question::default()).unwrap();
+    let mut told = feature.changes(Question::default(), None).unwrap();
     assert_eq!(told.next().await.unwrap().unwrap(), Told::Ready);
     let cut = tokio::time::timeout(PATIENCE, async {
         for turn in 0.. {

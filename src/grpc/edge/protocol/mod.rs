@@ -16,6 +16,7 @@ mod outbound;
 mod query;
 mod reader;
 mod unary;
+mod written;
 
 #[cfg(test)]
 mod properties;
@@ -25,6 +26,7 @@ pub(super) use self::{
     inbound::{name_compressions, prepare},
     outbound::{Outbound, Reply, answer},
     reader::Terms,
+    written::Written,
 };
 
 /// How a call travels.

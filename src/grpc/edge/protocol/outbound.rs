@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -19,6 +20,7 @@ use super::{
         status::BUG,
     },
     Codec, Family, Wire, base64_text, connect_error, frames, gzip, json, unary,
+    written::{Form, Written},
 };
 
 /// How to write an answer.
@@ -32,7 +34,9 @@ pub(in super::super) struct Reply {
     /// The contract has no such method.
     pub(in super::super) is_unknown: bool,
     /// Where the types of error details are.
-    pub(in super::super) pools: std::sync::Arc<[DescriptorPool]>,
+    pub(in super::super) pools: Arc<[DescriptorPool]>,
+    /// What other streams have written.
+    pub(in super::super) written: Arc<Written>,
 }
 
 impl Reply {
@@ -41,13 +45,15 @@ impl Reply {
         wire: Wire,
         headers: &HeaderMap,
         output: Option<&MessageDescriptor>,
-        pools: &std::sync::Arc<[DescriptorPool]>,
+        pools: &Arc<[DescriptorPool]>,
+        written: &Arc<Written>,
     ) -> Self {
         // gRPC runs between machines of one network: compressing would cost more than it saves.
         let gzip = wire.family != Family::Grpc && gzip::is_accepted(headers.get(wire.accept_header()));
         let is_unknown = output.is_none();
         let output = output.filter(|_| wire.codec == Codec::Json).cloned();
-        Self { wire, output, gzip, is_unknown, pools: std::sync::Arc::clone(pools) }
+        let (pools, written) = (Arc::clone(pools), Arc::clone(written));
+        Self { wire, output, gzip, is_unknown, pools, written }
     }
 }
 
@@ -110,6 +116,12 @@ impl Writer {
         if self.reply.output.is_none() && !self.reply.gzip {
             return Some(self.text(bytes.clone()));
         }
+        let Reply { wire, output, gzip, .. } = &self.reply;
+        let form = Form { wire: *wire, output: output.clone(), gzip: *gzip };
+        let begins = self.buffer.is_empty();
+        if begins && let Some(written) = self.reply.written.find(bytes, &form) {
+            return Some(written);
+        }
         self.buffer.extend_from_slice(bytes);
         let mut written = BytesMut::new();
         while let Some((_flag, message)) = frames::take(&mut self.buffer) {
@@ -122,7 +134,11 @@ impl Writer {
                 None => frames::put(&mut written, 0, &message),
             }
         }
-        Some(self.text(written.freeze()))
+        let written = self.text(written.freeze());
+        if begins && self.buffer.is_empty() {
+            self.reply.written.keep(bytes, form, &written);
+        }
+        Some(written)
     }
 
     /// What ends the answer.
