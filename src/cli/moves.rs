@@ -139,6 +139,8 @@ pub(super) enum Drift {
 
 /// At most so many scheduled moves are told of.
 const SCHEDULED_TOLD: u32 = 5;
+/// Tenants that follow and that a plan names in a table.
+const FOLLOWERS_NAMED: usize = 10;
 /// What a plan shows of each target.
 const PLAN: [Column; 5] = [
     ("TARGET", "target"),
@@ -246,7 +248,8 @@ pub(super) async fn start(
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     if to.validate_only && output == Format::Table {
         show_list(output, &operation, "targets", &PLAN)?;
-        return super::output::print(&planned(&operation));
+        super::output::print(&planned(&operation))?;
+        return super::output::print(&following(&operation));
     }
     let follow = !to.no_wait && !to.validate_only && operation["state"] != "OPERATION_STATE_SCHEDULED";
     let Some(id) = operation["operationId"].as_str().filter(|_| follow) else {
@@ -289,6 +292,26 @@ fn planned(operation: &Value) -> String {
             format!("it will be on tier {tier}, whose limits count in the registry at once\n")
         }
         _ => String::new(),
+    }
+}
+
+/// Who would follow a plan: first those that cannot.
+fn following(operation: &Value) -> String {
+    let all = operation["followerCount"].as_u64().unwrap_or_default();
+    let followers = operation["followers"].as_array().into_iter().flatten();
+    let named: Vec<String> = followers.take(FOLLOWERS_NAMED).map(follower).collect();
+    if all == 0 {
+        return String::new();
+    }
+    let more = if (named.len() as u64) < all { ", …" } else { "" };
+    format!("tenants below that follow: {all} ({}{more})\n", named.join(", "))
+}
+
+fn follower(follower: &Value) -> String {
+    let id = text(&follower["tenantId"]);
+    match text(&follower["error"]).as_str() {
+        "" => id,
+        why => format!("{id} cannot: {why}"),
     }
 }
 

@@ -354,7 +354,8 @@ impl Handler {
             self.registry.start_operation(&start, &command).await.map_err(|error| status(&error))?;
         if command.validate_only {
             let unknown = self.registry.preview(&mut newest).await;
-            return Ok(self.respond(operation::encode_plan(&newest, &unknown)));
+            let followers = self.registry.followers(&newest).await.map_err(|error| status(&error))?;
+            return Ok(self.respond(operation::encode_plan(&newest, &unknown, &followers)));
         }
         tracing::Span::current().record("operation_id", newest.operation_id.to_string());
         Ok(self.respond(self.encode(&newest)))

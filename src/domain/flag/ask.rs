@@ -9,7 +9,7 @@ use super::evaluate::{Evaluation, Memo, Query};
 use super::settings::{FlagState, Kind, Prerequisite};
 use super::value::Value;
 use super::words::{ErrorCode, Layer};
-use crate::domain::ids::{FlagKey, VariantName};
+use crate::domain::ids::{FlagKey, Revision, VariantName};
 use crate::domain::lifecycle::Access;
 use crate::domain::rule::{Input, Selection};
 
@@ -48,10 +48,10 @@ pub(super) enum Answer<'a> {
     OffSchedule,
     Unmet(&'a Prerequisite),
     Excluded(&'a FlagKey),
-    Override { end: Option<Timestamp>, share: bool },
+    Override { end: Option<Timestamp>, share: bool, revision: Revision },
     Rule { id: &'a str, share: bool },
     Broken { id: &'a str, error: ErrorCode },
-    Tier { share: bool },
+    Tier { share: bool, revision: Revision },
     Global { share: bool },
     NoDefault,
 }
@@ -160,7 +160,7 @@ impl<'a> Case<'a, '_> {
             Layer::TierDefault => {
                 let tier = self.query.tenant.and_then(|tenant| self.entry.tier_defaults.get(tenant.tier));
                 tier.map_or(Say::passes(Pass::NoTierDefault), |default| {
-                    self.give(&default.choice, |share| Answer::Tier { share })
+                    self.give(&default.choice, |share| Answer::Tier { share, revision: default.revision })
                 })
             }
             Layer::GlobalDefault => {
@@ -235,7 +235,9 @@ impl<'a> Case<'a, '_> {
                 Some(end) if end <= self.query.now => {
                     Say { variant: own.choice.variant(), ..Say::passes(Pass::OverrideExpired(end)) }
                 }
-                end => self.give(&own.choice, |share| Answer::Override { end, share }),
+                end => {
+                    self.give(&own.choice, |share| Answer::Override { end, share, revision: own.revision })
+                }
             },
         }
     }

@@ -86,11 +86,11 @@ pub struct Evaluation<'a> {
     pub layer: Layer,
     /// The rule that decided.
     pub rule: Option<&'a str>,
-    /// When the override that decided, or else the flag, ends by itself.
+    /// When this answer ends by itself: the override that decided, or else the flag, where it gives something else then.
     pub expire_time: Option<Timestamp>,
     /// What is wrong, where the reason is ERROR.
     pub error: Option<ErrorCode>,
-    /// The flag's revision; 0 for an unknown flag.
+    /// The revision of what decided: the override, the tier default, else the flag; 0 for an unknown flag.
     pub revision: Revision,
 }
 
@@ -233,10 +233,10 @@ impl<'a> Case<'a, '_> {
                 let differs = say.variant != self.compiled.flag.settings.default_variant.as_ref();
                 (if differs { Reason::TargetingMatch } else { Reason::Default }, None, None, None)
             }
-            Answer::Override { end, share } => (chosen(share), None, end.or(ends), None),
+            Answer::Override { end, share, .. } => (chosen(share), None, end.or(ends), None),
             Answer::Rule { id, share } => (chosen(share), Some(id), ends, None),
             Answer::Broken { id, error } => (Reason::Error, Some(id), None, Some(error)),
-            Answer::Tier { share } => (chosen(share), None, ends, None),
+            Answer::Tier { share, .. } => (chosen(share), None, ends, None),
             Answer::Global { share: true } => (Reason::Split, None, ends, None),
             Answer::Global { share: false } if plain && self.compiled.is_constant => {
                 (Reason::Static, None, None, None)
@@ -251,6 +251,10 @@ impl<'a> Case<'a, '_> {
             | Answer::Global { share: false }
             | Answer::NoDefault => (Reason::Default, None, ends, None),
         };
+        let revision = match answer {
+            Answer::Override { revision, .. } | Answer::Tier { revision, .. } => revision,
+            _ => self.compiled.revision,
+        };
         Evaluation {
             value: say.value,
             variant: say.variant,
@@ -259,7 +263,7 @@ impl<'a> Case<'a, '_> {
             rule,
             expire_time,
             error,
-            revision: self.compiled.revision,
+            revision,
         }
     }
 }

@@ -111,6 +111,17 @@ fn the_tenant_s_override_beats_the_tier_which_beats_the_global_default() {
     );
 }
 
+/// Two answers of one override, set anew between them, could not be told apart.
+#[test]
+fn an_answer_has_the_revision_of_what_decided() {
+    let flags = seed();
+    let revision =
+        |id: &str, tier: &str| flags.evaluate(&Tenant::new(id, tier).at(NOW), "advanced_analytics").revision;
+    assert_eq!(revision("marketing", "silver"), Revision(5), "the override's");
+    assert_eq!(revision("hr", "gold"), Revision(4), "the tier default's");
+    assert_eq!(revision("hr", "bronze"), Revision(3), "the flag's");
+}
+
 #[test]
 fn an_unknown_flag_is_false_and_says_so() {
     let found = seed();

@@ -98,8 +98,8 @@ impl Detail<'_> {
                 write!(f, "The flag {} does not have the variant {}.", needed.flag_key, variants.join(" or "))
             }
             Answer::Excluded(rival) => write!(f, "The flag {rival}, which excludes this one, is on."),
-            Answer::Override { end: None, share: false } => write!(f, "Tenant {tenant} has an override."),
-            Answer::Override { end: Some(end), share: false } => {
+            Answer::Override { end: None, share: false, .. } => write!(f, "Tenant {tenant} has an override."),
+            Answer::Override { end: Some(end), share: false, .. } => {
                 write!(f, "Tenant {tenant} has an override until {end}.")
             }
             Answer::Override { share: true, .. } => write!(f, "Tenant {tenant} has a rollout of its own."),
@@ -109,8 +109,8 @@ impl Detail<'_> {
                 write!(f, "The rule {id} names a variant that the flag does not have.")
             }
             Answer::Broken { id, .. } => write!(f, "The rule {id} cannot be evaluated."),
-            Answer::Tier { share: false } => write!(f, "Tier {tier} has a default."),
-            Answer::Tier { share: true } => write!(f, "Tier {tier} has a rollout."),
+            Answer::Tier { share: false, .. } => write!(f, "Tier {tier} has a default."),
+            Answer::Tier { share: true, .. } => write!(f, "Tier {tier} has a rollout."),
             Answer::Global { share: false } => f.write_str("The flag has a default variant."),
             Answer::Global { share: true } => f.write_str("The flag's own rollout decides."),
             Answer::NoDefault => f.write_str("The flag has no default variant; there is no value."),

@@ -4,6 +4,7 @@
 //! An in-process provider evaluates these. It must see nothing of other tenants, and knows neither tiers nor overrides
 //! nor prerequisites, so all of that is worked in here.
 
+mod elsewhere;
 mod guard;
 mod in_process;
 mod shapes;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
+use self::elsewhere::said_elsewhere;
 use self::guard::{Test, guard};
 pub use self::in_process::InProcess;
 pub(super) use self::shapes::unreadable;
@@ -96,8 +98,9 @@ enum Rivals {
 struct Resolver<'a, 'q> {
     flags: &'a CompiledFlags,
     query: &'q Query<'q>,
-    /// Whether the rule at hand could show what it says of other tenants.
-    shows_others: Cell<bool>,
+    /// Whether the rule at hand may not be handed out: it could show what it says of other tenants, or providers would make
+    /// another thing of it.
+    is_unfit: Cell<bool>,
     memo: Memo<'a>,
     /// Each flag once, after all that it hangs on: so what is found does not depend on who is asked for first.
     found: HashMap<&'a str, Found<'a>>,
@@ -145,7 +148,7 @@ impl CompiledFlags {
 impl<'a, 'q> Resolver<'a, 'q> {
     fn new(flags: &'a CompiledFlags, query: &'q Query<'q>) -> Self {
         let (memo, found) = (Memo::new(), HashMap::new());
-        Self { flags, query, shows_others: Cell::new(false), memo, found, as_active: None }
+        Self { flags, query, is_unfit: Cell::new(false), memo, found, as_active: None }
     }
 
     fn resolve_all(&mut self, wanted: &[&'a FlagKey]) -> Vec<Resolved<'a>> {
@@ -260,12 +263,12 @@ impl<'a, 'q> Resolver<'a, 'q> {
         Resolved { flag, is_enabled: true, default: default.variant, targeting: broken(&default), is_cut }
     }
 
-    /// With the layers that hang on the client as a rule; cut where that could show other tenants.
+    /// With the layers that hang on the client as a rule; cut where that may not be handed out.
     fn worked_in(&self, key: &'a FlagKey, compiled: &'a Compiled, rivals: Rivals) -> Resolved<'a> {
-        self.shows_others.set(false);
+        self.is_unfit.set(false);
         let is_regarded = |layer: &&Layer| **layer != Layer::Conflict || rivals == Rivals::Regarded;
         let resolved = self.walked(key, compiled, compiled.layers.iter().filter(is_regarded));
-        Resolved { is_cut: self.shows_others.get(), ..resolved }
+        Resolved { is_cut: self.is_unfit.get(), ..resolved }
     }
 
     /// What some layers say, one after the other.
@@ -323,12 +326,12 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 let Some(other) = settings.kill_switch.as_ref() else { return Walk::GoesOn };
                 // Whatever else it gives, nothing included, it does not say that it is off.
                 let names = flags.variants_where(other, |value, _| value.as_bool() == Some(false));
-                guard(parts, off, [Test { other: self.resolved(other), names, off_if_in: false }]);
+                guard(parts, off, [self.test(self.resolved(other), names, false)]);
             }
             Layer::Prerequisite => {
                 for needed in &settings.prerequisites {
                     let names = needed.variants.iter().map(ToString::to_string).collect();
-                    let test = Test { other: self.resolved(&needed.flag_key), names, off_if_in: false };
+                    let test = self.test(self.resolved(&needed.flag_key), names, false);
                     guard(parts, off.clone(), [test]);
                 }
             }
@@ -338,7 +341,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
                     let of_rival = flags.compiled(other.as_str()).and_then(|rival| rival.off.as_ref());
                     let is_on = |name: &VariantName| of_rival.is_none_or(|(off, _)| off != name);
                     let names = flags.variants_where(other, |_, name| is_on(name));
-                    Test { other: Some(rival), names, off_if_in: true }
+                    self.test(Some(rival), names, true)
                 });
                 guard(parts, off, tests);
             }
@@ -346,7 +349,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 for (rule, compiled_rule) in settings.rules.iter().zip(&compiled.rules) {
                     let fold = Fold {
                         segments: flags.evaluators_of(&compiled.flag),
-                        shows_others: &self.shows_others,
+                        shows_others: &self.is_unfit,
                         context: self.query.context,
                         now: self.query.now,
                         flag_key: key.as_str(),
@@ -365,7 +368,8 @@ impl<'a, 'q> Resolver<'a, 'q> {
                     return Walk::Ends(compiled.off.as_ref().map(|(variant, _)| variant));
                 }
                 let names = off.iter().cloned().collect();
-                guard(parts, off, [Test { other: Some(&active), names, off_if_in: true }]);
+                let rule = active.targeting;
+                guard(parts, off, [Test { default: active.default, rule, names, off_if_in: true }]);
                 if !matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
                     return Walk::Ends(compiled.safe.as_ref().map(|(variant, _)| variant));
                 }
@@ -404,6 +408,17 @@ impl<'a, 'q> Resolver<'a, 'q> {
             Verdict::Answers(_) => Walk::Ends(say.variant),
             Verdict::Passes(_) => Walk::GoesOn,
         }
+    }
+
+    /// A test of another flag.
+    fn test<'t>(&self, other: Option<&'t Resolved<'a>>, names: Vec<String>, off_if_in: bool) -> Test<'a> {
+        let said = |other: &'t Resolved<'a>| {
+            let rule = other.targeting.as_ref()?;
+            let said = said_elsewhere(rule, other.flag.key(), other.flag.settings.hash_version);
+            self.is_unfit.set(self.is_unfit.get() || said.is_none());
+            said
+        };
+        Test { default: other.and_then(|other| other.default), rule: other.and_then(said), names, off_if_in }
     }
 
     fn resolved(&self, key: &FlagKey) -> Option<&Resolved<'a>> {

@@ -146,3 +146,68 @@ fn what_may_be_nothing_is_the_empty_text_wherever_it_stands_in_a_text() {
         }
     }
 }
+
+/// A provider hashed the key of the flag that it found the shares in: a switch that was thrown for a user did not turn off what
+/// it guards, and of two flags that exclude each other both were on.
+#[test]
+fn a_share_by_a_flag_s_own_key_is_the_same_share_within_another_flag_s_rule() {
+    let shares = || [json!(["on", 50]), json!(["off", 50])];
+    let by = |by: Json| json!({"fractional": [by, shares()[0], shares()[1]]});
+    let email = || json!({"var": "email"});
+    let (mut cut, mut whole) = (0, 0);
+    for source in [
+        json!({ "fractional": shares() }),
+        by(email()),
+        by(json!({"or": [email(), {"var": "mail"}]})),
+        by(json!({"if": [vip(), email(), null]})),
+        by(json!({"cat": ["x", {"var": "email"}]})),
+        by(json!({"merge": [["on", 50]]})),
+        json!({"if": [vip(), {"fractional": shares()}, null]}),
+    ] {
+        for hash in HashVersion::ALL {
+            let mut first = settings("first");
+            (first.hash_version, first.conflict_groups, first.priority) = (*hash, [group("g")].into(), 9);
+            first.rules = vec![rule(source.clone())];
+            let hanging = |key: &str| {
+                let mut flag = settings(key);
+                (flag.hash_version, flag.default_variant) = (*hash, Some(variant("on")));
+                flag
+            };
+            let needs = vec![Prerequisite { flag_key: first.key.clone(), variants: [variant("on")].into() }];
+            let guarded = Settings { kill_switch: Some(first.key.clone()), ..hanging("guarded") };
+            let needing = Settings { prerequisites: needs, ..hanging("needing") };
+            let excluded = Settings { conflict_groups: [group("g")].into(), ..hanging("excluded") };
+            let flags = build(vec![first, guarded, needing, excluded], vec![]);
+            for key in ["guarded", "needing", "excluded"] {
+                let (default, targeting, is_cut) = seen_with(&flags, key, Access::Full);
+                (cut, whole) = if is_cut { (cut + 1, whole) } else { (cut, whole + 1) };
+                if is_cut {
+                    assert!(
+                        *hash == HashVersion::V3 || source.to_string().contains("merge"),
+                        "{source} {hash:?}"
+                    );
+                    continue;
+                }
+                for user in 0..24 {
+                    let mut attributes = json!({"tenantId": "finance", "tier": "gold", "plan": "vip"});
+                    for (name, there) in [(TARGETING_KEY, user % 4), ("email", user % 3), ("mail", user % 2)]
+                    {
+                        if there > 0 {
+                            attributes[name] = json!(format!("{name}{user}"));
+                        }
+                    }
+                    let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+                    let (tenant_id, tier) =
+                        (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
+                    let tenant =
+                        Some(TenantFacts { tenant_id: &tenant_id, tier: &tier, access: Access::Full });
+                    let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
+                    let provider = provided_by(*hash, key, (&default, targeting.as_ref()), &query);
+                    let registry = flags.evaluate(&query, key).variant.map(ToString::to_string);
+                    assert_eq!(Some(provider), registry, "{source} {hash:?} {key} {attributes}");
+                }
+            }
+        }
+    }
+    assert!(cut > 0 && whole > 3 * cut, "{cut} {whole}");
+}

@@ -13,7 +13,9 @@ use super::super::value::{FlagType, Value};
 use super::*;
 use crate::domain::ids::{Revision, TenantId, TierId};
 use crate::domain::lifecycle::Access;
-use crate::domain::rule::{Context, HashVersion, Input, Rollout, Rule, Segments, Selection, Weight};
+use crate::domain::rule::{
+    Context, HashVersion, Input, Rollout, Rule, Segments, Selection, TARGETING_KEY, Weight,
+};
 
 #[path = "flag_set_alike_tests.rs"]
 mod alike;
@@ -194,7 +196,10 @@ fn some_rule() -> impl Strategy<Value = Json> {
             inner.prop_map(|inner| json!({"!": [inner]})),
         ]
     });
-    let given = prop::sample::select(vec![json!("on"), json!("off"), Json::Null]);
+    let shares = [json!(["on", 1]), json!(["off", 1])];
+    let by_email = json!({"fractional": [{"or": [{"var": "email"}, {"var": "mail"}]}, shares[0], shares[1]]});
+    let by_key = json!({ "fractional": shares });
+    let given = prop::sample::select(vec![json!("on"), json!("off"), Json::Null, by_email, by_key]);
     (conditions, given.clone(), given).prop_map(|(condition, yes, no)| json!({"if": [condition, yes, no]}))
 }
 
@@ -233,10 +238,17 @@ fn some_flags() -> impl Strategy<Value = Vec<Settings>> {
 proptest! {
     /// What a provider makes of the set is what the registry would have answered, whatever the client's attributes.
     #[test]
-    fn a_provider_comes_to_the_registry_s_answer(flags in some_flags(), [plan, staff, full] in any::<[bool; 3]>()) {
+    fn a_provider_comes_to_the_registry_s_answer(
+        flags in some_flags(), [plan, staff, full] in any::<[bool; 3]>(), [user, email] in ["[a-d]?", "[a-d]?"],
+    ) {
         let flags = build(flags, vec![]);
         let plan = if plan { "vip" } else { "basic" };
-        let attributes = json!({"plan": plan, "staff": staff, "tenantId": "finance", "tier": "gold"});
+        let mut attributes = json!({"plan": plan, "staff": staff, "tenantId": "finance", "tier": "gold"});
+        for (name, text) in [(TARGETING_KEY, user), ("mail", email)] {
+            if !text.is_empty() {
+                attributes[name] = json!(text);
+            }
+        }
         let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
         let (tenant_id, tier) = (TenantId::parse("finance").unwrap(), TierId::parse("gold").unwrap());
         let access = if full { Access::Full } else { Access::ReadOnly };

@@ -2,12 +2,16 @@
 
 use super::tenant::encode_status;
 use super::timestamp;
+use crate::domain::bulk::Item;
 use crate::domain::error::Error;
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Desired, MigrationEnd, Status, Verb, Verification};
 use crate::domain::operation::{Ahead, Operation, State, Step, TargetState};
 use crate::proto::v1;
 use crate::services::lifecycle::{Check, Hold};
+
+/// Tenants that follow and that a plan names.
+const FOLLOWERS_MAX: usize = 100;
 
 /// Encodes an operation, with the targets at which nothing is tried right now.
 pub(in crate::grpc) fn encode(operation: &Operation, holds: &[(TargetName, Hold)]) -> v1::Operation {
@@ -40,11 +44,18 @@ pub(in crate::grpc) fn encode(operation: &Operation, holds: &[(TargetName, Hold)
         bulk_operation_id: id(operation.bulk_id),
         children_bulk_operation_id: id(details.children_bulk),
         adoptions: details.ahead.iter().filter_map(encode_adoption).collect(),
+        // Of plans only.
+        follower_count: 0,
+        followers: Vec::new(),
     }
 }
 
-/// Encodes a plan: what would become of each target, where it could be asked.
-pub(in crate::grpc) fn encode_plan(plan: &Operation, unknown: &[(TargetName, String)]) -> v1::Operation {
+/// Encodes a plan: what would become of each target, where it could be asked, and who would follow.
+pub(in crate::grpc) fn encode_plan(
+    plan: &Operation,
+    unknown: &[(TargetName, String)],
+    followers: &[Item],
+) -> v1::Operation {
     let mut message = encode(plan, &[]);
     for (step, planned) in plan.steps.iter().zip(&mut message.targets) {
         if step.state == TargetState::Skipped {
@@ -63,7 +74,14 @@ pub(in crate::grpc) fn encode_plan(plan: &Operation, unknown: &[(TargetName, Str
         };
         planned.planned_change = change.into();
     }
+    message.follower_count = super::count(followers.len());
+    let (able, unable): (Vec<_>, Vec<_>) = followers.iter().partition(|item| item.error.is_empty());
+    message.followers = unable.into_iter().chain(able).take(FOLLOWERS_MAX).map(encode_follower).collect();
     message
+}
+
+fn encode_follower(item: &Item) -> v1::Follower {
+    v1::Follower { tenant_id: item.tenant_id.to_string(), error: item.error.clone() }
 }
 
 fn encode_adoption(ahead: &Ahead) -> Option<v1::Adoption> {

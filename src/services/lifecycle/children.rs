@@ -11,8 +11,9 @@ use crate::domain::bulk::{Bulk, Item, ItemState};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::{Status, Verb, transition};
-use crate::domain::operation::{Children, Request, Wish};
+use crate::domain::operation::{Children, Operation, Request, Wish};
 use crate::domain::tenant::Tenant;
+use crate::services::Registry;
 use crate::store::bulks::Begun;
 use crate::view::{Record, Snapshot};
 
@@ -65,9 +66,7 @@ pub(super) fn follow(
     waiting: &InOlderBulks,
     now: Timestamp,
 ) -> Option<Begun> {
-    let below = below(snapshot, tenant_id).into_iter();
-    let items: Vec<Item> =
-        below.filter_map(|record| item(snapshot, &record.tenant, request.verb, waiting)).collect();
+    let items = followers(snapshot, tenant_id, request.verb, waiting);
     let mut bulk = Bulk {
         parent: Some(tenant_id.clone()),
         // Those below are all in it: none of them has anyone to take along. And what one goes without is said of it alone.
@@ -78,6 +77,28 @@ pub(super) fn follow(
     };
     bulk.settle(&items, now);
     (!items.is_empty()).then_some(Begun { bulk, items })
+}
+
+/// The part of each tenant below in a verb, nearest first, but of those that it is not meant for.
+fn followers(snapshot: &Snapshot, tenant_id: &TenantId, verb: Verb, waiting: &InOlderBulks) -> Vec<Item> {
+    let below = below(snapshot, tenant_id).into_iter();
+    below.filter_map(|record| item(snapshot, &record.tenant, verb, waiting)).collect()
+}
+
+impl Registry {
+    /// Who would follow a plan, nearest first; nobody unless children are to.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be asked who waits in older bulk operations.
+    pub async fn followers(&self, plan: &Operation) -> Result<Vec<Item>, Error> {
+        let wish = &plan.details.wish;
+        if wish.children != Children::Follow {
+            return Ok(Vec::new());
+        }
+        let waiting = self.waiting_below(plan.verb, wish).await?;
+        Ok(followers(&*self.view.snapshot()?, &plan.tenant_id, plan.verb, &waiting))
+    }
 }
 
 /// A tenant's part in a verb on many tenants; `None` where that is not meant for it. Whoever keeps more access than the verb is to

@@ -31,6 +31,13 @@ async fn children_follow_a_parent_that_is_there_already() {
     let plan = v1::SuspendTenantRequest { validate_only: true, ..asked() };
     let plan = replica.lifecycle.suspend_tenant(plan).await.unwrap().into_inner();
     assert_eq!(plan.children_bulk_operation_id, "", "nobody can ask for what was not begun");
+    let following = |plan: &v1::Operation| -> Vec<String> {
+        plan.followers.iter().map(|follower| format!("{} {}", follower.tenant_id, follower.error)).collect()
+    };
+    assert_eq!((plan.follower_count, following(&plan)), (2, vec!["hr ".to_owned(), "it ".to_owned()]));
+    let alone = v1::SuspendTenantRequest { validate_only: true, ..suspend("hr") };
+    let alone = replica.lifecycle.suspend_tenant(alone).await.unwrap().into_inner();
+    assert_eq!((alone.follower_count, following(&alone)), (0, Vec::new()), "nobody is to follow");
     let operation = replica.lifecycle.suspend_tenant(asked()).await.unwrap().into_inner();
     assert_eq!(followed(&mut replica, operation).await, (2, 0));
     for tenant_id in ["holding", "hr", "it"] {

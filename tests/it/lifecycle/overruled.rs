@@ -293,6 +293,9 @@ async fn whatever_was_decided_last_about_a_tenant_is_so_in_the_end() {
             chosen.iter().filter(|_| taken).for_each(|place| last[*place] = to);
             tokio::time::sleep(Duration::from_millis(chance.u64(..60))).await;
         }
+        // What the other one answered, this one knows a moment later.
+        let answered = replicas[1].server.registry.view.snapshot().unwrap().revision;
+        replicas[0].server.registry.view.at_least(answered, Duration::from_secs(30)).await.unwrap();
         for bulk in &bulks {
             bulk_ended(&mut replicas[0], bulk).await;
         }

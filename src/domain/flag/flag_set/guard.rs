@@ -2,13 +2,15 @@
 
 use serde_json::{Value as Json, json};
 
-use super::Resolved;
 use super::shapes::{Part, always, or_else, unreadable};
 use crate::domain::ids::VariantName;
 
 /// Another flag that a flag hangs on.
-pub(super) struct Test<'t, 'a> {
-    pub(super) other: Option<&'t Resolved<'a>>,
+pub(super) struct Test<'a> {
+    /// What it gives where its rule says nothing.
+    pub(super) default: Option<&'a VariantName>,
+    /// Its rule, as it says the same here.
+    pub(super) rule: Option<Json>,
     /// The variants of it that count.
     pub(super) names: Vec<String>,
     /// Whether the flag is off where the other has one of these, or where it has none of them.
@@ -17,10 +19,10 @@ pub(super) struct Test<'t, 'a> {
 
 /// Adds tests of other flags: where one of them says so, `off` is given. What always says so or never does needs no
 /// test, and ends the walk or is left out.
-pub(super) fn guard<'t, 'a: 't>(
+pub(super) fn guard<'a>(
     parts: &mut Vec<Part>,
     off: Option<String>,
-    tests: impl IntoIterator<Item = Test<'t, 'a>>,
+    tests: impl IntoIterator<Item = Test<'a>>,
 ) {
     if matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
         return;
@@ -44,25 +46,22 @@ pub(super) fn guard<'t, 'a: 't>(
     }
 }
 
-impl Test<'_, '_> {
+impl Test<'_> {
     /// Whether the flag is off by it.
     fn condition(self) -> Json {
-        let Self { other, names, off_if_in } = self;
-        let default = other.and_then(|found| found.default).map(VariantName::as_str);
+        let Self { default, rule, names, off_if_in } = self;
+        let default = default.map(VariantName::as_str);
         let is_in = |variant: &str| names.iter().any(|name| name == variant);
-        let variant = match other.and_then(|found| found.targeting.as_ref()) {
-            None => default,
-            // A broken flag has no variant, whoever asks.
-            Some(rule) if *rule == unreadable() => None,
-            Some(rule) => {
-                let Some(variant) = always(rule) else {
-                    let rule = or_else(rule.clone(), json!(default.unwrap_or_default()));
-                    let is_in = json!({"in": [rule, names]});
-                    return if off_if_in { is_in } else { json!({"!": [is_in]}) };
-                };
-                Some(variant)
-            }
-        };
-        Json::Bool(variant.is_some_and(is_in) == off_if_in)
+        let is_off = |variant: Option<&str>| Json::Bool(variant.is_some_and(is_in) == off_if_in);
+        let Some(rule) = rule else { return is_off(default) };
+        // A broken flag has no variant, whoever asks.
+        if rule == unreadable() {
+            return is_off(None);
+        }
+        if let Some(variant) = always(&rule) {
+            return is_off(Some(variant));
+        }
+        let is_in = json!({"in": [or_else(rule, json!(default.unwrap_or_default())), names]});
+        if off_if_in { is_in } else { json!({"!": [is_in]}) }
     }
 }

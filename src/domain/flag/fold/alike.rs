@@ -62,9 +62,13 @@ impl Fold<'_> {
             }
             Some(("cat", part)) if part.is_object() => json!({"cat": [or_empty(part)]}),
             Some(("fractional", Value::Array(args))) if self.hash != HashVersion::V3 => {
-                let by = args.split_first().filter(|(by, _)| variable(by).is_some());
-                let Some((by, shares)) = by else { return operation_inside };
-                json!({"if": [{"!==": [by, null]}, operation_inside, {"fractional": shares}]})
+                match args.split_first() {
+                    Some((Value::Null, shares)) => json!({ "fractional": shares }),
+                    Some((by, shares)) if may_be_nothing(by) => {
+                        json!({"if": [{"!==": [by, null]}, operation_inside, {"fractional": shares}]})
+                    }
+                    _ => operation_inside,
+                }
             }
             _ => operation_inside,
         }
@@ -101,6 +105,11 @@ impl Fold<'_> {
     pub(super) fn alike_all(list: &Value, all: Value) -> Value {
         if variable(list).is_some() { json!({"and": [{"!!": [list]}, all]}) } else { all }
     }
+}
+
+/// Whether what a share goes by may be nothing: a text that is put together never is.
+fn may_be_nothing(by: &Value) -> bool {
+    operation(by).is_some_and(|(operator, _)| !matches!(operator, "cat" | "substr"))
 }
 
 /// Whether two attributes are equal: only if both are there, or neither is.
