@@ -310,14 +310,14 @@ fn check_variants_in_use(after: &CompiledFlags, settings: &Settings, now: Timest
     Ok(())
 }
 
-/// What people should hear of flags once they are so.
+/// What people should hear of flags once they are so, and of the set that they make.
 pub(super) fn warnings(after: &CompiledFlags, changed: &BTreeSet<FlagKey>, now: Timestamp) -> Vec<String> {
     let in_process = InProcess::new(after, now);
     let of_flag = |key: &FlagKey| {
         let told = in_process.warnings(key.as_str()).into_iter();
         told.map(|told| format!("flag {}: {told}", quote(key.as_str()))).collect::<Vec<_>>()
     };
-    changed.iter().flat_map(of_flag).take(WARNINGS_MAX).collect()
+    after.set_warning().into_iter().chain(changed.iter().flat_map(of_flag)).take(WARNINGS_MAX).collect()
 }
 
 /// Whom a change of flags affects, of the tenants that are not deleted.
