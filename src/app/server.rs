@@ -257,6 +257,8 @@ impl Server {
         crate::view::register_metrics(&prometheus, &registry.view).map_err(set_up)?;
         registry.engine.register(&prometheus).map_err(set_up)?;
         lifecycle::register_metrics(&prometheus, &registry).map_err(set_up)?;
+        let feature = OpenFeature::start(registry.clone(), drain.clone());
+        feature.register_metrics(&prometheus).map_err(set_up)?;
         let methods = methods(config)?;
         let plan = openfeature::Plan::of(config);
         let others = [plan.grpc.packages(), plan.http.packages()].concat();
@@ -264,7 +266,6 @@ impl Server {
             routes(&registry, &methods, &others, config.server.decode_limit_bytes).await?;
         let pages =
             http::router(checks(&registry.view, config.view.poll_interval, &drain), prometheus, NoSuchPage);
-        let feature = OpenFeature::start(registry.clone(), drain.clone());
         let services = methods.services();
         let main = Main { grpc: grpc_listener, http: http_listener, handler, routes, pages, services };
         let listeners = listeners(config, main, &plan, &feature)?;

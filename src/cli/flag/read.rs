@@ -17,14 +17,15 @@ const FLAGS: [Column; 7] = [
     ("TIERS", "tiers"),
     ("EXPIRES", "expires"),
 ];
-const STALE: [Column; 8] = [
+const STALE: [Column; 9] = [
     ("FLAG", "flagKey"),
     ("WHY", "staleness"),
     ("OWNER", "owner"),
     ("MADE", "createTime"),
     ("EXPIRES", "expireTime"),
     ("LAST EVALUATED", "lastEvaluatedTime"),
-    ("TIMES", "evaluations"),
+    ("BY NAME", "evaluations"),
+    ("IN BULK", "bulkEvaluations"),
     ("LATEST OF", "latest"),
 ];
 /// How many of the tenants that evaluated a flag last are named in a table.
@@ -261,6 +262,17 @@ mod tests {
         assert_eq!(latest(0), "");
         assert_eq!(latest(2), "a (3), b (2)");
         assert_eq!(latest(90), "a (3), b (2), c (1), 87 more");
+    }
+
+    /// A flag that pages ask for with all others was shown as evaluated a moment ago, and no times.
+    #[test]
+    fn what_was_evaluated_in_bulk_alone_is_shown_with_how_often_it_was() {
+        let flag = json!({"flagKey": "search", "lastEvaluatedTime": "2026-11-26T10:00:00Z", "evaluations": 0, "bulkEvaluations": 12});
+        let row = stale_row(&flag);
+        let shown: Vec<_> = STALE.iter().map(|(title, field)| (*title, text(&row[*field]))).collect();
+        for wanted in [("BY NAME", "0"), ("IN BULK", "12")] {
+            assert!(shown.contains(&(wanted.0, wanted.1.to_owned())), "{shown:?}");
+        }
     }
 
     #[test]

@@ -43,9 +43,9 @@ pub struct CompiledFlags {
     pub(super) entries: OrdMap<FlagKey, Entry>,
     pub(super) own: OwnByTenant,
     /// The members of each group, the one that wins first.
-    groups: OrdMap<GroupName, OrdSet<(Reverse<i32>, FlagKey)>>,
+    pub(super) groups: OrdMap<GroupName, OrdSet<(Reverse<i32>, FlagKey)>>,
     /// Who needs a flag, by that flag.
-    dependents: OrdMap<FlagKey, OrdSet<FlagKey>>,
+    pub(super) dependents: OrdMap<FlagKey, OrdSet<FlagKey>>,
     segments: OrdMap<SegmentName, Arc<Segment>>,
     pub(super) evaluators: Arc<Segments>,
     /// The flagd files that flags were taken from, by name.
@@ -60,6 +60,8 @@ pub struct CompiledFlags {
     timed: usize,
     /// What the patterns in their rules take, in bytes.
     pattern_bytes: usize,
+    /// What they have of the set of all flags, in bytes, but for what hangs on others.
+    pub(super) flags_bytes: usize,
     crowded: usize,
 }
 
@@ -119,6 +121,7 @@ impl CompiledFlags {
         self.newest = self.newest.max(Some(compiled.flag.create_time));
         self.timed += usize::from(compiled.reads_time());
         self.pattern_bytes += compiled.pattern_bytes();
+        self.flags_bytes = self.flags_bytes.saturating_add(compiled.size.whole);
         self.sets.add(&settings.flag_set);
         for needed in settings.needs() {
             self.dependents.entry(needed.clone()).or_default().insert(settings.key.clone());
@@ -135,6 +138,7 @@ impl CompiledFlags {
         self.count = self.count.saturating_sub(1);
         self.timed -= usize::from(compiled.reads_time());
         self.pattern_bytes -= compiled.pattern_bytes();
+        self.flags_bytes = self.flags_bytes.saturating_sub(compiled.size.whole);
         self.sets.remove(&settings.flag_set);
         for needed in settings.needs() {
             let left = self.dependents.get_mut(needed).is_some_and(|who| {

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value as Json;
 
 use super::choice::{Choice, Split};
 use super::evaluate::Query;
 use super::settings::{Flag, Kind, Settings};
+use super::size::Size;
 use super::targeting::{Body, TargetingRule};
 use super::value::Value;
 use super::words::Layer;
@@ -39,6 +41,8 @@ pub(super) struct Compiled {
     pub(super) is_simple: bool,
     /// Whether its answers hang on other flags.
     pub(super) hangs_on_others: bool,
+    /// What it has of a set of flags.
+    pub(super) size: Size,
     /// Whether nothing but a tier default or an override can make tenants, contexts or moments differ.
     pub(super) is_constant: bool,
 }
@@ -54,10 +58,10 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
-    fn new(rule: &TargetingRule, segments: &Segments, settings: &Settings) -> Self {
+    fn new(rule: &TargetingRule, test: &Json, segments: &Segments, settings: &Settings) -> Self {
         Self {
             id: rule.id.as_str().into(),
-            test: Rule::compile_foreign(&rule.source(), segments, settings.hash_version).map_err(Box::new),
+            test: Rule::compile_foreign(test, segments, settings.hash_version).map_err(Box::new),
             serve: served(rule).map(|choice| Ready::new(choice, settings)),
         }
     }
@@ -113,6 +117,7 @@ impl Compiled {
             Some((name.clone(), value.clone()))
         };
         let safe = given(settings.safe_answer()).or_else(|| given(settings.default_variant.as_ref()));
+        let tests: Vec<_> = settings.rules.iter().map(TargetingRule::source).collect();
         let layers = layers(settings);
         let rare = |layer: &Layer| {
             matches!(
@@ -128,8 +133,14 @@ impl Compiled {
             ends: settings.expire_time.filter(|_| expired.is_some()),
             revision: flag.revision,
             expired,
-            named: named_segments(settings),
-            rules: settings.rules.iter().map(|rule| CompiledRule::new(rule, segments, settings)).collect(),
+            named: named_segments(&tests),
+            rules: settings
+                .rules
+                .iter()
+                .zip(&tests)
+                .map(|(rule, test)| CompiledRule::new(rule, test, segments, settings))
+                .collect(),
+            size: Size::new(settings, &tests, segments),
             default_split: settings
                 .default_rollout
                 .as_ref()
@@ -218,15 +229,14 @@ impl Compiled {
 /// How many layers every flag has.
 const ALWAYS_ASKED: usize = 5;
 
-fn named_segments(settings: &Settings) -> BTreeSet<String> {
+fn named_segments(tests: &[Json]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let sources: Vec<_> = settings.rules.iter().map(TargetingRule::source).collect();
-    let mut waiting: Vec<&serde_json::Value> = sources.iter().collect();
+    let mut waiting: Vec<&Json> = tests.iter().collect();
     while let Some(source) = waiting.pop() {
         match source {
-            serde_json::Value::Array(items) => waiting.extend(items),
-            serde_json::Value::Object(map) => {
-                let name = map.get("$ref").and_then(serde_json::Value::as_str);
+            Json::Array(items) => waiting.extend(items),
+            Json::Object(map) => {
+                let name = map.get("$ref").and_then(Json::as_str);
                 names.extend(name.map(str::to_owned));
                 waiting.extend(map.values());
             }

@@ -30,6 +30,17 @@ pub enum Missing<'a> {
     Room(&'a GroupName),
 }
 
+/// How a flag hangs on another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation<'a> {
+    /// The other is its kill switch.
+    KillSwitch,
+    /// It needs a variant of the other.
+    Prerequisite,
+    /// The other excludes it, in this group.
+    Group(&'a GroupName),
+}
+
 /// Why a flag that needs another would no longer work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -105,6 +116,19 @@ impl CompiledFlags {
             }
         }
         None
+    }
+
+    /// How a flag hangs on another; none where it does not. A flag that does so in several ways has to lose each of them.
+    pub fn relation<'a>(&'a self, flag: &FlagKey, other: &FlagKey) -> Option<Relation<'a>> {
+        let settings = &self.flag(flag.as_str())?.settings;
+        if settings.kill_switch.as_ref() == Some(other) {
+            return Some(Relation::KillSwitch);
+        }
+        if settings.prerequisites.iter().any(|needed| needed.flag_key == *other) {
+            return Some(Relation::Prerequisite);
+        }
+        let mut groups = settings.conflict_groups.iter();
+        groups.find(|group| self.rivals_in(settings, group).any(|rival| rival == other)).map(Relation::Group)
     }
 
     /// The next flag to look at: one that the last of the path hangs on, or else, of those before it.

@@ -110,6 +110,61 @@ fn what_is_compared_with_an_attribute_that_is_missing_stands_beside_a_test_of_it
     }
 }
 
+/// Python's provider logs an error for each evaluation of a version that is not there, and Go's one for each of the three.
+#[test]
+fn a_test_of_a_text_or_a_version_that_may_be_missing_stands_beside_a_test_of_its_presence() {
+    let n = || json!({"var": "n"});
+    let there = |name: &str| json!({"!==": [{"var": name}, null]});
+    for condition in [
+        json!({"sem_ver": [n(), ">=", "1.2.0"]}),
+        json!({"sem_ver": ["1.2.0", "<", n()]}),
+        json!({"sem_ver": [n(), "!=", "1.2.0"]}),
+        json!({"starts_with": [n(), "a"]}),
+        json!({"ends_with": [n(), "a"]}),
+        json!({"starts_with": ["abc", n()]}),
+        json!({"ends_with": [n(), ""]}),
+    ] {
+        assert_eq!(left(&condition), json!({"if": [there("n"), condition, null]}), "{condition}");
+    }
+    for condition in [json!({"ends_with": [n(), {"var": "m"}]}), json!({"sem_ver": [n(), "^", {"var": "m"}]})]
+    {
+        let both = json!({"and": [there("n"), there("m")]});
+        assert_eq!(left(&condition), json!({"if": [both, condition, null]}), "{condition}");
+    }
+    // What is always there needs no test, and nor does what has a value of its own.
+    for condition in [
+        json!({"starts_with": [{"var": ["n", "x"]}, "a"]}),
+        json!({"ends_with": [{"cat": ["a", {"var": ["n", ""]}]}, "a"]}),
+    ] {
+        assert_eq!(left(&condition), condition, "{condition}");
+    }
+    let mut flag = settings("ruled");
+    for condition in [
+        json!({"sem_ver": [n(), ">=", "1.2.0"]}),
+        json!({"!": [{"sem_ver": [n(), "=", "1.2.0"]}]}),
+        json!({"or": [{"starts_with": [n(), {"var": "m"}]}, {"!": [{"ends_with": [{"var": "m"}, "c"]}]}]}),
+    ] {
+        flag.rules = vec![rule(json!({"if": [condition, "on", "off"]}))];
+        let flags = build(vec![flag.clone()], Vec::new());
+        let (default, targeting) = seen(&flags, "ruled");
+        for attributes in [
+            json!({}),
+            json!({"n": null}),
+            json!({"n": "1.2.0"}),
+            json!({"n": "1.10.0", "m": "1"}),
+            json!({"n": "", "m": ""}),
+            json!({"n": 5, "m": "c"}),
+            json!({"m": "abc"}),
+        ] {
+            let context = Context::new(attributes.as_object().unwrap().clone()).unwrap();
+            let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
+            let provider = provided("ruled", (&default, targeting.as_ref()), &query);
+            let registry = flags.evaluate(&query, "ruled").variant.map(ToString::to_string);
+            assert_eq!(Some(provider), registry, "{condition} {attributes}");
+        }
+    }
+}
+
 /// Python's and JavaScript's providers wrote `null` or failed.
 #[test]
 fn what_may_be_nothing_is_the_empty_text_wherever_it_stands_in_a_text() {

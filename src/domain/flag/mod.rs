@@ -23,6 +23,7 @@ mod moments;
 pub mod removal;
 mod segment;
 mod settings;
+mod size;
 pub mod stale;
 mod targeting;
 pub mod validate;
@@ -49,6 +50,7 @@ pub use self::segment::{NewSegment, Segment, SegmentField};
 pub use self::settings::{
     Flag, FlagField, FlagState, Kind, Origin, Prerequisite, Settings, Variants, Window,
 };
+pub use self::size::CLIENT_BYTES_MAX;
 pub use self::targeting::{Body, TargetingRule};
 pub use self::validate::validate;
 pub use self::value::{FlagType, Value};

@@ -55,6 +55,11 @@ impl CompiledFlags {
         self.moments.between(now, Timestamp::MAX).next().map(|(moment, _)| *moment)
     }
 
+    /// The last moment up to `now` at which an answer can have changed although nobody changed anything.
+    pub fn last_change(&self, now: Timestamp) -> Option<Timestamp> {
+        self.moments.0.range(..=now).next_back().map(|(moment, _)| *moment)
+    }
+
     /// The flags that have moments of their own after `from`, up to and including `until`, and whose answers those change:
     /// everybody's, or those of tiers and of tenants.
     pub fn changed_by_time_alone(

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::compile::{Compiler, Mode, fail, referred, shown};
 use super::error::{Error, ErrorKind};
+use super::length::written_length;
 use super::limit::{DEPTH_MAX, SEGMENTS_MAX, SEGMENTS_PATTERNS_BYTES_MAX};
 use super::node::Node;
 use crate::domain::text::quote;
@@ -21,6 +22,8 @@ pub struct Segments {
 struct Entry {
     source: Value,
     compiled: Result<Segment, Error>,
+    /// About how many bytes of JSON it has, those of the segments it uses counted.
+    length: usize,
 }
 
 /// A compiled segment.
@@ -91,6 +94,11 @@ impl Segments {
         self.entries.get(name).map(|entry| &entry.source)
     }
 
+    /// About how many bytes a segment has as JSON, those that it uses written into it.
+    pub(super) fn written_length(&self, name: &str) -> usize {
+        self.entries.get(name).map_or(0, |entry| entry.length)
+    }
+
     /// The segments that a segment uses, directly or through others, sorted.
     pub fn uses(&self, name: &str) -> impl Iterator<Item = &str> {
         let segment = self.entries.get(name).and_then(|entry| entry.compiled.as_ref().ok());
@@ -120,7 +128,9 @@ impl Builder {
         }
         let Some(source) = self.sources.get(name).cloned() else { return };
         let compiled = self.compile(name, &source);
-        let entry = Entry { source, compiled };
+        // Those that it uses are done.
+        let length = written_length(&source, &self.done);
+        let entry = Entry { source, compiled, length };
         Arc::make_mut(&mut self.done.entries).insert(name.to_owned(), entry);
     }
 

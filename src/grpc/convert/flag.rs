@@ -17,8 +17,8 @@ use serde_json::json;
 use super::{Faults, decode_timestamp, etag, mask, timestamp, value};
 use crate::domain::error::Error;
 use crate::domain::flag::{
-    Choice, Extension, Flag, FlagField, FlagState, FlagType, InProcess, Kind, Prerequisite, Settings, Value,
-    Variants, Window, stale, validate,
+    Choice, CompiledFlags, Extension, Flag, FlagField, FlagState, FlagType, InProcess, Kind, Prerequisite,
+    Settings, Value, Variants, Window, stale, validate,
 };
 use crate::domain::ids::{FlagKey, GroupName, VariantName};
 use crate::domain::rule::HashVersion;
@@ -110,10 +110,12 @@ pub(in crate::grpc) fn encode_judged(
         let flags = snapshot.flags.clone();
         flags.with_flag(Arc::new(judged.made.clone()))
     });
-    let known =
-        snapshot.map(|snapshot| (snapshot, InProcess::new(tried.as_ref().unwrap_or(&snapshot.flags), now)));
+    let flags = snapshot.map(|snapshot| tried.as_ref().unwrap_or(&snapshot.flags));
+    let known = snapshot.zip(flags).map(|(snapshot, flags)| (snapshot, InProcess::new(flags, now)));
     let known = known.as_ref().map(|(snapshot, in_process)| (*snapshot, in_process));
-    v1::Flag { impact, ..encode_among(known, &judged.made, now) }
+    let mut flag = v1::Flag { impact, ..encode_among(known, &judged.made, now) };
+    flag.warnings.extend(flags.and_then(CompiledFlags::set_warning));
+    flag
 }
 
 fn encode_settings(flag: &Settings) -> v1::Flag {

@@ -156,10 +156,20 @@ fn stream(
             Told::KeepAlive => Event::default().comment("still here"),
             Told::Shutdown => Event::default().comment("going down"),
             Told::Changed(_) => {
-                let revision = feature.snapshot().map_or(0, |snapshot| snapshot.revision.get());
-                let data = json!({ "type": "refetchEvaluation", "etag": format!("\"{revision}\"") });
+                let data = json!({ "type": "refetchEvaluation", "etag": tag(&feature) });
                 Event::default().event("message").data(data.to_string())
             }
         }))
     }))
+}
+
+/// By what a client tells two events apart: the revision, and the last moment at which time alone changed something. Not the tag
+/// of an answer, which is another for each context.
+fn tag(feature: &OpenFeature) -> String {
+    let Ok(snapshot) = feature.snapshot() else { return "\"0\"".to_owned() };
+    let revision = snapshot.revision;
+    match snapshot.flags.last_change(crate::services::now()) {
+        None => format!("\"{revision}\""),
+        Some(moment) => format!("\"{revision}-{}\"", moment.as_microsecond()),
+    }
 }

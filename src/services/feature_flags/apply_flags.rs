@@ -134,8 +134,8 @@ pub struct Applied {
     /// Whom it affects; only where nothing was changed.
     #[serde(skip)]
     pub impact: Option<Impact>,
-    /// What people should hear of the flags that would be changed; only where nothing was changed.
-    #[serde(skip)]
+    /// What people should hear of the set of all flags, and where nothing was changed, of those that would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The mark of what would be done; only where nothing was changed.
     #[serde(skip)]
@@ -226,7 +226,10 @@ impl<'a> Plan<'a> {
             revision: Revision::ZERO,
             removal,
             kept: self.kept,
-            warnings: impact.as_ref().map_or_else(Vec::new, |_| judge::warnings(&after, &changed, self.now)),
+            warnings: match &impact {
+                Some(_) => judge::warnings(&after, &changed, self.now),
+                None => after.set_warning().into_iter().collect(),
+            },
             impact,
             plan_etag,
         };

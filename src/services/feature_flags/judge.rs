@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::known_context;
 use crate::domain::error::{Error, Reason};
-use crate::domain::flag::dependencies::{Broken, FLAGS_MAX, GROUP_MAX, Missing};
+use crate::domain::flag::dependencies::{Broken, FLAGS_MAX, GROUP_MAX, Missing, Relation};
 use crate::domain::flag::impact::{Impact, Subject, impact};
 use crate::domain::flag::{CompiledFlags, Flag, InProcess, PATTERNS_BYTES_MAX, Settings, validate};
 use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, VariantName};
@@ -119,8 +119,7 @@ pub(super) fn judge(
     }
     let changed = changed(write);
     if let Some(circle) = after.circle(changed.iter()) {
-        let path: Vec<_> = circle.iter().map(FlagKey::as_str).collect();
-        return Err(cycle("flags", &path.join(" → ")));
+        return Err(cycle_of_flags(&after, &circle));
     }
     if !force {
         refuse_breakage(&before.broken_by(&after, &changed))?;
@@ -229,6 +228,32 @@ fn in_use(name: &SegmentName, by: &str) -> Error {
         .with("segment_name", name)
 }
 
+/// A circle of flags, with how each hangs on the next: for people in words, for machines in the order of the path.
+fn cycle_of_flags(after: &CompiledFlags, circle: &[FlagKey]) -> Error {
+    let path: Vec<_> = circle.iter().map(FlagKey::as_str).collect();
+    let mut error = cycle("flags", &path.join(" → "));
+    let (mut words, mut sentences) = (Vec::new(), Vec::new());
+    for (flag, other) in circle.iter().zip(circle.iter().skip(1)) {
+        let (word, sentence) = match after.relation(flag, other) {
+            Some(Relation::KillSwitch) => {
+                ("kill_switch".to_owned(), format!("\"{flag}\" has \"{other}\" as its kill switch"))
+            }
+            Some(Relation::Prerequisite) => {
+                ("prerequisite".to_owned(), format!("\"{flag}\" has \"{other}\" as a prerequisite"))
+            }
+            Some(Relation::Group(group)) => (
+                format!("conflict_group:{group}"),
+                format!("\"{flag}\" comes after \"{other}\" in the conflict group \"{group}\""),
+            ),
+            None => continue,
+        };
+        words.push(word);
+        sentences.push(sentence);
+    }
+    error.message = format!("{}; {}", error.message, sentences.join(", "));
+    error.with("relations", words.join(","))
+}
+
 fn cycle(what: &str, path: &str) -> Error {
     Error::new(Reason::DependencyCycle, format!("{what} cannot hang on each other in a circle: {path}"))
         .with("path", path)
@@ -310,14 +335,14 @@ fn check_variants_in_use(after: &CompiledFlags, settings: &Settings, now: Timest
     Ok(())
 }
 
-/// What people should hear of flags once they are so.
+/// What people should hear of flags once they are so, and of the set that they make.
 pub(super) fn warnings(after: &CompiledFlags, changed: &BTreeSet<FlagKey>, now: Timestamp) -> Vec<String> {
     let in_process = InProcess::new(after, now);
     let of_flag = |key: &FlagKey| {
         let told = in_process.warnings(key.as_str()).into_iter();
         told.map(|told| format!("flag {}: {told}", quote(key.as_str()))).collect::<Vec<_>>()
     };
-    changed.iter().flat_map(of_flag).take(WARNINGS_MAX).collect()
+    after.set_warning().into_iter().chain(changed.iter().flat_map(of_flag)).take(WARNINGS_MAX).collect()
 }
 
 /// Whom a change of flags affects, of the tenants that are not deleted.

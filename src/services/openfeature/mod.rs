@@ -12,6 +12,7 @@ mod recent;
 mod resolve;
 mod scope;
 mod sets;
+mod sizes;
 mod stream;
 
 use std::sync::Arc;
@@ -55,6 +56,15 @@ impl OpenFeature {
     /// How many flag sets were made since the start, and of how many flags together that had to be worked out.
     pub fn flag_sets_made(&self) -> (u64, u64) {
         self.sets.counts()
+    }
+
+    /// Puts the sizes of flag sets among the metrics.
+    ///
+    /// # Errors
+    ///
+    /// When there are metrics of these names already.
+    pub fn register_metrics(&self, registry: &prometheus::Registry) -> Result<(), prometheus::Error> {
+        sizes::register_metrics(registry, &self.sets)
     }
 
     /// The newest snapshot.

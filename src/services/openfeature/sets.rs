@@ -4,7 +4,7 @@
 //! with room for a few at once. Whoever asks while a set is made waits for that one. A set is kept as long as a stream has it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Mutex as Turns;
@@ -13,11 +13,10 @@ use uuid::Uuid;
 use super::apart::Apart;
 use super::flag_set::{FlagSet, Made};
 use super::scope::{Question, Scope};
+use super::sizes::{Selected, TooLarge};
 use crate::domain::error::Error;
+use crate::domain::flag::CLIENT_BYTES_MAX;
 use crate::services::Registry;
-
-/// Largest message that gRPC clients take unless they are told otherwise.
-const CLIENT_BYTES_MAX: usize = 4 << 20;
 
 /// Whose flags, and which of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,8 +36,14 @@ impl Name {
     }
 }
 
-/// The newest set of one name that was made; whoever makes the next has the turn.
-pub(super) type Place = Turns<Option<Arc<Made>>>;
+/// Where the sets of one name are.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// The newest that was made; whoever makes the next has the turn.
+    newest: Arc<Turns<Option<Arc<Made>>>>,
+    /// How large it is, also while the next is made.
+    bytes: AtomicUsize,
+}
 
 /// Flag sets.
 pub(super) struct Sets {
@@ -47,17 +52,34 @@ pub(super) struct Sets {
     apart: Apart,
     made: Arc<AtomicU64>,
     resolved: Arc<AtomicU64>,
+    pub(super) too_large: TooLarge,
 }
 
 impl Sets {
     /// None so far. They are made by the runtime that this is called in.
     pub(super) fn new() -> Self {
-        Self { places: Mutex::default(), apart: Apart::new(), made: Arc::default(), resolved: Arc::default() }
+        Self {
+            places: Mutex::default(),
+            apart: Apart::new(),
+            made: Arc::default(),
+            resolved: Arc::default(),
+            too_large: TooLarge::default(),
+        }
     }
 
     /// How many sets were made, and of how many flags together that had to be worked out.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.made.load(Ordering::Relaxed), self.resolved.load(Ordering::Relaxed))
+    }
+
+    /// The size of each set that somebody has, and what was selected.
+    pub(super) fn sizes(&self) -> Vec<(Selected, usize)> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = |(name, place): (&Name, &Weak<Place>)| {
+            let selected = Selected::of(name.tenant.is_some(), name.flag_set.is_some());
+            Some((selected, place.upgrade()?.bytes.load(Ordering::Relaxed)))
+        };
+        places.iter().filter_map(size).collect()
     }
 
     fn place(&self, scope: &Scope) -> Arc<Place> {
@@ -83,7 +105,7 @@ impl Sets {
         loop {
             let asked = question.selected(&*registry.view.snapshot()?)?;
             let place = Arc::clone(held.insert(self.place(&asked)));
-            let mut turn = place.lock_owned().await;
+            let mut turn = Arc::clone(&place.newest).lock_owned().await;
             // There may be newer flags by now.
             let snapshot = registry.view.snapshot()?;
             let scope = question.selected(&snapshot)?;
@@ -116,6 +138,7 @@ impl Sets {
                         "a flag set is larger than what in-process clients take by default"
                     );
                 }
+                place.bytes.store(bytes, Ordering::Relaxed);
                 *turn = Some(Arc::new(newest));
                 Ok((set, scope))
             });

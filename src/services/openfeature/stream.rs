@@ -135,7 +135,9 @@ impl OpenFeature {
 
     /// A flag set as it is now.
     pub async fn flag_set(&self, question: &Question) -> Result<Arc<FlagSet>, Error> {
-        Ok(self.sets.newest(&self.registry, question, &mut None).await?.0)
+        let (set, scope) = self.sets.newest(&self.registry, question, &mut None).await?;
+        self.sets.too_large.count(&scope, set.configuration.len());
+        Ok(set)
     }
 
     /// What an in-process provider is to merge into every context, as it is now.
@@ -238,6 +240,7 @@ impl Listener<Arc<FlagSet>> {
             let (newest, scope) = newest?;
             let is_known = |known: &Arc<FlagSet>| Arc::ptr_eq(known, &newest) || known.is_same(&newest);
             if !known.as_ref().is_some_and(is_known) {
+                sets.too_large.count(&scope, newest.configuration.len());
                 self.tell(Arc::clone(&newest)).await?;
                 known = Some(newest);
             }

@@ -4,6 +4,7 @@ Reads commands in JSON from standard input and writes what the application would
 """
 
 import json
+import logging
 import sys
 import threading
 
@@ -48,8 +49,21 @@ def listen(domain):
         )
 
 
+class Told(logging.Handler):
+    """Tells what the provider logs."""
+
+    def __init__(self, domain):
+        super().__init__(logging.WARNING)
+        self.domain = domain
+
+    def emit(self, record):
+        say(event="LOGGED", domain=self.domain, text=record.getMessage())
+
+
 def start(command):
     domain = command["domain"]
+    if command.get("logs"):
+        logging.getLogger("openfeature").addHandler(Told(domain))
     listen(domain)
     try:
         api.set_provider_and_wait(provider(command), domain)

@@ -2,6 +2,7 @@
 
 use tenantry::proto::v1;
 use tonic::Status;
+use tonic_types::StatusExt as _;
 
 use super::{boolean, evaluate, with_flag};
 use crate::support::{Replica, reason};
@@ -97,6 +98,42 @@ async fn a_flag_without_what_it_needs_is_off_and_a_circle_is_refused_with_its_pa
     assert_eq!(reason(&create(&mut replica, missing).await.unwrap_err()), "FLAG_NOT_FOUND");
     let gone = v1::Flag { prerequisites: needs("search", "maybe"), ..boolean("other") };
     assert_eq!(reason(&create(&mut replica, gone).await.unwrap_err()), "VARIANT_NOT_FOUND");
+    replica.stop().await;
+}
+
+/// Whoever was refused saw three keys, and not which of a flag's relations to take back.
+#[tokio::test]
+async fn a_circle_is_refused_with_the_relation_of_each_of_its_steps() {
+    let mut replica = with_flag().await;
+    let switch = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..boolean("stop") };
+    create(&mut replica, switch.clone()).await.unwrap();
+    let grouped = |key: &str| v1::Flag { conflict_groups: vec!["checkout".into()], ..on(key) };
+    create(&mut replica, v1::Flag { priority: 5, ..grouped("first") }).await.unwrap();
+    create(&mut replica, v1::Flag { kill_switch: "stop".into(), ..grouped("second") }).await.unwrap();
+    let guarded = v1::Flag { kill_switch: "stop".into(), ..boolean("first") };
+    update(&mut replica, guarded, "kill_switch").await.unwrap();
+    let closing = v1::Flag { prerequisites: needs("second", "on"), ..switch };
+    let error = update(&mut replica, closing, "prerequisites").await.unwrap_err();
+    assert_eq!(reason(&error), "DEPENDENCY_CYCLE");
+    let metadata = error.get_details_error_info().unwrap().metadata;
+    // By the kill switch of either, whichever is met first.
+    assert_eq!(metadata["path"], "stop → second → stop");
+    assert_eq!(metadata["relations"], "prerequisite,kill_switch");
+    assert_eq!(
+        error.message(),
+        "flags cannot hang on each other in a circle: stop → second → stop; \
+         \"stop\" has \"second\" as a prerequisite, \"second\" has \"stop\" as its kill switch"
+    );
+
+    let other = v1::Flag { prerequisites: needs("second", "on"), ..boolean("first") };
+    let error = update(&mut replica, other, "prerequisites").await.unwrap_err();
+    let metadata = error.get_details_error_info().unwrap().metadata;
+    assert_eq!(metadata["path"], "first → second → first");
+    assert_eq!(metadata["relations"], "prerequisite,conflict_group:checkout");
+    assert!(
+        error.message().ends_with("\"second\" comes after \"first\" in the conflict group \"checkout\""),
+        "{error:?}"
+    );
     replica.stop().await;
 }
 

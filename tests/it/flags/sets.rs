@@ -65,3 +65,52 @@ async fn a_flag_set_and_a_tenant_cannot_have_one_name() {
     replica.flags.create_flag(create(of_set("b", "web"))).await.unwrap();
     replica.stop().await;
 }
+
+/// A file of texts, each of 16,000 bytes.
+fn texts(count: usize) -> v1::ImportFlagsRequest {
+    let text = "x".repeat(16_000);
+    let flag = json!({"state": "ENABLED", "variants": {"long": text}, "defaultVariant": "long"});
+    let flags: serde_json::Map<_, _> =
+        (0..count).map(|number| (format!("text-{number:03}"), flag.clone())).collect();
+    import(&json!({ "flags": flags, "metadata": {"flagSetId": "texts"} }).to_string())
+}
+
+/// In-process providers took none of their flags any more, and nobody who applied them was told.
+#[tokio::test]
+async fn a_change_after_which_clients_do_not_take_the_set_of_all_flags_warns_before_and_when_it_is_made() {
+    let mut replica = with_flag().await;
+    replica.flags = replica.flags.clone().max_decoding_message_size(64 << 20);
+    let tried = |count| v1::ImportFlagsRequest { validate_only: true, ..texts(count) };
+    for (count, warned) in [(200, None), (240, Some("3.7 MiB, near the 4 MiB")), (270, Some("4.2 MiB, over"))]
+    {
+        let warnings = replica.flags.import_flags(tried(count)).await.unwrap().into_inner().warnings;
+        assert_eq!(warnings.len(), usize::from(warned.is_some()), "{count}: {warnings:?}");
+        for (told, wanted) in warnings.iter().zip(warned) {
+            assert!(told.contains(wanted) && told.contains("flagSetId=TENANT"), "{count}: {told}");
+        }
+    }
+    let request_id = "0192a7f0-0000-7000-8000-000000000001".to_owned();
+    let making = v1::ImportFlagsRequest { request_id, ..texts(270) };
+    let made = replica.flags.import_flags(making.clone()).await.unwrap().into_inner();
+    assert!(made.warnings[0].contains("4.2 MiB, over"), "{:?}", made.warnings);
+    assert_eq!(replica.flags.import_flags(making).await.unwrap().into_inner(), made, "asked again");
+
+    let create = |validate_only| v1::CreateFlagRequest {
+        flag: Some(boolean("one-more")),
+        validate_only,
+        ..Default::default()
+    };
+    for validate_only in [true, false] {
+        let seen = replica.flags.create_flag(create(validate_only)).await.unwrap().into_inner();
+        assert_eq!(seen.warnings, made.warnings, "{validate_only}");
+    }
+    let request = v1::GetFlagRequest { flag_key: "one-more".into() };
+    assert_eq!(replica.flags.get_flag(request).await.unwrap().into_inner().warnings, [""; 0]);
+    for validate_only in [true, false] {
+        let described = v1::Flag { description: "another".into(), ..boolean("one-more") };
+        let apply = v1::ApplyFlagsRequest { flags: vec![described], validate_only, ..Default::default() };
+        let seen = replica.flags.apply_flags(apply).await.unwrap().into_inner();
+        assert_eq!(seen.warnings, made.warnings, "{validate_only}");
+    }
+    replica.stop().await;
+}

@@ -55,6 +55,40 @@ async fn a_missing_attribute_is_the_same_to_the_providers_of_every_language() {
     world.stop().await;
 }
 
+/// The published provider of Python logged an error with each evaluation, and said of a rule of ours that it is wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_or_a_text_that_is_missing_is_no_error_to_python_s_provider() {
+    let mut world = World::start().await;
+    let app = json!({ "var": "app" });
+    world.rule("newer", on_if(&json!({ "sem_ver": [app, ">=", "1.2.0"] }))).await;
+    world.rule("not-newer", on_if(&json!({ "!": [{ "sem_ver": [app, ">=", "1.2.0"] }] }))).await;
+    world.rule("begins", on_if(&json!({ "starts_with": [app, "1."] }))).await;
+    world.rule("ends", on_if(&json!({ "ends_with": [app, ".0"] }))).await;
+    let Some(mut client) = Client::start(Language::Python).await else { panic!("there is Python") };
+    let mut options = world.options("in-process", "versions");
+    options["logs"] = json!(true);
+    client.ready(options).await;
+    client.forget_events();
+    for (context, wanted) in [
+        (json!({}), [false, true, false, false]),
+        (json!({ "app": "1.10.0" }), [true, false, true, true]),
+        (json!({ "app": "0.9.1" }), [false, true, false, false]),
+    ] {
+        for (flag, wanted) in ["newer", "not-newer", "begins", "ends"].into_iter().zip(wanted) {
+            assert_eq!(ours(&world, flag, &context).await, wanted, "ours: {flag} {context}");
+            let case = json!({ "flag": flag, "type": "boolean", "default": !wanted, "context": context });
+            let said = client.get("versions", &case).await;
+            assert_eq!(said["value"], wanted, "{flag} {context}: {said}");
+        }
+    }
+    // That it can be heard at all: a text that is no version.
+    let case = json!({ "flag": "newer", "type": "boolean", "default": true, "context": {"app": "new"} });
+    assert_eq!(client.get("versions", &case).await["value"], false);
+    let logged = client.event("versions", |event| event["event"] == "LOGGED").await;
+    assert!(logged["text"].to_string().contains("new"), "{logged}");
+    world.stop().await;
+}
+
 /// Which half those are in who have no e-mail address.
 const HALF_OF_NOBODY: bool = true;
 

@@ -161,6 +161,44 @@ async fn the_announced_stream_says_when_to_ask_again() {
     world.stop().await;
 }
 
+/// Both had the revision, so that a client that compares did not ask again after the second.
+#[tokio::test]
+async fn two_changes_by_time_alone_are_told_with_different_tags() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    let now = jiff::Timestamp::now();
+    for (key, after) in [("first", 2), ("second", 3)] {
+        world.flag(key, "off").await;
+        let end = now + Duration::from_secs(after);
+        let request = v1::SetTenantOverrideRequest {
+            flag_key: key.into(),
+            tenant_id: "finance".into(),
+            variant: "on".into(),
+            expire_time: Some(prost_types::Timestamp {
+                seconds: end.as_second(),
+                nanos: end.subsec_nanosecond(),
+            }),
+            ..Default::default()
+        };
+        world.replica.flags.set_tenant_override(request).await.unwrap();
+    }
+    let address = world.address("ofrep");
+    let request = request(address, "/ofrep/v1/events?selector=tenantId%3Dfinance", "");
+    let mut stream = send(address, request.body(Full::default()).unwrap()).await.into_body();
+    let (mut text, mut tags) = (String::new(), Vec::new());
+    while tags.len() < 3 {
+        let frame = tokio::time::timeout(Duration::from_secs(30), stream.frame()).await.unwrap();
+        text.push_str(std::str::from_utf8(&frame.unwrap().unwrap().into_data().unwrap()).unwrap());
+        let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        tags = lines
+            .map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap()["etag"].to_string())
+            .collect();
+    }
+    let different: std::collections::BTreeSet<_> = tags.iter().collect();
+    assert_eq!(different.len(), tags.len(), "{tags:?}");
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_page_may_ask_where_the_configuration_lets_it() {
     let mut setup = super::world::setup();

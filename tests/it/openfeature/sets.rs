@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tenantry::domain::selector::Selector;
+use tenantry::proto::flagd::sync::v1::SyncFlagsRequest;
+use tenantry::proto::flagd::sync::v1::flag_sync_service_client::FlagSyncServiceClient;
 use tenantry::proto::v1;
 use tenantry::services::openfeature::{FlagSet, OpenFeature, Question, Until};
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::world::World;
+use super::wire::channel;
+use super::world::{World, boolean_flag, proto};
+use crate::support::metrics;
 
 /// More than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -171,5 +175,89 @@ async fn a_change_makes_each_tenant_s_set_once_however_many_streams_have_it_and_
         (3, 3),
         "sets and flags that were made for one change"
     );
+    world.stop().await;
+}
+
+/// A file of texts of 16,000 bytes each.
+fn texts(numbers: std::ops::Range<usize>) -> Value {
+    let text = "x".repeat(16_000);
+    let flag = json!({"state": "ENABLED", "variants": {"long": text}, "defaultVariant": "long"});
+    let flags: Map<String, Value> =
+        numbers.map(|number| (format!("text-{number:03}"), flag.clone())).collect();
+    json!({ "flags": flags, "metadata": {"flagSetId": "texts"} })
+}
+
+/// The log had a line, and nobody is woken by one.
+#[tokio::test]
+async fn a_set_that_clients_do_not_take_is_counted_and_the_largest_that_somebody_has_is_measured() {
+    let mut world = World::start().await;
+    world.load(&texts(0..135)).await;
+    world.load(&texts(135..270)).await;
+    let channel = channel(&world, "in-process").await;
+    let request = || SyncFlagsRequest { selector: "flagSetId=texts".into(), ..Default::default() };
+    let mut patient = FlagSyncServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
+    let mut sets = patient.sync_flags(request()).await.unwrap().into_inner();
+    let bytes = sets.next().await.unwrap().unwrap().flag_configuration.len();
+    let mut usual = FlagSyncServiceClient::new(channel);
+    let refused = usual.sync_flags(request()).await.unwrap().into_inner().next().await.unwrap().unwrap_err();
+    assert!(refused.message().contains("too large"), "{refused:?}");
+    let told = metrics(&world.replica).await;
+    for line in [
+        format!("tenantry_flag_set_largest_bytes{{selector=\"flag_set\"}} {bytes}\n"),
+        "tenantry_flag_set_largest_bytes{selector=\"tenant\"} 0\n".to_owned(),
+        "tenantry_flag_sets_too_large_total{selector=\"flag_set\"} 2\n".to_owned(),
+        "tenantry_flag_sets_too_large_total{selector=\"all\"} 0\n".to_owned(),
+    ] {
+        assert!(told.contains(&line), "{line} is not in {told}");
+    }
+    // Nobody has it any more.
+    drop(sets);
+    let none = "tenantry_flag_set_largest_bytes{selector=\"flag_set\"} 0\n";
+    let gone = async {
+        while !metrics(&world.replica).await.contains(none) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the gauge falls");
+    world.stop().await;
+}
+
+/// A warning about what would be made is of no use if what is made then has another size.
+#[tokio::test]
+async fn the_size_that_changes_are_told_is_about_that_of_the_set_that_is_made() {
+    let mut world = World::start().await;
+    let names = |of: &str| (0..200).map(|number| format!("{of}-{number}")).collect::<Vec<_>>();
+    let listed = json!({"in": [{"var": "user"}, names("user")]});
+    world.rule("listed", json!({"if": [listed, "on", null]})).await;
+    for key in ["after", "after-too"] {
+        let needs = v1::Prerequisite { flag_key: "listed".into(), variants: vec!["on".into()] };
+        world.create(v1::Flag { prerequisites: vec![needs], ..boolean_flag(key, "on") }).await;
+    }
+    let condition = |value: &str| v1::Condition {
+        attribute: "plan".into(),
+        operator: v1::ConditionOperator::In.into(),
+        values: names(value).iter().map(|name| proto(&json!(name))).collect(),
+    };
+    for number in 0..4 {
+        let conditions = vec![condition(&format!("plan-{number}"))];
+        let rule = v1::TargetingRule { conditions, variant: "on".into(), ..Default::default() };
+        let key = format!("member-{number}");
+        let groups = vec!["one-of".into()];
+        world
+            .create(v1::Flag { rules: vec![rule], conflict_groups: groups, ..boolean_flag(&key, "off") })
+            .await;
+    }
+    let by_ref = json!({
+        "state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
+        "targeting": {"if": [{"$ref": "many"}, "on", null]},
+    });
+    let many = json!({"in": [{"var": "email"}, names("mail")]});
+    world
+        .load(&json!({ "flags": {"one": by_ref, "two": by_ref}, "$evaluators": {"many": many}, "metadata": {"flagSetId": "refs"} }))
+        .await;
+    let feature = OpenFeature::start(world.replica.server.registry.clone(), CancellationToken::new());
+    let made = feature.flag_set(&Question::default()).await.unwrap().configuration.len();
+    let told = feature.snapshot().unwrap().flags.set_bytes();
+    assert!((made / 100 * 90..made / 100 * 110).contains(&told), "{told} is told, {made} are made");
     world.stop().await;
 }

@@ -13,6 +13,9 @@ use crate::domain::rule::{Context, HashVersion};
 /// What gives null where one of its arguments is null.
 const ARITHMETIC: [&str; 7] = ["+", "-", "*", "/", "%", "max", "min"];
 
+/// What is nothing of what is not there, and an error to Python's or Go's provider.
+const OF_TEXTS: [&str; 3] = ["starts_with", "ends_with", "sem_ver"];
+
 /// What a test has on one side, as far as a missing attribute is concerned.
 #[derive(Default)]
 struct Side<'v> {
@@ -80,6 +83,9 @@ impl Fold<'_> {
         if let ("==" | "!=", [_, Value::Null] | [Value::Null, _]) = (operator, &**args) {
             // As good, and 0, false and the empty text are null to nobody.
             return operation_of(&format!("{operator}="), Value::Array(args.clone()));
+        }
+        if OF_TEXTS.contains(&operator) && args.iter().any(|arg| variable(arg).is_some()) {
+            return json!({"if": [are_there(args.iter().filter_map(variable)), test, null]});
         }
         let Some(sides) = args.iter().map(Side::of).collect::<Option<Vec<_>>>() else { return test };
         let open: Vec<&Side<'_>> = sides.iter().filter(|side| !side.paths.is_empty()).collect();
@@ -184,8 +190,11 @@ fn of_all_there(arithmetic: &Value) -> Value {
     let Some(side) = Side::of(arithmetic).filter(|side| !side.paths.is_empty() && !side.has_texts) else {
         return arithmetic.clone();
     };
-    let mut there: Vec<Value> =
-        side.paths.iter().map(|path| json!({"!==": [{ "var": path }, null]})).collect();
-    let are_there = if there.len() == 1 { there.swap_remove(0) } else { json!({ "and": there }) };
-    json!({"if": [are_there, arithmetic, ""]})
+    json!({"if": [are_there(side.paths.iter().copied()), arithmetic, ""]})
+}
+
+/// Whether all of these attributes are there.
+fn are_there<'v>(paths: impl Iterator<Item = &'v str>) -> Value {
+    let mut there: Vec<Value> = paths.map(|path| json!({"!==": [{ "var": path }, null]})).collect();
+    if there.len() == 1 { there.swap_remove(0) } else { json!({ "and": there }) }
 }
