@@ -93,7 +93,7 @@ pub fn start(
         bulk_news: Arc::default(),
         evaluations,
         kept_answers: KeptAnswers::default(),
-        costly: Costly::default(),
+        costly: Costly::new(),
         static_context: Arc::new(static_context(&config.flags)?),
         drain: drain.clone(),
     };

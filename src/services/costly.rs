@@ -4,11 +4,9 @@
 //! evaluated. So every answer is begun where its call is served, with as much as others can wait for; one that takes more
 //! is begun anew where nobody waits for it.
 
-use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 use tracing::Span;
 
+use super::apart::Apart;
 use crate::domain::error::Error;
 use crate::domain::flag::TooMuch;
 use crate::domain::rule::Effort;
@@ -43,20 +41,18 @@ impl From<Unanswered> for Error {
     }
 }
 
-/// Where costly answers are made: as many at once as leave half of the machine to those that cost little. Cheap to clone.
+/// Where costly answers are made. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Costly {
-    room: Arc<Semaphore>,
-}
-
-impl Default for Costly {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { room: Arc::new(Semaphore::new((cores / 2).max(1))) }
-    }
+    apart: Apart,
 }
 
 impl Costly {
+    /// They are made by the runtime that this is called in.
+    pub(crate) fn new() -> Self {
+        Self { apart: Apart::new() }
+    }
+
     /// What `answer` says of a question, at once or when there is room. It may be asked twice, so it counts and keeps nothing
     /// before it has an answer.
     ///
@@ -78,14 +74,8 @@ impl Costly {
         if !matches!(found, Err(Unanswered::TooMuch(_))) {
             return Ok(found?);
         }
-        // Who waits may be gone before its turn; what is begun keeps its room to the end.
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(Error::bug)?;
         let (state, span) = (state.clone(), Span::current());
-        let found = tokio::task::spawn_blocking(move || {
-            let found = span.in_scope(|| answer(&state, &question, Effort::Full));
-            drop(room);
-            found
-        });
-        Ok(found.await.map_err(Error::bug)??)
+        let found = self.apart.run(move || span.in_scope(|| answer(&state, &question, Effort::Full))).await?;
+        Ok(found?)
     }
 }

@@ -4,6 +4,7 @@
 //! conditional change by [`Registry::change`], which also answers repeated requests and decides again after a
 //! conflict.
 
+mod apart;
 pub mod change;
 pub mod costly;
 pub mod feature_flags;

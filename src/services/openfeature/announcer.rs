@@ -10,7 +10,6 @@ use tokio::sync::{OnceCell, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::apart::Apart;
 use super::change::{Change, Reach, Reached};
 use super::news::{Encode, News, Part};
 use super::past;
@@ -20,6 +19,7 @@ use crate::domain::error::Error;
 use crate::domain::flag::Query;
 use crate::domain::ids::{FlagKey, Revision, TenantId, TierId};
 use crate::domain::rule::Context;
+use crate::services::apart::Apart;
 use crate::store::connect::Database;
 use crate::view::{Delta, Extent, Snapshot, View};
 

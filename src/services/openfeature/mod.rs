@@ -3,7 +3,6 @@
 //! The wire is elsewhere: `grpc::flagd` speaks flagd's services, `http::ofrep` OFREP.
 
 mod announcer;
-mod apart;
 mod change;
 mod flag_set;
 mod news;

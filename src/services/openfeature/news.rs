@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::apart::Apart;
 use super::change::{Change, Changed, Kind, Left, Reach};
 use super::scope::Scope;
 use crate::domain::error::Error;
 use crate::domain::ids::{FlagKey, TenantId, TierId};
+use crate::services::apart::Apart;
 
 /// Bytes of flags' names that a client is told at once. Clients take 4 MiB, as JSON or not.
 const NAMES_BYTES_MAX: usize = 1 << 19;

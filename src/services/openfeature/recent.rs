@@ -7,11 +7,11 @@ use imbl::OrdMap;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::apart::Apart;
 use super::change::{Change, Changed};
 use super::news::News;
 use crate::domain::error::Error;
 use crate::domain::ids::FlagKey;
+use crate::services::apart::Apart;
 
 /// For how long a change is told to those who come back: longer than any provider keeps what it has without a
 /// connection (its grace period, 5 s unless configured).

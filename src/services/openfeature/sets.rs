@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Mutex as Turns;
 use uuid::Uuid;
 
-use super::apart::Apart;
 use super::flag_set::{FlagSet, Made};
 use super::scope::{Question, Scope};
 use super::sizes::{Selected, TooLarge};
 use crate::domain::error::Error;
 use crate::domain::flag::CLIENT_BYTES_MAX;
 use crate::services::Registry;
+use crate::services::apart::Apart;
 
 /// Whose flags, and which of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::domain::error::Error;
 
 /// Where such work is done: as much at once as leaves half of the machine to those who ask.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Apart {
     runtime: Handle,
     room: Arc<Semaphore>,
