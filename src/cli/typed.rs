@@ -83,8 +83,10 @@ const OPTIONS: [(&str, &str); 14] = [
 const SUBJECTS: [&str; 4] = ["flag.", "segment.", "tenant.", "tier."];
 
 /// A sentence of the server's for whoever typed a command with these options. What stands in quotes is somebody's own, and what
-/// stands further inside than in the thing itself is of a file.
+/// stands further inside than in the thing itself is of a file. One that says which command to type needs no other for its methods.
 pub(super) fn typed(sentence: &str, options: &[String]) -> String {
+    let names_commands = sentence.contains("`tenantry ");
+    let command = |word: &str| if names_commands { None } else { command(word) };
     let mut typed = String::with_capacity(sentence.len());
     for (place, part) in sentence.split_inclusive(['"', '`']).enumerate() {
         if place % 2 == 1 {

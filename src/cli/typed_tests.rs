@@ -75,6 +75,8 @@ fn what_is_somebodys_own_or_of_a_file_stays() {
         "Ask for a reason, and say when it expires.",
         "MyChangeTier kill_switches [KILL_SWITCH]",
         "content.metadata.expire_time: flagged",
+        // It says which command to type.
+        "cannot take SuspendTenant: FinishMigration moves it (`tenantry tenant finish-migration ID`)",
     ] {
         assert_eq!(typed(sentence, &options), sentence);
     }
