@@ -29,6 +29,8 @@ pub(super) struct Task {
     /// It is to get access, and was not looked at since the operation began: it may hold a newer change, which the registry
     /// has forgotten, and to lock the tenant out.
     pub(super) unseen: Option<Unseen>,
+    /// The newer generation that it was seen to hold, while nobody has decided which counts.
+    pub(super) undecided: Option<u64>,
 }
 
 /// Targets that are looked at before anything is applied.
@@ -141,12 +143,12 @@ impl Task {
     }
 
     /// Whether what was seen comes from a newer change; or, where it is `also` told by its state, from another one of the
-    /// same number. What the change asked for tells that better than what became of it: a replica may have died half way
+    /// same number, or of the number that nobody has decided on. What the change asked for tells that better than what became of it: a replica may have died half way
     /// through this very change.
     fn is_behind(&self, seen: &Observed, also: bool) -> bool {
         seen.generation > self.generation
             || (also
-                && seen.generation == self.generation
+                && seen.generation >= self.undecided.unwrap_or(self.generation)
                 && seen.asked.or(seen.state).is_some_and(|state| state != self.desired))
     }
 }

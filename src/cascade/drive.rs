@@ -194,6 +194,7 @@ impl Driver<'_> {
             class: if first { self.class } else { Class::Second },
             only_look: step.was_verified(),
             unseen: self.is_unseen(operation, step).then(|| Arc::clone(&self.unseen)),
+            undecided: operation.waits_behind(&step.target),
         });
         let span = tracing::info_span!("attempt", target = %target, generation);
         let of = target.clone();

@@ -118,15 +118,27 @@ fn what_next(operation: &Value) -> String {
                     "\n  if this counts at {target}, whatever it was told since: {retry} --adopt --reason …"
                 )
             });
+            let ahead = open_steps(operation).find(|step| text(&step["aheadGeneration"]) != "0");
+            let what_counts = ahead.and_then(|step| what_it_was_told_since(operation, step));
             // What is on its way back does not come to what was asked for, with whatever target less.
             let ends = match operation["backward"] == true {
                 true if text(&operation["abortReason"]).is_empty() => ", which ends it as FAILED",
                 true => ", which ends it as CANCELLED",
                 false => "",
             };
-            let skip = format!("\n  without a target{ends}: tenantry operation skip {id} TARGET --reason …");
-            let abort = format!("\n  to take it back: tenantry operation abort {id} --reason …");
-            retry.chain([skip]).chain(can_be_taken_back(operation).then_some(abort)).collect()
+            let decides_nothing =
+                if ahead.is_none() { "" } else { " (decides nothing: what waits there waits on)" };
+            let skip = format!(
+                "\n  without a target{ends}{decides_nothing}: tenantry operation skip {id} TARGET --reason …"
+            );
+            let abort =
+                format!("\n  to take it back{decides_nothing}: tenantry operation abort {id} --reason …");
+            what_counts
+                .into_iter()
+                .chain(retry)
+                .chain([skip])
+                .chain(can_be_taken_back(operation).then_some(abort))
+                .collect()
         }
         ("FAILED", verb) if verb == "OPERATION_VERB_PROVISION" || verb == "OPERATION_VERB_ACTIVATE" => {
             let again = format!("tenantry tenant activate {}", text(&operation["tenantId"]));
@@ -136,6 +148,21 @@ fn what_next(operation: &Value) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// Where a target holds a newer change than the registry knows: how the registry comes to that, which is right most often.
+fn what_it_was_told_since(operation: &Value, ahead: &Value) -> Option<String> {
+    let tenant = text(&operation["tenantId"]);
+    let verbs = match enum_name(ahead["observed"].as_str().unwrap_or_default()) {
+        "ARCHIVED" => format!("tenantry tenant suspend {tenant} && tenantry tenant archive {tenant}"),
+        "DELETED" => format!(
+            "tenantry tenant suspend {tenant} && tenantry tenant archive {tenant} && tenantry tenant delete {tenant}"
+        ),
+        "SUSPENDED" => format!("tenantry tenant suspend {tenant}"),
+        _ => return None,
+    };
+    let target = text(&ahead["target"]);
+    Some(format!("\n  if what {target} was told since counts, as after a restore of the registry: {verbs}"))
 }
 
 /// Whether an abort would be taken: it is not on its way back already, nor past the point of no return.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::ahead::{Adoption, Ahead};
+pub use self::ahead::{Adoption, Ahead, Undecided};
 pub use self::begin::Request;
 pub use self::generation::{GENERATION_MAX, after as generation_after, is_believable};
 pub use self::intervene::{Drift, Refusal};

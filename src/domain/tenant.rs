@@ -22,7 +22,7 @@ pub use self::profile::{Contact, DataClassification, IsolationModel, Profile, Pr
 use super::health::{Score, Signals};
 use super::ids::{OperationId, Revision, TenantId};
 use super::lifecycle::{Access, Status, Verb, access_during};
-use super::operation::{Operation, Place, PlaceChange};
+use super::operation::{Operation, Place, PlaceChange, Undecided};
 use super::shared_text::Texts;
 
 /// How long a deleted tenant can be undeleted where nobody says.
@@ -55,6 +55,9 @@ pub struct Tenant {
     /// Where it runs beside its region; `None` for nothing to say.
     #[serde(default)]
     pub placement: Option<Box<Placement>>,
+    /// Targets that hold a newer generation than was asked for, while nobody has decided which counts; `None` for none.
+    #[serde(default)]
+    pub undecided: Option<Box<Undecided>>,
     /// The state that is true in every target system.
     pub status: Status,
     /// When the status was reached.
@@ -100,6 +103,7 @@ impl Tenant {
             profile,
             resource_names: None,
             placement: None,
+            undecided: None,
             status: Status::Provisioning,
             status_time: now,
             status_reason: Box::default(),
@@ -125,6 +129,7 @@ impl Tenant {
     pub fn follow(&mut self, operation: &Operation, now: Timestamp) {
         self.update_time = now;
         self.generation = operation.generation;
+        self.undecided = operation.left_undecided().map(Box::new);
         self.follow_details(operation);
         let Some(confirmed) = operation.confirmed() else {
             self.operation_id = Some(operation.operation_id);
@@ -162,6 +167,7 @@ impl Tenant {
             (*pending_status, *operation_id, *generation);
         (self.status, self.status_time) = (*status, *status_time);
         self.status_reason.clone_from(&written.status_reason);
+        self.undecided.clone_from(&written.undecided);
         self.delete_time = written.delete_time;
         self.purge_time.clone_from(&written.purge_time);
         self.retain_time.clone_from(&written.retain_time);

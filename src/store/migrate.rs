@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (11, "newer decisions", include_str!("migrations/0011_newer_decisions.sql")),
     (12, "target places", include_str!("migrations/0012_target_places.sql")),
     (13, "targets reached", include_str!("migrations/0013_targets_reached.sql")),
+    (14, "undecided targets", include_str!("migrations/0014_undecided_targets.sql")),
 ];
 
 /// What was done.

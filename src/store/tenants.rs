@@ -192,12 +192,17 @@ fn tenant(row: &Row) -> Result<Tenant, String> {
         .try_get::<_, Option<Json<_>>>("placement")
         .map_err(|error| format!("column placement: {error:?}"))?
         .map(|json| Box::new(json.0));
+    let undecided = row
+        .try_get::<_, Option<Json<_>>>("undecided")
+        .map_err(|error| format!("column undecided: {error:?}"))?
+        .map(|json| Box::new(json.0));
     Ok(Tenant {
         tenant_id,
         uid,
         profile,
         resource_names,
         placement,
+        undecided,
         status: c.name()?,
         status_time: c.get()?,
         status_reason: c.text()?,

@@ -228,7 +228,7 @@ async fn a_database_in_which_names_meet_is_not_taken_over() {
          DROP INDEX bulk_item_waiting;
          DROP TABLE flag_file, flag_bulk_evaluation, target_place, target_reached;
          DROP INDEX tenant_database_schema, tenant_vector_namespace, tenant_monitoring_label;
-         ALTER TABLE tenant DROP CONSTRAINT tenant_bucket_prefixes_apart;
+         ALTER TABLE tenant DROP COLUMN undecided, DROP CONSTRAINT tenant_bucket_prefixes_apart;
          ALTER TABLE tenant DROP CONSTRAINT tenant_cache_prefixes_apart;
          DROP TYPE name_range;
          DELETE FROM schema_migration WHERE number >= 6;

@@ -31,6 +31,20 @@ pub struct Ahead {
     pub adoption: Option<Adoption>,
 }
 
+/// Targets that are ahead, and for which nobody has decided. What is known of them outlives the operation that found them, however
+/// that ended: the registry's own generation has reached theirs by then, so nothing else tells them from any other drift, which is
+/// repaired without asking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Undecided(Vec<Ahead>);
+
+impl Undecided {
+    /// The generation that a target was seen to hold.
+    pub fn generation_at(&self, target: &TargetName) -> Option<u64> {
+        self.0.iter().find(|ahead| ahead.target == *target).map(|ahead| ahead.generation)
+    }
+}
+
 /// Why an operation counts at a target that holds a newer generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
@@ -54,6 +68,20 @@ impl Operation {
         self.details.ahead.iter().filter(|ahead| ahead.adoption.is_none() && ahead.generation <= BELIEVED_MAX)
     }
 
+    /// What is still to be decided once it has ended. A target that was seen as it should be is done with.
+    pub fn left_undecided(&self) -> Option<Undecided> {
+        let is_met = |target: &TargetName| {
+            self.steps.iter().any(|step| step.target == *target && step.state == TargetState::Verified)
+        };
+        let left: Vec<Ahead> = self.undecided().filter(|ahead| !is_met(&ahead.target)).cloned().collect();
+        (!left.is_empty()).then_some(Undecided(left))
+    }
+
+    /// Whether it counts at a target that held a newer generation.
+    pub(super) fn has_adopted(&self, target: &TargetName) -> bool {
+        self.details.ahead.iter().any(|ahead| ahead.target == *target && ahead.adoption.is_some())
+    }
+
     /// Takes note that a target holds a newer generation, and goes beyond it or has the target wait.
     pub(super) fn found_ahead(
         &mut self,
@@ -73,8 +101,7 @@ impl Operation {
         let waiting: Vec<Ahead> = self.undecided().cloned().collect();
         let passes_by = self.passes_by_what_is_gone();
         for Ahead { target, generation, observed, .. } in waiting {
-            let known = &self.details.ahead;
-            let once = known.iter().any(|ahead| ahead.target == target && ahead.adoption.is_some());
+            let once = self.has_adopted(&target);
             let Some(step) = self.steps.iter_mut().find(|step| step.target == target) else { continue };
             step.observed = observed;
             let held = observed.map_or_else(String::new, |state| format!(" ({state})"));
@@ -132,9 +159,9 @@ impl Operation {
         }
     }
 
-    /// Of the operation that it takes over from: what is known of targets that are ahead and was not decided on.
-    pub(super) fn inherit_those_ahead(&mut self, open: &Self, now: Timestamp) {
-        self.details.ahead = open.undecided().cloned().collect();
+    /// Knows what was not decided on before it, of targets that are ahead.
+    pub fn inherit_undecided(&mut self, undecided: Option<&Undecided>, now: Timestamp) {
+        self.details.ahead = undecided.map(|undecided| undecided.0.clone()).unwrap_or_default();
         self.meet_those_ahead(now);
     }
 }

@@ -215,7 +215,7 @@ impl Operation {
         let generation = generation_after(open.generation);
         let mut anew =
             Self { generation, steps, ..Self::fresh(tenant, open.from_status, to_status, request, now) };
-        anew.inherit_those_ahead(open, now);
+        anew.inherit_undecided(open.left_undecided().as_ref(), now);
         anew
     }
 

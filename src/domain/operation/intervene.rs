@@ -168,7 +168,10 @@ impl Operation {
         let found: Vec<String> = drifts.iter().map(|drift| drift.target.to_string()).collect();
         self.error = format!("drift was found in {}", found.join(", ")).chars().take(ERROR_MAX).collect();
         for drift in drifts {
-            if let Some(generation) = drift.ahead {
+            // It may have gone beyond that already, by what was known before.
+            if let Some(generation) =
+                drift.ahead.filter(|held| *held >= self.generation || !self.has_adopted(&drift.target))
+            {
                 self.found_ahead(&drift.target, generation, drift.observed, now);
             }
         }

@@ -78,6 +78,38 @@ fn whoever_takes_over_or_turns_back_knows_what_was_not_decided() {
     assert_eq!((activation.state, activation.generation), (State::Reverting, 10));
 }
 
+/// After an abort or a skip the registry's generation was the target's, and the next repair let the tenant in.
+#[test]
+fn what_was_not_decided_outlives_the_operation_however_it_ends() {
+    let aborted = |operation: &mut Operation| operation.abort("not now".into(), now(0)).unwrap();
+    let skipped =
+        |operation: &mut Operation| operation.skip_target(&cache(), "not now".into(), now(0)).unwrap();
+    for end in [&aborted as &dyn Fn(&mut Operation), &skipped] {
+        let mut repair = on_one_target(Status::Active, Verb::Repair);
+        assert!(!meets(&mut repair, 2, Desired::Suspended));
+        end(&mut repair);
+        assert!(!repair.state.is_open());
+        let mut tenant = tenant(Status::Active);
+        tenant.follow(&repair, now(0));
+        assert_eq!(tenant.undecided.as_ref().unwrap().generation_at(&cache()), Some(2));
+        // Whatever is asked next waits behind it as well, until it gives no more access.
+        for (verb, waits) in [(Verb::Repair, true), (Verb::StartMigration, true), (Verb::Suspend, false)] {
+            let mut next = Operation::start(&tenant, request(verb, 2), &[cache()], 3, now(0)).unwrap();
+            next.inherit_undecided(tenant.undecided.as_deref(), now(0));
+            next.settle(now(0));
+            assert_eq!(
+                (next.state.is_driven(), next.waits_behind(&cache()).is_some()),
+                (!waits, waits),
+                "{verb}"
+            );
+            if waits {
+                next.retry_target(&cache(), Some(said()), now(0)).unwrap();
+            }
+            assert_eq!(next.left_undecided(), None, "{verb}: it is decided");
+        }
+    }
+}
+
 #[test]
 fn whoever_takes_access_away_goes_without_targets_that_have_removed_everything() {
     for (from, verb) in [

@@ -221,6 +221,9 @@ impl Registry {
                 (next, Some(ended))
             }
         };
+        if tenant.operation_id.is_none() {
+            operation.inherit_undecided(tenant.undecided.as_deref(), context.now);
+        }
         if operation.state.is_driven() {
             self.aim_elsewhere(&mut operation, snapshot, elsewhere, &tenant);
             if let Some(target) = operation.go_without() {

@@ -50,6 +50,8 @@ pub struct Check {
     pub desired: Desired,
     /// The generation of that.
     pub generation: u64,
+    /// The newer one that it was seen to hold before, while nobody has decided which counts.
+    pub undecided: Option<u64>,
     /// What it was seen in, or why it could not be asked.
     pub found: Result<Observed, String>,
 }
@@ -63,10 +65,11 @@ impl Check {
         self.found.as_ref().is_ok_and(|seen| is_elsewhere(seen) || seen.amiss.is_some() || self.is_ahead())
     }
 
-    /// Whether it holds a newer generation than the registry has asked for, whatever state that is of: the registry was
-    /// restored from an older state, or another registry uses the target.
+    /// Whether it holds a newer generation than the registry has asked for, whatever state that is of, or did and nobody has
+    /// decided which counts: the registry was restored from an older state, or another registry uses the target.
     pub fn is_ahead(&self) -> bool {
-        self.found.as_ref().is_ok_and(|seen| seen.generation > self.generation)
+        let is_newer = |seen: u64| seen > self.generation || self.undecided.is_some_and(|held| seen >= held);
+        self.found.as_ref().is_ok_and(|seen| is_newer(seen.generation))
     }
 
     /// What was found, where it drifted.
@@ -159,7 +162,9 @@ impl Registry {
             |operation| crate::cascade::tenant_ref(operation, record, snapshot),
         );
         let generation = open.map_or(record.tenant.generation, |operation| operation.generation);
+        let undecided = record.tenant.undecided.as_deref();
         let check = |look: Look| Check {
+            undecided: undecided.and_then(|undecided| undecided.generation_at(&look.target)),
             desired: step(&look.target).map_or(settled, |step| step.desired),
             generation,
             target: look.target,

@@ -8,6 +8,7 @@ use tenantry::proto::v1;
 
 use super::schedule::{PURGE_NOW, delete};
 use super::{TEN_SECONDS, activate, suspend};
+use crate::command_line::tenantry;
 use crate::support::{Replica, Setup, fields, reason, sql};
 
 /// A copy of a database as it is, which nobody may be using.
@@ -123,6 +124,66 @@ async fn targets_that_are_ahead_are_found_and_brought_in_line_where_that_gives_n
         assert_eq!(adopted, [("cache", 3, "tenantry", false), ("vector-db", 3, "tenantry", false)]);
         assert_eq!(restored.held(id).await.state, state, "{id}");
         assert!(restored.verify(id, false).await.operation.is_none(), "{id} is in line");
+    }
+    restored.replica.stop().await;
+}
+
+/// An operator who aborts or skips has decided nothing: the verifier's next round let the tenant in, since the registry's own
+/// generation had reached the targets' by then.
+#[tokio::test]
+async fn who_was_suspended_since_the_backup_is_not_let_in_after_an_abort_or_a_skip() {
+    let tenants =
+        [("aborted", Since::Suspended), ("skipped", Since::Suspended), ("looked-at", Since::Suspended)];
+    let mut restored = Restored::new(&tenants, vec![]).await;
+    for (id, _) in tenants {
+        for round in 0..3 {
+            let seen = restored.verify(id, false).await;
+            let ahead = seen.targets.iter().filter(|check| check.result() == v1::CheckResult::Ahead);
+            assert_eq!(ahead.count(), 2, "{id} {round}: {seen:?}");
+            let repair = seen.operation.unwrap();
+            assert_eq!(repair.state(), v1::OperationState::NeedsOperator, "{id} {round}: {repair:?}");
+            assert_eq!(waits_behind(&repair).len(), 2, "{id} {round}: {repair:?}");
+            assert_eq!(restored.held(id).await.state, Desired::Suspended, "{id} {round}");
+            let (operation_id, reason) = (repair.operation_id, "not now".to_owned());
+            let server = format!("http://{}", restored.replica.server.grpc);
+            let (code, said) = tenantry(&["operation", "watch", &operation_id, "--server", &server]).await;
+            let way = format!(
+                "if what cache was told since counts, as after a restore of the registry: tenantry tenant suspend {id}"
+            );
+            assert!(code == Some(7) && said.contains(&way) && said.contains("decides nothing"), "{said}");
+            match id {
+                "aborted" => {
+                    let abort = v1::AbortOperationRequest { operation_id, reason, ..Default::default() };
+                    restored.replica.lifecycle.abort_operation(abort).await.unwrap();
+                }
+                "skipped" => {
+                    for target in ["cache", "vector-db"] {
+                        let (operation_id, reason) = (operation_id.clone(), reason.clone());
+                        let target = target.to_owned();
+                        let skip =
+                            v1::SkipTargetRequest { operation_id, target, reason, ..Default::default() };
+                        restored.replica.lifecycle.skip_target(skip).await.unwrap();
+                    }
+                }
+                // Retried without a word on which counts, they are looked at again, and wait again.
+                _ => {
+                    for target in ["cache", "vector-db"] {
+                        let (operation_id, target) = (operation_id.clone(), target.to_owned());
+                        let retry = v1::RetryTargetRequest { operation_id, target, ..Default::default() };
+                        let retried = restored.retry(retry).await.unwrap();
+                        assert!(waits_behind(&retried).len() == 2, "{retried:?}");
+                    }
+                    let abort = v1::AbortOperationRequest { operation_id, reason, ..Default::default() };
+                    restored.replica.lifecycle.abort_operation(abort).await.unwrap();
+                }
+            }
+        }
+        // The target is right: nothing waits any more, and nothing is said of it again.
+        let ended = restored.replica.lifecycle.suspend_tenant(suspend(id)).await.unwrap().into_inner();
+        assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+        assert!(restored.verify(id, false).await.operation.is_none(), "{id}");
+        let ended = restored.replica.lifecycle.activate_tenant(activate(id)).await.unwrap().into_inner();
+        assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
     }
     restored.replica.stop().await;
 }

@@ -110,7 +110,11 @@ async fn operations_of_before_an_upgrade_count() {
     let stub = Stub::start(Duration::ZERO).await.unwrap();
     let url = in_cache(&stub, &["finance", "zed"]).await;
     forget(&url).await;
-    sql(&url, "DROP TABLE target_reached; DELETE FROM schema_migration WHERE number >= 13").await;
+    sql(
+        &url,
+        "DROP TABLE target_reached; ALTER TABLE tenant DROP COLUMN undecided; DELETE FROM schema_migration WHERE number >= 13",
+    )
+    .await;
     let mut fewer = Replica::on(&url, &lacking()).await;
     let stuck = suspend(&mut fewer).await;
     assert_eq!(stuck.state(), v1::OperationState::NeedsOperator, "{stuck:?}");

@@ -38,7 +38,7 @@ changed AS (
         delete_time = g.delete_time, purge_time = g.purge_time, retain_time = g.retain_time,
         tier = CASE WHEN changed.verb = 'CHANGE_TIER' THEN g.tier ELSE t.tier END,
         region = CASE WHEN changed.verb LIKE 'FINISH_MIGRATION%' THEN g.region ELSE t.region END,
-        placement = g.placement, update_time = g.update_time, revision = next.number
+        placement = g.placement, undecided = g.undecided, update_time = g.update_time, revision = next.number
     FROM changed, next, jsonb_populate_record(NULL::tenant, coalesce(nullif($8::jsonb -> 'tenant', 'null'), '{}')) g
     WHERE jsonb_typeof($8::jsonb -> 'tenant') = 'object' AND t.tenant_id = g.tenant_id AND t.uid = g.uid
 ), leased AS (

@@ -9,7 +9,7 @@ changed AS (
         pending_status = g.pending_status, operation_id = g.operation_id, generation = g.generation,
         status = g.status, status_time = g.status_time, status_reason = g.status_reason,
         delete_time = g.delete_time, purge_time = g.purge_time, retain_time = g.retain_time, tier = g.tier, region = g.region,
-        placement = g.placement, update_time = g.update_time, revision = g.revision
+        placement = g.placement, undecided = g.undecided, update_time = g.update_time, revision = g.revision
     FROM next, jsonb_populate_record(NULL::tenant, ($8::jsonb -> 'tenant') || next.revision) g
     WHERE t.tenant_id = g.tenant_id AND t.uid = g.uid AND t.revision = ($8::jsonb ->> 'expected')::bigint
       AND EXISTS (SELECT 1 FROM tier WHERE tier_id = g.tier)
