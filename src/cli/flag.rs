@@ -97,10 +97,16 @@ pub enum Command {
         #[arg(long, conflicts_with = "shares")]
         end: bool,
         /// Later shares; may be given several times.
-        #[arg(long = "then", value_name = "TIME SHARES", requires = "shares")]
+        #[arg(long = "then", value_name = "TIME SHARES", requires = "shares", conflicts_with = "end")]
         later: Vec<String>,
         /// The attribute that decides: the tenant's id where not given, so that a tenant's users see the same.
-        #[arg(long, value_name = "ATTRIBUTE", requires = "shares", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(
+            long,
+            value_name = "ATTRIBUTE",
+            requires = "shares",
+            conflicts_with = "end",
+            value_parser = NonEmptyStringValueParser::new()
+        )]
         bucket_by: Option<String>,
         /// Only show what it would look like, and whom it would affect.
         #[arg(long)]

@@ -199,6 +199,8 @@ async fn a_forgotten_word_takes_nothing_back_and_what_takes_back_says_so() {
     let done = said(&replica, &["flag", "unset-tier", "search", "gold"]).await;
     assert_eq!(done, "tier gold has nothing of its own of flag search now\n");
     refused(&replica, &["flag", "rollout", "search", "on=1,off=1", "--end"], 2).await;
+    let later = "2099-01-01T00:00:00Z on=1,off=1";
+    refused(&replica, &["flag", "rollout", "search", "--end", "--then", later], 2).await;
     said(&replica, &["flag", "rollout", "search", "--end"]).await;
     let flag = replica.flags.get_flag(v1::GetFlagRequest { flag_key: "search".into() }).await.unwrap();
     assert!(flag.into_inner().default_rollout.is_none());
