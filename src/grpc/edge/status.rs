@@ -85,7 +85,7 @@ pub(super) const ANSWER_TOO_LARGE: Refusal = refusal(
 pub(super) const COMPRESSION_UNSUPPORTED: Refusal = refusal(
     Code::Unimplemented,
     "COMPRESSION_UNSUPPORTED",
-    "The request's compression is not supported; `grpc-accept-encoding` lists what is.",
+    "The request's compression is not supported: gzip is, and none.",
 );
 pub(super) const METHOD_UNKNOWN: Refusal = refusal(
     Code::Unimplemented,
