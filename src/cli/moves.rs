@@ -3,7 +3,6 @@
 use clap::{Args, ValueEnum, value_parser};
 use serde_json::{Value, json};
 
-use super::contract::enum_name;
 use super::number::time;
 use super::operation::show_operation;
 use super::output::{Column, Format, print, show, show_list, text};
@@ -139,16 +138,6 @@ pub(super) enum Drift {
 
 /// At most so many scheduled moves are told of.
 const SCHEDULED_TOLD: u32 = 5;
-/// Tenants that follow and that a plan names in a table.
-const FOLLOWERS_NAMED: usize = 10;
-/// What a plan shows of each target.
-const PLAN: [Column; 5] = [
-    ("TARGET", "target"),
-    ("IS", "observed"),
-    ("WILL BE", "desired"),
-    ("CHANGE", "plannedChange"),
-    ("ERROR", "lastError"),
-];
 /// What a look shows of each target.
 const CHECKS: [Column; 5] = [
     ("TARGET", "target"),
@@ -247,9 +236,7 @@ pub(super) async fn start(
     }
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     if to.validate_only && output == Format::Table {
-        show_list(output, &operation, "targets", &PLAN)?;
-        super::output::print(&planned(&operation))?;
-        return super::output::print(&following(&operation));
+        return super::plan::show(&operation);
     }
     let follow = !to.no_wait && !to.validate_only && operation["state"] != "OPERATION_STATE_SCHEDULED";
     let Some(id) = operation["operationId"].as_str().filter(|_| follow) else {
@@ -271,48 +258,6 @@ pub(super) async fn start(
     }
     let followed = super::bulk::follow(context, children).await?;
     progress::verdict(&ended).and(super::bulk::verdict(&followed))
-}
-
-/// What a plan leads to beside the states of its targets.
-fn planned(operation: &Value) -> String {
-    let [region, cell, tier] = ["toRegion", "toCell", "tier"].map(|field| text(&operation[field]));
-    let place = [region, cell].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    let end = text(&operation["toStatus"]);
-    match (enum_name(operation["verb"].as_str().unwrap_or_default()), place.is_empty()) {
-        ("START_MIGRATION", false) => {
-            format!(
-                "it is to move to {place}; until finish-migration it runs where it is, and an abort leads back\n"
-            )
-        }
-        ("FINISH_MIGRATION", false) => format!(
-            "it will be {end} at {place}; this is the point of no return: once asked for, it only goes forward\n"
-        ),
-        ("START_MIGRATION" | "FINISH_MIGRATION", true) => "it stays in its region and cell\n".to_owned(),
-        ("CHANGE_TIER", _) => {
-            format!("it will be on tier {tier}, whose limits count in the registry at once\n")
-        }
-        _ => String::new(),
-    }
-}
-
-/// Who would follow a plan: first those that cannot.
-fn following(operation: &Value) -> String {
-    let all = operation["followerCount"].as_u64().unwrap_or_default();
-    let followers = operation["followers"].as_array().into_iter().flatten();
-    let named: Vec<String> = followers.take(FOLLOWERS_NAMED).map(follower).collect();
-    if all == 0 {
-        return String::new();
-    }
-    let more = if (named.len() as u64) < all { ", …" } else { "" };
-    format!("tenants below that follow: {all} ({}{more})\n", named.join(", "))
-}
-
-fn follower(follower: &Value) -> String {
-    let id = text(&follower["tenantId"]);
-    match text(&follower["error"]).as_str() {
-        "" => id,
-        why => format!("{id} cannot: {why}"),
-    }
 }
 
 /// Says which end of a migration was taken back with the operation that was `aborted`, and what is still scheduled.

@@ -1,0 +1,87 @@
+//! What is said of a move before it is made, or with it: of the targets, and of the tenants beside.
+
+use std::time::Duration;
+
+use tenantry::participants::stub::Stub;
+use tenantry::proto::v1;
+
+use super::many::make;
+use super::schedule::in_seconds;
+use super::{TEN_SECONDS, activate, suspend};
+use crate::command_line::tenantry;
+use crate::support::{Replica, Setup, reason};
+
+fn seen(plan: &v1::Operation) -> Vec<(&str, v1::DesiredState, v1::PlannedChange)> {
+    plan.targets.iter().map(|step| (step.target.as_str(), step.desired(), step.planned_change())).collect()
+}
+
+#[tokio::test]
+async fn a_plan_for_later_looks_at_each_target_and_says_why_it_would_be_refused_as_things_are_now() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let mut replica = Replica::start(&Setup { stubs: vec![("cache", stub)], ..Setup::default() }).await;
+    make(&mut replica, &["par"], "").await;
+    make(&mut replica, &["kid"], "par").await;
+    let at = Some(in_seconds(3_600));
+    let plan = v1::SuspendTenantRequest { at, validate_only: true, wait: None, ..suspend("par") };
+    let block = v1::SuspendTenantRequest { children: v1::ChildrenPolicy::Block.into(), ..plan.clone() };
+    let plan = replica.lifecycle.suspend_tenant(plan).await.unwrap().into_inner();
+    let each = |state, change| [("cache", state, change), ("postgres", state, change)];
+    let suspended = each(v1::DesiredState::Suspended, v1::PlannedChange::Apply);
+    assert_eq!(seen(&plan), suspended);
+    assert_eq!(plan.targets[0].observed(), v1::DesiredState::Active);
+    assert_eq!((plan.state(), plan.error.as_str()), (v1::OperationState::Scheduled, ""));
+    let seconds = |time: Option<prost_types::Timestamp>| time.map(|time| time.seconds);
+    assert_eq!((seconds(plan.schedule_time), plan.finish_time), (seconds(at), None));
+
+    let refused = "would be refused as things are now: ";
+    let blocked = replica.lifecycle.suspend_tenant(block).await.unwrap().into_inner();
+    assert_eq!(seen(&blocked), suspended);
+    let why = format!("{refused}1 tenants below it have more access than SUSPENDED grants: kid");
+    assert_eq!(blocked.error, why);
+    let there = v1::ActivateTenantRequest { at, validate_only: true, wait: None, ..activate("par") };
+    let there = replica.lifecycle.activate_tenant(there).await.unwrap().into_inner();
+    assert_eq!(seen(&there), each(v1::DesiredState::Active, v1::PlannedChange::None));
+    assert!(there.error.starts_with(refused) && there.error.contains("ActivateTenant"), "{there:?}");
+
+    let server = format!("http://{}", replica.server.grpc);
+    let later = ["tenant", "suspend", "par", "--validate-only", "--at", "+1h", "--server", &server];
+    let at = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_hours(1)).unwrap().to_string();
+    let later = later.map(|word| if word == "+1h" { at.as_str() } else { word });
+    let (code, said) = tenantry(&later).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("cache") && said.contains("what is shown is as things are now"), "{said}");
+    let (code, said) = tenantry(&[&later[..], &["--children", "block"]].concat()).await;
+    assert!(code == Some(0) && said.contains(&why), "{code:?} {said}");
+    let (code, said) = tenantry(&[&later[..], &["--children", "follow"]].concat()).await;
+    assert!(code == Some(0) && said.contains("tenants below that follow: 1 (kid)"), "{code:?} {said}");
+
+    let list = v1::ListOperationsRequest { filter: "state = SCHEDULED".into(), ..Default::default() };
+    assert_eq!(replica.lifecycle.list_operations(list).await.unwrap().into_inner().total_size, 0);
+    replica.stop().await;
+}
+
+/// A deletion is refused now, and not at the time that it is planned for.
+#[tokio::test]
+async fn a_plan_for_later_goes_by_the_time_that_it_is_for() {
+    let mut replica = Replica::start(&Setup::default()).await;
+    replica.tenant("finance").await;
+    replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap();
+    let archive = v1::ArchiveTenantRequest {
+        tenant_id: "finance".into(),
+        retention: Some(prost_types::Duration { seconds: 1_800, nanos: 0 }),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    replica.lifecycle.archive_tenant(archive).await.unwrap();
+    let delete = |at| v1::DeleteTenantRequest {
+        tenant_id: "finance".into(),
+        at,
+        validate_only: true,
+        ..Default::default()
+    };
+    let error = replica.lifecycle.delete_tenant(delete(None)).await.unwrap_err();
+    assert_eq!(reason(&error), "RETENTION_NOT_OVER");
+    let plan = replica.lifecycle.delete_tenant(delete(Some(in_seconds(3_600)))).await.unwrap().into_inner();
+    assert_eq!((plan.targets.len(), plan.error.as_str()), (1, ""), "{plan:?}");
+    replica.stop().await;
+}
