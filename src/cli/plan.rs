@@ -57,22 +57,33 @@ fn later(operation: &Value) -> String {
     format!("it is to begin at {begin}; what is shown is as things are now\n{refusal}")
 }
 
-/// Who would follow a plan: first those that cannot.
+/// Who would follow a plan: first those that cannot, each with why.
 fn following(operation: &Value) -> String {
     let all = operation["followerCount"].as_u64().unwrap_or_default();
-    let followers = operation["followers"].as_array().into_iter().flatten();
-    let named: Vec<String> = followers.take(FOLLOWERS_NAMED).map(follower).collect();
     if all == 0 {
         return String::new();
     }
-    let more = if (named.len() as u64) < all { ", …" } else { "" };
-    format!("tenants below that follow: {all} ({}{more})\n", named.join(", "))
-}
-
-fn follower(follower: &Value) -> String {
-    let id = text(&follower["tenantId"]);
-    match text(&follower["error"]).as_str() {
-        "" => id,
-        why => format!("{id} cannot: {why}"),
+    let (mut able, mut unable) = (Vec::new(), Vec::new());
+    for follower in operation["followers"].as_array().into_iter().flatten() {
+        let id = text(&follower["tenantId"]);
+        match text(&follower["error"]) {
+            why if why.is_empty() => able.push(id),
+            why => unable.push(format!("  {id}: {why}\n")),
+        }
     }
+    let mut said = String::new();
+    if !unable.is_empty() {
+        said = format!("tenants below that cannot follow:\n{}", unable.concat());
+    }
+    let others = all.saturating_sub(unable.len() as u64);
+    if able.is_empty() && others > 0 {
+        // The answer has not room for all, and begins with those that cannot.
+        return said + &format!("tenants below that follow: at most {others}\n");
+    }
+    able.truncate(FOLLOWERS_NAMED);
+    if (able.len() as u64) < others {
+        able.push("…".to_owned());
+    }
+    let names = if able.is_empty() { String::new() } else { format!(" ({})", able.join(", ")) };
+    said + &format!("tenants below that follow: {others}{names}\n")
 }
