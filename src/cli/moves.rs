@@ -181,18 +181,36 @@ pub(super) async fn finish_migration(context: &Context<'_>, finish: Finish) -> R
 }
 
 pub(super) async fn delete(context: &Context<'_>, delete: Delete) -> Result<(), Failure> {
-    if context.connection.output == Format::Table {
-        print(&match delete.undelete_days {
-            Some(0) => "once it is DELETED, its data is removed for good at once: nothing brings it back\n"
-                .to_owned(),
-            days => format!(
-                "it can be undeleted for {} days, then its data is removed for good\n",
-                days.unwrap_or(30)
-            ),
-        })?;
-    }
-    let period = delete.undelete_days.map(seconds_of);
-    start(context, "DeleteTenant", delete.to, json!({ "undeletePeriod": period })).await
+    let (tenant_id, days) = (delete.to.tenant_id.clone(), delete.undelete_days);
+    let note = async || tell_what_becomes_of_data(context, &tenant_id, days).await;
+    start_and(context, "DeleteTenant", delete.to, json!({ "undeletePeriod": days.map(seconds_of) }), note)
+        .await
+}
+
+/// Says when the data of a tenant that is being deleted goes: a purge waits for as long as others name the tenant as their parent.
+async fn tell_what_becomes_of_data(
+    context: &Context<'_>,
+    tenant_id: &str,
+    days: Option<u32>,
+) -> Result<(), Failure> {
+    let filter = format!("parent = \"{tenant_id}\"");
+    let children = json!({ "filter": filter, "showDeleted": true, "pageSize": 1 });
+    let listed = context.client.call("TenantRegistry/ListTenants", children).await;
+    // Where that cannot be told, what is said is true with and without children.
+    let held = listed.map_or(true, |listed| listed["totalSize"] != 0);
+    let once = if held { " as soon as no other tenant names it as its parent" } else { "" };
+    print(&match (days, held) {
+        (Some(0), true) => {
+            format!("once it is DELETED, nothing brings it back; its data is removed for good{once}\n")
+        }
+        (Some(0), false) => {
+            "once it is DELETED, its data is removed for good at once: nothing brings it back\n".to_owned()
+        }
+        (days, _) => format!(
+            "it can be undeleted for {} days, then its data is removed for good{once}\n",
+            days.unwrap_or(30)
+        ),
+    })
 }
 
 /// Days as JSON has a duration.
@@ -220,6 +238,17 @@ pub(super) async fn start(
     to: Move,
     extra: Value,
 ) -> Result<(), Failure> {
+    start_and(context, method, to, extra, async || Ok(())).await
+}
+
+/// As [`start`]; people are told a `note` once the move is accepted.
+async fn start_and(
+    context: &Context<'_>,
+    method: &str,
+    to: Move,
+    extra: Value,
+    note: impl AsyncFnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let output = context.connection.output;
     let mut request = json!({
         "tenantId": to.tenant_id,
@@ -235,6 +264,9 @@ pub(super) async fn start(
         request[name] = value.clone();
     }
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
+    if output == Format::Table {
+        note().await?;
+    }
     if to.validate_only && output == Format::Table {
         return super::plan::show(&operation);
     }

@@ -85,3 +85,45 @@ async fn a_plan_for_later_goes_by_the_time_that_it_is_for() {
     assert_eq!((plan.targets.len(), plan.error.as_str()), (1, ""), "{plan:?}");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn a_deletion_says_what_becomes_of_the_data_once_it_is_accepted_and_that_children_hold_that() {
+    let mut replica = Replica::start(&Setup::default()).await;
+    make(&mut replica, &["par", "alone"], "").await;
+    make(&mut replica, &["kid"], "par").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let command = async |words: &str| {
+        let words: Vec<&str> = words.split(' ').chain(["--server", &server]).collect();
+        tenantry(&words).await
+    };
+    for tenant in ["par", "alone"] {
+        for verb in ["suspend", "archive"] {
+            let (code, said) = command(&format!("tenant {verb} {tenant}")).await;
+            assert_eq!(code, Some(0), "{said}");
+        }
+    }
+    command("tenant archive alone --retention-days 9").await;
+    for plan in ["", " --validate-only"] {
+        let (code, said) = command(&format!("tenant delete alone{plan}")).await;
+        assert!(code != Some(0) && said.contains("RETENTION_NOT_OVER"), "{code:?} {said}");
+        assert!(!said.contains("removed for good"), "nothing becomes of it: {said}");
+    }
+    command("tenant archive alone --retention-days 0 --shorten-retention").await;
+    let held = "as soon as no other tenant names it as its parent";
+    for (words, expected, is_held) in [
+        ("par --validate-only", "it can be undeleted for 30 days, then its data is removed for good", true),
+        (
+            "alone --validate-only",
+            "it can be undeleted for 30 days, then its data is removed for good\n",
+            false,
+        ),
+        ("alone --undelete-days 0 --validate-only", "its data is removed for good at once", false),
+        ("par --undelete-days 0", "nothing brings it back; its data is removed for good", true),
+    ] {
+        let (code, said) = command(&format!("tenant delete {words}")).await;
+        assert_eq!(code, Some(0), "{words}: {said}");
+        assert!(said.contains(expected), "{words}: {said}");
+        assert_eq!(said.contains(held), is_held, "{words}: {said}");
+    }
+    replica.stop().await;
+}
