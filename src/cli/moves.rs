@@ -148,7 +148,12 @@ const CHECKS: [Column; 5] = [
 ];
 
 pub(super) async fn activate(context: &Context<'_>, activate: Activate) -> Result<(), Failure> {
-    start(context, "ActivateTenant", activate.to, json!({ "skipTargets": activate.skip })).await
+    let tenant_id = activate.to.tenant_id.clone();
+    let note = async || {
+        let tenant = get(context, &tenant_id).await.unwrap_or_default();
+        tell_of_parent(context, &tenant).await
+    };
+    start_and(context, "ActivateTenant", activate.to, json!({ "skipTargets": activate.skip }), note).await
 }
 
 pub(super) async fn start_migration(context: &Context<'_>, start: Start) -> Result<(), Failure> {
@@ -211,6 +216,20 @@ async fn tell_what_becomes_of_data(
             days.unwrap_or(30)
         ),
     })
+}
+
+/// Says of a tenant that is let in where its parent is not: it does not follow that by itself.
+pub(super) async fn tell_of_parent(context: &Context<'_>, tenant: &Value) -> Result<(), Failure> {
+    let parent = text(&tenant["parent"]);
+    if parent.is_empty() {
+        return Ok(());
+    }
+    // What was asked for is done, whatever comes of this.
+    let Ok(above) = get(context, &parent).await else { return Ok(()) };
+    match text(&above["status"]).as_str() {
+        "ACTIVE" => Ok(()),
+        status => print(&format!("note: its parent {parent} is {status}\n")),
+    }
 }
 
 /// Days as JSON has a duration.

@@ -127,3 +127,32 @@ async fn a_deletion_says_what_becomes_of_the_data_once_it_is_accepted_and_that_c
     }
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_lets_in_a_tenant_below_one_that_is_locked_out_is_told() {
+    let mut replica = Replica::start(&Setup::default()).await;
+    make(&mut replica, &["par"], "").await;
+    let server = format!("http://{}", replica.server.grpc);
+    let command = async |words: &str| {
+        let words: Vec<&str> = words.split(' ').chain(["--server", &server]).collect();
+        tenantry(&words).await
+    };
+    let note = "note: its parent par is SUSPENDED\n";
+    let told = async |words: &str, wanted: bool| {
+        let (code, said) = command(words).await;
+        assert_eq!((code, said.contains(note)), (Some(0), wanted), "{words}: {said}");
+    };
+    told("tenant create first --tier gold --parent par", false).await;
+    told("tenant suspend first", false).await;
+    told("tenant suspend par", false).await;
+    told("tenant create second --tier gold --parent par", true).await;
+    told("tenant activate first --validate-only", true).await;
+    told("tenant activate first -o json", false).await;
+    told("tenant suspend first", false).await;
+    told("tenant activate first", true).await;
+    for child in ["first", "second"] {
+        assert_eq!(replica.get(child).await.status(), v1::TenantStatus::Active);
+    }
+    told("tenant activate par", false).await;
+    replica.stop().await;
+}
