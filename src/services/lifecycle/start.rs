@@ -126,7 +126,7 @@ impl Registry {
                 }
                 let mut operation = Operation::schedule(&record.tenant, request, at, context.now);
                 if command.validate_only {
-                    self.foresee(&mut operation, known, record, Context { now: at, ..context.clone() })?;
+                    self.foresee(&mut operation, known, record, &Context { now: at, ..context.clone() })?;
                     // Nothing is made, and what would be refused is said of the newest that there is.
                     return Ok(Decision::Nothing(operation));
                 }
@@ -147,9 +147,9 @@ impl Registry {
         scheduled: &mut Operation,
         known: Known<'_>,
         record: &Record,
-        then: Context,
+        then: &Context,
     ) -> Result<(), Error> {
-        match self.decide(known, record, scheduled.request(), &then) {
+        match self.decide(known, record, scheduled.request(), then) {
             Ok(decided) => scheduled.steps = decided.operation.steps,
             Err(error) if error.reason == Reason::Bug => return Err(error),
             Err(error) => {
