@@ -17,6 +17,7 @@ mod number;
 mod operation;
 mod output;
 mod phrases;
+mod plan;
 mod progress;
 mod stub;
 mod target;

@@ -3,7 +3,6 @@
 use clap::{Args, ValueEnum, value_parser};
 use serde_json::{Value, json};
 
-use super::contract::enum_name;
 use super::number::time;
 use super::operation::show_operation;
 use super::output::{Column, Format, print, show, show_list, text};
@@ -139,16 +138,6 @@ pub(super) enum Drift {
 
 /// At most so many scheduled moves are told of.
 const SCHEDULED_TOLD: u32 = 5;
-/// Tenants that follow and that a plan names in a table.
-const FOLLOWERS_NAMED: usize = 10;
-/// What a plan shows of each target.
-const PLAN: [Column; 5] = [
-    ("TARGET", "target"),
-    ("IS", "observed"),
-    ("WILL BE", "desired"),
-    ("CHANGE", "plannedChange"),
-    ("ERROR", "lastError"),
-];
 /// What a look shows of each target.
 const CHECKS: [Column; 5] = [
     ("TARGET", "target"),
@@ -159,7 +148,12 @@ const CHECKS: [Column; 5] = [
 ];
 
 pub(super) async fn activate(context: &Context<'_>, activate: Activate) -> Result<(), Failure> {
-    start(context, "ActivateTenant", activate.to, json!({ "skipTargets": activate.skip })).await
+    let tenant_id = activate.to.tenant_id.clone();
+    let note = async || {
+        let tenant = get(context, &tenant_id).await.unwrap_or_default();
+        tell_of_parent(context, &tenant).await
+    };
+    start_and(context, "ActivateTenant", activate.to, json!({ "skipTargets": activate.skip }), note).await
 }
 
 pub(super) async fn start_migration(context: &Context<'_>, start: Start) -> Result<(), Failure> {
@@ -192,18 +186,50 @@ pub(super) async fn finish_migration(context: &Context<'_>, finish: Finish) -> R
 }
 
 pub(super) async fn delete(context: &Context<'_>, delete: Delete) -> Result<(), Failure> {
-    if context.connection.output == Format::Table {
-        print(&match delete.undelete_days {
-            Some(0) => "once it is DELETED, its data is removed for good at once: nothing brings it back\n"
-                .to_owned(),
-            days => format!(
-                "it can be undeleted for {} days, then its data is removed for good\n",
-                days.unwrap_or(30)
-            ),
-        })?;
+    let (tenant_id, days) = (delete.to.tenant_id.clone(), delete.undelete_days);
+    let note = async || tell_what_becomes_of_data(context, &tenant_id, days).await;
+    start_and(context, "DeleteTenant", delete.to, json!({ "undeletePeriod": days.map(seconds_of) }), note)
+        .await
+}
+
+/// Says when the data of a tenant that is being deleted goes: a purge waits for as long as others name the tenant as their parent.
+async fn tell_what_becomes_of_data(
+    context: &Context<'_>,
+    tenant_id: &str,
+    days: Option<u32>,
+) -> Result<(), Failure> {
+    let filter = format!("parent = \"{tenant_id}\"");
+    let children = json!({ "filter": filter, "showDeleted": true, "pageSize": 1 });
+    let listed = context.client.call("TenantRegistry/ListTenants", children).await;
+    // Where that cannot be told, what is said is true with and without children.
+    let held = listed.map_or(true, |listed| listed["totalSize"] != 0);
+    let once = if held { " as soon as no other tenant names it as its parent" } else { "" };
+    print(&match (days, held) {
+        (Some(0), true) => {
+            format!("once it is DELETED, nothing brings it back; its data is removed for good{once}\n")
+        }
+        (Some(0), false) => {
+            "once it is DELETED, its data is removed for good at once: nothing brings it back\n".to_owned()
+        }
+        (days, _) => format!(
+            "it can be undeleted for {} days, then its data is removed for good{once}\n",
+            days.unwrap_or(30)
+        ),
+    })
+}
+
+/// Says of a tenant that is let in where its parent is not: it does not follow that by itself.
+pub(super) async fn tell_of_parent(context: &Context<'_>, tenant: &Value) -> Result<(), Failure> {
+    let parent = text(&tenant["parent"]);
+    if parent.is_empty() {
+        return Ok(());
     }
-    let period = delete.undelete_days.map(seconds_of);
-    start(context, "DeleteTenant", delete.to, json!({ "undeletePeriod": period })).await
+    // What was asked for is done, whatever comes of this.
+    let Ok(above) = get(context, &parent).await else { return Ok(()) };
+    match text(&above["status"]).as_str() {
+        "ACTIVE" => Ok(()),
+        status => print(&format!("note: its parent {parent} is {status}\n")),
+    }
 }
 
 /// Days as JSON has a duration.
@@ -231,6 +257,17 @@ pub(super) async fn start(
     to: Move,
     extra: Value,
 ) -> Result<(), Failure> {
+    start_and(context, method, to, extra, async || Ok(())).await
+}
+
+/// As [`start`]; people are told a `note` once the move is accepted.
+async fn start_and(
+    context: &Context<'_>,
+    method: &str,
+    to: Move,
+    extra: Value,
+    note: impl AsyncFnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let output = context.connection.output;
     let mut request = json!({
         "tenantId": to.tenant_id,
@@ -246,10 +283,11 @@ pub(super) async fn start(
         request[name] = value.clone();
     }
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
+    if output == Format::Table {
+        note().await?;
+    }
     if to.validate_only && output == Format::Table {
-        show_list(output, &operation, "targets", &PLAN)?;
-        super::output::print(&planned(&operation))?;
-        return super::output::print(&following(&operation));
+        return super::plan::show(&operation);
     }
     let follow = !to.no_wait && !to.validate_only && operation["state"] != "OPERATION_STATE_SCHEDULED";
     let Some(id) = operation["operationId"].as_str().filter(|_| follow) else {
@@ -271,48 +309,6 @@ pub(super) async fn start(
     }
     let followed = super::bulk::follow(context, children).await?;
     progress::verdict(&ended).and(super::bulk::verdict(&followed))
-}
-
-/// What a plan leads to beside the states of its targets.
-fn planned(operation: &Value) -> String {
-    let [region, cell, tier] = ["toRegion", "toCell", "tier"].map(|field| text(&operation[field]));
-    let place = [region, cell].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    let end = text(&operation["toStatus"]);
-    match (enum_name(operation["verb"].as_str().unwrap_or_default()), place.is_empty()) {
-        ("START_MIGRATION", false) => {
-            format!(
-                "it is to move to {place}; until finish-migration it runs where it is, and an abort leads back\n"
-            )
-        }
-        ("FINISH_MIGRATION", false) => format!(
-            "it will be {end} at {place}; this is the point of no return: once asked for, it only goes forward\n"
-        ),
-        ("START_MIGRATION" | "FINISH_MIGRATION", true) => "it stays in its region and cell\n".to_owned(),
-        ("CHANGE_TIER", _) => {
-            format!("it will be on tier {tier}, whose limits count in the registry at once\n")
-        }
-        _ => String::new(),
-    }
-}
-
-/// Who would follow a plan: first those that cannot.
-fn following(operation: &Value) -> String {
-    let all = operation["followerCount"].as_u64().unwrap_or_default();
-    let followers = operation["followers"].as_array().into_iter().flatten();
-    let named: Vec<String> = followers.take(FOLLOWERS_NAMED).map(follower).collect();
-    if all == 0 {
-        return String::new();
-    }
-    let more = if (named.len() as u64) < all { ", …" } else { "" };
-    format!("tenants below that follow: {all} ({}{more})\n", named.join(", "))
-}
-
-fn follower(follower: &Value) -> String {
-    let id = text(&follower["tenantId"]);
-    match text(&follower["error"]).as_str() {
-        "" => id,
-        why => format!("{id} cannot: {why}"),
-    }
 }
 
 /// Says which end of a migration was taken back with the operation that was `aborted`, and what is still scheduled.

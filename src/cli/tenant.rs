@@ -353,6 +353,9 @@ async fn create(
     tenant.insert("tenant_id".into(), tenant_id.as_str().into());
     let request = json!({ "tenant": tenant, "validateOnly": validate_only });
     let made = context.change("TenantRegistry/CreateTenant", request).await?;
+    if output == Format::Table {
+        moves::tell_of_parent(context, &made).await?;
+    }
     let Some(operation_id) =
         made["operationId"].as_str().filter(|id| !id.is_empty() && !validate_only && !no_wait)
     else {

@@ -12,6 +12,7 @@ mod numbers;
 mod operators;
 mod overruled;
 mod overtaken;
+mod plans;
 mod refused;
 mod restored;
 pub(crate) mod schedule;

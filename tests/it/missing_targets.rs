@@ -185,3 +185,61 @@ async fn a_target_that_an_operator_skipped_is_not_missed_again() {
     assert_eq!((active.state(), targets(&active)), (v1::OperationState::Succeeded, vec!["postgres"]));
     lacking.stop().await;
 }
+
+#[tokio::test]
+async fn a_target_that_an_operator_skipped_still_lets_in_and_a_look_says_that_it_cannot_be_asked() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let mut whole = Replica::start(&Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() }).await;
+    let uid = whole.tenant("finance").await.uid;
+    let url = whole.database_url.clone();
+    whole.stop().await;
+    // The verifier that runs by itself sees it, too, and opens nothing.
+    let settings =
+        vec![("cascade.verify_rate", "1000".to_owned()), ("cascade.verify_interval", "1s".to_owned())];
+    let mut lacking = Replica::on(&url, &Setup { settings, ..Setup::default() }).await;
+    let stuck = suspend(&mut lacking).await;
+    let skip = v1::SkipTargetRequest {
+        operation_id: stuck.operation_id.clone(),
+        target: "cache".into(),
+        reason: "it is elsewhere".into(),
+        ..Default::default()
+    };
+    lacking.lifecycle.skip_target(skip).await.unwrap();
+    assert_eq!(lacking.settled("finance").await.status(), v1::TenantStatus::Suspended);
+    assert_eq!(stub.held(&uid).unwrap().state, Desired::Active);
+
+    let request = v1::VerifyTenantRequest { tenant_id: "finance".into(), ..Default::default() };
+    let found = lacking.lifecycle.verify_tenant(request).await.unwrap().into_inner();
+    let seen: Vec<_> = found.targets.iter().map(|it| (it.target.as_str(), it.result())).collect();
+    assert_eq!(seen, [("cache", v1::CheckResult::Unknown), ("postgres", v1::CheckResult::AsDesired)]);
+    assert_eq!(found.targets[0].error, "this replica does not have it");
+    assert_eq!((found.targets[0].desired(), found.operation), (v1::DesiredState::Suspended, None));
+    let (code, said) = verify_by_command(&lacking).await;
+    assert!(code == Some(6) && said.contains("this replica does not have it"), "{code:?} {said}");
+    until("the verifier was round", async || verified(&lacking).await > 1.0).await;
+    let request = v1::ListOperationsRequest { tenant_id: "finance".into(), ..Default::default() };
+    let newest = &lacking.lifecycle.list_operations(request).await.unwrap().into_inner().operations[0];
+    assert_eq!(newest.operation_id, stuck.operation_id, "nothing was opened since");
+
+    // Whom no operation brought there has no such row.
+    let retired = vec![("cascade.retired_targets", "cache".to_owned())];
+    lacking.stop().await;
+    let mut without = Replica::on(&url, &Setup { settings: retired, ..Setup::default() }).await;
+    without.tenant("hr").await;
+    let (code, said) = verify_by_command(&without).await;
+    assert!(code == Some(0) && !said.contains("cache"), "taken away on purpose: {code:?} {said}");
+    without.stop().await;
+    let mut lacking = Replica::on(&url, &Setup::default()).await;
+    let request =
+        v1::VerifyTenantRequest { tenant_id: "hr".into(), validate_only: true, ..Default::default() };
+    let found = lacking.lifecycle.verify_tenant(request).await.unwrap().into_inner();
+    assert_eq!(found.targets.iter().map(|it| it.target.as_str()).collect::<Vec<_>>(), ["postgres"]);
+    lacking.stop().await;
+}
+
+/// How many looks the verifier took.
+async fn verified(replica: &Replica) -> f64 {
+    let metrics = metrics(replica).await;
+    let line = metrics.lines().find(|line| line.starts_with("tenantry_tenants_verified_total "));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|count| count.parse().ok()).unwrap_or_default()
+}

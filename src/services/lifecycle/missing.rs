@@ -72,9 +72,15 @@ impl Registry {
         elsewhere: &Elsewhere,
         tenant: &Tenant,
     ) {
-        operation.aim_at(&self.missing_targets_of(snapshot, elsewhere, tenant));
+        let mut missing = self.missing_targets(snapshot);
+        if missing.is_empty() && operation.verb != Verb::Purge {
+            return;
+        }
+        let last = last_reached(snapshot, elsewhere, tenant);
+        // Where the last of its operations went on without the target, this one does, too.
+        missing.retain(|target| last.get(target).is_some_and(|(_, skipped)| !skipped));
+        operation.aim_at(&missing);
         if operation.verb == Verb::Purge {
-            let last = last_reached(snapshot, elsewhere, tenant);
             let others = last.into_keys().filter(|target| !self.targets.contains(target));
             let why =
                 |target| if self.is_retired(target) { "it is retired" } else { "it was skipped before" };
@@ -82,22 +88,8 @@ impl Registry {
         }
     }
 
-    /// The missing targets that a tenant is in: the last of its operations there did not go on without the target.
-    fn missing_targets_of(
-        &self,
-        snapshot: &Snapshot,
-        elsewhere: &Elsewhere,
-        tenant: &Tenant,
-    ) -> Vec<TargetName> {
-        let mut missing = self.missing_targets(snapshot);
-        if !missing.is_empty() {
-            let last = last_reached(snapshot, elsewhere, tenant);
-            missing.retain(|target| last.get(target).is_some_and(|(_, skipped)| !skipped));
-        }
-        missing
-    }
-
-    /// Those that are `wanted` of the missing targets that a tenant is in, or may be in for all that can be told.
+    /// Those that are `wanted` of the missing targets that a tenant is in, or may be in for all that can be told: it still is
+    /// where an operation went on without the target.
     pub(super) async fn missing_of(
         &self,
         snapshot: &Snapshot,
@@ -110,8 +102,8 @@ impl Registry {
             return missing;
         }
         if let Ok(elsewhere) = self.elsewhere(&tenant.tenant_id, Verb::Repair).await {
-            missing = self.missing_targets_of(snapshot, &elsewhere, tenant);
-            missing.retain(&wanted);
+            let last = last_reached(snapshot, &elsewhere, tenant);
+            missing.retain(|target| last.contains_key(target));
         }
         missing
     }

@@ -75,7 +75,12 @@ impl Registry {
     ) -> Result<Operation, Error> {
         let operation_id = OperationId::from_uuid(Uuid::now_v7());
         self.check_at(start, command).await?;
-        let mut waiting = self.waiting_below(start.verb, &start.wish).await?;
+        let mut waiting = if start.at.is_some() && command.validate_only {
+            // As when its time comes.
+            self.waiting_elsewhere(start.verb, &start.wish).await?
+        } else {
+            self.waiting_below(start.verb, &start.wish).await?
+        };
         let mut operation = match self.open(start, operation_id, &waiting, command).await {
             Err(refusal) => {
                 waiting.insert(self.in_older_bulk(start, refusal).await?);
@@ -106,28 +111,54 @@ impl Registry {
         command: &Command,
     ) -> Result<Operation, Error> {
         let elsewhere = match start.at {
-            None => self.elsewhere(&start.tenant_id, start.verb).await?,
             // It is asked when it begins.
-            Some(_) => Elsewhere::default(),
+            Some(_) if !command.validate_only => Elsewhere::default(),
+            _ => self.elsewhere(&start.tenant_id, start.verb).await?,
         };
         self.change(command, |snapshot, context| {
             let record = get_tenant(snapshot, &start.tenant_id)?;
             check_etag(start.etag.as_deref(), record.tenant.revision)?;
             let request = request(start, operation_id, &record.tenant, snapshot, context)?;
+            let known = Known { snapshot, waiting, elsewhere: &elsewhere };
             if let Some(at) = start.at {
                 if start.verb == Verb::Delete && record.tenant.status == Status::Archived {
                     check_times(&record.tenant, start.verb, at)?;
                 }
-                let operation = Operation::schedule(&record.tenant, request, at, context.now);
+                let mut operation = Operation::schedule(&record.tenant, request, at, context.now);
+                if command.validate_only {
+                    self.foresee(&mut operation, known, record, &Context { now: at, ..context.clone() })?;
+                    // Nothing is made, and what would be refused is said of the newest that there is.
+                    return Ok(Decision::Nothing(operation));
+                }
                 let change = operation_schedule(&operation, context);
                 return Ok(Decision::Make(Box::new(change), operation));
             }
-            let known = Known { snapshot, waiting, elsewhere: &elsewhere };
             let decided = self.decide(known, record, request, context)?;
             let change = self.opening(record, &decided, false, context);
             Ok(Decision::Make(Box::new(change), decided.operation))
         })
         .await
+    }
+
+    /// Fills in what a scheduled operation would do if everything else were as it is now when its time comes, or why it would
+    /// be refused then.
+    fn foresee(
+        &self,
+        scheduled: &mut Operation,
+        known: Known<'_>,
+        record: &Record,
+        then: &Context,
+    ) -> Result<(), Error> {
+        match self.decide(known, record, scheduled.request(), then) {
+            Ok(decided) => scheduled.steps = decided.operation.steps,
+            Err(error) if error.reason == Reason::Bug => return Err(error),
+            Err(error) => {
+                scheduled.aim_at(&self.targets);
+                self.aim_elsewhere(scheduled, known.snapshot, known.elsewhere, &record.tenant);
+                scheduled.error = format!("would be refused as things are now: {}", error.message);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses to schedule for a time that has passed by the database's clock, which decides what is due.

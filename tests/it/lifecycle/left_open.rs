@@ -90,6 +90,18 @@ async fn commands_on_many_end_with_7_and_say_who_stays_readable_each_time_they_a
 }
 
 #[tokio::test]
+async fn a_plan_says_of_each_that_cannot_follow_why_apart_from_those_that_can() {
+    let (replica, _stub) = family().await;
+    let server = format!("http://{}", replica.server.grpc);
+    let plan = ["tenant", "suspend", "par", "--children", "follow", "--validate-only", "--server", &server];
+    let (code, said) = tenantry(&plan).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("\ntenants below that cannot follow:\n  {REFUSAL}")), "{said}");
+    assert!(said.ends_with("\ntenants below that follow: 2 (c2, g1)\n"), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn one_whose_migration_is_about_to_end_in_a_suspension_is_waited_for() {
     let (mut replica, stub) = family().await;
     let c1 = replica.get("c1").await;
