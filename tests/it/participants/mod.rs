@@ -2,6 +2,7 @@
 
 mod alertmanager;
 pub(crate) mod certificates;
+mod kept;
 mod outside;
 pub(crate) mod postgres;
 mod protection;
