@@ -13,6 +13,7 @@ mod replaced;
 mod reused;
 mod rights;
 mod s3;
+mod unreached;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

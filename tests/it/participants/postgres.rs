@@ -403,7 +403,7 @@ async fn each_failure_has_its_class_and_our_words() {
         (
             at(&format!("postgres://ada@127.0.0.1:{}/none", closed()), ""),
             FailureKind::Retryable,
-            "the database cannot be reached",
+            "the database cannot be reached: it refuses connections",
         ),
         (
             at(&empty_database().await, ""),
