@@ -313,9 +313,11 @@ impl Nodes {
         // Nothing was asked of it yet, so nothing can have happened.
         let opened = tokio::time::timeout(patience, async {
             let connection = client.get_multiplexed_async_connection_with_config(&timing).await;
-            let connection = connection.map_err(|error| match error.is_timeout() {
-                true => late(is_encrypted),
-                false => Failure { kind: FailureKind::Retryable, ..failure(error) },
+            let connection = connection.map_err(|error| {
+                if error.is_timeout() {
+                    return late(is_encrypted);
+                }
+                Failure { kind: FailureKind::Retryable, ..failure(error) }
             })?;
             let node = Node { address, connection };
             // A process that hangs is still connected to.
