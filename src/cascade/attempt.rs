@@ -171,7 +171,7 @@ fn report(inner: &Inner, system: &Target, pass: Pass<'_>, task: &Task, ended: &R
     };
     inner.counts.attempts.with_label_values(&[task.target.as_str(), outcome]).inc();
     if let Err(failure) = ended {
-        system.remember_error(&failure.message);
+        system.remember_error(&task.target, failure);
     }
 }
 

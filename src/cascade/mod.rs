@@ -11,6 +11,7 @@ mod attempt;
 mod drive;
 mod gate;
 mod metrics;
+mod said;
 mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,9 +31,10 @@ pub(crate) use self::drive::tenant_ref;
 use self::gate::Gate;
 pub use self::gate::{CircuitState, Class, Limits};
 use self::metrics::Counts;
+use self::said::Said;
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::operation::Patience;
-use crate::participants::Participant;
+use crate::participants::{Failure, Participant};
 use crate::store::connect::Database;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
@@ -59,6 +61,8 @@ struct Target {
     participant: Arc<dyn Participant>,
     gate: Gate,
     last_error: Mutex<Option<LastError>>,
+    /// What its transport said last, where we have no words for it.
+    cause: Said,
 }
 
 /// How this replica stands with a target.
@@ -141,7 +145,7 @@ impl Engine {
                 let most = participant.concurrent_max().unwrap_or(usize::MAX);
                 let concurrent_max = settings.limits.concurrent_max.min(most);
                 let gate = Gate::new(Limits { concurrent_max, ..settings.limits });
-                (name, Target { participant, gate, last_error: Mutex::default() })
+                (name, Target { participant, gate, last_error: Mutex::default(), cause: Said::default() })
             })
             .collect();
         let lease = Lease { owner: Uuid::new_v4(), length: settings.lease };
@@ -229,8 +233,17 @@ impl Target {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember_error(&self, message: &str) {
-        *self.last_error() = Some(LastError { message: message.to_owned(), time: Timestamp::now() });
+    fn remember_error(&self, name: &TargetName, failure: &Failure) {
+        *self.last_error() = Some(LastError { message: failure.message.clone(), time: Timestamp::now() });
+        if let Some(cause) = &failure.cause
+            && self.cause.is_news(cause)
+        {
+            tracing::warn!(
+                target_system = name.as_str(),
+                cause,
+                "failed for a reason that only its transport tells"
+            );
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use super::unreached::unreached;
+use super::unreached::{Unreached, unreached_without_certificate};
 use super::{Failure, TenantRef};
 use crate::domain::lifecycle::Desired;
 
@@ -17,8 +17,8 @@ const DENIED_MAX: usize = 120;
 
 pub(super) async fn connection(pool: &Pool) -> Result<Object, Failure> {
     pool.get().await.map_err(|error| {
-        tracing::warn!(error = %error, "the postgres target has no connection");
-        Failure::retryable(format!("the database {}", unreached(&error)))
+        let Unreached { words, cause } = unreached_without_certificate(&error);
+        Failure::retryable(format!("the database {words}")).with_cause(cause)
     })
 }
 

@@ -140,32 +140,39 @@ pub struct Failure {
     pub kind: FailureKind,
     /// One line for people, in our words.
     pub message: String,
+    /// For the log: what the transport says, where our words do not tell why.
+    pub cause: Option<String>,
 }
 
 impl Failure {
     /// Refused.
     pub fn permanent(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Permanent, message: message.into() }
+        Self { kind: FailureKind::Permanent, message: message.into(), cause: None }
     }
 
     /// Did not happen.
     pub fn retryable(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Retryable, message: message.into() }
+        Self { kind: FailureKind::Retryable, message: message.into(), cause: None }
     }
 
     /// May have happened.
     pub fn unknown(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Unknown, message: message.into() }
+        Self { kind: FailureKind::Unknown, message: message.into(), cause: None }
     }
 
     /// Happened in part; the message says how far.
     pub fn unfinished(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Unfinished, message: message.into() }
+        Self { kind: FailureKind::Unfinished, message: message.into(), cause: None }
+    }
+
+    /// The same, with what the log is to say once.
+    pub(crate) fn with_cause(self, cause: Option<String>) -> Self {
+        Self { cause, ..self }
     }
 
     /// Hangs on somebody else; the message says on whom.
     pub fn waiting(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Waiting, message: message.into() }
+        Self { kind: FailureKind::Waiting, message: message.into(), cause: None }
     }
 }
 

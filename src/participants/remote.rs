@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 use tonic::{Code, ConnectError, Request, Status};
 
 use super::channel::channel;
-use super::unreached::unreached;
+use super::unreached::{Unreached, unreached};
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::Desired;
@@ -137,11 +137,12 @@ fn failure(status: &Status) -> Failure {
     match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition => Failure::permanent(format!("refused: {words}")),
         Code::DeadlineExceeded | Code::Cancelled => Failure::unknown("did not answer in time"),
-        // Only what never came from the service has a cause of its own. The transport's text is about sockets; the log has it.
+        // Only what never came from the service has a cause of its own.
         Code::Unavailable | Code::Unknown if status.source().is_some() => {
-            tracing::debug!(error = %status, "a participant cannot be reached");
-            let words = unreached(status);
-            if never_connected(status) { Failure::retryable(words) } else { Failure::unknown(words) }
+            let Unreached { words, cause } = unreached(status);
+            let failure =
+                if never_connected(status) { Failure::retryable(words) } else { Failure::unknown(words) };
+            failure.with_cause(cause)
         }
         code @ (Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied) => {
             Failure::retryable(format!("failed with {code:?}: {words}"))

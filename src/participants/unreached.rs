@@ -5,23 +5,50 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::CertificateError;
+use tokio_postgres::error::{DbError, SqlState};
 
-/// The end of a sentence about a system to which there is no connection because of `error`.
-pub(super) fn unreached(error: &(dyn Error + 'static)) -> String {
-    let why = wrong_certificate(error).map(|what| format!(": its certificate {what}"));
-    format!("cannot be reached{}", why.unwrap_or_default())
+/// Longest part of the transports' words that is logged.
+const CAUSE_MAX: usize = 400;
+/// How rustls, and what wraps it and keeps nothing but the text, begins to tell of an alert.
+const ALERT: &str = "received fatal alert: ";
+const CLOSES: &str = "it closes the connection";
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreached {
+    /// The end of a sentence about a system.
+    pub(super) words: String,
+    /// What the transport says, where the words do not tell why.
+    pub(super) cause: Option<String>,
 }
 
-/// What is wrong with the certificate of the system; `None` where that is not why.
-fn wrong_certificate(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(wrong)) = error.downcast_ref() {
-            return Some(told(wrong));
-        }
-        next = within(error).or_else(|| error.source());
+impl Unreached {
+    /// Of a request that could not even be made.
+    pub(super) fn unmade() -> Self {
+        Self { words: "cannot be reached".to_owned(), cause: None }
     }
-    None
+}
+
+/// Why there is no connection, of a system that can be shown a certificate of ours.
+pub(super) fn unreached(error: &(dyn Error + 'static)) -> Unreached {
+    because(error, " (`cert_file`, `key_file`)")
+}
+
+/// The same of a kind of target that has no such settings.
+pub(super) fn unreached_without_certificate(error: &(dyn Error + 'static)) -> Unreached {
+    because(error, ", and this kind of target has none")
+}
+
+fn because(error: &(dyn Error + 'static), ours: &str) -> Unreached {
+    match chain(error).find_map(|error| why(error, ours)) {
+        Some(why) => Unreached { words: format!("cannot be reached: {why}"), cause: None },
+        None => Unreached { cause: Some(cause(error)), ..Unreached::unmade() },
+    }
+}
+
+/// An error and all that it comes from.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| within(error).or_else(|| error.source()))
 }
 
 /// What an error carries that leaves itself out of its sources.
@@ -31,6 +58,73 @@ fn within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stat
     }
     let carried = error.downcast_ref::<io::Error>()?.get_ref()?;
     Some(carried)
+}
+
+/// What one error of the chain tells by itself. `ours` is said of a certificate of ours.
+fn why(error: &(dyn Error + 'static), ours: &str) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return match error {
+            rustls::Error::InvalidCertificate(wrong) => Some(format!("its certificate {}", told(wrong))),
+            rustls::Error::InvalidMessage(_) => Some("it does not speak TLS at this port".to_owned()),
+            _ => alert(&error.to_string(), ours),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        let text = error.to_string();
+        return match error.kind() {
+            io::ErrorKind::ConnectionRefused => Some("it refuses connections".to_owned()),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+                Some(CLOSES.to_owned())
+            }
+            // The resolver's errors have no kind of their own.
+            _ if text.starts_with("failed to lookup address information") => {
+                Some("its host's name cannot be resolved".to_owned())
+            }
+            // HTTP/2 keeps the text of an alert that comes after the handshake, and nothing else.
+            _ => alert(&text, ours),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        // An alert that came before the request was sent is lost in this.
+        return (error.is_canceled() || error.is_incomplete_message()).then(|| CLOSES.to_owned());
+    }
+    if let Some(error) = error.downcast_ref::<DbError>() {
+        return refused(error.code()).map(str::to_owned);
+    }
+    // PostgreSQL's client tells it so and in no other way.
+    let is_plain = error.downcast_ref::<tokio_postgres::Error>()?.source()?.to_string();
+    (is_plain == "server does not support TLS").then(|| "it does not speak TLS at this port".to_owned())
+}
+
+/// Why a database lets nobody in.
+fn refused(code: &SqlState) -> Option<&'static str> {
+    match code.code() {
+        code if code.starts_with("28") => Some("it does not accept our account"),
+        "3D000" => Some("it has no database of this name"),
+        _ => None,
+    }
+}
+
+/// What it means that the other side ended TLS with an alert. With TLS 1.3 a client's certificate is refused when the
+/// connection is open already.
+fn alert(text: &str, ours: &str) -> Option<String> {
+    let name = text.strip_prefix(ALERT)?;
+    Some(match name {
+        "AccessDenied"
+        | "BadCertificate"
+        | "CertificateExpired"
+        | "CertificateRequired"
+        | "CertificateRevoked"
+        | "CertificateUnknown"
+        | "UnknownCA"
+        | "UnsupportedCertificate" => {
+            format!("it refuses our certificate, or asks for one{ours}")
+        }
+        "HandshakeFailure" => format!(
+            "it ends the TLS handshake, as where it asks for a certificate of ours{ours}, or knows none of our ciphers"
+        ),
+        name => format!("it ends TLS with the alert {name}"),
+    })
 }
 
 const fn told(wrong: &CertificateError) -> &'static str {
@@ -48,22 +142,13 @@ const fn told(wrong: &CertificateError) -> &'static str {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_that_is_refused_is_told_however_deep_it_is_and_nothing_else_is() {
-        let expired = || rustls::Error::InvalidCertificate(CertificateError::Expired);
-        let io = || io::Error::new(io::ErrorKind::InvalidData, expired());
-        let shared: Arc<dyn Error + Send + Sync> = Arc::new(io());
-        let words = "cannot be reached: its certificate has expired, by our clock";
-        for error in [&expired() as &dyn Error, &io(), &io::Error::other(io()), &shared] {
-            assert_eq!(unreached(error), words, "{error:?}");
-        }
-        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-        for error in [&reset as &dyn Error, &rustls::Error::DecryptError] {
-            assert_eq!(unreached(error), "cannot be reached", "{error:?}");
-        }
-    }
+/// The words of all errors of a chain, each once.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = chain(error).map(ToString::to_string).collect();
+    words.dedup();
+    words.join(": ").chars().take(CAUSE_MAX).collect()
 }
+
+#[cfg(test)]
+#[path = "unreached_tests.rs"]
+mod tests;

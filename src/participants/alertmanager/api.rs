@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::unreached::unreached;
+use super::super::unreached::{Unreached, unreached};
 use super::super::{Failure, TenantRef, Unusable};
 use super::plan::{Held, Kind, Phase, Silence};
 use crate::config::targets::{self, alertmanager::Login};
@@ -274,6 +275,11 @@ async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T, Failure>
     })
 }
 
+fn is_json(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/json"))
+}
+
 fn accepted(response: &Response) -> Result<(), Failure> {
     let status = response.status();
     if status.is_success() {
@@ -285,6 +291,10 @@ fn accepted(response: &Response) -> Result<(), Failure> {
             Failure::retryable("Alertmanager does not accept our account")
         }
         StatusCode::NOT_FOUND => Failure::permanent("there is no Alertmanager API v2 at this target's `url`"),
+        // A server that wants TLS answers so what is not encrypted, and in no JSON.
+        StatusCode::BAD_REQUEST if !is_json(response) => Failure::permanent(
+            "what answers at this target's `url` is not Alertmanager, or wants to be spoken to by https",
+        ),
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
             Failure::permanent("Alertmanager refuses the silence as malformed")
         }
@@ -300,13 +310,18 @@ fn unsent(error: reqwest::Error) -> Failure {
     // Without the URL, which may hold a password.
     let error = error.without_url();
     tracing::warn!(error = ?error, "Alertmanager failed");
-    if error.is_connect() {
-        return Failure::retryable(format!("Alertmanager {}", unreached(&error)));
-    }
-    if error.is_timeout() {
+    if error.is_timeout() && !error.is_connect() {
         return Failure::unknown("Alertmanager did not answer in time");
     }
-    Failure::unknown("the connection to Alertmanager broke")
+    let Unreached { words, cause } = unreached(&error);
+    let failure = if error.is_connect() {
+        Failure::retryable(format!("Alertmanager {words}"))
+    } else if cause.is_none() {
+        Failure::unknown(format!("Alertmanager {words}"))
+    } else {
+        Failure::unknown("the connection to Alertmanager broke")
+    };
+    failure.with_cause(cause)
 }
 
 #[cfg(test)]

@@ -41,16 +41,11 @@ pub(super) async fn rows(
             .await
             .map_err(failure)?;
         let gone: i64 = row.get(0);
-        let left = if gone == 0 { leftover(&transaction, tenant).await? } else { None };
+        let kept = if gone == 0 { kept(&transaction, tenant).await? } else { None };
         transaction.commit().await.map_err(failure)?;
         removed += gone;
-        match left {
-            Some(table) => {
-                tracing::warn!(table, "rows are referred to by rows of no tenant");
-                return Err(Failure::permanent(
-                    "rows of the tenant are referred to by rows that are not its own",
-                ));
-            }
+        match kept {
+            Some(why) => return Err(Failure::permanent(format!("rows of the tenant stay in {why}"))),
             None if gone == 0 => return Ok(()),
             None if Instant::now() > pace.until => {
                 return Err(Failure::unfinished(format!("{removed} rows were removed, and there are more")));
@@ -60,9 +55,9 @@ pub(super) async fn rows(
     }
 }
 
-/// A table that still has rows of the tenant.
-async fn leftover(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<Option<String>, Failure> {
-    table(transaction, tenant, include_str!("../sql/purge/leftover.sql")).await
+/// A table that still has rows of the tenant, and what keeps them there.
+async fn kept(transaction: &Transaction<'_>, tenant: &TenantRef) -> Result<Option<String>, Failure> {
+    text(transaction, tenant, include_str!("../sql/purge/kept.sql")).await
 }
 
 /// A table that may still have rows of the tenant: it has some, or it is another than the one that was protected, and nobody
@@ -71,10 +66,10 @@ pub(super) async fn remains(
     transaction: &Transaction<'_>,
     tenant: &TenantRef,
 ) -> Result<Option<String>, Failure> {
-    table(transaction, tenant, include_str!("../sql/purge/remains.sql")).await
+    text(transaction, tenant, include_str!("../sql/purge/remains.sql")).await
 }
 
-async fn table(
+async fn text(
     transaction: &Transaction<'_>,
     tenant: &TenantRef,
     statement: &str,

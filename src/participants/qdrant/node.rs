@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::super::Failure;
-use super::super::unreached::unreached;
+use super::super::unreached::{Unreached, unreached};
 use crate::domain::text::quote;
 use crate::proto::qdrant::alias_operations::Action;
 use crate::proto::qdrant::collections_client::CollectionsClient;
@@ -55,12 +55,11 @@ impl Node {
     }
 
     /// A failure that says at which of several nodes.
-    pub(super) fn at(&self, Failure { kind, message }: Failure) -> Failure {
-        let message = match &self.address {
-            Some(address) => format!("node {address}: {message}"),
-            None => message,
-        };
-        Failure { kind, message }
+    pub(super) fn at(&self, failure: Failure) -> Failure {
+        match &self.address {
+            Some(address) => Failure { message: format!("node {address}: {}", failure.message), ..failure },
+            None => failure,
+        }
     }
 
     /// Fails unless it says something within that time.
@@ -217,7 +216,8 @@ fn failure(status: Status) -> Failure {
         }
         // The transport's text is about sockets; the log has it.
         Code::Unavailable | Code::Unknown => {
-            Failure::unknown(format!("the vector database {}", unreached(&status)))
+            let Unreached { words, cause } = unreached(&status);
+            Failure::unknown(format!("the vector database {words}")).with_cause(cause)
         }
         Code::Unauthenticated | Code::PermissionDenied => {
             Failure::retryable("the vector database does not accept our key")

@@ -11,8 +11,8 @@ use redis::{
     FromRedisValue, IntoConnectionInfo as _, RedisError, ServerErrorKind, TlsCertificates,
 };
 
-use super::super::unreached::unreached;
-use super::super::{Failure, Unusable};
+use super::super::unreached::{Unreached, unreached};
+use super::super::{Failure, FailureKind, Unusable};
 use super::layout::{Layout, Member};
 use crate::config;
 
@@ -135,9 +135,11 @@ impl Cluster {
 
     /// What failed at one node; of several nodes it says at which.
     pub(super) fn at(&self, node: &Node, error: RedisError) -> Failure {
-        let Failure { kind, message } = failure(error);
-        let is_one = self.slots.is_empty();
-        Failure { kind, message: if is_one { message } else { format!("node {}: {message}", node.address) } }
+        let failure = failure(error);
+        if self.slots.is_empty() {
+            return failure;
+        }
+        Failure { message: format!("node {}: {}", node.address, failure.message), ..failure }
     }
 
     /// The server that holds a key.
@@ -306,16 +308,22 @@ impl Nodes {
         let timing = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(self.deadline));
+        let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let client = Client::open(info).map_err(failure)?;
         // Nothing was asked of it yet, so nothing can have happened.
         let opened = tokio::time::timeout(patience, async {
             let connection = client.get_multiplexed_async_connection_with_config(&timing).await;
-            let connection = connection.map_err(|error| Failure::retryable(failure(error).message))?;
+            let connection = connection.map_err(|error| {
+                if error.is_timeout() {
+                    return late(is_encrypted);
+                }
+                Failure { kind: FailureKind::Retryable, ..failure(error) }
+            })?;
             let node = Node { address, connection };
             // A process that hangs is still connected to.
             if node.answers(patience).await { Ok(node) } else { Err(silent()) }
         });
-        let node = opened.await.unwrap_or_else(|_| Err(silent()))?;
+        let node = opened.await.unwrap_or_else(|_| Err(late(is_encrypted)))?;
         self.open().insert(key, node.connection.clone());
         Ok(node)
     }
@@ -380,7 +388,10 @@ pub(super) fn failure(error: RedisError) -> Failure {
     tracing::warn!(error = %error, "the cache failed");
     match error.kind() {
         _ if error.is_timeout() => Failure::unknown("the cache did not answer in time"),
-        ErrorKind::Io => Failure::unknown(format!("the cache {}", unreached(&error))),
+        ErrorKind::Io => {
+            let Unreached { words, cause } = unreached(&error);
+            Failure::unknown(format!("the cache {words}")).with_cause(cause)
+        }
         ErrorKind::AuthenticationFailed => Failure::retryable("the cache does not accept our password"),
         ErrorKind::Server(ServerErrorKind::NoPerm) => lacking(),
         // So it is told of a command inside a script.
@@ -394,6 +405,16 @@ pub(super) fn failure(error: RedisError) -> Failure {
         _ if error.code() == Some("OOM") => Failure::retryable("the cache is out of memory"),
         _ => Failure::retryable("the cache answered with an error"),
     }
+}
+
+/// Of a connection that was not opened. A server that speaks no TLS waits for the end of a line.
+fn late(is_encrypted: bool) -> Failure {
+    if is_encrypted {
+        return Failure::retryable(
+            "the cache did not answer the TLS handshake in time: it may speak none at this port",
+        );
+    }
+    silent()
 }
 
 fn silent() -> Failure {

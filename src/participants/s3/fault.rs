@@ -5,10 +5,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::domain::text::quote;
 use crate::participants::Failure;
-use crate::participants::unreached::unreached;
-
-/// Of a request that could not even be made.
-pub(super) const CANNOT: &str = "cannot be reached";
+use crate::participants::unreached::{Unreached, unreached_without_certificate};
 
 /// Why a call brought no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +17,8 @@ pub(super) enum Fault {
         /// S3's word for it, such as `NoSuchKey`; empty for an answer to HEAD.
         code: String,
     },
-    /// Nothing was sent that the server could have acted on, because the server is so: "cannot be reached".
-    NotSent(String),
+    /// Nothing was sent that the server could have acted on, because of this.
+    NotSent(Unreached),
     /// It may have been done: no answer came, or none that could be read.
     Unanswered,
 }
@@ -32,12 +29,12 @@ impl<E: ProvideErrorMetadata> From<SdkError<E, HttpResponse>> for Fault {
         let status = error.raw_response().map(|response| response.status().as_u16());
         match &error {
             SdkError::ServiceError(_) => Self::Refused { status: status.unwrap_or_default(), code },
-            SdkError::ConstructionFailure(_) => Self::NotSent(CANNOT.to_owned()),
+            SdkError::ConstructionFailure(_) => Self::NotSent(Unreached::unmade()),
             // Only a connection that was never opened proves that nothing was sent.
             SdkError::DispatchFailure(dispatch) if dispatch.is_io() || dispatch.is_timeout() => {
                 let unopened =
                     dispatch.as_connector_error().filter(|error| error.connection_metadata().is_none());
-                unopened.map_or(Self::Unanswered, |error| Self::NotSent(unreached(error)))
+                unopened.map_or(Self::Unanswered, |error| Self::NotSent(unreached_without_certificate(error)))
             }
             _ => Self::Unanswered,
         }
@@ -74,7 +71,9 @@ impl Fault {
     /// What becomes of what was being done, in words such as "the policy of the bucket cannot be written".
     pub(super) fn failing(&self, what: &str) -> Failure {
         match self {
-            Self::NotSent(how) => Failure::retryable(format!("{what}: the object store {how}")),
+            Self::NotSent(Unreached { words, cause }) => {
+                Failure::retryable(format!("{what}: the object store {words}")).with_cause(cause.clone())
+            }
             Self::Unanswered => Failure::unknown(format!("{what}: the object store did not answer in time")),
             // A credential of ours that is refused is replaced without anybody asking for the tenant's change again.
             Self::Refused { .. } if self.is_denied() => {

@@ -9,7 +9,8 @@ use aws_sdk_s3::primitives::ByteStream;
 use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
-use super::fault::{CANNOT, Fault};
+use super::super::unreached::Unreached;
+use super::fault::Fault;
 use super::place::Place;
 use super::purge;
 use super::stamp::Stamp;
@@ -52,7 +53,7 @@ pub(super) async fn write(
     record: &Record,
     stamp: &Stamp,
 ) -> Result<(), Fault> {
-    let text = serde_json::to_vec(record).map_err(|_| Fault::NotSent(CANNOT.to_owned()))?;
+    let text = serde_json::to_vec(record).map_err(|_| Fault::NotSent(Unreached::unmade()))?;
     let put = client.put_object().bucket(&place.record_bucket).key(&place.record_key);
     let put = put.content_type("application/json").tagging(format!("{TAG}={}", record.state.as_str()));
     put.body(ByteStream::from(text)).customize().config_override(stamp.config()).send().await?;

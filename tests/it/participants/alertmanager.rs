@@ -247,7 +247,11 @@ async fn each_failure_has_its_class_and_our_words() {
     let server = server(Options::default()).await;
     let (_listener, silent) = mute();
     for (url, kind, words) in [
-        (format!("http://127.0.0.1:{}", closed()), FailureKind::Retryable, "Alertmanager cannot be reached"),
+        (
+            format!("http://127.0.0.1:{}", closed()),
+            FailureKind::Retryable,
+            "Alertmanager cannot be reached: it refuses connections",
+        ),
         (format!("http://127.0.0.1:{silent}"), FailureKind::Unknown, "Alertmanager did not answer in time"),
         (
             format!("{}/elsewhere", server.endpoint()),

@@ -2,6 +2,7 @@
 
 mod alertmanager;
 pub(crate) mod certificates;
+mod kept;
 mod outside;
 pub(crate) mod postgres;
 mod protection;
@@ -12,6 +13,7 @@ mod replaced;
 mod reused;
 mod rights;
 mod s3;
+mod unreached;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -403,7 +403,7 @@ async fn each_failure_has_its_class_and_our_words() {
         (
             at(&format!("postgres://ada@127.0.0.1:{}/none", closed()), ""),
             FailureKind::Retryable,
-            "the database cannot be reached",
+            "the database cannot be reached: it refuses connections",
         ),
         (
             at(&empty_database().await, ""),
@@ -430,10 +430,7 @@ async fn each_failure_has_its_class_and_our_words() {
         INSERT INTO bill VALUES ('acme', 1)";
     application.admin.batch_execute(elsewhere).await.unwrap();
     let (kind, words) = told(application.target.apply(&acme, Desired::Deleted, 2).await);
-    assert_eq!(
-        (kind, words.as_str()),
-        (FailureKind::Permanent, "rows of the tenant are referred to by rows that are not its own")
-    );
+    assert_eq!((kind, words.contains("public.bill")), (FailureKind::Permanent, true), "{words}");
 }
 
 /// A server that takes encrypted connections, with one of the certificates. Its account must own its key, and reach the

@@ -395,7 +395,12 @@ async fn each_failure_has_its_class_and_our_words() {
     let (later, never) = (FailureKind::Retryable, FailureKind::Permanent);
     let weak = ", username = \"weak\", password = ";
     for (url, extra, kind, words) in [
-        (format!("redis://127.0.0.1:{}", closed()), String::new(), later, "the cache cannot be reached"),
+        (
+            format!("redis://127.0.0.1:{}", closed()),
+            String::new(),
+            later,
+            "the cache cannot be reached: it refuses connections",
+        ),
         (server.url(), format!("{weak}\"wrong\""), later, "the cache does not accept our password"),
         (server.url(), format!("{weak}\"pass\""), never, "our account may not run a command that this needs"),
         (server.url(), ", mode = \"cluster\"".to_owned(), later, "the cache answered with an error"),

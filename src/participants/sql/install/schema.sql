@@ -302,7 +302,8 @@ BEGIN
                 USING purged, most;
                 GET DIAGNOSTICS gone = ROW_COUNT;
                 total := total + gone;
-            EXCEPTION WHEN foreign_key_violation THEN
+            -- From PostgreSQL 18 on, RESTRICT has a code of its own.
+            EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
                 NULL;
             END;
         END LOOP;
@@ -330,6 +331,49 @@ BEGIN
 END
 $$;
 
+-- Where rows of a tenant stay although `purge_batch` removes none any more, and what keeps them; null where none is left. Rows
+-- that are only kept by the tenant's own in another table are not the cause: what keeps those is.
+CREATE OR REPLACE FUNCTION tenancy.kept(purged text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+DECLARE
+    relation regclass;
+    referring regclass;
+    is_there boolean;
+    found_schema text;
+    found_table text;
+    found_key text;
+    why text;
+BEGIN
+    FOR relation IN SELECT t FROM tenancy.tenant_tables() AS t ORDER BY t LOOP
+        BEGIN
+            EXECUTE format('DELETE FROM %s WHERE tenant_id = $1', relation) USING purged;
+            EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation) INTO is_there USING purged;
+            IF is_there THEN
+                RETURN relation || ': DELETE leaves them and fails with no error, so a trigger or a rule keeps them';
+            END IF;
+        EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+            GET STACKED DIAGNOSTICS
+                found_schema = SCHEMA_NAME, found_table = TABLE_NAME, found_key = CONSTRAINT_NAME;
+            referring := to_regclass(format('%I.%I', found_schema, found_table));
+            is_there := false;
+            IF coalesce(pg_partition_root(referring), referring) <> relation
+                AND coalesce(pg_partition_root(referring), referring) IN (SELECT tenancy.tenant_tables())
+            THEN
+                EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', referring)
+                INTO is_there USING purged;
+            END IF;
+            IF why IS NULL OR NOT is_there THEN
+                -- No table is named where a trigger of the application raised it.
+                why := relation || coalesce(': rows of ' || referring || ' refer to them (foreign key '
+                    || quote_ident(found_key) || ')', ': a trigger refuses to let them go');
+            END IF;
+        END;
+    END LOOP;
+    RETURN why;
+END
+$$;
+
 -- Purges a tenant whom the registry has forgotten, all of it at once, and gives its id free; answers how many rows went. By
 -- its uid, so that it cannot meet the tenant that has the id now.
 CREATE OR REPLACE FUNCTION tenancy.forget(forgotten text, whose uuid) RETURNS bigint
@@ -339,6 +383,7 @@ DECLARE
     gone bigint;
     total bigint := 0;
     relation text := tenancy.replaced();
+    why text;
 BEGIN
     IF relation IS NOT NULL THEN
         RAISE EXCEPTION '% is another table than the one that was protected: protect or release it, then forget', relation;
@@ -353,9 +398,9 @@ BEGIN
         EXIT WHEN gone = 0;
         total := total + gone;
     END LOOP;
-    relation := tenancy.leftover(forgotten);
-    IF relation IS NOT NULL THEN
-        RAISE EXCEPTION 'rows of % in % are referred to by rows that are not its own', forgotten, relation;
+    why := tenancy.kept(forgotten);
+    IF why IS NOT NULL THEN
+        RAISE EXCEPTION 'rows of % stay in %', forgotten, why;
     END IF;
     RETURN total;
 END

@@ -26,19 +26,21 @@ async fn whichever_node_is_down_a_change_takes_effect_at_the_other() {
             target.apply(&finance, state, generation).await.unwrap();
             assert_eq!(clients.meet().await, expected(state), "{state} without node {down}");
             // The other may be back with what it had.
-            assert_eq!(target.observe(&finance).await.unwrap_err().message, gone, "{state}");
+            let seen = target.observe(&finance).await.unwrap_err().message;
+            assert!(seen.starts_with(&gone), "{state}: {seen}");
         }
         target.apply(&hr, Desired::Active, 1).await.unwrap();
         target.apply(&finance, Desired::Suspended, 5).await.unwrap();
         let (_, words) = told(target.apply(&finance, Desired::Archived, 6).await);
-        assert_eq!(words, gone, "each node takes its own snapshot");
+        assert!(words.starts_with(&gone), "each node takes its own snapshot: {words}");
         assert_eq!(clients.meet().await, expected(Desired::Suspended));
         server.start_again(down).await;
         assert_eq!(bring(&target, &finance, Desired::Archived, 6).await, Some(Desired::Archived));
         assert_eq!((server.snapshot_files(0), server.snapshot_files(1)), (1, 1));
         assert_eq!(bring(&target, &hr, Desired::Active, 1).await, Some(Desired::Active));
         server.stop(down).await;
-        assert_eq!(told(target.apply(&finance, Desired::Deleted, 7).await).1, gone);
+        let words = told(target.apply(&finance, Desired::Deleted, 7).await).1;
+        assert!(words.starts_with(&gone), "{words}");
         server.start_again(down).await;
         assert_eq!(bring(&target, &finance, Desired::Deleted, 7).await, Some(Desired::Deleted));
         assert_eq!((server.snapshot_files(0), server.snapshot_files(1)), (0, 0));
@@ -66,7 +68,7 @@ async fn a_first_node_that_says_nothing_leaves_time_for_the_next() {
     assert_eq!(kind, FailureKind::Unknown);
     let expected = format!(
         "node 127.0.0.1:{silent}: the vector database did not answer in time; node 127.0.0.1:{absent}: the vector \
-         database cannot be reached"
+         database cannot be reached: it refuses connections"
     );
     assert_eq!(words, expected);
 }

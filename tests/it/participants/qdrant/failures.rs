@@ -166,7 +166,7 @@ async fn each_failure_has_its_class_and_our_words() {
             format!("http://127.0.0.1:{}", closed()),
             KEY,
             nobody_knows,
-            "the vector database cannot be reached",
+            "the vector database cannot be reached: it refuses connections",
         ),
         (
             format!("http://127.0.0.1:{silent}"),

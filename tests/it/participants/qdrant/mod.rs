@@ -8,7 +8,7 @@ mod failures;
 mod published;
 mod removal;
 mod rules;
-mod server;
+pub(super) mod server;
 
 use std::sync::Arc;
 

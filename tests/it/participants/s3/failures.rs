@@ -142,7 +142,10 @@ async fn a_store_that_is_away_is_tried_again() {
     let tenant = super::store::tenant_in("tenants", "acme");
     let failure = target.apply(&tenant, Desired::Suspended, 1).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Retryable, "{failure}");
-    assert!(failure.message.ends_with("the object store cannot be reached"), "{failure}");
+    assert!(
+        failure.message.ends_with("the object store cannot be reached: it refuses connections"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]

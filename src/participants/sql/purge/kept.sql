@@ -1,0 +1,1 @@
+SELECT tenancy.kept($1)

@@ -1,1 +1,0 @@
-SELECT tenancy.leftover($1)
