@@ -265,8 +265,8 @@ proptest! {
         let query = Query { tenant, context: &context, now: Timestamp::UNIX_EPOCH };
         for key in FLAGS {
             let (default, targeting, is_cut) = seen_with(&flags, key, access);
-            let settings = &flags.flag(key).unwrap().settings;
-            let provider = names::given(settings, (&default, targeting.as_ref()), &query);
+            let flag = flags.flag(key).unwrap();
+            let provider = names::given(&flag.settings, (&default, targeting.as_ref()), &query);
             let registry = flags.evaluate(&query, key).variant.map(ToString::to_string);
             // One whose rule would be too large is answered as for nobody.
             prop_assert!(is_cut || registry.clone().unwrap_or_default() == provider, "{key}: {provider}, {registry:?}");
@@ -372,7 +372,6 @@ fn what_is_given_without_a_client_s_attributes_is_known_with_all_that_hangs_on_i
         let in_process = InProcess::new(&flags, Timestamp::UNIX_EPOCH);
         for key in order {
             let place = names.iter().position(|name| *name == key).unwrap();
-            // Those that hang on one that is cut are no better off.
             assert_eq!(in_process.is_cut(&key), place >= LEVELS_MAX, "{key}");
         }
     }
