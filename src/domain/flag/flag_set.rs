@@ -7,6 +7,7 @@
 mod elsewhere;
 mod guard;
 mod in_process;
+mod named;
 mod shapes;
 
 use std::cell::Cell;
@@ -36,7 +37,7 @@ use crate::domain::rule::limit::{DEPTH_MAX, NODES_MAX};
 /// How many flags that hang on each other are worked into one rule. One that hangs on so many is answered as for a client
 /// without attributes, as is one whose rule would be larger or deeper than a rule may be: that would overrun the
 /// providers' parsers.
-const LEVELS_MAX: usize = 8;
+pub(super) const LEVELS_MAX: usize = 8;
 /// The attributes that every tenant has.
 pub(super) const ALWAYS_THERE: [&str; 3] = ["tenantId", "tier", "status"];
 
@@ -326,17 +327,17 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 let Some(other) = settings.kill_switch.as_ref() else { return Walk::GoesOn };
                 // Whatever else it gives, nothing included, it does not say that it is off.
                 let names = flags.variants_where(other, |value, _| value.as_bool() == Some(false));
-                guard(parts, off, [self.test(self.resolved(other), names, false)]);
+                guard(parts, off, self.test(self.resolved(other), names, false));
             }
             Layer::Prerequisite => {
                 for needed in &settings.prerequisites {
-                    let names = needed.variants.iter().map(ToString::to_string).collect();
-                    let test = self.test(self.resolved(&needed.flag_key), names, false);
-                    guard(parts, off.clone(), [test]);
+                    let other = &needed.flag_key;
+                    let names = flags.variants_where(other, |_, name| needed.variants.contains(name));
+                    guard(parts, off.clone(), self.test(self.resolved(other), names, false));
                 }
             }
             Layer::Conflict => {
-                let tests = self.rivals(settings).map(|(rival, _)| {
+                let tests = self.rivals(settings).filter_map(|(rival, _)| {
                     let other = rival.flag.key();
                     let of_rival = flags.compiled(other.as_str()).and_then(|rival| rival.off.as_ref());
                     let is_on = |name: &VariantName| of_rival.is_none_or(|(off, _)| off != name);
@@ -364,12 +365,11 @@ impl<'a, 'q> Resolver<'a, 'q> {
             }
             Layer::SafeDefault if self.may_stay_off(compiled) => {
                 let active = self.walked(key, compiled, compiled.layers_below(Layer::SafeDefault).iter());
-                if active.targeting.as_ref() == Some(&unreadable()) {
-                    return Walk::Ends(compiled.off.as_ref().map(|(variant, _)| variant));
-                }
-                let names = off.iter().cloned().collect();
-                let rule = active.targeting;
-                guard(parts, off, [Test { default: active.default, rule, names, off_if_in: true }]);
+                // What is no variant is an error, and turns nothing on; nothing at all is not off where something is.
+                let names = flags.variants_where(key, |_, name| off.as_deref() != Some(name.as_str()));
+                let other = off.as_ref().and(names.first()).cloned();
+                let default = active.default.map(VariantName::as_str).or(other.as_deref());
+                guard(parts, off, self.fitting(Test::new(active.targeting.as_ref(), default, names, false)));
                 if !matches!(parts.last(), Some(Part::Guard(Json::Bool(true), _))) {
                     return Walk::Ends(compiled.safe.as_ref().map(|(variant, _)| variant));
                 }
@@ -411,14 +411,22 @@ impl<'a, 'q> Resolver<'a, 'q> {
     }
 
     /// A test of another flag.
-    fn test<'t>(&self, other: Option<&'t Resolved<'a>>, names: Vec<String>, off_if_in: bool) -> Test<'a> {
-        let said = |other: &'t Resolved<'a>| {
-            let rule = other.targeting.as_ref()?;
-            let said = said_elsewhere(rule, other.flag.key(), other.flag.settings.hash_version);
-            self.is_unfit.set(self.is_unfit.get() || said.is_none());
-            said
+    fn test(&self, other: Option<&Resolved<'a>>, names: Vec<String>, off_if_in: bool) -> Option<Test> {
+        let said = |other: &Resolved<'a>, rule| {
+            said_elsewhere(rule, other.flag.key(), other.flag.settings.hash_version)
         };
-        Test { default: other.and_then(|other| other.default), rule: other.and_then(said), names, off_if_in }
+        let rule = other.and_then(|other| Some(said(other, other.targeting.as_ref()?)));
+        let default = other.and_then(|other| other.default).map(VariantName::as_str);
+        self.fitting(match rule {
+            Some(None) => None,
+            rule => Test::new(rule.flatten().as_ref(), default, names, off_if_in),
+        })
+    }
+
+    /// What cannot be put is not handed out, nor what it stands in.
+    fn fitting(&self, test: Option<Test>) -> Option<Test> {
+        self.is_unfit.set(self.is_unfit.get() || test.is_none());
+        test
     }
 
     fn resolved(&self, key: &FlagKey) -> Option<&Resolved<'a>> {

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+pub(super) use self::part::is_test;
 use self::part::{Part, Within, is_literal};
 use super::flag_set::unreadable;
 use crate::domain::rule::{
@@ -256,7 +257,7 @@ impl Fold<'_> {
 }
 
 /// `{operator: arguments}`.
-fn operation(source: &Value) -> Option<(&str, &Value)> {
+pub(super) fn operation(source: &Value) -> Option<(&str, &Value)> {
     let map = source.as_object().filter(|map| map.len() == 1)?;
     map.iter().next().map(|(operator, arguments)| (operator.as_str(), arguments))
 }
@@ -293,7 +294,7 @@ fn operation_of(operator: &str, arguments: Value) -> Value {
 }
 
 /// The arguments of what takes any number: a single one may stand bare.
-fn operands(arguments: &Value) -> &[Value] {
+pub(super) fn operands(arguments: &Value) -> &[Value] {
     arguments.as_array().map_or(std::slice::from_ref(arguments), Vec::as_slice)
 }
 

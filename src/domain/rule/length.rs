@@ -29,6 +29,23 @@ pub fn written_length(source: &Value, segments: &Segments) -> usize {
     bytes
 }
 
+/// Of how many values a rule is, with the segments written into it that it refers to.
+pub fn written_nodes(source: &Value, segments: &Segments) -> usize {
+    let (mut nodes, mut waiting) = (0_usize, vec![source]);
+    while let Some(part) = waiting.pop() {
+        nodes = nodes.saturating_add(1);
+        match part {
+            Value::Array(items) => waiting.extend(items),
+            Value::Object(map) => match map.get("$ref").and_then(Value::as_str) {
+                Some(name) => nodes = nodes.saturating_add(segments.written_nodes(name)),
+                None => waiting.extend(map.values()),
+            },
+            _ => {}
+        }
+    }
+    nodes
+}
+
 /// How many bytes a text has as JSON.
 pub fn text_length(text: &str) -> usize {
     text.len() + 2 + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f)).count()

@@ -45,7 +45,7 @@ use self::datum::Datum;
 pub use self::error::{Error, ErrorKind};
 use self::evaluate::{Evaluator, Scope};
 pub use self::hash::HashVersion;
-pub use self::length::{text_length, written_length};
+pub use self::length::{text_length, written_length, written_nodes};
 use self::node::{Constant, Node, Read};
 pub use self::path::{Path, TARGETING_KEY};
 pub use self::rollout::{Prepared, Rollout, Step, Weight};

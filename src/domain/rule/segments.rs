@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::compile::{Compiler, Mode, fail, referred, shown};
 use super::error::{Error, ErrorKind};
-use super::length::written_length;
+use super::length::{written_length, written_nodes};
 use super::limit::{DEPTH_MAX, SEGMENTS_MAX, SEGMENTS_PATTERNS_BYTES_MAX};
 use super::node::Node;
 use crate::domain::text::quote;
@@ -24,6 +24,8 @@ struct Entry {
     compiled: Result<Segment, Error>,
     /// About how many bytes of JSON it has, those of the segments it uses counted.
     length: usize,
+    /// And of how many values it is.
+    nodes: usize,
 }
 
 /// A compiled segment.
@@ -99,6 +101,11 @@ impl Segments {
         self.entries.get(name).map_or(0, |entry| entry.length)
     }
 
+    /// Of how many values it is, those that it uses written into it.
+    pub(super) fn written_nodes(&self, name: &str) -> usize {
+        self.entries.get(name).map_or(0, |entry| entry.nodes)
+    }
+
     /// The segments that a segment uses, directly or through others, sorted.
     pub fn uses(&self, name: &str) -> impl Iterator<Item = &str> {
         let segment = self.entries.get(name).and_then(|entry| entry.compiled.as_ref().ok());
@@ -130,7 +137,8 @@ impl Builder {
         let compiled = self.compile(name, &source);
         // Those that it uses are done.
         let length = written_length(&source, &self.done);
-        let entry = Entry { source, compiled, length };
+        let nodes = written_nodes(&source, &self.done);
+        let entry = Entry { source, compiled, length, nodes };
         Arc::make_mut(&mut self.done.entries).insert(name.to_owned(), entry);
     }
 

@@ -8,6 +8,7 @@ mod connect;
 mod crowds;
 mod flagd;
 mod gate;
+mod names;
 mod news;
 mod ofrep;
 mod pages;

@@ -28,8 +28,9 @@ const OF_SEVERAL: [(&str, bool); 2] = [("complianceFrameworks", true), ("labels"
 
 /// What is said of a flag that in-process providers get without what clients' attributes do to it.
 const CUT: &str = "in-process providers get it as for a client without attributes: its rules, or those of the flags that it hangs \
-                   on, are too many or too large to be worked into one, or compare what the tenant and a client have with \
-                   texts in a way that would show other tenants' names";
+                   on, are too many or too large to be worked into one, compare what the tenant and a client have with \
+                   texts in a way that would show other tenants' names, or have a broken part or give a variant's name \
+                   in a way that not every provider takes alike";
 /// What is said of one whose rules not every in-process provider can evaluate.
 const UNKNOWN: &str = "its rules use an operator that some providers do not know in-process (matches, lower, upper, contains_all, \
                        contains_any, contains_none, abs); there they fail and the code's own default stands";

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::domain::flag::choice::Split;
 use crate::domain::flag::evaluate::Evaluation;
+use crate::domain::flag::fold::{is_test, operation};
 use crate::domain::rule::{Rollout, Weight};
 
 /// A step of a flag's answer.
@@ -75,33 +76,48 @@ fn as_operation(rule: Json) -> Json {
     if rule.is_object() { rule } else { json!({"if": [true, rule]}) }
 }
 
-/// The variant that a rule gives whoever asks.
-pub(super) fn always(rule: &Json) -> Option<&str> {
-    match rule.get("if")?.as_array()?.as_slice() {
-        [Json::Bool(true), Json::String(variant)] => Some(variant),
-        _ => None,
+/// A rule, or another where it says null. Neither is written twice where there is one place for the other.
+fn or_else(rule: Json, next: Json) -> Json {
+    match nulls(&rule) {
+        0 => rule,
+        1 => at_null(rule, next),
+        _ => unless_null(rule, next),
     }
 }
 
-/// A rule, or another where it says null.
-pub(super) fn or_else(rule: Json, next: Json) -> Json {
-    match rule {
-        Json::String(_) => rule,
-        // The usual shape needs no second look at its own result.
-        Json::Object(ref map) if map.len() == 1 && is_plain_if(map.get("if")) => {
-            let mut branches = rule["if"].as_array().cloned().unwrap_or_default();
-            branches.truncate(2);
-            branches.push(next);
-            json!({"if": branches})
+fn unless_null(rule: Json, next: Json) -> Json {
+    json!({"if": [{"!==": [rule.clone(), null]}, rule, next]})
+}
+
+/// At how many places where a rule ends it may be null.
+fn nulls(rule: &Json) -> usize {
+    match operation(rule) {
+        None => usize::from(rule.is_null()),
+        Some(("if", Json::Array(branches))) => {
+            let ends: usize = branches.chunks(2).filter_map(<[Json]>::last).map(nulls).sum();
+            ends + usize::from(branches.len().is_multiple_of(2))
         }
-        rule => json!({"if": [{"!==": [rule.clone(), null]}, rule, next]}),
+        Some(_) => usize::from(!is_test(rule) && *rule != unreadable()),
     }
 }
 
-/// `[condition, "variant"]`, maybe with a null at the end.
-fn is_plain_if(branches: Option<&Json>) -> bool {
-    matches!(
-        branches.and_then(Json::as_array).map(Vec::as_slice),
-        Some([_, Json::String(_)] | [_, Json::String(_), Json::Null])
-    )
+/// A rule with another at the one place where it may be null.
+fn at_null(rule: Json, next: Json) -> Json {
+    match operation(&rule) {
+        None => next,
+        Some(("if", Json::Array(branches))) => {
+            let mut branches = branches.clone();
+            if branches.len().is_multiple_of(2) {
+                branches.push(Json::Null);
+            }
+            let last = branches.len() - 1;
+            let is_end = |place: usize| place % 2 == 1 || place == last;
+            let open = branches.iter().enumerate().position(|(place, end)| is_end(place) && nulls(end) > 0);
+            if let Some(end) = open.and_then(|place| branches.get_mut(place)) {
+                *end = at_null(end.take(), next);
+            }
+            json!({ "if": branches })
+        }
+        Some(_) => unless_null(rule, next),
+    }
 }

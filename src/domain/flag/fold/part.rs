@@ -434,6 +434,18 @@ pub(super) fn is_literal(value: &Value) -> bool {
     }
 }
 
+/// Whether a part is true or false, and never null.
+pub(in crate::domain::flag) fn is_test(source: &Value) -> bool {
+    match operation(source) {
+        None => source.is_boolean(),
+        Some(("!" | "!!" | "some" | "none" | "all" | MATCHES, _)) => true,
+        Some(("and" | "or", Value::Array(parts))) => !parts.is_empty() && parts.iter().all(is_test),
+        // Of what is no text these are nothing.
+        Some(("starts_with" | "ends_with" | "sem_ver", _)) => false,
+        Some((operator, _)) => TESTS.contains(&operator),
+    }
+}
+
 /// How many values it is.
 fn size(value: &Value) -> usize {
     1 + match value {
