@@ -266,3 +266,22 @@ fn a_share_by_a_flag_s_own_key_is_the_same_share_within_another_flag_s_rule() {
     }
     assert!(cut > 0 && whole > 3 * cut, "{cut} {whole}");
 }
+
+/// Go's and JavaScript's providers gave whoever has an empty one a share.
+#[test]
+fn a_share_by_the_targeting_key_is_for_whoever_has_one() {
+    let by = || json!({"fractional": [{"var": TARGETING_KEY}, ["on", 50], ["off", 50]]});
+    for hash in HashVersion::ALL {
+        let mut flag = settings("ruled");
+        (flag.hash_version, flag.rules) = (*hash, vec![rule(by())]);
+        let (_, targeting) = seen(&build(vec![flag], Vec::new()), "ruled");
+        assert_eq!(targeting, Some(json!({"if": [{"var": TARGETING_KEY}, by(), null]})), "{hash:?}");
+    }
+}
+
+/// To JavaScript's provider nothing is in an empty text.
+#[test]
+fn the_empty_text_is_in_an_empty_one() {
+    let test = json!({"in": ["", {"var": "n"}]});
+    assert_eq!(left(&test), json!({"or": [{"===": [{"var": "n"}, ""]}, test]}));
+}

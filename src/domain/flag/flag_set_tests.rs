@@ -21,6 +21,8 @@ use crate::domain::rule::{
 mod alike;
 #[path = "flag_set_attributes_tests.rs"]
 mod attributes;
+#[path = "flag_set_differences_tests.rs"]
+mod differences;
 #[path = "flag_set_names_tests.rs"]
 mod names;
 #[path = "flag_set_off_tests.rs"]

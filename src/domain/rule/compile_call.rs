@@ -96,7 +96,7 @@ impl<'v> Compiler<'v> {
 }
 
 /// The variant and the weight of an entry whose weight is a constant.
-fn known_share(node: &Node) -> Option<(Node, u32)> {
+pub(super) fn known_share(node: &Node) -> Option<(Node, u32)> {
     match node {
         Node::Constant(constant) => {
             let entry = constant.datum();

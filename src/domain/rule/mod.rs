@@ -12,6 +12,7 @@ mod compile_call;
 mod condition;
 mod context;
 mod datum;
+mod difference;
 mod error;
 mod evaluate;
 mod fractional;
@@ -42,6 +43,7 @@ use self::compile::{Compiler, Mode};
 pub use self::condition::{Condition, Operator};
 pub use self::context::{CONTEXT_BYTES_MAX, CONTEXT_DEPTH_MAX, CONTEXT_VALUES_MAX, Context, ContextError};
 use self::datum::Datum;
+pub use self::difference::Difference;
 pub use self::error::{Error, ErrorKind};
 use self::evaluate::{Evaluator, Scope};
 pub use self::hash::HashVersion;
@@ -100,6 +102,7 @@ pub struct Rule {
 struct Names {
     attributes: BTreeSet<String>,
     segments: BTreeSet<String>,
+    differences: BTreeSet<Difference>,
 }
 
 impl Rule {
@@ -122,10 +125,11 @@ impl Rule {
             Value::Object(map) if map.is_empty() => Node::NULL,
             _ => compiler.node(source, 1)?,
         };
+        let differences = difference::differences(&node);
         let mut rule = Self {
             node,
             hash,
-            names: Box::new(Names { attributes: BTreeSet::new(), segments: compiler.used }),
+            names: Box::new(Names { attributes: BTreeSet::new(), segments: compiler.used, differences }),
             pattern_bytes: compiler.pattern_bytes,
             reads_time: false,
             reads_flag_key: false,
@@ -239,6 +243,11 @@ impl Rule {
     /// others.
     pub const fn is_portable(&self) -> bool {
         self.is_portable
+    }
+
+    /// What not all published in-process providers make of it what is made of it here, as far as the rule shows that.
+    pub fn differences(&self) -> impl Iterator<Item = &Difference> {
+        self.names.differences.iter()
     }
 }
 

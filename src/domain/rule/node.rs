@@ -240,7 +240,8 @@ impl Node {
         self.reads_at(Place::Root, tell);
     }
 
-    fn reads_at(&self, place: Place, tell: &mut dyn FnMut(Read<'_>)) {
+    /// The same of what stands in a place.
+    pub(super) fn reads_at(&self, place: Place, tell: &mut dyn FnMut(Read<'_>)) {
         match self {
             Self::Var(var) => path_reads(&var.path, place, tell),
             Self::VarIs(test) => path_reads(&test.path, place, tell),
@@ -277,7 +278,7 @@ impl Node {
 
 /// Where a part of a rule stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Where attributes are read.
     Root,
     /// Where something is done with each item of a list; what the item does not have is looked for among the attributes.
@@ -288,7 +289,7 @@ enum Place {
 
 impl Place {
     /// The place of what is done with each item. flagd's `filter`, `none` and `some` see the outer attributes, too.
-    const fn inside(self, each: Each) -> Self {
+    pub(super) const fn inside(self, each: Each) -> Self {
         match (self, each) {
             (Self::Item, _) | (_, Each::Map | Each::All) => Self::Item,
             (Self::Root | Self::ItemThenRoot, Each::Filter | Each::None | Each::Some) => Self::ItemThenRoot,

@@ -273,6 +273,50 @@ async fn what_a_comparison_of_two_types_comes_to_is_as_documented() {
     world.stop().await;
 }
 
+/// The same of what goes through a list, cuts a text, puts texts together or reads weights. Who writes one of the first four
+/// is told of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_engines_make_of_lists_texts_and_weights_is_as_documented() {
+    use Language::{Go, Node, Python, Rust};
+    let mut world = World::start().await;
+    let (s, but_go) = (json!({ "var": "s" }), &[Python, Node, Rust][..]);
+    let list = json!({ "var": ["roles", ["a"]] });
+    let of_country = json!({ "==": [{ "var": "country" }, "DE"] });
+    let is_cut = |from: i32, length: i32| json!({ "==": [{ "substr": [s, from, length] }, ""] });
+    let weights = json!([["on", { "var": "share" }], ["on", { "var": "rest" }]]);
+    let put_together = |other: &str| on_if(&json!({ "==": [{ "cat": ["is ", s] }, other] }));
+    let cases = [
+        ("list-some", on_if(&json!({ "some": [list, of_country] })), json!({ "country": "DE" }), but_go),
+        ("list-all", on_if(&json!({ "all": [list, of_country] })), json!({ "country": "DE" }), &[]),
+        ("cut-beyond", on_if(&json!({ "==": [{ "substr": [s, 2] }, "a"] })), json!({ "s": "a" }), but_go),
+        ("cut-short", on_if(&is_cut(0, -2)), json!({ "s": "a" }), &[Go]),
+        ("cut-start", on_if(&is_cut(0, 2)), json!({ "s": "" }), &[]),
+        ("read-weights", json!({ "fractional": weights }), json!({ "targetingKey": "ada" }), but_go),
+        ("cat-boolean", put_together("is true"), json!({ "s": true }), &[Python, Go]),
+        ("cat-space", put_together("is a"), json!({ "s": "a " }), but_go),
+        ("in-empty", on_if(&json!({ "in": ["", s] })), json!({ "s": "" }), &[]),
+    ];
+    for (flag, logic, ..) in &cases {
+        world.rule(flag, logic.clone()).await;
+    }
+    let mut wrong = Vec::new();
+    for language in LANGUAGES {
+        let Some(mut client) = Client::start(language).await else { continue };
+        client.ready(world.options("in-process", "engines")).await;
+        for (flag, _, context, others) in &cases {
+            let wanted = ours(&world, flag, context).await;
+            let case =
+                json!({ "flag": flag, "type": "boolean", "default": wanted != true, "context": context });
+            let said = client.get("engines", &case).await;
+            if (said["value"] != wanted) != others.contains(&language) {
+                wrong.push(format!("{language:?} {flag} {wanted}: {said}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    world.stop().await;
+}
+
 /// A rule of which only one variant was left stood in a tenant's set as its bare name: Python's provider failed it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_is_decided_for_a_tenant_is_the_same_to_every_provider_as_over_rpc() {

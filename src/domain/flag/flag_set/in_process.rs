@@ -9,7 +9,8 @@ use serde_json::{Map, Value as Json, json};
 use super::{ALWAYS_THERE, Resolver};
 use crate::domain::flag::compiled::CompiledRule;
 use crate::domain::flag::{CompiledFlags, Query};
-use crate::domain::rule::{Context, Rule};
+use crate::domain::rule::{Context, Difference, Rule};
+use crate::domain::text::quote;
 
 /// The texts that a tenant may have.
 const MAY_BE_THERE: [&str; 9] = [
@@ -34,6 +35,14 @@ const CUT: &str = "in-process providers get it as for a client without attribute
 /// What is said of one whose rules not every in-process provider can evaluate.
 const UNKNOWN: &str = "its rules use an operator that some providers do not know in-process (matches, lower, upper, contains_all, \
                        contains_any, contains_none, abs); there they fail and the code's own default stands";
+/// What is said of a rule that cuts texts.
+const CUT_TEXTS: &str = "cuts texts with substr in a way that in-process providers do not agree on where a text is shorter: one gives \
+                         all of it, another nothing, another fails; all agree on a start of 0 or 1 without a length or with one of 0 \
+                         or more, and on a negative start without a length";
+/// What is said of one whose weights are read.
+const WEIGHTS: &str = "takes weights of a fractional from what it reads: where one is missing or no whole number, most in-process \
+                       providers share nothing out and the default stands; write weights down as numbers";
+
 /// Tells which flags in-process providers get as for a client without attributes.
 pub struct InProcess<'a> {
     flags: &'a CompiledFlags,
@@ -57,7 +66,7 @@ impl<'a> InProcess<'a> {
         });
         let cut = self.is_cut(key).then(|| CUT.to_owned());
         let unknown = self.has_unknown_operators(key).then(|| UNKNOWN.to_owned());
-        cut.into_iter().chain(unknown).chain(held_back).collect()
+        cut.into_iter().chain(unknown).chain(self.differences(key)).chain(held_back).collect()
     }
 
     /// Whether a flag is [cut](super::Resolved::is_cut) for a tenant that nothing names, one that has every attribute or one
@@ -94,14 +103,48 @@ impl<'a> InProcess<'a> {
     /// Whether its rules have operators that some provider does not know, where the registry does not decide them for
     /// every tenant.
     pub fn has_unknown_operators(&self, key: &str) -> bool {
+        self.open_rules(key).any(|(_, test)| !test.is_portable())
+    }
+
+    /// What is said of its rules that some provider makes something else of.
+    fn differences(&self, key: &str) -> impl Iterator<Item = String> {
+        self.open_rules(key).flat_map(|(rule, test)| {
+            let names = test.differences().filter_map(|difference| match difference {
+                Difference::WithinList(name) => Some(name.as_str()),
+                _ => None,
+            });
+            let names: Vec<&str> = names.collect();
+            let others = test.differences().filter_map(|difference| match difference {
+                Difference::WithinList(_) => None,
+                Difference::Cut => Some(CUT_TEXTS.to_owned()),
+                Difference::Weights => Some(WEIGHTS.to_owned()),
+            });
+            let told = (!names.is_empty()).then(|| within_list(&names)).into_iter().chain(others);
+            told.map(|told| format!("rule {} {told}", quote(&rule.id))).collect::<Vec<_>>()
+        })
+    }
+
+    /// Its rules that the registry does not decide for every tenant.
+    fn open_rules(&self, key: &str) -> impl Iterator<Item = (&CompiledRule, &Rule)> {
         let is_open =
             |rule: &Rule| rule.reads_time() || rule.attributes().any(|name| !ALWAYS_THERE.contains(&name));
         let rules = self.flags.compiled(key).map_or(&[] as &[CompiledRule], |compiled| &compiled.rules);
-        rules
-            .iter()
-            .filter_map(|rule| rule.test.as_ref().ok())
-            .any(|rule| !rule.is_portable() && is_open(rule))
+        let tests = rules.iter().filter_map(|rule| Some((rule, rule.test.as_ref().ok()?)));
+        tests.filter(move |(_, test)| is_open(test))
     }
+}
+
+/// What is said of a rule that asks for these while it goes through a list.
+fn within_list(names: &[&str]) -> String {
+    let shown: Vec<String> = names
+        .iter()
+        .map(|name| if name.is_empty() { "a name that it puts together".to_owned() } else { quote(name) })
+        .collect();
+    format!(
+        "asks for {} while it goes through a list: here that is the context's where an item does not have it, but most in-process \
+         providers look into the item alone and may answer the opposite; compare with the context outside of the list",
+        shown.join(", ")
+    )
 }
 
 /// What is known of nobody: all that a tenant may have, and what every one has. No name of a tenant or a tier is like this.

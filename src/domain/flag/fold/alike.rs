@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::part::is_literal;
 use super::{Fold, Input, Rule, operands, operation, operation_of, variable};
-use crate::domain::rule::{Context, HashVersion};
+use crate::domain::rule::{Context, HashVersion, TARGETING_KEY};
 
 /// What gives null where one of its arguments is null.
 const ARITHMETIC: [&str; 7] = ["+", "-", "*", "/", "%", "max", "min"];
@@ -57,13 +57,20 @@ impl<'v> Side<'v> {
 
 impl Fold<'_> {
     /// In `cat` a missing attribute counts as the empty text, where JavaScript's and Python's providers write `null`. A
-    /// `fractional` by one goes by the targeting key, where those two give nothing.
+    /// `fractional` by one goes by the targeting key, where those two give nothing; one by the targeting key gives nothing
+    /// without it.
     pub(super) fn alike(&self, operation_inside: Value) -> Value {
         match operation(&operation_inside) {
             Some(("cat", Value::Array(parts))) => {
                 json!({"cat": parts.iter().map(or_empty).collect::<Vec<_>>()})
             }
             Some(("cat", part)) if part.is_object() => json!({"cat": [or_empty(part)]}),
+            // Whoever has no key has no share; some clients send an empty one.
+            Some(("fractional", Value::Array(args)))
+                if args.first().and_then(variable) == Some(TARGETING_KEY) =>
+            {
+                json!({"if": [args.first(), operation_inside, null]})
+            }
             Some(("fractional", Value::Array(args))) if self.hash != HashVersion::V3 => {
                 match args.split_first() {
                     Some((Value::Null, shares)) => json!({ "fractional": shares }),
@@ -86,6 +93,13 @@ impl Fold<'_> {
         }
         if OF_TEXTS.contains(&operator) && args.iter().any(|arg| variable(arg).is_some()) {
             return json!({"if": [are_there(args.iter().filter_map(variable)), test, null]});
+        }
+        if let ("in", [Value::String(part), text]) = (operator, &**args)
+            && part.is_empty()
+            && variable(text).is_some()
+        {
+            // To JavaScript's nothing is in an empty text.
+            return json!({"or": [{"===": [text, ""]}, test]});
         }
         let Some(sides) = args.iter().map(Side::of).collect::<Option<Vec<_>>>() else { return test };
         let open: Vec<&Side<'_>> = sides.iter().filter(|side| !side.paths.is_empty()).collect();

@@ -1,0 +1,98 @@
+//! What some language's provider makes otherwise of a rule, and whoever writes one is told of.
+
+use super::*;
+
+fn var(name: &str) -> Json {
+    json!({ "var": name })
+}
+
+/// What is told of a flag with this rule.
+fn told(logic: &Json) -> Vec<String> {
+    let mut flag = settings("ruled");
+    flag.rules = vec![rule(logic.clone())];
+    InProcess::new(&build(vec![flag], Vec::new()), Timestamp::UNIX_EPOCH).warnings("ruled")
+}
+
+/// What is told of a rule that is on under a condition.
+fn told_of(condition: &Json) -> Vec<String> {
+    told(&json!({"if": [condition, "on", null]}))
+}
+
+/// Python's and JavaScript's engines have nothing but the item there: the answers were opposite.
+#[test]
+fn a_rule_that_asks_the_context_within_a_list_is_told_of() {
+    let of_country = json!({"==": [var("country"), "DE"]});
+    let both = json!({"and": [{"==": [var(""), "contractor"]}, of_country]});
+    for operator in ["some", "none", "filter"] {
+        let warnings = told_of(&json!({"!!": [{operator: [var("roles"), both]}]}));
+        assert_eq!(warnings.len(), 1, "{operator} {warnings:?}");
+        for part in ["rule \"r\"", "\"country\"", "in-process"] {
+            assert!(warnings[0].contains(part), "{operator} {warnings:?}");
+        }
+    }
+    let named = |items: Json| told_of(&json!({"some": [items, of_country]})).len();
+    assert_eq!(named(var("visits")), 1, "an item may have none");
+    let visit = |country: &str| json!({"country": country, "days": 3});
+    assert_eq!(named(json!([visit("DE"), visit("FR")])), 0, "every item has one");
+    assert_eq!(named(json!([visit("DE"), {"city": "Rome", "days": 3}])), 1);
+    let within = json!({"some": [var("teams"), {"none": [var("roles"), {"in": [var(""), var("banned")]}]}]});
+    let warnings = told_of(&within);
+    assert!(warnings.len() == 1 && warnings[0].contains("\"banned\", \"roles\""), "{warnings:?}");
+    for condition in [
+        json!({"some": [var("roles"), {"==": [var(""), "admin"]}]}),
+        json!({"in": ["admin", {"filter": [var("roles"), {"in": [var(""), ["admin"]]}]}]}),
+        // Nobody sees the context there, here neither.
+        json!({"all": [var("roles"), both]}),
+        json!({"in": ["DE", {"map": [var("roles"), var("country")]}]}),
+        json!({"reduce": [var("n"), {"+": [var("current"), var("accumulator")]}, 0]}),
+        // The registry decides it.
+        json!({"some": [["gold"], {"==": [var(""), var("tier")]}]}),
+    ] {
+        assert_eq!(told_of(&condition), [""; 0], "{condition}");
+    }
+}
+
+/// A start beyond the text, or more left out than it has, is the whole text, the empty one or an error, by language.
+#[test]
+fn a_part_of_a_text_that_languages_cut_otherwise_is_told_of() {
+    let of = |bounds: &[Json]| {
+        let mut args = vec![var("name")];
+        args.extend(bounds.iter().cloned());
+        told_of(&json!({"==": [{ "substr": args }, "a"]}))
+    };
+    for bounds in [
+        &[json!(2)][..],
+        &[json!(0), json!(-2)],
+        &[json!(1), json!(-1)],
+        &[json!(-3), json!(1)],
+        &[var("start")],
+        &[json!(0), var("length")],
+    ] {
+        let warnings = of(bounds);
+        assert!(warnings.len() == 1 && warnings[0].contains("substr"), "{bounds:?} {warnings:?}");
+    }
+    for bounds in
+        [&[json!(0), json!(2)][..], &[json!(1)], &[json!(-2)], &[json!(1), json!(2)], &[json!(-2), json!(1)]]
+    {
+        assert_eq!(of(bounds), [""; 0], "{bounds:?}");
+    }
+    assert_eq!(told_of(&json!({"==": [{"substr": ["abc", 2]}, var("name")]})), [""; 0]);
+    assert_eq!(told_of(&json!({"==": [{"substr": [var("tenantId"), 2]}, "a"]})), [""; 0]);
+}
+
+/// Of weights that are missing JavaScript's and Python's engines make no shares at all.
+#[test]
+fn shares_whose_weights_are_read_are_told_of() {
+    let shares = |first: Json| told(&json!({"fractional": [["on", first], ["off", 50]]}));
+    let read = [var("share"), json!({"var": ["share", 50]}), json!({"-": [var("$flagd.timestamp"), 5]})];
+    for weight in read.into_iter().chain([json!({"if": [vip(), var("share"), 50]})]) {
+        let warnings = shares(weight.clone());
+        assert!(warnings.len() == 1 && warnings[0].contains("fractional"), "{weight} {warnings:?}");
+    }
+    assert_eq!(told(&json!({"fractional": [var("entry"), var("other")]})).len(), 1);
+    assert_eq!(shares(json!(50)), [""; 0]);
+    assert_eq!(shares(json!({"if": [vip(), 10, 50]})), [""; 0]);
+    let whole = json!({"if": [vip(), ["on", 10], ["on", 50]]});
+    assert_eq!(told(&json!({"fractional": [var("email"), whole, ["off", 50]]})), [""; 0]);
+    assert_eq!(told(&json!({"fractional": [var("email"), [var("plan"), 50], ["off", 50]]})), [""; 0]);
+}
