@@ -31,7 +31,7 @@ pub async fn run(out: &mut (impl Write + Send)) -> Result<ExitCode, Error> {
         out,
         "Starting PostgreSQL, Redis, Alertmanager, SeaweedFS and Tenantry on free ports of this machine …"
     )?;
-    let systems = Systems::start().await?;
+    let systems = Box::pin(Systems::start()).await?;
     if systems.object_store.is_none() {
         writeln!(
             out,

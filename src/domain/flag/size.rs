@@ -123,14 +123,14 @@ impl<'a> Sizes<'a> {
                 !self.found.contains_key(needed.as_str()) && flags.compiled(needed.as_str()).is_some()
             };
             // There are no circles; should there be one all the same, it ends here.
-            match flags.hangs_on(compiled).find(is_open).filter(|_| waiting.len() <= flags.len()) {
-                Some(needed) => waiting.push(needed),
-                None => {
-                    let found = self.find(compiled);
-                    self.found.insert(key.as_str(), found);
-                    waiting.pop();
-                }
+            let needed = flags.hangs_on(compiled).find(is_open).filter(|_| waiting.len() <= flags.len());
+            if let Some(needed) = needed {
+                waiting.push(needed);
+                continue;
             }
+            let found = self.find(compiled);
+            self.found.insert(key.as_str(), found);
+            waiting.pop();
         }
         self.found.get(key.as_str()).map(|counted| counted.whole).unwrap_or_default()
     }

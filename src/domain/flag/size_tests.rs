@@ -80,6 +80,9 @@ fn made(flags: &CompiledFlags) -> usize {
     rules.map(|rule| rule.to_string().len()).sum::<usize>() + FRAME_BYTES * resolved.len()
 }
 
+/// What is changed of the flag at a place.
+type Change<'c> = &'c dyn Fn(&mut Settings, usize);
+
 /// Of a chain only each one's neighbour was counted, and of a group those above it without what they need: a set of 7 MB was
 /// told of as one of 3.
 #[test]
@@ -90,7 +93,6 @@ fn what_is_told_is_about_what_is_made_of_flat_sets_of_chains_and_of_groups() {
         variants: [VariantName::parse("on").unwrap()].into(),
     };
     let group = |name: &str| GroupName::parse(name).unwrap();
-    type Change<'c> = &'c dyn Fn(&mut Settings, usize);
     let of = |count: usize, names: usize, change: Change<'_>| {
         let one = |place: usize| {
             let mut settings = listing(name(place).as_str(), names);
@@ -101,19 +103,19 @@ fn what_is_told_is_about_what_is_made_of_flat_sets_of_chains_and_of_groups() {
     };
     let chained = |length: usize| {
         move |settings: &mut Settings, place: usize| {
-            settings.prerequisites.extend((place % length > 0).then(|| needs(place - 1)));
+            settings.prerequisites.extend((!place.is_multiple_of(length)).then(|| needs(place - 1)));
         }
     };
     let grouped = |settings: &mut Settings, _: usize| {
         settings.conflict_groups.insert(group("g"));
     };
     let both = |settings: &mut Settings, place: usize| {
-        settings.conflict_groups.insert(group(if place % 2 == 0 { "g" } else { "h" }));
-        settings.prerequisites.extend((place % 5 > 0).then(|| needs(place - 1)));
+        settings.conflict_groups.insert(group(if place.is_multiple_of(2) { "g" } else { "h" }));
+        settings.prerequisites.extend((!place.is_multiple_of(5)).then(|| needs(place - 1)));
     };
     let of_two = |settings: &mut Settings, place: usize| {
         settings.conflict_groups.insert(group("g"));
-        settings.conflict_groups.extend((place % 3 == 0).then(|| group("h")));
+        settings.conflict_groups.extend(place.is_multiple_of(3).then(|| group("h")));
     };
     let disabled = |settings: &mut Settings, place: usize| {
         if place % 5 == 2 {

@@ -78,7 +78,7 @@ async fn flags(world: &mut World) -> Vec<&'static str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_hangs_on_a_flag_whose_rule_gives_no_text_is_the_same_to_every_provider_as_over_rpc() {
     let mut world = World::start().await;
-    let keys = flags(&mut world).await;
+    let keys = Box::pin(flags(&mut world)).await;
     let values = ["true", "false", "2", "x", ""].map(|text| json!(text)).into_iter();
     let values =
         values.chain([json!(true), json!(false), json!(2), json!(1), json!(0), json!(["true"]), json!(null)]);

@@ -80,13 +80,13 @@ fn as_operation(rule: Json) -> Json {
 fn or_else(rule: Json, next: Json) -> Json {
     match nulls(&rule) {
         0 => rule,
-        1 => at_null(rule, next),
-        _ => unless_null(rule, next),
+        1 => at_null(&rule, next),
+        _ => unless_null(&rule, &next),
     }
 }
 
-fn unless_null(rule: Json, next: Json) -> Json {
-    json!({"if": [{"!==": [rule.clone(), null]}, rule, next]})
+fn unless_null(rule: &Json, next: &Json) -> Json {
+    json!({"if": [{"!==": [rule, null]}, rule, next]})
 }
 
 /// At how many places where a rule ends it may be null.
@@ -102,8 +102,8 @@ fn nulls(rule: &Json) -> usize {
 }
 
 /// A rule with another at the one place where it may be null.
-fn at_null(rule: Json, next: Json) -> Json {
-    match operation(&rule) {
+fn at_null(rule: &Json, next: Json) -> Json {
+    match operation(rule) {
         None => next,
         Some(("if", Json::Array(branches))) => {
             let mut branches = branches.clone();
@@ -114,10 +114,10 @@ fn at_null(rule: Json, next: Json) -> Json {
             let is_end = |place: usize| place % 2 == 1 || place == last;
             let open = branches.iter().enumerate().position(|(place, end)| is_end(place) && nulls(end) > 0);
             if let Some(end) = open.and_then(|place| branches.get_mut(place)) {
-                *end = at_null(end.take(), next);
+                *end = at_null(&end.take(), next);
             }
             json!({ "if": branches })
         }
-        Some(_) => unless_null(rule, next),
+        Some(_) => unless_null(rule, &next),
     }
 }
