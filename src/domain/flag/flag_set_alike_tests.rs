@@ -285,3 +285,21 @@ fn the_empty_text_is_in_an_empty_one() {
     let test = json!({"in": ["", {"var": "n"}]});
     assert_eq!(left(&test), json!({"or": [{"===": [{"var": "n"}, ""]}, test]}));
 }
+
+#[test]
+fn a_provider_takes_the_same_for_a_key_as_the_registry() {
+    for hash in HashVersion::ALL {
+        let flags = shared(50, "userId", *hash);
+        let (default, targeting) = seen(&flags, "shared");
+        let ids =
+            ["", "ada", "bob", "0"].map(|text| json!(text)).into_iter().chain((0..30).map(|id| json!(id)));
+        for id in ids.chain([Json::Null]) {
+            let attributes = [("userId".to_owned(), id.clone())].into_iter().collect();
+            let context = Context::new(attributes).unwrap();
+            let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
+            let provider = provided_by(*hash, "shared", (&default, targeting.as_ref()), &query);
+            let registry = flags.evaluate(&query, "shared").variant.map(ToString::to_string);
+            assert_eq!(Some(provider), registry, "{id} {hash:?}");
+        }
+    }
+}

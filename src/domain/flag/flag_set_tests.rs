@@ -170,24 +170,6 @@ fn a_share_of_users_is_left_to_the_provider_and_a_share_of_tenants_is_not() {
     );
 }
 
-#[test]
-fn a_provider_takes_the_same_for_a_key_as_the_registry() {
-    for hash in HashVersion::ALL {
-        let flags = shared(50, "userId", *hash);
-        let (default, targeting) = seen(&flags, "shared");
-        let ids =
-            ["", "ada", "bob", "0"].map(|text| json!(text)).into_iter().chain((0..30).map(|id| json!(id)));
-        for id in ids.chain([Json::Null]) {
-            let attributes = [("userId".to_owned(), id.clone())].into_iter().collect();
-            let context = Context::new(attributes).unwrap();
-            let query = Query { tenant: None, context: &context, now: Timestamp::UNIX_EPOCH };
-            let provider = provided_by(*hash, "shared", (&default, targeting.as_ref()), &query);
-            let registry = flags.evaluate(&query, "shared").variant.map(ToString::to_string);
-            assert_eq!(Some(provider), registry, "{id} {hash:?}");
-        }
-    }
-}
-
 /// Rules of all kinds: of the client's attributes, of the tenant's, and of both.
 fn some_rule() -> impl Strategy<Value = Json> {
     let mine = json!({"in": [{"var": "tenantId"}, ["finance", "payroll"]]});
