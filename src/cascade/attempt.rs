@@ -26,15 +26,15 @@ pub(super) struct Task {
     pub(super) class: Class,
     /// It was seen in the desired state: it is looked at, and nothing is applied.
     pub(super) only_look: bool,
-    /// It is to get access, and was not looked at yet: it may hold a newer change, which the registry has forgotten, and to lock the
-    /// tenant out. Where it is told that it was.
-    pub(super) unseen: Option<Seen>,
-    /// From which generation on what it holds, before it was looked at, was told by somebody else.
-    pub(super) told_by_others_from: u64,
+    /// It is to get access, and was not looked at since the operation began: it may hold a newer change, which the registry
+    /// has forgotten, and to lock the tenant out.
+    pub(super) unseen: Option<Unseen>,
+    /// The newer generation that it was seen to hold, while nobody has decided which counts.
+    pub(super) undecided: Option<u64>,
 }
 
-/// Targets that were looked at before anything was applied.
-pub(super) type Seen = Arc<Mutex<BTreeSet<TargetName>>>;
+/// Targets that are looked at before anything is applied.
+pub(super) type Unseen = Arc<Mutex<BTreeSet<TargetName>>>;
 
 /// How an attempt ended.
 enum Ended {
@@ -85,10 +85,10 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
     };
     if let Some(unseen) = &task.unseen {
         let seen = believed(observe().await?, task.generation)?;
-        if task.is_behind(&seen, Some(task.told_by_others_from)) {
+        if task.is_behind(&seen, true) {
             return Ok(Ended::Ahead(seen));
         }
-        unseen.lock().unwrap_or_else(PoisonError::into_inner).insert(task.target.clone());
+        unseen.lock().unwrap_or_else(PoisonError::into_inner).remove(&task.target);
     }
     if !task.only_look
         && let Err(failure) = system.participant.apply(&task.tenant, task.desired, task.generation).await
@@ -96,7 +96,7 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
         return look_after(system, task, failure).await;
     }
     let seen = believed(observe().await?, task.generation)?;
-    Ok(if task.is_behind(&seen, None) { Ended::Ahead(seen) } else { Ended::Seen(seen) })
+    Ok(if task.is_behind(&seen, false) { Ended::Ahead(seen) } else { Ended::Seen(seen) })
 }
 
 /// Looks at a target that did not say that it made the change. It may refuse because of what it holds; and where nobody knows
@@ -112,7 +112,7 @@ async fn look_after(system: &Target, task: &Task, failure: Failure) -> Result<En
     let look = tokio::time::timeout(LOOK_AFTER_MAX, participant.observe(&task.tenant)).await;
     let Ok(Ok(seen)) = look else { return Err(failure) };
     let seen = believed(seen, task.generation)?;
-    if task.is_behind(&seen, (refuses && participant.keeps_generation()).then_some(task.generation)) {
+    if task.is_behind(&seen, refuses && participant.keeps_generation()) {
         return Ok(Ended::Ahead(seen));
     }
     if refuses || !task.is_met_by(&seen) {
@@ -142,12 +142,13 @@ impl Task {
             && seen.amiss.is_none()
     }
 
-    /// Whether what was seen comes from a newer change; or, where that is told by its state, from another one of a number `from`
-    /// which on it was told by somebody else. What the change asked for tells that better than what became of it: a replica may have
-    /// died half way through this very change.
-    fn is_behind(&self, seen: &Observed, from: Option<u64>) -> bool {
+    /// Whether what was seen comes from a newer change; or, where it is `also` told by its state, from another one of the
+    /// same number, or of the number that nobody has decided on. What the change asked for tells that better than what became of it: a replica may have died half way
+    /// through this very change.
+    fn is_behind(&self, seen: &Observed, also: bool) -> bool {
         seen.generation > self.generation
-            || (from.is_some_and(|from| seen.generation >= from)
+            || (also
+                && seen.generation >= self.undecided.unwrap_or(self.generation)
                 && seen.asked.or(seen.state).is_some_and(|state| state != self.desired))
     }
 }

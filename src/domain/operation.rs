@@ -10,8 +10,6 @@ mod progress;
 mod reading;
 mod step;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -147,19 +145,6 @@ pub struct Details {
     /// Targets that were seen to hold a newer generation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<Ahead>,
-    /// The generation that it began with: a target that holds that one or a newer one, of another state, and was not looked at before, was
-    /// told by somebody else. 0 where it was not noted.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub begun: u64,
-    /// Targets that nobody has looked at since operations before it were to give access there, each with the generation from which
-    /// on it was told by somebody else.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub unseen: BTreeMap<TargetName, u64>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks for it.
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// From which tier to which.

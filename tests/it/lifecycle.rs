@@ -15,7 +15,6 @@ mod overtaken;
 mod plans;
 mod refused;
 mod restored;
-mod restored_unseen;
 pub(crate) mod schedule;
 mod tiers;
 

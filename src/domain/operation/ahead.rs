@@ -6,13 +6,11 @@
 //! not far, since the number is for all targets, and a high one that is wrong in one place would spoil it for all.
 //! Whatever gives more, or is further away, waits for an operator.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::generation::{BELIEVED_MAX, OUTBID_MAX};
-use super::{Operation, Step, TargetState, generation_after};
+use super::{Operation, TargetState, generation_after};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Access, Desired, Status, Verb};
 
@@ -33,22 +31,17 @@ pub struct Ahead {
     pub adoption: Option<Adoption>,
 }
 
-/// What is not decided of targets that hold, or may hold, a newer generation. It outlives the operation that found them, however that
-/// ended: the registry's own generation has reached theirs by then, so nothing else tells them from any other drift, which is
+/// Targets that are ahead, and for which nobody has decided. What is known of them outlives the operation that found them, however
+/// that ended: the registry's own generation has reached theirs by then, so nothing else tells them from any other drift, which is
 /// repaired without asking.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Undecided {
-    /// Those that were seen to.
-    ahead: Vec<Ahead>,
-    /// Those that could not be looked at, each with the generation from which on it was told by somebody else.
-    unseen: BTreeMap<TargetName, u64>,
-}
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Undecided(Vec<Ahead>);
 
 impl Undecided {
-    /// The generation from which on a target was told by somebody else.
+    /// The generation that a target was seen to hold.
     pub fn generation_at(&self, target: &TargetName) -> Option<u64> {
-        let ahead = self.ahead.iter().find(|ahead| ahead.target == *target).map(|ahead| ahead.generation);
-        ahead.or_else(|| self.unseen.get(target).copied())
+        self.0.iter().find(|ahead| ahead.target == *target).map(|ahead| ahead.generation)
     }
 }
 
@@ -80,63 +73,8 @@ impl Operation {
         let is_met = |target: &TargetName| {
             self.steps.iter().any(|step| step.target == *target && step.state == TargetState::Verified)
         };
-        let ahead: Vec<Ahead> = self.undecided().filter(|ahead| !is_met(&ahead.target)).cloned().collect();
-        let unseen = self.left_unseen();
-        (!ahead.is_empty() || !unseen.is_empty()).then_some(Undecided { ahead, unseen })
-    }
-
-    /// Targets that were to get access and could not be looked at: nothing was asked of them, and what they hold is not known.
-    fn left_unseen(&self) -> BTreeMap<TargetName, u64> {
-        let is_seen = |step: &Step| step.state == TargetState::Verified || step.observed.is_some();
-        let mut unseen = self.details.unseen.clone();
-        for step in &self.steps {
-            if is_seen(step) {
-                unseen.remove(&step.target);
-            } else if self.looks_first(step) && !self.backward && self.details.begun != 0 {
-                unseen.entry(step.target.clone()).or_insert(self.details.begun);
-            }
-        }
-        unseen
-    }
-
-    /// The same where all are to be brought back. Where one target was ahead, the others were told things, too, that the registry has
-    /// forgotten: what did not take the change may hold them.
-    pub(super) fn unseen_on_the_way_back(&self) -> BTreeMap<TargetName, u64> {
-        let mut unseen = self.left_unseen();
-        if !self.details.ahead.is_empty() && self.details.begun != 0 {
-            let open = self.steps.iter().filter(|step| !step.state.is_done());
-            for step in open {
-                unseen.entry(step.target.clone()).or_insert(self.details.begun);
-            }
-        }
-        unseen
-    }
-
-    /// Whether a target is looked at before it is asked to let the tenant in. A new tenant is in none yet.
-    pub fn looks_first(&self, step: &Step) -> bool {
-        step.desired.access() != Access::None && self.verb != Verb::Provision
-    }
-
-    /// From which generation on what a target holds, and nobody looked at, was told by somebody else.
-    pub fn told_by_others_from(&self, target: &TargetName) -> u64 {
-        let known = self.waits_behind(target).or_else(|| self.details.unseen.get(target).copied());
-        match self.details.begun {
-            // What it was asked for on the way forward it may hold.
-            begun if begun != 0 && !self.backward => known.unwrap_or(begun),
-            _ => known.unwrap_or(self.generation),
-        }
-    }
-
-    /// Has what was not asked for wait on the way back: where the operation went beyond a newer generation by itself, since it gave no
-    /// more access, the way back may give more than the target granted.
-    pub(super) fn reconsider_those_ahead(&mut self, back: Desired, now: Timestamp) {
-        for ahead in &mut self.details.ahead {
-            let by_itself = ahead.adoption.as_ref().is_some_and(|adoption| adoption.actor == BY_ITSELF);
-            if by_itself && !gives_no_more(back, ahead.observed) {
-                ahead.adoption = None;
-            }
-        }
-        self.meet_those_ahead(now);
+        let left: Vec<Ahead> = self.undecided().filter(|ahead| !is_met(&ahead.target)).cloned().collect();
+        (!left.is_empty()).then_some(Undecided(left))
     }
 
     /// Whether it counts at a target that held a newer generation.
@@ -221,11 +159,9 @@ impl Operation {
         }
     }
 
-    /// Knows what was not decided on before it, of targets that are ahead or could not be looked at. To be called when it begins.
+    /// Knows what was not decided on before it, of targets that are ahead.
     pub fn inherit_undecided(&mut self, undecided: Option<&Undecided>, now: Timestamp) {
-        let Undecided { ahead, unseen } = undecided.cloned().unwrap_or_default();
-        (self.details.ahead, self.details.unseen) = (ahead, unseen);
-        self.details.begun = self.generation;
+        self.details.ahead = undecided.map(|undecided| undecided.0.clone()).unwrap_or_default();
         self.meet_those_ahead(now);
     }
 }

@@ -105,9 +105,6 @@ fn what_was_not_decided_outlives_the_operation_however_it_ends() {
             if waits {
                 next.retry_target(&cache(), Some(said()), now(0)).unwrap();
             }
-            let met = Outcome::Observed(next.steps[0].desired, Verification::Effect);
-            let attempt = Attempt { target: cache(), generation: next.generation, outcome: met };
-            next.record(attempt, PACE, now(0));
             assert_eq!(next.left_undecided(), None, "{verb}: it is decided");
         }
     }
