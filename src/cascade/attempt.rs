@@ -143,8 +143,8 @@ impl Task {
     }
 
     /// Whether what was seen comes from a newer change; or, where it is `also` told by its state, from another one of the
-    /// same number, or of the number that nobody has decided on. What the change asked for tells that better than what became of it: a replica may have died half way
-    /// through this very change.
+    /// same number, or of the number that nobody has decided on. What the change asked for tells that better than what became
+    /// of it: a replica may have died half way through this very change.
     fn is_behind(&self, seen: &Observed, also: bool) -> bool {
         seen.generation > self.generation
             || (also

@@ -43,9 +43,9 @@ pub struct CompiledFlags {
     pub(super) entries: OrdMap<FlagKey, Entry>,
     pub(super) own: OwnByTenant,
     /// The members of each group, the one that wins first.
-    pub(super) groups: OrdMap<GroupName, OrdSet<(Reverse<i32>, FlagKey)>>,
+    groups: OrdMap<GroupName, OrdSet<(Reverse<i32>, FlagKey)>>,
     /// Who needs a flag, by that flag.
-    pub(super) dependents: OrdMap<FlagKey, OrdSet<FlagKey>>,
+    dependents: OrdMap<FlagKey, OrdSet<FlagKey>>,
     segments: OrdMap<SegmentName, Arc<Segment>>,
     pub(super) evaluators: Arc<Segments>,
     /// The flagd files that flags were taken from, by name.

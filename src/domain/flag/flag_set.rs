@@ -177,12 +177,8 @@ impl<'a, 'q> Resolver<'a, 'q> {
                 waiting.pop();
                 continue;
             }
-            let is_open = |needed: &&FlagKey| {
-                !self.found.contains_key(needed.as_str()) && flags.compiled(needed.as_str()).is_some()
-            };
-            // Circles are refused where flags are changed. Should there be one all the same, it ends here.
-            let needed = flags.hangs_on(compiled).find(is_open).filter(|_| waiting.len() <= flags.len());
-            if let Some(needed) = needed {
+            let is_found = |key: &FlagKey| self.found.contains_key(key.as_str());
+            if let Some(needed) = flags.next_below(compiled, waiting.len(), is_found) {
                 waiting.push(needed);
                 continue;
             }

@@ -146,6 +146,18 @@ impl CompiledFlags {
         compiled.flag.settings.needs().chain(self.rivals_above(&compiled.flag.settings))
     }
 
+    /// The next flag to look at of those that a flag hangs on, where `waiting` of them wait for each other already. Circles are
+    /// refused where flags are changed; should there be one all the same, it ends here.
+    pub(super) fn next_below<'a>(
+        &'a self,
+        compiled: &'a Compiled,
+        waiting: usize,
+        is_found: impl Fn(&FlagKey) -> bool,
+    ) -> Option<&'a FlagKey> {
+        let is_open = |needed: &&FlagKey| !is_found(needed) && self.compiled(needed.as_str()).is_some();
+        self.hangs_on(compiled).find(is_open).filter(|_| waiting <= self.len())
+    }
+
     /// What a flag's answer follows from, but for the flags that it hangs on.
     pub(super) fn case<'a, 'q>(
         &'a self,
