@@ -10,7 +10,7 @@ use super::gate::{Class, Pass};
 use super::{Engine, Inner, Target};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Desired, Verification};
-use crate::domain::operation::{ERROR_MAX, Outcome, is_believable};
+use crate::domain::operation::{ERROR_MAX, Outcome, Unseen, is_believable};
 use crate::participants::{Failure, FailureKind, Observed, TenantRef};
 
 /// Longest look at a target that has failed: one that hangs is not to keep its place as long again.
@@ -26,15 +26,13 @@ pub(super) struct Task {
     pub(super) class: Class,
     /// It was seen in the desired state: it is looked at, and nothing is applied.
     pub(super) only_look: bool,
-    /// It is to get access, and was not looked at since the operation began: it may hold a newer change, which the registry
-    /// has forgotten, and to lock the tenant out.
-    pub(super) unseen: Option<Unseen>,
-    /// The newer generation that it was seen to hold, while nobody has decided which counts.
-    pub(super) undecided: Option<u64>,
+    /// It is to get access, and was not looked at yet: it may hold a newer change, which the registry has forgotten, and to lock the
+    /// tenant out. What else it may hold, and where it is told that it was looked at.
+    pub(super) look_first: Option<(Unseen, Seen)>,
 }
 
-/// Targets that are looked at before anything is applied.
-pub(super) type Unseen = Arc<Mutex<BTreeSet<TargetName>>>;
+/// Targets that were looked at before anything was applied.
+pub(super) type Seen = Arc<Mutex<BTreeSet<TargetName>>>;
 
 /// How an attempt ended.
 enum Ended {
@@ -83,12 +81,12 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
             ..failure
         })
     };
-    if let Some(unseen) = &task.unseen {
+    if let Some((may_hold, looked_at)) = &task.look_first {
         let seen = believed(observe().await?, task.generation)?;
-        if task.is_behind(&seen, true) {
+        if task.is_behind(&seen, Some(may_hold)) {
             return Ok(Ended::Ahead(seen));
         }
-        unseen.lock().unwrap_or_else(PoisonError::into_inner).remove(&task.target);
+        looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(task.target.clone());
     }
     if !task.only_look
         && let Err(failure) = system.participant.apply(&task.tenant, task.desired, task.generation).await
@@ -96,7 +94,7 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
         return look_after(system, task, failure).await;
     }
     let seen = believed(observe().await?, task.generation)?;
-    Ok(if task.is_behind(&seen, false) { Ended::Ahead(seen) } else { Ended::Seen(seen) })
+    Ok(if task.is_behind(&seen, None) { Ended::Ahead(seen) } else { Ended::Seen(seen) })
 }
 
 /// Looks at a target that did not say that it made the change. It may refuse because of what it holds; and where nobody knows
@@ -112,7 +110,8 @@ async fn look_after(system: &Target, task: &Task, failure: Failure) -> Result<En
     let look = tokio::time::timeout(LOOK_AFTER_MAX, participant.observe(&task.tenant)).await;
     let Ok(Ok(seen)) = look else { return Err(failure) };
     let seen = believed(seen, task.generation)?;
-    if task.is_behind(&seen, refuses && participant.keeps_generation()) {
+    let this_alone = Unseen { since: task.generation, asked: BTreeSet::from([task.desired]) };
+    if task.is_behind(&seen, (refuses && participant.keeps_generation()).then_some(&this_alone)) {
         return Ok(Ended::Ahead(seen));
     }
     if refuses || !task.is_met_by(&seen) {
@@ -142,14 +141,10 @@ impl Task {
             && seen.amiss.is_none()
     }
 
-    /// Whether what was seen comes from a newer change; or, where it is `also` told by its state, from another one of the
-    /// same number, or of the number that nobody has decided on. What the change asked for tells that better than what became
-    /// of it: a replica may have died half way through this very change.
-    fn is_behind(&self, seen: &Observed, also: bool) -> bool {
+    /// Whether what was seen comes from a newer change; or, where it is known what it `may_hold`, from one that nobody here asked for.
+    fn is_behind(&self, seen: &Observed, may_hold: Option<&Unseen>) -> bool {
         seen.generation > self.generation
-            || (also
-                && seen.generation >= self.undecided.unwrap_or(self.generation)
-                && seen.asked.or(seen.state).is_some_and(|state| state != self.desired))
+            || may_hold.is_some_and(|may_hold| may_hold.is_by_others(seen.generation, seen.was_asked()))
     }
 }
 

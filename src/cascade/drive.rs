@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::attempt::{Task, Unseen, try_target};
+use super::attempt::{Seen, Task, try_target};
 use super::gate::Class;
 use super::{Driven, Inner};
 use crate::domain::ids::{OperationId, RequestId, TargetName};
-use crate::domain::lifecycle::{Access, Verb};
+use crate::domain::lifecycle::Verb;
 use crate::domain::operation::{Attempt, Operation, Outcome, READING_AGE_MAX, State, Step, TargetState};
 use crate::participants::TenantRef;
 use crate::store::Error;
@@ -60,7 +60,7 @@ pub(super) fn spawn(inner: &Arc<Inner>, operation_id: OperationId, epoch: i64, c
                 class,
                 changed,
                 rounds: AtomicU32::new(0),
-                unseen: Unseen::default(),
+                seen: Seen::default(),
             };
             tokio::select! {
                 () = driver.run() => {}
@@ -85,8 +85,9 @@ struct Driver<'a> {
     changed: Arc<Notify>,
     /// How often targets were looked at again because what was seen of them was old.
     rounds: AtomicU32,
-    /// Targets that get access, and are looked at first.
-    unseen: Unseen,
+    /// Targets that get access, and were looked at first. Who drives it next looks again: what was seen is written with what came of
+    /// it, which may have failed.
+    seen: Seen,
 }
 
 /// What came of a write.
@@ -193,8 +194,9 @@ impl Driver<'_> {
             generation,
             class: if first { self.class } else { Class::Second },
             only_look: step.was_verified(),
-            unseen: self.is_unseen(operation, step).then(|| Arc::clone(&self.unseen)),
-            undecided: operation.waits_behind(&step.target),
+            look_first: self
+                .is_unseen(operation, step)
+                .then(|| (operation.may_hold(step), Arc::clone(&self.seen))),
         });
         let span = tracing::info_span!("attempt", target = %target, generation);
         let of = target.clone();
@@ -209,14 +211,11 @@ impl Driver<'_> {
         running.of.push((of, generation, handle));
     }
 
-    /// Whether a target is looked at before it is asked to let the tenant in. A new tenant is in none yet.
+    /// Whether a target is to be looked at before it is asked to let the tenant in.
     fn is_unseen(&self, operation: &Operation, step: &Step) -> bool {
-        let gives = step.desired.access() != Access::None && operation.verb != Verb::Provision;
-        let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
-        if gives && step.is_untried() && !step.was_verified() {
-            unseen.insert(step.target.clone());
-        }
-        gives && unseen.contains(&step.target)
+        let was_seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&step.target);
+        let is_undecided = || operation.waits_behind(&step.target).is_some();
+        operation.looks_first(step) && !step.was_verified() && (!was_seen() || is_undecided())
     }
 
     /// Waits for an attempt to end; `None` when instead a step fell due, or the operation, its lease or a target

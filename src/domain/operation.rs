@@ -9,6 +9,9 @@ mod intervene;
 mod progress;
 mod reading;
 mod step;
+mod unseen;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,7 @@ pub use self::intervene::{Drift, Refusal};
 pub use self::progress::backoff;
 pub use self::reading::READING_AGE_MAX;
 pub use self::step::{Step, TargetState};
+pub use self::unseen::Unseen;
 use super::column::null_as_default;
 use super::ids::{OperationId, Revision, TargetName, TenantId, TierId};
 use super::lifecycle::{Desired, Status, Verb, Verification};
@@ -145,6 +149,12 @@ pub struct Details {
     /// Targets that were seen to hold a newer generation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<Ahead>,
+    /// The generation that it began with, or its way back did; `None` where it was not noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
+    /// Targets that nobody could look at before it, or before its way back, began.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unseen: BTreeMap<TargetName, Unseen>,
 }
 
 /// From which tier to which.

@@ -7,6 +7,8 @@ use crate::domain::tenant::{Profile, Tenant};
 mod again;
 #[path = "operation_tests/ahead.rs"]
 mod ahead;
+#[path = "operation_tests/unseen.rs"]
+mod unseen;
 #[path = "operation_tests/unwritten.rs"]
 mod unwritten;
 

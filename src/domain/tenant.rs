@@ -55,7 +55,8 @@ pub struct Tenant {
     /// Where it runs beside its region; `None` for nothing to say.
     #[serde(default)]
     pub placement: Option<Box<Placement>>,
-    /// Targets that hold a newer generation than was asked for, while nobody has decided which counts; `None` for none.
+    /// Targets that hold, or may hold, a newer generation than was asked for, as the last operation left them while nobody has decided
+    /// which counts; `None` for none.
     #[serde(default)]
     pub undecided: Option<Box<Undecided>>,
     /// The state that is true in every target system.
@@ -129,7 +130,6 @@ impl Tenant {
     pub fn follow(&mut self, operation: &Operation, now: Timestamp) {
         self.update_time = now;
         self.generation = operation.generation;
-        self.undecided = operation.left_undecided().map(Box::new);
         self.follow_details(operation);
         let Some(confirmed) = operation.confirmed() else {
             self.operation_id = Some(operation.operation_id);
@@ -138,6 +138,7 @@ impl Tenant {
         };
         self.operation_id = None;
         self.pending_status = None;
+        self.undecided = operation.left_undecided().map(Box::new);
         let seconds = operation.details.wish.retention_seconds;
         // One that was archived before keeps its retention unless another is asked for.
         let decides = operation.from_status != operation.to_status || seconds.is_some();

@@ -84,6 +84,12 @@ impl Observed {
     /// A system that has never heard of the tenant, or has forgotten it.
     pub const UNKNOWN_TENANT: Self = Self::of(None, 0, Verification::Effect);
 
+    /// The state that it was told, as far as that is known. It tells better whose change it was than what became of it: a replica may
+    /// have died half way.
+    pub fn was_asked(&self) -> Option<Desired> {
+        self.asked.or(self.state)
+    }
+
     /// What an ordinary client was seen to get.
     pub const fn effect(state: Desired, generation: u64) -> Self {
         Self::of(Some(state), generation, Verification::Effect)

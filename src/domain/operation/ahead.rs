@@ -6,11 +6,13 @@
 //! not far, since the number is for all targets, and a high one that is wrong in one place would spoil it for all.
 //! Whatever gives more, or is further away, waits for an operator.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::generation::{BELIEVED_MAX, OUTBID_MAX};
-use super::{Operation, TargetState, generation_after};
+use super::{Operation, TargetState, Unseen, generation_after};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Access, Desired, Status, Verb};
 
@@ -31,17 +33,24 @@ pub struct Ahead {
     pub adoption: Option<Adoption>,
 }
 
-/// Targets that are ahead, and for which nobody has decided. What is known of them outlives the operation that found them, however
-/// that ended: the registry's own generation has reached theirs by then, so nothing else tells them from any other drift, which is
+/// What is not decided of targets that hold, or may hold, a newer generation. It outlives the operation that found them, however that
+/// ended: the registry's own generation has reached theirs by then, so nothing else tells them from any other drift, which is
 /// repaired without asking.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Undecided(Vec<Ahead>);
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undecided {
+    /// Those that were seen to.
+    ahead: Vec<Ahead>,
+    /// Those that could not be looked at.
+    unseen: BTreeMap<TargetName, Unseen>,
+}
 
 impl Undecided {
-    /// The generation that a target was seen to hold.
-    pub fn generation_at(&self, target: &TargetName) -> Option<u64> {
-        self.0.iter().find(|ahead| ahead.target == *target).map(|ahead| ahead.generation)
+    /// Whether what a target is seen to hold was not asked for, or is what nobody has decided on.
+    pub fn is_ahead(&self, target: &TargetName, generation: u64, state: Option<Desired>) -> bool {
+        let held = self.ahead.iter().find(|ahead| ahead.target == *target).map(|ahead| ahead.generation);
+        let unseen = self.unseen.get(target);
+        held.is_some_and(|held| generation >= held)
+            || unseen.is_some_and(|unseen| unseen.is_by_others(generation, state))
     }
 }
 
@@ -73,13 +82,31 @@ impl Operation {
         let is_met = |target: &TargetName| {
             self.steps.iter().any(|step| step.target == *target && step.state == TargetState::Verified)
         };
-        let left: Vec<Ahead> = self.undecided().filter(|ahead| !is_met(&ahead.target)).cloned().collect();
-        (!left.is_empty()).then_some(Undecided(left))
+        let ahead: Vec<Ahead> = self.undecided().filter(|ahead| !is_met(&ahead.target)).cloned().collect();
+        let unseen = self.left_unseen();
+        (!ahead.is_empty() || !unseen.is_empty()).then_some(Undecided { ahead, unseen })
+    }
+
+    /// Has what was not asked for wait on the way back: where the operation went beyond a newer generation by itself, since it gave no
+    /// more access, the way back may give more than the target granted.
+    pub(super) fn reconsider_those_ahead(&mut self, back: Desired, now: Timestamp) {
+        for ahead in &mut self.details.ahead {
+            let by_itself = ahead.adoption.as_ref().is_some_and(|adoption| adoption.actor == BY_ITSELF);
+            if by_itself && !gives_no_more(back, ahead.observed) {
+                ahead.adoption = None;
+            }
+        }
+        self.meet_those_ahead(now);
     }
 
     /// Whether it counts at a target that held a newer generation.
     pub(super) fn has_adopted(&self, target: &TargetName) -> bool {
-        self.details.ahead.iter().any(|ahead| ahead.target == *target && ahead.adoption.is_some())
+        self.adopted(target).next().is_some()
+    }
+
+    /// The newer generations of a target that it went beyond.
+    pub(super) fn adopted(&self, target: &TargetName) -> impl Iterator<Item = &Ahead> {
+        self.details.ahead.iter().filter(move |ahead| ahead.target == *target && ahead.adoption.is_some())
     }
 
     /// Takes note that a target holds a newer generation, and goes beyond it or has the target wait.
@@ -159,9 +186,11 @@ impl Operation {
         }
     }
 
-    /// Knows what was not decided on before it, of targets that are ahead.
+    /// Knows what was not decided on before it, of targets that are ahead or could not be looked at. To be called when it begins.
     pub fn inherit_undecided(&mut self, undecided: Option<&Undecided>, now: Timestamp) {
-        self.details.ahead = undecided.map(|undecided| undecided.0.clone()).unwrap_or_default();
+        let Undecided { ahead, unseen } = undecided.cloned().unwrap_or_default();
+        (self.details.ahead, self.details.unseen) = (ahead, unseen);
+        self.details.begun = Some(self.generation);
         self.meet_those_ahead(now);
     }
 }

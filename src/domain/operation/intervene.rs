@@ -67,10 +67,6 @@ impl Operation {
             return Err(Refusal::NotAhead);
         }
         step.start_over(step.desired);
-        if is_ahead {
-            // As if nothing had been tried there: before it gets access, it is looked at.
-            step.last_error.clear();
-        }
         if let Some(adoption) = adoption {
             self.adopt(target, adoption);
         }

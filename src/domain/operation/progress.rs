@@ -195,12 +195,14 @@ impl Operation {
 
     /// Every target is to be brought to the state before, under a new generation.
     pub(super) fn turn_back(&mut self, now: Timestamp) {
+        let back = desired(self.from_status);
+        self.details.unseen = self.unseen_on_the_way_back();
         self.backward = true;
         self.state = State::Reverting;
         self.generation = generation_after(self.generation);
-        let back = desired(self.from_status);
+        self.details.begun = Some(self.generation);
         self.steps.iter_mut().for_each(|step| step.start_over(back));
-        self.meet_those_ahead(now);
+        self.reconsider_those_ahead(back, now);
     }
 
     fn failure(&self) -> String {

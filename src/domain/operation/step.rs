@@ -94,11 +94,6 @@ impl Step {
         }
     }
 
-    /// Whether nothing was tried at the target yet.
-    pub const fn is_untried(&self) -> bool {
-        matches!(self.state, TargetState::Pending) && self.attempts == 0 && self.last_error.is_empty()
-    }
-
     /// As if it had not been tried, but for what went wrong last.
     pub(super) fn start_over(&mut self, desired: Desired) {
         let last_error = std::mem::take(&mut self.last_error);

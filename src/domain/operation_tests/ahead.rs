@@ -91,7 +91,7 @@ fn what_was_not_decided_outlives_the_operation_however_it_ends() {
         assert!(!repair.state.is_open());
         let mut tenant = tenant(Status::Active);
         tenant.follow(&repair, now(0));
-        assert_eq!(tenant.undecided.as_ref().unwrap().generation_at(&cache()), Some(2));
+        assert!(tenant.undecided.as_ref().unwrap().is_ahead(&cache(), 2, Some(Desired::Suspended)));
         // Whatever is asked next waits behind it as well, until it gives no more access.
         for (verb, waits) in [(Verb::Repair, true), (Verb::StartMigration, true), (Verb::Suspend, false)] {
             let mut next = Operation::start(&tenant, request(verb, 2), &[cache()], 3, now(0)).unwrap();
@@ -105,6 +105,9 @@ fn what_was_not_decided_outlives_the_operation_however_it_ends() {
             if waits {
                 next.retry_target(&cache(), Some(said()), now(0)).unwrap();
             }
+            let met = Outcome::Observed(next.steps[0].desired, Verification::Effect);
+            let attempt = Attempt { target: cache(), generation: next.generation, outcome: met };
+            next.record(attempt, PACE, now(0));
             assert_eq!(next.left_undecided(), None, "{verb}: it is decided");
         }
     }

@@ -141,7 +141,7 @@ fn encode_step(operation: &Operation, step: &Step, holds: &[(TargetName, Hold)])
 pub(in crate::grpc) fn encode_check(check: &Check) -> v1::TargetCheck {
     let seen = check.found.as_ref().ok();
     let result = match seen {
-        Some(_) if check.is_ahead() => v1::CheckResult::Ahead,
+        Some(_) if check.is_ahead => v1::CheckResult::Ahead,
         Some(_) if check.drifted() => v1::CheckResult::Drifted,
         Some(_) => v1::CheckResult::AsDesired,
         None => v1::CheckResult::Unknown,

@@ -13,7 +13,7 @@ use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName, TenantId};
 use crate::domain::lifecycle::{Desired, Status, Verb, desired, transition};
-use crate::domain::operation::{Details, Drift, Operation, Request, State};
+use crate::domain::operation::{Details, Drift, Operation, Request, State, Undecided};
 use crate::participants::{Observed, TenantRef};
 use crate::services::change::Decision;
 use crate::services::tenant_registry::get_tenant;
@@ -50,8 +50,9 @@ pub struct Check {
     pub desired: Desired,
     /// The generation of that.
     pub generation: u64,
-    /// The newer one that it was seen to hold before, while nobody has decided which counts.
-    pub undecided: Option<u64>,
+    /// Whether it holds a newer one, whatever state that is of, or something else that the registry has not asked for, or that nobody
+    /// has decided on: the registry was restored from an older state, or another registry uses the target.
+    pub is_ahead: bool,
     /// What it was seen in, or why it could not be asked.
     pub found: Result<Observed, String>,
 }
@@ -62,21 +63,14 @@ impl Check {
         // What has never heard of a tenant has nothing of it.
         let gone = |state: Option<Desired>| state.is_none() && self.desired == Desired::Deleted;
         let is_elsewhere = |seen: &Observed| seen.state != Some(self.desired) && !gone(seen.state);
-        self.found.as_ref().is_ok_and(|seen| is_elsewhere(seen) || seen.amiss.is_some() || self.is_ahead())
-    }
-
-    /// Whether it holds a newer generation than the registry has asked for, whatever state that is of, or did and nobody has
-    /// decided which counts: the registry was restored from an older state, or another registry uses the target.
-    pub fn is_ahead(&self) -> bool {
-        let is_newer = |seen: u64| seen > self.generation || self.undecided.is_some_and(|held| seen >= held);
-        self.found.as_ref().is_ok_and(|seen| is_newer(seen.generation))
+        self.found.as_ref().is_ok_and(|seen| is_elsewhere(seen) || seen.amiss.is_some() || self.is_ahead)
     }
 
     /// What was found, where it drifted.
     fn drift(&self) -> Option<Drift> {
         let seen = self.found.as_ref().ok().filter(|_| self.drifted())?;
         let why = seen.amiss.clone().unwrap_or_default();
-        let ahead = self.is_ahead().then_some(seen.generation);
+        let ahead = self.is_ahead.then_some(seen.generation);
         Some(Drift { target: self.target.clone(), observed: seen.state, why, ahead })
     }
 }
@@ -162,9 +156,17 @@ impl Registry {
             |operation| crate::cascade::tenant_ref(operation, record, snapshot),
         );
         let generation = open.map_or(record.tenant.generation, |operation| operation.generation);
-        let undecided = record.tenant.undecided.as_deref();
+        let undecided = match open {
+            Some(operation) => operation.left_undecided(),
+            None => record.tenant.undecided.as_deref().cloned(),
+        };
+        let is_ahead = |target: &TargetName, seen: &Observed| {
+            let is_ahead =
+                |undecided: &Undecided| undecided.is_ahead(target, seen.generation, seen.was_asked());
+            seen.generation > generation || undecided.as_ref().is_some_and(is_ahead)
+        };
         let check = |look: Look| Check {
-            undecided: undecided.and_then(|undecided| undecided.generation_at(&look.target)),
+            is_ahead: look.found.as_ref().is_ok_and(|seen| is_ahead(&look.target, seen)),
             desired: step(&look.target).map_or(settled, |step| step.desired),
             generation,
             target: look.target,

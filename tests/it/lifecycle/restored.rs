@@ -23,21 +23,23 @@ async fn backup(url: &str) -> String {
 
 /// Two targets, a server on a database that was restored, and tenants by id. Each was in the first state when the backup was
 /// made; the targets have them in the state after, which the registry has forgotten.
-struct Restored {
-    replica: Replica,
-    stubs: Vec<(&'static str, Stub)>,
+pub(super) struct Restored {
+    pub(super) replica: Replica,
+    pub(super) stubs: Vec<(&'static str, Stub)>,
+    setup: Setup,
 }
 
 /// What was decided since the backup.
 #[derive(Clone, Copy)]
-enum Since {
+pub(super) enum Since {
     Suspended,
     Activated,
     SuspendedAndActivated,
+    SuspendedTwice,
 }
 
 impl Restored {
-    async fn new(tenants: &[(&str, Since)], settings: Vec<(&'static str, String)>) -> Self {
+    pub(super) async fn new(tenants: &[(&str, Since)], settings: Vec<(&'static str, String)>) -> Self {
         let stubs = vec![
             ("cache", Stub::start(Duration::ZERO).await.unwrap()),
             ("vector-db", Stub::start(Duration::ZERO).await.unwrap()),
@@ -61,12 +63,23 @@ impl Restored {
             if !matches!(since, Since::Suspended) {
                 replica.lifecycle.activate_tenant(activate(id)).await.unwrap();
             }
+            if matches!(since, Since::SuspendedTwice) {
+                replica.lifecycle.suspend_tenant(suspend(id)).await.unwrap();
+            }
         }
         replica.stop().await;
-        Self { replica: Replica::on(&older, &Setup { settings, ..setup }).await, stubs }
+        let setup = Setup { settings, ..setup };
+        Self { replica: Replica::on(&older, &setup).await, stubs, setup }
     }
 
-    async fn verify(&mut self, tenant_id: &str, validate_only: bool) -> v1::VerifyTenantResponse {
+    /// The same once more, by another server.
+    pub(super) async fn restart(&mut self) {
+        let url = self.replica.database_url.clone();
+        let next = Replica::on(&url, &self.setup).await;
+        std::mem::replace(&mut self.replica, next).stop().await;
+    }
+
+    pub(super) async fn verify(&mut self, tenant_id: &str, validate_only: bool) -> v1::VerifyTenantResponse {
         let request = v1::VerifyTenantRequest {
             tenant_id: tenant_id.into(),
             wait: TEN_SECONDS,
@@ -84,13 +97,16 @@ impl Restored {
         held[0]
     }
 
-    async fn retry(&mut self, request: v1::RetryTargetRequest) -> Result<v1::Operation, tonic::Status> {
+    pub(super) async fn retry(
+        &mut self,
+        request: v1::RetryTargetRequest,
+    ) -> Result<v1::Operation, tonic::Status> {
         let request = v1::RetryTargetRequest { wait: TEN_SECONDS, ..request };
         self.replica.lifecycle.retry_target(request).await.map(tonic::Response::into_inner)
     }
 }
 
-fn waits_behind(operation: &v1::Operation) -> Vec<(&str, i64)> {
+pub(super) fn waits_behind(operation: &v1::Operation) -> Vec<(&str, i64)> {
     let waits = operation.targets.iter().filter(|step| step.ahead_generation != 0);
     waits.map(|step| (step.target.as_str(), step.ahead_generation)).collect()
 }
