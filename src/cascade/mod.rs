@@ -220,11 +220,12 @@ impl Engine {
         }
     }
 
-    /// Waits until nothing runs any more. Call after `stop`: attempts under way are given up, and the next owner of
-    /// the lease goes on where they were.
+    /// Waits until nothing runs any more, and leaves what was under way to others. Call after `stop`: attempts under way are given
+    /// up, and the next owner of the lease goes on where they were.
     pub async fn stopped(&self) {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        sweep::hand_over(&self.inner).await;
     }
 }
 

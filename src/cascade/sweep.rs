@@ -6,12 +6,17 @@ use std::time::Duration;
 use super::gate::Class;
 use super::{Inner, drive};
 use crate::domain::ids::OperationId;
-use crate::store::{Error, log, operations};
+use crate::store::{Error, background, log, operations};
 
 /// Operations taken over in one sweep: the rest is left to others, or to the next.
 const CLAIM_MAX: i64 = 64;
 /// How many sweeps pass between two looks for answers that are older than 24 h.
 const FORGET_EVERY: u32 = 60;
+
+/// What becomes of operations that could not be left to others.
+const LEFT: &str = "what is under way is taken over once its lease has run out";
+/// How long the database has to take it that a replica leaves.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 
 /// Sweeps until told to stop. A sweep that fails is logged and the next one tries again: recovery never ends with one
 /// bad moment.
@@ -55,6 +60,23 @@ async fn sweep(inner: &Arc<Inner>) -> Result<(), Error> {
         drive::spawn(inner, lease.operation_id, lease.epoch, Class::First);
     }
     Ok(())
+}
+
+/// Leaves the leases that this replica holds, so that nobody has to wait until they run out. Only tried: where the database does not
+/// answer, they do run out.
+pub(super) async fn hand_over(inner: &Inner) {
+    let release = async {
+        let client = inner.database.pooled().await?;
+        let left = operations::leases_release(&**client, inner.lease.owner).await?;
+        background::work_release(&**client, inner.lease.owner).await?;
+        Ok::<_, Error>(left)
+    };
+    match tokio::time::timeout(HAND_OVER_MAX, release).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(operations)) => tracing::info!(operations, "left what is under way to whoever takes it"),
+        Ok(Err(error)) => tracing::warn!(error = %error, "{LEFT}"),
+        Err(_) => tracing::warn!("the database does not answer: {LEFT}"),
+    }
 }
 
 async fn forget(inner: &Inner) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use tokio_postgres::GenericClient;
+use uuid::Uuid;
 
 use super::Error;
 use super::operations::{Lease, lease_ms};
@@ -23,6 +24,11 @@ pub async fn work_claim(
     let sql = include_str!("sql/background/claim.sql");
     let row = client.query_opt(sql, &[&work, &lease.owner, &lease_ms(lease.length)]).await?;
     Ok(row.map(|row| row.get(0)))
+}
+
+/// Leaves what this replica does for all, for others to take at once.
+pub async fn work_release(client: &impl GenericClient, owner: Uuid) -> Result<u64, Error> {
+    Ok(client.execute(include_str!("sql/background/release.sql"), &[&owner]).await?)
 }
 
 /// Remembers how far a piece of work got, for whoever has it next. Nothing is written where another has it already.

@@ -259,6 +259,11 @@ pub async fn leases_claim(client: &impl GenericClient, lease: Lease, limit: i64)
     Ok(rows.iter().map(held).collect())
 }
 
+/// Leaves what this replica drives, for others to take over at once.
+pub async fn leases_release(client: &impl GenericClient, owner: Uuid) -> Result<u64, Error> {
+    Ok(client.execute(include_str!("sql/operation/release_leases.sql"), &[&owner]).await?)
+}
+
 /// Drops leases of operations that ended without their owner.
 pub async fn leases_forget(client: &impl GenericClient) -> Result<u64, Error> {
     Ok(client.execute(include_str!("sql/operation/forget_leases.sql"), &[]).await?)

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use tenantry::domain::ids::OperationId;
+use tenantry::participants::stub::Fault;
+use tenantry::proto::v1;
 use tenantry::store::operations::{Lease, leases_renew};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
+use super::verbs::{Clients, Verb, stubs};
 use crate::support::{Replica, Setup};
 
 async fn connect(database_url: &str) -> Client {
@@ -61,4 +64,23 @@ async fn a_sweep_and_a_writer_that_ends_operations_do_not_wait_for_each_other() 
     held.sort_unstable();
     assert_eq!(held, operations, "neither had ended when it asked");
     assert!(leases_renew(&sweeper, lease, &operations).await.unwrap().is_empty(), "both have ended");
+}
+
+/// A rolling restart held every open operation up for the length of a lease.
+#[tokio::test]
+async fn a_replica_that_is_stopped_leaves_its_operations_to_the_next_at_once() {
+    let stubs = stubs(Duration::ZERO).await;
+    let settings = vec![("cascade.lease", "5m".to_owned())];
+    let setup = Setup { stubs: stubs.clone(), settings, ..Setup::default() };
+    let mut first = Replica::start(&setup).await;
+    let uid = first.tenant("finance").await.uid;
+    stubs[0].1.set_fault(&uid, Some(Fault::Hanging));
+    let asked = Verb::Suspend.ask(&mut Clients::of(&first), "finance", 0).await.unwrap();
+    let url = first.database_url.clone();
+    first.stop().await;
+    stubs[0].1.set_fault(&uid, None);
+    let next = Replica::on(&url, &setup).await;
+    let ended = Clients::of(&next).ended(&asked.operation_id).await;
+    assert_eq!(ended.state(), v1::OperationState::Succeeded, "{ended:?}");
+    next.stop().await;
 }
