@@ -66,6 +66,11 @@ pub enum Command {
     Dev(Settings<DevSections>),
     /// Bring the database's schema up to this version, then stop.
     Migrate(Settings<MigrateSections>),
+    /// Tell the registry that its database was restored from a backup, while no replica runs.
+    ///
+    /// Freshness tokens of the time that is lost are void, and every target is looked at before anything is asked of it: what it was
+    /// told since the backup, the registry has forgotten.
+    Restored(Settings<MigrateSections>),
     /// Print the effective configuration, secrets masked, with the source of each value.
     Config(Settings<AllSections>),
     /// Play the tour against a running server and check every answer.
@@ -105,7 +110,7 @@ impl Sections for DevSections {
         &["dev", "server", "view", "cascade", "flags", "openfeature", "telemetry"];
 }
 
-/// `migrate` needs the database only.
+/// `migrate` and `restored` need the database only.
 #[derive(Debug, Clone)]
 pub struct MigrateSections;
 

@@ -103,6 +103,9 @@ fn run(args: Args, options: &[String]) -> Result<ExitCode, Error> {
         Command::Migrate(settings) => {
             with_config(&settings.flags, |config| async move { serve::migrate(&config).await })
         }
+        Command::Restored(settings) => {
+            with_config(&settings.flags, |config| async move { serve::restored(&config).await })
+        }
         Command::Config(settings) => {
             tell_of_mistyped_variables();
             config_command::run(&settings.flags, &mut cli::standard_output())??;

@@ -1,4 +1,4 @@
-//! `tenantry serve`, `tenantry migrate`.
+//! `tenantry serve`, `tenantry migrate`, `tenantry restored`.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::server::{self, Server};
 use crate::cli;
 use crate::config::Config;
-use crate::store::migrate;
+use crate::store::{migrate, restored as restore};
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
@@ -28,6 +28,26 @@ pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
 pub async fn migrate(config: &Config) -> Result<ExitCode, super::Error> {
     server::prepare(config, true).await?;
     writeln!(cli::standard_output(), "The schema is at version {}.", migrate::newest())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has the registry know that its database was restored from a backup.
+pub async fn restored(config: &Config) -> Result<ExitCode, super::Error> {
+    let failed = |error: crate::store::Error| super::Error::Failed(format!("Nothing was noted: {error}"));
+    let database = server::prepare(config, true).await?;
+    let client = database.dedicated(|_| {}).await.map_err(failed)?;
+    if let Some(until) = restore::served_until(&client).await.map_err(failed)? {
+        return Err(super::Error::Conflict(format!(
+            "A replica serves on this database, or did when the backup was made: it holds a lease until {until:.0}. Stop every \
+             replica, and try again then"
+        )));
+    }
+    let restore::Noted { tenants, operations } = restore::note(&client).await.map_err(failed)?;
+    writeln!(
+        cli::standard_output(),
+        "Noted: every target of {tenants} tenants, with {operations} open operations, is looked at before anything is asked of it. \
+         Start the replicas."
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Task {
     pub(super) class: Class,
     /// It was seen in the desired state: it is looked at, and nothing is applied.
     pub(super) only_look: bool,
-    /// It is to get access, and was not looked at yet: it may hold a newer change, which the registry has forgotten, and to lock the
-    /// tenant out. What else it may hold, and where it is told that it was looked at.
+    /// It is to get access, or the registry was restored, and it was not looked at yet: it may hold a newer change, which the registry
+    /// has forgotten, and to lock the tenant out. What else it may hold, and where it is told that it was looked at.
     pub(super) look_first: Option<(Unseen, Seen)>,
 }
 
@@ -81,7 +81,9 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
             ..failure
         })
     };
-    if let Some((may_hold, looked_at)) = &task.look_first {
+    if let Some((may_hold, looked_at)) = &task.look_first
+        && !system.participant.is_in_the_registry()
+    {
         let seen = believed(observe().await?, task.generation)?;
         if task.is_behind(&seen, Some(may_hold)) {
             return Ok(Ended::Ahead(seen));
@@ -110,7 +112,7 @@ async fn look_after(system: &Target, task: &Task, failure: Failure) -> Result<En
     let look = tokio::time::timeout(LOOK_AFTER_MAX, participant.observe(&task.tenant)).await;
     let Ok(Ok(seen)) = look else { return Err(failure) };
     let seen = believed(seen, task.generation)?;
-    let this_alone = Unseen { since: task.generation, asked: BTreeSet::from([task.desired]) };
+    let this_alone = Unseen::of_one(task.generation, task.desired);
     if task.is_behind(&seen, (refuses && participant.keeps_generation()).then_some(&this_alone)) {
         return Ok(Ended::Ahead(seen));
     }

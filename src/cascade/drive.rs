@@ -211,7 +211,7 @@ impl Driver<'_> {
         running.of.push((of, generation, handle));
     }
 
-    /// Whether a target is to be looked at before it is asked to let the tenant in.
+    /// Whether a target is to be looked at before anything is asked of it.
     fn is_unseen(&self, operation: &Operation, step: &Step) -> bool {
         let was_seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&step.target);
         let is_undecided = || operation.waits_behind(&step.target).is_some();

@@ -155,6 +155,9 @@ pub struct Details {
     /// Targets that nobody could look at before it, or before its way back, began.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unseen: BTreeMap<TargetName, Unseen>,
+    /// The first generation that was given out since the registry was restored, where none of the targets beside those was seen since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<u64>,
 }
 
 /// From which tier to which.

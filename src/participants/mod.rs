@@ -210,6 +210,12 @@ pub trait Participant: Send + Sync {
         false
     }
 
+    /// Whether its records are in the registry's own database. A restore takes them back as well, and a suspension closes them before
+    /// anything else is asked: it never holds what the registry has forgotten.
+    fn is_in_the_registry(&self) -> bool {
+        false
+    }
+
     /// How many calls it can serve at once, where that is known: further ones wait, and have no deadline while they do.
     fn concurrent_max(&self) -> Option<usize> {
         None

@@ -24,6 +24,10 @@ impl Registry {
 
 #[async_trait]
 impl Participant for Registry {
+    fn is_in_the_registry(&self) -> bool {
+        true
+    }
+
     async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
         let client = access::connection(&self.pool).await?;
         let id = tenant.tenant_id.as_str();

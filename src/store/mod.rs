@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod operations;
 mod pipeline;
 pub mod reading;
+pub mod restored;
 pub mod target_places;
 pub mod targets;
 pub mod targets_reached;

@@ -44,6 +44,8 @@ record_fields! {
     Open "open" FieldType::Boolean, false;
     /// Whether somebody should look.
     Stuck "stuck" FieldType::Boolean, false;
+    /// Whether it went, or goes, beyond a newer generation of a target.
+    Adopted "adopted" FieldType::Boolean, false;
     /// The targets it reaches.
     Target "target" FieldType::List, false;
     /// The targets for which it is open: they have failed and are not done.
@@ -97,6 +99,9 @@ impl Record for Row<'_> {
             OperationField::State => FieldValue::Text(operation.state.as_str()),
             OperationField::Open => FieldValue::Boolean(operation.state.is_open()),
             OperationField::Stuck => FieldValue::Boolean(operation.is_stuck(self.now)),
+            OperationField::Adopted => {
+                FieldValue::Boolean(operation.details.ahead.iter().any(|ahead| ahead.adoption.is_some()))
+            }
             OperationField::Actor => text(&operation.actor),
             OperationField::Reason => text(&operation.reason),
             OperationField::BulkId => text(&self.bulk_id),

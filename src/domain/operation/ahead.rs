@@ -39,9 +39,14 @@ pub struct Ahead {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undecided {
     /// Those that were seen to.
+    #[serde(default)]
     ahead: Vec<Ahead>,
     /// Those that could not be looked at.
+    #[serde(default)]
     unseen: BTreeMap<TargetName, Unseen>,
+    /// The first generation that is given out since the registry was restored, where no other target was looked at since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restored: Option<u64>,
 }
 
 impl Undecided {
@@ -84,7 +89,10 @@ impl Operation {
         };
         let ahead: Vec<Ahead> = self.undecided().filter(|ahead| !is_met(&ahead.target)).cloned().collect();
         let unseen = self.left_unseen();
-        (!ahead.is_empty() || !unseen.is_empty()).then_some(Undecided { ahead, unseen })
+        // What asks nothing of any target has looked at none.
+        let restored = self.details.restored.filter(|_| self.steps.is_empty());
+        let left = Undecided { ahead, unseen, restored };
+        (left != Undecided::default()).then_some(left)
     }
 
     /// Has what was not asked for wait on the way back: where the operation went beyond a newer generation by itself, since it gave no
@@ -146,7 +154,7 @@ impl Operation {
                 step.start_over(step.desired);
                 step.observed = observed;
                 step.last_error = format!("held a newer generation, {generation}{held}");
-                let reason = "gives no more access than the target grants".to_owned();
+                let reason = format!("gives no more access than the target grants{held}");
                 self.adopt(&target, Adoption { actor: BY_ITSELF.to_owned(), reason, time: now });
                 continue;
             }
@@ -157,7 +165,7 @@ impl Operation {
             let why = if is_far {
                 "and further ahead than a restore of it explains"
             } else {
-                "as after a restore of it"
+                "as after a restore of it, or a change by hand"
             };
             step.last_error = format!(
                 "holds {what} {generation}{held}, that the registry has not asked for, {why}: to make the target {} all \
@@ -188,8 +196,8 @@ impl Operation {
 
     /// Knows what was not decided on before it, of targets that are ahead or could not be looked at. To be called when it begins.
     pub fn inherit_undecided(&mut self, undecided: Option<&Undecided>, now: Timestamp) {
-        let Undecided { ahead, unseen } = undecided.cloned().unwrap_or_default();
-        (self.details.ahead, self.details.unseen) = (ahead, unseen);
+        let Undecided { ahead, unseen, restored } = undecided.cloned().unwrap_or_default();
+        (self.details.ahead, self.details.unseen, self.details.restored) = (ahead, unseen, restored);
         self.details.begun = Some(self.generation);
         self.meet_those_ahead(now);
     }

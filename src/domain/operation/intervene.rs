@@ -175,6 +175,7 @@ impl Operation {
 
     /// Only reports what was found: nothing is tried until an operator says so.
     pub fn report_only(&mut self, drifts: &[Drift], now: Timestamp) {
+        self.keep_unseen();
         self.steps.retain(|step| drifts.iter().any(|drift| drift.target == step.target));
         for step in self.steps.iter_mut().filter(|step| !step.state.is_done()) {
             step.state = TargetState::NeedsOperator;
@@ -201,8 +202,10 @@ impl Operation {
 
     /// Every target is to be brought forward once more, under a new generation.
     fn begin_again(&mut self, now: Timestamp) {
+        self.keep_unseen();
         self.backward = false;
         self.generation = generation_after(self.generation);
+        self.details.begun = Some(self.generation);
         let forward = desired_by(self.verb, self.to_status);
         self.steps.iter_mut().for_each(|step| step.start_over(forward));
         self.meet_those_ahead(now);

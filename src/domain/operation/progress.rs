@@ -196,7 +196,7 @@ impl Operation {
     /// Every target is to be brought to the state before, under a new generation.
     pub(super) fn turn_back(&mut self, now: Timestamp) {
         let back = desired(self.from_status);
-        self.details.unseen = self.unseen_on_the_way_back();
+        self.keep_unseen_on_the_way_back();
         self.backward = true;
         self.state = State::Reverting;
         self.generation = generation_after(self.generation);

@@ -17,9 +17,22 @@ pub struct Unseen {
     pub since: u64,
     /// The states that were asked for since, whether or not that ever reached it.
     pub asked: BTreeSet<Desired>,
+    /// The registry is known to have been restored since: nothing is asked of the target, not even to deny, before it is looked at.
+    #[serde(default)]
+    pub by_restore: bool,
 }
 
 impl Unseen {
+    /// A target of a registry that was restored, which has given out no generation from this one on.
+    const fn since_restore(since: u64) -> Self {
+        Self { since, asked: BTreeSet::new(), by_restore: true }
+    }
+
+    /// A target of which one state was asked.
+    pub fn of_one(since: u64, asked: Desired) -> Self {
+        Self { since, asked: BTreeSet::from([asked]), by_restore: false }
+    }
+
     /// Whether somebody else told a target what it holds.
     pub fn is_by_others(&self, generation: u64, state: Option<Desired>) -> bool {
         generation >= self.since && state.is_some_and(|state| !self.asked.contains(&state))
@@ -27,25 +40,40 @@ impl Unseen {
 }
 
 impl Operation {
-    /// Whether a target is looked at before it is asked to let the tenant in. A new tenant is in none yet.
+    /// Whether a target is looked at before anything is asked of it: before it lets the tenant in, or after a restore of the registry.
+    /// A new tenant is in none yet.
     pub fn looks_first(&self, step: &Step) -> bool {
-        step.desired.access() != Access::None && self.verb != Verb::Provision
+        let gives = step.desired.access() != Access::None && self.verb != Verb::Provision;
+        gives || self.known_unseen(step).is_some_and(|unseen| unseen.by_restore)
     }
 
     /// What a step's target may be seen to hold.
     pub fn may_hold(&self, step: &Step) -> Unseen {
+        let only = |since| Unseen::of_one(since, step.desired);
         if let Some(ahead) = self.waits_behind(&step.target) {
             // Nothing was asked of it since.
-            return Unseen { since: ahead, asked: BTreeSet::from([step.desired]) };
+            return only(ahead);
         }
         let begun = self.details.begun.unwrap_or(self.generation);
-        let known = self.details.unseen.get(&step.target).cloned();
-        let mut unseen = known.unwrap_or_else(|| Unseen { since: begun, asked: BTreeSet::new() });
-        unseen.since = self
-            .adopted(&step.target)
-            .fold(unseen.since, |since, ahead| since.max(ahead.generation.saturating_add(1)));
-        unseen.asked.insert(step.desired);
+        let mut unseen = self.known_unseen(step).unwrap_or_else(|| only(begun));
+        let gone_beyond = self.adopted(&step.target).map(|ahead| ahead.generation.saturating_add(1));
+        unseen.since = gone_beyond.fold(unseen.since, u64::max);
+        if !unseen.by_restore {
+            unseen.asked.insert(step.desired);
+        }
         unseen
+    }
+
+    /// What is kept of a target that could not be looked at before this operation, or its way back, began.
+    fn known_unseen(&self, step: &Step) -> Option<Unseen> {
+        let kept = self.details.unseen.get(&step.target).cloned();
+        match self.details.restored {
+            Some(since) if !is_seen(step) => {
+                let fresh = Unseen::since_restore(since);
+                Some(kept.map_or(fresh, |kept| Unseen { by_restore: true, ..kept }))
+            }
+            _ => kept,
+        }
     }
 
     /// The targets that nobody has looked at, as far as this operation got. One that was read back holds what was asked for by this
@@ -53,7 +81,7 @@ impl Operation {
     pub(super) fn left_unseen(&self) -> BTreeMap<TargetName, Unseen> {
         let mut unseen = self.details.unseen.clone();
         for step in &self.steps {
-            if step.state == TargetState::Verified || step.observed.is_some() {
+            if is_seen(step) {
                 unseen.remove(&step.target);
             } else {
                 unseen.insert(step.target.clone(), self.may_hold(step));
@@ -62,16 +90,31 @@ impl Operation {
         unseen
     }
 
+    /// Notes which targets nobody has looked at, before all steps start over, or some are left out.
+    pub(super) fn keep_unseen(&mut self) {
+        self.details.unseen = self.left_unseen();
+        self.details.restored = None;
+    }
+
     /// The same where all targets are about to be brought back. Where one of them was ahead, the others were told things, too, that
     /// the registry has forgotten: of those that did not take the change, nothing is believed to be what it asked for.
-    pub(super) fn unseen_on_the_way_back(&self) -> BTreeMap<TargetName, Unseen> {
-        let mut unseen = self.left_unseen();
-        if !self.details.ahead.is_empty() {
-            let since = self.details.begun.unwrap_or(self.generation);
-            for step in self.steps.iter().filter(|step| !step.state.is_done()) {
-                unseen.insert(step.target.clone(), Unseen { since, asked: BTreeSet::new() });
-            }
+    pub(super) fn keep_unseen_on_the_way_back(&mut self) {
+        self.keep_unseen();
+        if self.details.ahead.is_empty() {
+            return;
         }
-        unseen
+        let since = self.details.begun.unwrap_or(self.generation);
+        for step in self.steps.iter().filter(|step| !step.state.is_done()) {
+            let unseen = Unseen { since, asked: BTreeSet::new(), by_restore: false };
+            self.details
+                .unseen
+                .entry(step.target.clone())
+                .and_modify(|kept| kept.asked.clear())
+                .or_insert(unseen);
+        }
     }
+}
+
+fn is_seen(step: &Step) -> bool {
+    step.state == TargetState::Verified || step.observed.is_some()
 }

@@ -12,7 +12,7 @@ use crate::command_line::tenantry;
 use crate::support::{Replica, Setup, fields, reason, sql};
 
 /// A copy of a database as it is, which nobody may be using.
-async fn backup(url: &str) -> String {
+pub(super) async fn backup(url: &str) -> String {
     let (server, name) = url.rsplit_once('/').unwrap();
     let others = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     let admin = format!("{server}/postgres");
