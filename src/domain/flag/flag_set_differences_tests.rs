@@ -96,3 +96,76 @@ fn shares_whose_weights_are_read_are_told_of() {
     assert_eq!(told(&json!({"fractional": [var("email"), whole, ["off", 50]]})), [""; 0]);
     assert_eq!(told(&json!({"fractional": [var("email"), [var("plan"), 50], ["off", 50]]})), [""; 0]);
 }
+
+/// A flag that needs one which every tenant has on, and whose rule for whoever has no tenant cannot be put in another's.
+fn whole_for_every_tenant(hash: HashVersion, logic: Json) -> CompiledFlags {
+    let mut needed = settings("needed");
+    needed.hash_version = hash;
+    let is_tenant = json!({"if": [{"!": {"missing": ["tenantId"]}}, "on", null]});
+    needed.rules = vec![rule(is_tenant), rule(logic)];
+    let mut needing = Settings { default_variant: Some(variant("on")), ..settings("needing") };
+    needing.prerequisites =
+        vec![Prerequisite { flag_key: needed.key.clone(), variants: [variant("on")].into() }];
+    build(vec![needed, needing], Vec::new())
+}
+
+/// Of the set without a tenant nothing was said: its flag had `withoutAttributes` and no warning.
+#[test]
+fn a_flag_that_is_answered_without_attributes_in_the_set_without_a_tenant_alone_is_told_of_there() {
+    for (hash, logic) in [
+        (HashVersion::V3, json!({"fractional": [["on", 1], ["off", 0]]})),
+        (HashVersion::V2, json!({"lower": [var("x")]})),
+    ] {
+        let flags = whole_for_every_tenant(hash, logic);
+        let nobody = Context::default();
+        let query = Query { tenant: None, context: &nobody, now: Timestamp::UNIX_EPOCH };
+        let cut: Vec<bool> = flags.resolved(&query).iter().map(|found| found.is_cut).collect();
+        assert_eq!(cut, [false, true], "{hash:?}");
+        assert!(!seen_with(&flags, "needing", Access::Full).2, "{hash:?}");
+        let in_process = InProcess::new(&flags, Timestamp::UNIX_EPOCH);
+        let told = in_process.warnings("needing");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("in the set without a tenant in-process providers get it as"),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_flag_that_is_answered_without_attributes_in_some_sets_is_told_of_once_and_of_which() {
+    let told = |flags: &CompiledFlags, key: &str| {
+        let told = InProcess::new(flags, Timestamp::UNIX_EPOCH).warnings(key);
+        told.into_iter().filter(|told| told.contains("without attributes")).collect::<Vec<_>>()
+    };
+    let mut of_both = settings("both");
+    let compares = json!({"contains_any": [[var("owner"), var("user")], ["beta", "secret-corp"]]});
+    of_both.rules = vec![rule(json!({"if": [compares, "on", null]}))];
+    let warnings = told(&build(vec![of_both], Vec::new()), "both");
+    assert!(warnings.len() == 1 && warnings[0].starts_with("in a tenant's set in-process"), "{warnings:?}");
+    let mut needed = settings("needed");
+    needed.rules = vec![rule(json!({"lower": [var("x")]}))];
+    let needs = vec![Prerequisite { flag_key: needed.key.clone(), variants: [variant("on")].into() }];
+    let needing = Settings { prerequisites: needs, ..settings("needing") };
+    let warnings = told(&build(vec![needed, needing], Vec::new()), "needing");
+    assert!(warnings.len() == 1 && warnings[0].starts_with("in-process providers get it"), "{warnings:?}");
+}
+
+/// A flag's own rules could make it so without anything that it hangs on: each fits where it is made, and all in one do not.
+#[test]
+fn a_flag_whose_own_rules_do_not_fit_into_one_is_told_of() {
+    let is_cut = |rules: usize, parts: usize| {
+        let parts: Vec<Json> = (0..parts).map(|place| json!({"<=": [var("n"), place]})).collect();
+        let mut flag = settings("large");
+        flag.rules = vec![rule(json!({"if": [{ "or": parts }, "on", null]})); rules];
+        let flags = build(vec![flag], Vec::new());
+        let is_cut = seen_with(&flags, "large", Access::Full).2;
+        let told = InProcess::new(&flags, Timestamp::UNIX_EPOCH).warnings("large");
+        let is_told = told.iter().any(|told| told.starts_with("in-process providers get it as"));
+        assert_eq!((is_told, told.len()), (is_cut, usize::from(is_cut)), "{rules}: {told:?}");
+        is_cut
+    };
+    assert_eq!((1..40).find(|rules| is_cut(*rules, 1)), Some(30), "each is nested in the one before");
+    assert!(!is_cut(1, 1_900) && !is_cut(2, 300));
+    assert!(is_cut(2, 1_500) && is_cut(100, 1));
+}

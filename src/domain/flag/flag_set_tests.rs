@@ -10,6 +10,7 @@ use super::super::evaluate::TenantFacts;
 use super::super::settings::{Kind, Prerequisite, Settings};
 use super::super::targeting::{Body, TargetingRule};
 use super::super::value::{FlagType, Value};
+use super::in_process::CutIn;
 use super::*;
 use crate::domain::ids::{Revision, TenantId, TierId};
 use crate::domain::lifecycle::Access;
@@ -343,7 +344,7 @@ fn a_whole_group_of_flags_with_rules_of_client_attributes_is_handed_out_as_it_is
         }
     }
     let in_process = InProcess::new(&flags, Timestamp::UNIX_EPOCH);
-    assert!((0..GROUP_MAX).all(|place| !in_process.is_cut(&name(place))));
+    assert!((0..GROUP_MAX).all(|place| in_process.cut_in(&name(place)) == CutIn::default()));
 }
 
 #[test]
@@ -356,7 +357,9 @@ fn what_is_given_without_a_client_s_attributes_is_known_with_all_that_hangs_on_i
         let in_process = InProcess::new(&flags, Timestamp::UNIX_EPOCH);
         for key in order {
             let place = names.iter().position(|name| *name == key).unwrap();
-            assert_eq!(in_process.is_cut(&key), place >= LEVELS_MAX, "{key}");
+            let is_cut = place >= LEVELS_MAX;
+            let sets = CutIn { tenants: is_cut, without_tenant: is_cut };
+            assert_eq!(in_process.cut_in(&key), sets, "{key}");
         }
     }
 }

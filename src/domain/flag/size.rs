@@ -40,7 +40,7 @@ pub(super) struct Size {
     pub(super) whole: usize,
     /// Its rule, and of how many values that is.
     rule: usize,
-    nodes: usize,
+    pub(super) nodes: usize,
 }
 
 impl Size {

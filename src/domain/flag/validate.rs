@@ -7,8 +7,9 @@ pub use self::rules::{LOGIC_MAX, certain_failures, choice, compiles, conditions,
 use self::storable::object_fits;
 pub use self::storable::{LOGIC_DEPTH_MAX, is_storable};
 use super::value::with_article;
-use super::{FlagType, Settings, Value};
+use super::{FlagType, Kind, Settings, Value};
 use crate::domain::ids::VariantName;
+use crate::domain::selector;
 use crate::domain::text::{self, quote};
 use crate::domain::violation::Violation;
 
@@ -47,13 +48,19 @@ pub fn validate(flag: &Settings) -> Vec<Violation> {
         ("description", text::free(&flag.description, DESCRIPTION_MAX)),
         ("owner", text::one_line(&flag.owner, OWNER_MAX)),
         ("labels", text::labels(&flag.labels)),
-        ("flag_set", text::one_line(&flag.flag_set, FLAG_SET_MAX)),
     ];
     found.extend(
         checks
             .into_iter()
             .filter_map(|(field, check)| check.err().map(|invalid| Violation::new(field, invalid.why))),
     );
+    found.extend(flag_set(&flag.flag_set).err().map(|why| Violation::new("flag_set", why)));
+    // The kind, since that alone can be changed: a type is for good.
+    if flag.kind == Kind::KillSwitch && flag.flag_type != FlagType::Boolean {
+        let flag_type = with_article(flag.flag_type);
+        let why = format!("must not be KILL_SWITCH: such a flag is boolean, and this one is {flag_type}");
+        found.push(Violation::new("kind", why));
+    }
     variants(flag, &mut found);
     metadata(flag, &mut found);
     rules::rules(flag, &mut found);
@@ -61,6 +68,11 @@ pub fn validate(flag: &Settings) -> Vec<Violation> {
     rules::schedule(flag, &mut found);
     rules::relations(flag, &mut found);
     found
+}
+
+fn flag_set(name: &str) -> Result<(), String> {
+    text::one_line(name, FLAG_SET_MAX).map_err(|invalid| invalid.why)?;
+    selector::can_name(name)
 }
 
 fn metadata(flag: &Settings, found: &mut Vec<Violation>) {
@@ -276,6 +288,32 @@ mod tests {
         assert_eq!(fields(&object(json!({"a": "x".repeat(70_000)}))), ["variants.a"]);
         assert_eq!(fields(&object(json!({"a": ["\0"]}))), ["variants.a"]);
         assert_eq!(fields(&object(json!({"\0": 1}))), ["variants.a"]);
+    }
+
+    /// Nobody could have it as a switch: what it guards reads a boolean.
+    #[test]
+    fn a_kill_switch_is_boolean_and_one_of_another_type_is_refused_with_its_type() {
+        let mut switch = flag("stop", FlagType::String, &[("a", json!("x"))]);
+        assert_eq!(fields(&switch), [""; 0]);
+        switch.kind = Kind::KillSwitch;
+        let why = "must not be KILL_SWITCH: such a flag is boolean, and this one is a string";
+        assert_eq!(validate(&switch), [Violation::new("kind", why)]);
+        let mut boolean = flag("stop", FlagType::Boolean, &[]);
+        boolean.fill_boolean_defaults();
+        boolean.kind = Kind::KillSwitch;
+        assert_eq!(fields(&boolean), [""; 0]);
+    }
+
+    #[test]
+    fn a_flag_set_that_no_selector_can_say_is_refused() {
+        let mut flag = flag("search", FlagType::Boolean, &[]);
+        flag.fill_boolean_defaults();
+        for (set, is_taken) in
+            [("web shop", true), ("é ü", true), ("a,b", false), (" lead", false), ("a\tb", false)]
+        {
+            set.clone_into(&mut flag.flag_set);
+            assert_eq!(fields(&flag), if is_taken { &[][..] } else { &["flag_set"] }, "{set:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json_text::{compact, object, quoted};
+use crate::domain::selector::can_name;
 use crate::domain::text::quote;
 
 /// The member that names the flag set.
@@ -189,17 +190,11 @@ impl File {
 
     /// Sets are named by text: what flagd would take for none is none.
     fn check_sets(&self) -> Result<(), FileError> {
-        let named = |set: &str| set.len() > 1_024 || set.contains('\0');
-        let why = "must have at most 1,024 bytes and no NUL";
-        if named(&self.head.flag_set()) {
-            return fail("metadata.flagSetId", why);
-        }
-        for (key, entry) in &self.flags {
-            if entry.own_set().as_deref().is_some_and(named) {
-                return fail(format!("flags[{}].metadata.flagSetId", quote(key)), why);
-            }
-        }
-        Ok(())
+        can_name(&self.head.flag_set()).or_else(|why| fail("metadata.flagSetId", why))?;
+        self.flags.iter().try_for_each(|(key, entry)| {
+            let named = can_name(&entry.own_set().unwrap_or_default());
+            named.or_else(|why| fail(format!("flags[{}].metadata.flagSetId", quote(key)), why))
+        })
     }
 }
 

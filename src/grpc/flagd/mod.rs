@@ -24,7 +24,7 @@ use super::status::status;
 use crate::domain::error::Error;
 use crate::domain::flag::FlagType;
 use crate::domain::ids::FlagKey;
-use crate::domain::selector::Selector;
+use crate::domain::selector::{self, Selector};
 use crate::domain::sole::sole;
 use crate::proto::flagd::evaluation::v1::EventStreamResponse;
 use crate::proto::flagd::evaluation::v1::service_server::ServiceServer as V1;
@@ -74,8 +74,7 @@ pub fn add_sync(routes: Routes, feature: OpenFeature, request_max: usize) -> Rou
 fn question(metadata: &MetadataMap, in_message: &str) -> Result<Question, Error> {
     let selector = match sole(SELECTOR, metadata.get_all(SELECTOR))? {
         Some(header) => {
-            let text = header.to_str().map_err(|_| Error::field(SELECTOR, "must be plain text"))?;
-            Selector::parse(SELECTOR, text)
+            selector::of_header(SELECTOR, header.as_bytes()).and_then(|text| Selector::parse(SELECTOR, text))
         }
         None => Selector::parse("selector", in_message),
     };

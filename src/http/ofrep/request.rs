@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::error::Error;
 use crate::domain::rule::Context;
-use crate::domain::selector::Selector;
+use crate::domain::selector::{self, Selector};
 use crate::domain::sole::sole;
 use crate::domain::text;
 use crate::services::openfeature::Question;
@@ -103,8 +103,7 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 pub(super) fn question(headers: &HeaderMap, in_address: Option<&str>) -> Result<Question, Error> {
     let selector = match (sole(SELECTOR, headers.get_all(SELECTOR))?, in_address) {
         (Some(header), _) => {
-            let header = header.to_str().map_err(|_| Error::field(SELECTOR, "must be plain text"))?;
-            Selector::parse(SELECTOR, header)
+            selector::of_header(SELECTOR, header.as_bytes()).and_then(|text| Selector::parse(SELECTOR, text))
         }
         (None, in_address) => Selector::parse("selector", in_address.unwrap_or_default()),
     };

@@ -288,10 +288,17 @@ fn check_relations(
             let error = Error::invalid(Reason::VariantNotFound, vec![violation]);
             Err(error.with("variant", variant).with("flag_key", key))
         }
-        Some(Missing::KillSwitch(key)) => Err(Error::field(
-            format!("{field}kill_switch"),
-            format!("must be a boolean flag of the kind KILL_SWITCH; \"{key}\" is not"),
-        )),
+        Some(Missing::KillSwitch(key)) => {
+            let found = after.flag(key.as_str()).map(|found| &found.settings);
+            let found =
+                found.map(|it| format!("of the type {} and the kind {}", it.flag_type, it.kind.as_str()));
+            let why = format!(
+                "must be of the type BOOLEAN and the kind KILL_SWITCH; {} is {}",
+                quote(key.as_str()),
+                found.unwrap_or_default()
+            );
+            Err(Error::field(format!("{field}kill_switch"), why))
+        }
         Some(Missing::Room(group)) => Err(Error::new(
             Reason::TooManyFlags,
             format!("the group \"{group}\" can have at most {GROUP_MAX} flags"),

@@ -164,7 +164,8 @@ fn flag(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Json {
         flag.insert("targeting".to_owned(), targeting.clone());
     }
     let mut metadata = own_metadata(snapshot, resolved.flag);
-    metadata.insert("revision".to_owned(), json!(resolved.flag.revision.get()));
+    // The flag's owner has the last word on a name, as over the other protocols.
+    metadata.entry("revision").or_insert_with(|| json!(resolved.flag.revision.get()));
     if resolved.is_cut {
         metadata.insert("withoutAttributes".to_owned(), json!(true));
     }

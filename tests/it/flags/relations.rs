@@ -78,6 +78,27 @@ async fn only_a_boolean_flag_of_the_kind_can_be_a_kill_switch() {
     let error = create(&mut replica, guarded).await.unwrap_err();
     assert_eq!(reason(&error), "INVALID_FIELD");
     assert_eq!(crate::support::fields(&error), ["flag.kill_switch"]);
+    assert!(error.message().contains("is of the type BOOLEAN and the kind RELEASE"), "{error:?}");
+    replica.stop().await;
+}
+
+/// A text could be made a kill switch, and was refused as none where it should turn something off.
+#[tokio::test]
+async fn a_flag_that_is_no_boolean_cannot_be_of_the_kind_kill_switch() {
+    let mut replica = with_flag().await;
+    let text = v1::Flag {
+        flag_key: "text".into(),
+        r#type: v1::FlagType::String.into(),
+        variants: [("a".to_owned(), crate::openfeature::proto(&serde_json::json!("x")))].into(),
+        ..Default::default()
+    };
+    let switch = v1::Flag { kind: v1::FlagKind::KillSwitch.into(), ..text.clone() };
+    let error = create(&mut replica, switch.clone()).await.unwrap_err();
+    assert_eq!(crate::support::fields(&error), ["flag.kind"], "{error:?}");
+    create(&mut replica, text).await.unwrap();
+    let error = update(&mut replica, switch, "kind").await.unwrap_err();
+    assert_eq!(crate::support::fields(&error), ["flag.kind"], "{error:?}");
+    assert!(error.message().contains("such a flag is boolean, and this one is a string"), "{error:?}");
     replica.stop().await;
 }
 

@@ -13,6 +13,7 @@ mod news;
 mod ofrep;
 mod pages;
 mod restarts;
+mod selectors;
 mod sets;
 mod streams;
 mod targeting_key;

@@ -44,7 +44,7 @@ pub(super) async fn post(
     let address = world.address("ofrep");
     let mut builder = request(address, path, body);
     for (name, value) in headers {
-        builder = builder.header(*name, *value);
+        builder = builder.header(*name, value.as_bytes());
     }
     let response = send(address, builder.body(Full::from(body.to_owned())).unwrap()).await;
     let code = response.status();

@@ -27,11 +27,14 @@ const MAY_BE_THERE: [&str; 9] = [
 /// What may have several values, and whether that is a list.
 const OF_SEVERAL: [(&str, bool); 2] = [("complianceFrameworks", true), ("labels", false)];
 
-/// What is said of a flag that in-process providers get without what clients' attributes do to it.
+/// Rules, and the values in them, of which a flag has too few to be too deep or too large in one rule, however they are put.
+const SMALL: usize = 30;
+
+/// What is said of a flag that in-process providers get without what clients' attributes do to it, after the sets in which.
 const CUT: &str = "in-process providers get it as for a client without attributes: its rules, or those of the flags that it hangs \
                    on, are too many or too large to be worked into one, compare what the tenant and a client have with \
-                   texts in a way that would show other tenants' names, or have a broken part or give a variant's name \
-                   in a way that not every provider takes alike";
+                   texts in a way that would show other tenants' names, have a fractional without a bucketing value under hash \
+                   version 3, or have a broken part or give a variant's name in a way that not every provider takes alike";
 /// What is said of one whose rules not every in-process provider can evaluate.
 const UNKNOWN: &str = "its rules use an operator that some providers do not know in-process (matches, lower, upper, contains_all, \
                        contains_any, contains_none, abs); there they fail and the code's own default stands";
@@ -48,7 +51,28 @@ pub struct InProcess<'a> {
     flags: &'a CompiledFlags,
     now: Timestamp,
     /// What is known from one flag to the next.
-    known: RefCell<HashMap<&'a str, bool>>,
+    known: RefCell<HashMap<&'a str, CutIn>>,
+}
+
+/// In which sets a flag is [cut](super::Resolved::is_cut).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct CutIn {
+    /// In that of some tenant.
+    pub(super) tenants: bool,
+    /// In the one without a tenant, for which what tenants have is the client's.
+    pub(super) without_tenant: bool,
+}
+
+impl CutIn {
+    fn warning(self) -> Option<String> {
+        let sets = match (self.tenants, self.without_tenant) {
+            (false, false) => return None,
+            (true, true) => "",
+            (true, false) => "in a tenant's set ",
+            (false, true) => "in the set without a tenant ",
+        };
+        Some(format!("{sets}{CUT}"))
+    }
 }
 
 impl<'a> InProcess<'a> {
@@ -64,26 +88,28 @@ impl<'a> InProcess<'a> {
         let held_back = held_back.map(|layer| {
             format!("it is thrown by its default and turns nothing off: {} decides first", layer.as_str())
         });
-        let cut = self.is_cut(key).then(|| CUT.to_owned());
+        let cut = self.cut_in(key).warning();
         let unknown = self.has_unknown_operators(key).then(|| UNKNOWN.to_owned());
         cut.into_iter().chain(unknown).chain(self.differences(key)).chain(held_back).collect()
     }
 
-    /// Whether a flag is [cut](super::Resolved::is_cut) for a tenant that nothing names, one that has every attribute or one
-    /// that has few. Only flags that hang on others are looked at, and those whose rules compare what tenants have with
-    /// what clients have.
-    pub fn is_cut(&self, key: &str) -> bool {
-        let Some(asked) = self.flags.compiled(key) else { return false };
-        if !asked.hangs_on_others && !asked.rules.iter().any(is_of_both) {
-            return false;
+    /// In which sets a flag is cut: those of tenants that nothing names, one with every attribute and one with few, and the one
+    /// without a tenant. Only flags that hang on others are looked at, those whose rules compare what tenants have with
+    /// what clients have, and those whose rules could be too large in one.
+    pub(super) fn cut_in(&self, key: &str) -> CutIn {
+        let Some(asked) = self.flags.compiled(key) else { return CutIn::default() };
+        let is_small = asked.rules.len() + asked.size.nodes <= SMALL;
+        if is_small && !asked.hangs_on_others && !asked.rules.iter().any(is_of_both) {
+            return CutIn::default();
         }
         let mut known = self.known.borrow_mut();
-        if let Some(is_cut) = known.get(key) {
-            return *is_cut;
+        if let Some(cut) = known.get(key) {
+            return *cut;
         }
         // Whoever asks for a second one goes through a list.
         let is_list = asked.hangs_on_others && !known.is_empty();
-        for context in nobodies() {
+        let [all, few] = nobodies();
+        for (context, is_tenant) in [(all, true), (few, true), (Context::default(), false)] {
             let query = Query { tenant: None, context: &context, now: self.now };
             let mut resolver = Resolver::new(self.flags, &query);
             if is_list {
@@ -94,7 +120,9 @@ impl<'a> InProcess<'a> {
                 resolver.resolve(asked.flag.key());
             }
             for (key, found) in &resolver.found {
-                *known.entry(key).or_default() |= found.resolved.is_cut;
+                let cut = known.entry(key).or_default();
+                let cut = if is_tenant { &mut cut.tenants } else { &mut cut.without_tenant };
+                *cut |= found.resolved.is_cut;
             }
         }
         known.get(key).copied().unwrap_or_default()

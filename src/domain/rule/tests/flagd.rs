@@ -451,3 +451,20 @@ fn the_whole_context_is_never_empty_since_flagd_adds_to_it() {
     let rule = json!({"if": [{"var": ""}, "there", "empty"]});
     assert_eq!(select(&rule, HashVersion::V2, "f", &json!({})), "there");
 }
+
+/// flagd's engine reads a text as Go does, and no two engines agree: docs/OPENFEATURE.md lists these.
+#[test]
+fn a_text_beside_a_number_is_read_without_white_space_at_its_ends_and_as_a_decimal_number() {
+    for (text, at_least, is_it) in [
+        ("5 ", 5, true),
+        ("\t5", 5, true),
+        ("5\n", 6, false),
+        ("1E400", 6, true),
+        ("1_000", 0, false),
+        ("0x1p4", 0, false),
+        ("0x10", 0, false),
+    ] {
+        let said = apply(&json!({">=": [{"var": "t"}, at_least]}), &json!({ "t": text }));
+        assert_eq!(said, Ok(json!(is_it)), "{text:?}");
+    }
+}
