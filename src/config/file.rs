@@ -107,40 +107,5 @@ fn small(path: &Path, bytes_max: u64) -> Result<String, Unusable> {
 
 /// The known key that a misspelt one most likely means.
 pub(super) fn nearest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let nearest = known.map(|known| (distance(known, key), known)).min();
-    nearest.filter(|(distance, _)| *distance <= 4).map(|(_, known)| known)
-}
-
-/// Levenshtein's distance: how many letters to add, drop or change.
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
-    for (line, a) in left.chars().enumerate() {
-        let mut diagonal = line;
-        let mut before = line + 1;
-        for (column, b) in right.chars().enumerate() {
-            let above = row.get(column + 1).copied().unwrap_or(usize::MAX);
-            let here = (diagonal + usize::from(a != b)).min(above + 1).min(before + 1);
-            if let Some(cell) = row.get_mut(column) {
-                *cell = before;
-            }
-            diagonal = above;
-            before = here;
-        }
-        if let Some(cell) = row.last_mut() {
-            *cell = before;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn the_distance_counts_single_letter_edits() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
-    }
+    crate::domain::nearest::nearest(key, known, 4)
 }

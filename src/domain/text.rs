@@ -77,6 +77,27 @@ pub fn quote(input: &str) -> String {
     quoted
 }
 
+/// A list as text of at most `bytes_max` bytes where the first and the last fit: as many from either end as do, whole, with `…`
+/// for those between.
+pub fn ends(items: &[String], separator: &str, bytes_max: usize) -> String {
+    let all = items.join(separator);
+    if all.len() <= bytes_max || items.len() < 3 {
+        return all;
+    }
+    let (mut front, mut back) = (1, 1);
+    let length = |items: &[String]| items.iter().map(|item| item.len() + separator.len()).sum::<usize>();
+    let mut left =
+        bytes_max.saturating_sub(length(&items[..1]) + length(&items[items.len() - 1..]) + '…'.len_utf8());
+    while front + back < items.len() - 1 {
+        let next = if front > back { items.len() - 1 - back } else { front };
+        let Some(rest) = left.checked_sub(length(&items[next..=next])) else { break };
+        left = rest;
+        if front > back { back += 1 } else { front += 1 }
+    }
+    let shown = [&items[..front], &["…".to_owned()], &items[items.len() - back..]].concat();
+    shown.join(separator)
+}
+
 /// Checks a name for people: 1 to 200 characters on one line, at least one of them visible, none that controls
 /// the terminal or the direction of text.
 pub fn display_name(name: &str) -> Result<(), Invalid> {
@@ -312,6 +333,20 @@ mod tests {
         assert_eq!(quote("a\"b\\c"), r#""a\"b\\c""#);
         assert_eq!(quote("\x1b[31m\r\n\t\0"), r#""\u{1b}[31m\r\n\t\u{0}""#);
         assert_eq!(quote("a\u{202e}b\u{200b}\u{2028}"), r#""a\u{202e}b\u{200b}\u{2028}""#);
+    }
+
+    #[test]
+    fn a_long_list_is_shown_by_its_ends() {
+        let names = |count: usize| (0..count).map(|number| format!("flag-{number}")).collect::<Vec<_>>();
+        assert_eq!(ends(&names(3), " → ", 100), "flag-0 → flag-1 → flag-2");
+        assert_eq!(ends(&names(9), " → ", 50), "flag-0 → flag-1 → … → flag-7 → flag-8");
+        for bytes_max in 24..200 {
+            let shown = ends(&names(30), ",", bytes_max);
+            assert!(shown.len() <= bytes_max, "{shown}");
+            assert!(shown.starts_with("flag-0,") && shown.ends_with(",flag-29"), "{shown}");
+        }
+        // Shorter is nothing that shows both.
+        assert_eq!(ends(&names(9), ",", 3), "flag-0,…,flag-8");
     }
 
     #[test]

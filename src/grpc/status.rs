@@ -13,6 +13,8 @@ use crate::proto::google::rpc;
 const SIZE_MAX: usize = 3 * 1_024;
 /// Longest message, in bytes.
 const MESSAGE_MAX: usize = 1_024;
+/// Longest value of metadata, in bytes: two of the longest keys with words between them.
+const METADATA_MAX: usize = 320;
 
 const fn code(code: Code) -> tonic::Code {
     match code {
@@ -35,13 +37,13 @@ pub(super) fn status(error: &Error) -> Status {
     let message = cut(&error.message, MESSAGE_MAX);
     let mut size = message.len();
     let mut details = ErrorDetails::new();
-    let metadata = error.metadata.iter().map(|(key, value)| ((*key).to_owned(), cut(value, 256)));
+    let metadata = error.metadata.iter().map(|(key, value)| ((*key).to_owned(), cut(value, METADATA_MAX)));
     details.set_error_info(
         error.reason.as_str(),
         DOMAIN,
         metadata.collect::<std::collections::HashMap<_, _>>(),
     );
-    size += 128 + error.metadata.values().map(|value| value.len().min(256) + 32).sum::<usize>();
+    size += 128 + error.metadata.values().map(|value| value.len().min(METADATA_MAX) + 32).sum::<usize>();
     let mut fields = Vec::new();
     for violation in &error.violations {
         let (field, why) = (cut(&violation.field, 256), cut(&violation.why, 512));
@@ -58,11 +60,14 @@ pub(super) fn status(error: &Error) -> Status {
     match error.reason.code() {
         Code::NotFound | Code::AlreadyExists => {
             let kind = subject.0.trim_end_matches("_id").trim_end_matches("_key");
-            details.set_resource_info(kind, cut(subject.1, 256), "", message.clone());
+            details.set_resource_info(kind, cut(subject.1, METADATA_MAX), "", message.clone());
         }
         Code::FailedPrecondition => {
-            let violation =
-                PreconditionViolation::new(error.reason.as_str(), cut(subject.1, 256), message.clone());
+            let violation = PreconditionViolation::new(
+                error.reason.as_str(),
+                cut(subject.1, METADATA_MAX),
+                message.clone(),
+            );
             details.set_precondition_failure(vec![violation]);
         }
         _ => {}

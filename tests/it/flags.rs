@@ -7,6 +7,7 @@ mod emergencies;
 mod files;
 mod large;
 mod life;
+mod mistakes;
 mod plain_words;
 mod races;
 mod relations;

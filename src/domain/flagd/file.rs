@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json_text::{compact, object, quoted};
+use crate::domain::json_fault;
 use crate::domain::selector::can_name;
 use crate::domain::text::quote;
 
@@ -100,11 +101,7 @@ impl File {
             Ok(left) => left,
             Err(error) if error.is_data() => return fail("file", "must be a JSON object"),
             Err(error) => {
-                let (line, column) = (error.line(), error.column());
-                return fail(
-                    "file",
-                    format!("must be JSON; it cannot be read at line {line}, column {column}"),
-                );
+                return fail("file", format!("must be JSON; {}", json_fault::cause(&error)));
             }
         };
         let mut file = Self::default();

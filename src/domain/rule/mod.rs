@@ -51,7 +51,7 @@ pub use self::length::{text_length, written_length, written_nodes};
 use self::node::{Constant, Node, Read};
 pub use self::path::{Path, TARGETING_KEY};
 pub use self::rollout::{Prepared, Rollout, Step, Weight};
-pub use self::segments::Segments;
+pub use self::segments::{Fault, Segments};
 
 /// What one evaluation is about.
 #[derive(Debug, Clone, Copy)]

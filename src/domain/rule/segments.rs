@@ -28,6 +28,19 @@ struct Entry {
     nodes: usize,
 }
 
+/// What is wrong with segments, and with which.
+#[derive(Debug)]
+pub struct Fault {
+    /// The segment that has the mistake itself, not one that uses it; none where there are too many.
+    pub segment: Option<String>,
+    /// What it refers to that does not exist, where it does.
+    pub missing: Option<String>,
+    /// Of a circle its members in order, the first again at the end; else empty.
+    pub circle: Vec<String>,
+    /// The mistake, with its place in the segment.
+    pub error: Error,
+}
+
 /// A compiled segment.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
@@ -64,26 +77,21 @@ impl Segments {
         }
     }
 
+    /// What is wrong with segments first, those that others use before these; nothing where [`Self::compile`] takes them.
+    pub fn fault(sources: impl IntoIterator<Item = (String, Value)>) -> Option<Fault> {
+        match Builder::run(sources, Mode::Strict) {
+            Ok(builder) => builder.fault,
+            Err(error) => Some(Fault { segment: None, missing: None, circle: Vec::new(), error }),
+        }
+    }
+
     /// Takes the segments of a flagd file. One with a mistake spoils only the rules that use it.
     pub fn compile_foreign(sources: impl IntoIterator<Item = (String, Value)>) -> Result<Self, Error> {
         Self::build(sources, Mode::Foreign)
     }
 
     fn build(sources: impl IntoIterator<Item = (String, Value)>, mode: Mode) -> Result<Self, Error> {
-        let sources: BTreeMap<String, Value> = sources.into_iter().collect();
-        if sources.len() > SEGMENTS_MAX {
-            return fail(
-                ErrorKind::Size,
-                format!("has {} segments; at most {SEGMENTS_MAX} are allowed", sources.len()),
-            );
-        }
-        let mut builder =
-            Builder { sources, mode, done: Self::default(), open: Vec::new(), pattern_bytes: 0 };
-        let names: Vec<String> = builder.sources.keys().cloned().collect();
-        for name in names {
-            builder.add(&name);
-        }
-        Ok(builder.done)
+        Builder::run(sources, mode).map(|builder| builder.done)
     }
 
     /// The names, sorted.
@@ -126,15 +134,47 @@ struct Builder {
     open: Vec<String>,
     /// What the patterns of all came to so far, in bytes.
     pattern_bytes: usize,
+    circle: Vec<String>,
+    fault: Option<Fault>,
 }
 
 impl Builder {
+    fn run(sources: impl IntoIterator<Item = (String, Value)>, mode: Mode) -> Result<Self, Error> {
+        let sources: BTreeMap<String, Value> = sources.into_iter().collect();
+        if sources.len() > SEGMENTS_MAX {
+            return fail(
+                ErrorKind::Size,
+                format!("has {} segments; at most {SEGMENTS_MAX} are allowed", sources.len()),
+            );
+        }
+        let (done, open, circle) = (Segments::default(), Vec::new(), Vec::new());
+        let mut builder = Self { sources, mode, done, open, pattern_bytes: 0, circle, fault: None };
+        let names: Vec<String> = builder.sources.keys().cloned().collect();
+        for name in names {
+            builder.add(&name);
+        }
+        Ok(builder)
+    }
+
     fn add(&mut self, name: &str) {
         if self.done.entries.contains_key(name) {
             return;
         }
         let Some(source) = self.sources.get(name).cloned() else { return };
         let compiled = self.compile(name, &source);
+        if let Err(error) = &compiled
+            && self.fault.is_none()
+        {
+            // Whoever uses it fails after it, for the same reason.
+            let mut uses = BTreeSet::new();
+            references(&source, DEPTH_MAX, &mut uses);
+            let missing = uses.into_iter().find(|used| !self.sources.contains_key(used));
+            let circle = std::mem::take(&mut self.circle);
+            self.fault =
+                Some(Fault { segment: Some(name.to_owned()), missing, circle, error: error.clone() });
+        }
+        let place = |error: Error| error.inside(&format!("$evaluators.{}", shown(name)));
+        let compiled = compiled.map_err(place);
         // Those that it uses are done.
         let length = written_length(&source, &self.done);
         let nodes = written_nodes(&source, &self.done);
@@ -143,31 +183,32 @@ impl Builder {
     }
 
     fn compile(&mut self, name: &str, source: &Value) -> Result<Segment, Error> {
-        let place = |error: Error| error.inside(&format!("$evaluators.{}", shown(name)));
         if self.open.len() >= DEPTH_MAX {
-            return fail(ErrorKind::Depth, "is at the end of too many segments that use each other")
-                .map_err(place);
+            return fail(ErrorKind::Depth, "is at the end of too many segments that use each other");
         }
         let mut uses = BTreeSet::new();
         references(source, DEPTH_MAX, &mut uses);
         self.open.push(name.to_owned());
         for used in &uses {
             if let Some(start) = self.open.iter().position(|open| open == used) {
-                let why = circle(self.open.get(start..).unwrap_or_default(), used);
-                self.open.pop();
-                return fail(ErrorKind::Cycle, why).map_err(place);
+                let members = self.open.split_off(start);
+                let why = circle(&members, used);
+                // Those before the last go on to be looked at.
+                self.open.extend_from_slice(members.split_last().map_or(&[], |(_, before)| before));
+                self.circle = members.into_iter().chain([used.clone()]).collect();
+                return fail(ErrorKind::Cycle, why);
             }
             self.add(used);
         }
         self.open.pop();
         let mut compiler = Compiler::new(&self.done, self.mode);
-        let node = compiler.node(source, 1).map_err(place)?;
+        let node = compiler.node(source, 1)?;
         self.pattern_bytes += compiler.pattern_bytes;
         if compiler.pattern_bytes > 0 && self.pattern_bytes > SEGMENTS_PATTERNS_BYTES_MAX {
             let why = format!(
                 "has patterns that, with those of the segments before it, are larger than {SEGMENTS_PATTERNS_BYTES_MAX} bytes when compiled"
             );
-            return fail(ErrorKind::Size, why).map_err(place);
+            return fail(ErrorKind::Size, why);
         }
         Ok(Segment {
             source: source.clone(),

@@ -65,7 +65,7 @@ pub(super) fn refuse(not_a_call: NotACall) -> Response<EdgeBody> {
     if let Some(allow) = not_a_call.allow {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
-    if not_a_call.code == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+    if not_a_call.names_types {
         response.headers_mut().insert("accept-post", HeaderValue::from_static(CONTENT_TYPES));
     }
     response

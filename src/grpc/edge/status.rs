@@ -51,17 +51,32 @@ pub(super) const BAD_BASE64: Refusal =
 pub(super) const EMPTY_JSON: Refusal = refusal(
     Code::InvalidArgument,
     "MALFORMED_REQUEST",
-    "The request's body is empty; a message without fields is {}.",
+    "The request's message is empty; one without fields is {}.",
 );
 pub(super) const BAD_QUERY: Refusal = at_fault(
     "message",
     "MALFORMED_REQUEST",
     "A call by GET carries its request in `message`: URL-encoded, or in URL-safe base64 with `base64=1`.",
 );
+pub(super) const BAD_QUERY_BASE64: Refusal = at_fault(
+    "message",
+    "MALFORMED_REQUEST",
+    "The query parameter `message` is not URL-safe base64, which `base64=1` says it is.",
+);
+pub(super) const BAD_BASE64_PARAMETER: Refusal = at_fault(
+    "base64",
+    "MALFORMED_REQUEST",
+    "The query parameter `base64` must be 1, where `message` is in URL-safe base64, or not be there.",
+);
+pub(super) const BAD_CONNECT_PARAMETER: Refusal = at_fault(
+    "connect",
+    "PROTOCOL_VERSION",
+    "This server speaks version 1 of the Connect protocol: the query parameter `connect` says v1.",
+);
 pub(super) const BAD_CONNECT_VERSION: Refusal = at_fault(
     "connect-protocol-version",
     "PROTOCOL_VERSION",
-    "This server speaks version 1 of the Connect protocol: the header says 1, the query parameter says v1.",
+    "This server speaks version 1 of the Connect protocol: the header `connect-protocol-version` says 1.",
 );
 pub(super) const COMPRESSED_WITHOUT_ENCODING: Refusal = refusal(
     Code::Internal,
@@ -194,19 +209,15 @@ pub(super) fn too_many_items(TooMany { field, bounds }: &TooMany) -> Status {
     Status::with_error_details(Code::InvalidArgument, sentence, details)
 }
 
-/// The status of JSON that is no such message: names the field, if one was reached, and the place, line and column,
-/// from 1. `path` is what the caller sent, so it is shown with care.
-pub(super) fn malformed_json(message: &str, path: &str, (line, column): (usize, usize)) -> Status {
-    let is_within = !matches!(path, "" | "." | "?");
-    let place = format!("line {line}, column {column}");
-    let sentence = if is_within {
-        let field = text::quote(path);
-        format!("The request is not valid JSON of {message}: see {field}, {place}.")
-    } else {
-        format!("The request is not valid JSON of {message}: see {place}.")
+/// The status of JSON that is no such message: names the field, if one was reached, and ends with why and where. `path` is what
+/// the caller sent, so it is shown with care.
+pub(super) fn malformed_json(message: &str, path: &str, why: &str) -> Status {
+    let (field, subject) = match path {
+        "" => ("request".to_owned(), String::new()),
+        path => (text::quote(path).trim_matches('"').to_owned(), format!("{} ", text::quote(path))),
     };
+    let sentence = format!("The request is not valid JSON of {message}: {subject}{why}.");
     let mut details = ErrorDetails::with_error_info("MALFORMED_REQUEST", DOMAIN, HashMap::new());
-    let field = if is_within { text::quote(path).trim_matches('"').to_owned() } else { "request".to_owned() };
     details.add_bad_request_violation(field, sentence.as_str());
     Status::with_error_details(Code::InvalidArgument, sentence, details)
 }

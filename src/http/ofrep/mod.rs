@@ -148,7 +148,7 @@ fn stream(
     feature: &OpenFeature,
     question: Question,
 ) -> Result<impl Stream<Item = Result<Event, Infallible>> + use<>, Error> {
-    let told = feature.changes(question, None)?;
+    let told = feature.whether_changed(question)?;
     let feature = feature.clone();
     Ok(told.map_while(move |told| {
         Some(Ok(match told.ok()? {

@@ -11,6 +11,7 @@ use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
 use crate::domain::error::Error;
+use crate::domain::json_fault;
 use crate::domain::rule::Context;
 use crate::domain::selector::{self, Selector};
 use crate::domain::sole::sole;
@@ -88,9 +89,8 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
-    let body: Value = serde_json::from_slice(bytes).map_err(|error| {
-        format!("the body is not JSON: it cannot be read at line {}, column {}", error.line(), error.column())
-    })?;
+    let body: Value = serde_json::from_slice(bytes)
+        .map_err(|error| format!("the body must be JSON; {}", json_fault::cause(&error)))?;
     let Value::Object(mut body) = body else { return Err("the body must be an object".to_owned()) };
     match body.remove("context") {
         None | Some(Value::Null) => Ok(Map::new()),
@@ -152,8 +152,15 @@ mod tests {
         let context = parse(br#"{"context":{"targetingKey":"u1","age":3},"more":1}"#).unwrap();
         assert_eq!(context["targetingKey"], "u1");
         assert!(refused(r#"{"context":[1]}"#).starts_with("context must be"));
-        assert!(refused(r#"{"context":"#).starts_with("the body is not JSON"));
-        assert_eq!(refused("fro"), "the body is not JSON: it cannot be read at line 1, column 2");
+        assert!(refused(r#"{"context":"#).starts_with("the body must be JSON"));
+        assert_eq!(refused("fro"), "the body must be JSON; it cannot be read at line 1, column 2");
+        let deep = format!(r#"{{"context":{{"a":{}1{}}}}}"#, "[".repeat(200), "]".repeat(200));
+        assert_eq!(
+            refused(&deep),
+            "the body must be JSON; it nests more than 127 deep at line 1, column 142"
+        );
+        let large = refused(r#"{"context":{"a":1e999}}"#);
+        assert_eq!(large, "the body must be JSON; a number is too large at line 1, column 21");
         assert!(refused("[]").starts_with("the body must be"));
     }
 

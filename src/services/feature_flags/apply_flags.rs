@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Deciding, judge};
+use super::Deciding;
+use super::judge::{self, Named};
 use crate::domain::error::Error;
 use crate::domain::event::{AppliedSet, Event};
 use crate::domain::flag::impact::Impact;
@@ -154,9 +155,15 @@ impl Registry {
         self.change(command, |snapshot, context| {
             let mut plan = Plan::new(&set.manner, context);
             plan.plan(snapshot, set, context)?;
-            let field = |key: &FlagKey| {
-                let named = set.flags.iter().position(|spec| spec.settings.key == *key);
-                format!("flags[{}].", named.unwrap_or_default())
+            let field = |named: Named<'_>| match named {
+                Named::Flag(key) => {
+                    let place = set.flags.iter().position(|spec| spec.settings.key == *key);
+                    format!("flags[{}].", place.unwrap_or_default())
+                }
+                Named::Segment(name) => {
+                    let place = set.segments.iter().position(|segment| segment.name == *name);
+                    format!("segments[{}].", place.unwrap_or_default())
+                }
             };
             plan.decide(
                 &Deciding {
@@ -194,11 +201,11 @@ impl<'a> Plan<'a> {
         Self { manner, now, actor, write, event, kept, held, differences: Vec::new() }
     }
 
-    /// Judges what is planned, and makes one change of it. `field` says where in the request a flag is.
+    /// Judges what is planned, and makes one change of it. `field` says where in the request a thing is.
     pub(super) fn decide(
         mut self,
         deciding: &Deciding<'_>,
-        field: impl Fn(&FlagKey) -> String,
+        field: impl Fn(Named<'_>) -> String,
     ) -> Result<Decision<Applied>, Error> {
         self.kept.sort_by(|a, b| (a.resource, &a.name).cmp(&(b.resource, &b.name)));
         if self.event.is_empty() {
@@ -206,8 +213,6 @@ impl<'a> Plan<'a> {
             check_same(self.manner.plan_etag.as_deref(), "")?;
             return Ok(Decision::Nothing(Applied { kept: self.kept, ..Applied::default() }));
         }
-        let keys: Vec<_> = self.write.flags.iter().map(|flag| flag.row.key().clone()).collect();
-        let field = |place: usize| keys.get(place).map(&field).unwrap_or_default();
         let after = judge::judge(deciding.snapshot, &mut self.write, (deciding.force, self.now), &field)?;
         let changed = judge::changed(&self.write);
         self.keep_emergencies((deciding.snapshot, deciding.fixed), &after, &changed)?;

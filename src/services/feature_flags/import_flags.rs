@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Deciding;
 use super::apply_flags::{Applied, Manner, Plan, Resource};
-use super::judge::check_set;
+use super::judge::{Named, check_set};
 use crate::domain::error::{Error, Reason};
 use crate::domain::flag::{Flag, FlagFile, Origin};
 use crate::domain::flagd::{self, Entry, File, Slot};
@@ -96,7 +96,11 @@ impl Registry {
                 force: import.manner.force,
                 command,
             };
-            plan.decide(&deciding, |key| place(key.as_str()))
+            plan.decide(&deciding, |named| match named {
+                Named::Flag(key) => place(key.as_str()),
+                // Those of a file are its own, and not judged with ours.
+                Named::Segment(_) => "content.".to_owned(),
+            })
         })
         .await
     }

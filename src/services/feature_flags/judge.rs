@@ -10,11 +10,13 @@ use super::known_context;
 use crate::domain::error::{Error, Reason};
 use crate::domain::flag::dependencies::{Broken, FLAGS_MAX, GROUP_MAX, Missing, Relation};
 use crate::domain::flag::impact::{Impact, Subject, impact};
-use crate::domain::flag::{CompiledFlags, Flag, InProcess, PATTERNS_BYTES_MAX, Settings, validate};
+use crate::domain::flag::{
+    CompiledFlags, Flag, InProcess, NewSegment, PATTERNS_BYTES_MAX, Settings, validate,
+};
 use crate::domain::ids::{FlagKey, Revision, SegmentName, TenantId, VariantName};
 use crate::domain::lifecycle::Status;
-use crate::domain::rule::{Context, ErrorKind, HashVersion, Segments, check_condition};
-use crate::domain::text::quote;
+use crate::domain::rule::{self, Condition, Context, ErrorKind, HashVersion, Segments, check_condition};
+use crate::domain::text::{ends, quote};
 use crate::domain::violation::Violation;
 use crate::services::change::Reply;
 use crate::store::flags::Write;
@@ -25,6 +27,11 @@ const WARNINGS_MAX: usize = 100;
 
 /// Most dependents, or users of a segment, that a refusal names.
 const NAMED_MAX: usize = 10;
+
+/// Longest path of a circle, and of what leads along it, in bytes: as much as metadata may have.
+const PATH_BYTES_MAX: usize = 320;
+/// Most bytes that say the same in words: with the path as much as a message may have.
+const SENTENCES_BYTES_MAX: usize = 640;
 
 /// What was made, and whom that affects where the change was only tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,12 +50,21 @@ impl<T: Reply> Reply for Judged<T> {
     }
 }
 
+/// A thing that is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Named<'a> {
+    /// A flag.
+    Flag(&'a FlagKey),
+    /// A segment.
+    Segment(&'a SegmentName),
+}
+
 /// The flags as they would be after a write. It ends at the flag with which the patterns of all become too large: what
 /// follows would cost as much again.
 fn after(
     before: &CompiledFlags,
     write: &Write,
-    field: &dyn Fn(usize) -> String,
+    field: &dyn Fn(Named<'_>) -> String,
 ) -> Result<CompiledFlags, Error> {
     let mut flags = before.clone();
     for (flag_key, tier_id) in &write.tier_defaults_cleared {
@@ -64,13 +80,13 @@ fn after(
         flags = flags.with_file(Arc::new(file.row.clone()));
     }
     flags = flags.with_segments(write.segments.iter().map(|segment| Arc::new(segment.row.clone())));
-    for (place, flag) in write.flags.iter().enumerate() {
+    for flag in &write.flags {
         flags = flags.with_flag(Arc::new(flag.row.clone()));
         if flags.pattern_bytes() > PATTERNS_BYTES_MAX.max(before.pattern_bytes()) {
             let why = format!(
                 "have patterns that, with those of all flags, are larger than {PATTERNS_BYTES_MAX} bytes when compiled"
             );
-            return Err(Error::field(format!("{}rules", field(place)), why));
+            return Err(Error::field(format!("{}rules", field(Named::Flag(flag.row.key()))), why));
         }
     }
     for default in &write.tier_defaults {
@@ -89,21 +105,22 @@ pub(super) fn changed(write: &Write) -> BTreeSet<FlagKey> {
 }
 
 /// Refuses what does not fit together, and completes the write with what it rests on. Answers the flags after it.
-/// `field` says where in the request the flag of a place is.
+/// `field` says where in the request a thing is.
 pub(super) fn judge(
     snapshot: &Snapshot,
     write: &mut Write,
     (force, now): (bool, Timestamp),
-    field: &dyn Fn(usize) -> String,
+    field: &dyn Fn(Named<'_>) -> String,
 ) -> Result<CompiledFlags, Error> {
     let before = &snapshot.flags;
     let after = after(before, write, field)?;
     check_room(before, &after)?;
-    check_segments(before, &after, write)?;
-    for (place, flag) in write.flags.iter().enumerate() {
+    check_segments(before, &after, write, field)?;
+    for flag in &write.flags {
         let settings = &flag.row.settings;
+        let place = || field(Named::Flag(&settings.key));
         let old = before.flag(settings.key.as_str()).map(|old| &old.settings);
-        check_set(snapshot, &settings.flag_set, || format!("{}flag_set", field(place)))?;
+        check_set(snapshot, &settings.flag_set, || format!("{}flag_set", place()))?;
         let mut violations = validate::compiles(&flag.row, after.evaluators_of(&flag.row));
         if flag.row.origin.is_none() {
             // What was so before may stay so.
@@ -112,9 +129,9 @@ pub(super) fn judge(
             violations.extend(new.into_iter().filter(|failure| !before.contains(failure)));
         }
         if !violations.is_empty() {
-            return Err(Error::invalid(Reason::InvalidField, violations).within(&field(place)));
+            return Err(Error::invalid(Reason::InvalidField, violations).within(&place()));
         }
-        check_relations(before, &after, settings, &field(place))?;
+        check_relations(before, &after, settings, &place())?;
         check_variants_in_use(&after, settings, now)?;
     }
     let changed = changed(write);
@@ -183,15 +200,22 @@ fn check_room(before: &CompiledFlags, after: &CompiledFlags) -> Result<(), Error
         .with("used", before.len()))
 }
 
-fn check_segments(before: &CompiledFlags, after: &CompiledFlags, write: &Write) -> Result<(), Error> {
+fn check_segments(
+    before: &CompiledFlags,
+    after: &CompiledFlags,
+    write: &Write,
+    field: &dyn Fn(Named<'_>) -> String,
+) -> Result<(), Error> {
     if write.segments.is_empty() && write.segments_deleted.is_empty() {
         return Ok(());
     }
     for segment in write.segments.iter().map(|segment| &segment.row.settings) {
         let old = before.segment(segment.name.as_str());
         if old.is_none_or(|old| old.settings.source != segment.source) {
-            check_condition(&segment.source, HashVersion::default())
-                .map_err(|error| Error::field("segment.logic", format!("can only fail: {error}")))?;
+            check_condition(&segment.source, HashVersion::default()).map_err(|error| {
+                let (field, error) = placed(segment, &error, field);
+                Error::field(field, format!("can only fail: {error}"))
+            })?;
         }
     }
     let written: BTreeSet<_> = write.flags.iter().map(|flag| flag.row.key()).collect();
@@ -210,16 +234,45 @@ fn check_segments(before: &CompiledFlags, after: &CompiledFlags, write: &Write) 
     let all = after
         .segments()
         .map(|segment| (segment.settings.name.as_str().to_owned(), segment.settings.source.clone()));
-    let Err(error) = Segments::compile(all) else { return Ok(()) };
-    let deleted = write.segments_deleted.first().map(|gone| &gone.key);
-    match (error.kind, deleted) {
-        (ErrorKind::Cycle, _) => Err(cycle("segments", &error.to_string())),
-        (ErrorKind::Segment, Some(name)) => Err(in_use(name, "another segment").with("used_by", error.path)),
-        (ErrorKind::Segment, None) => Err(Error::new(Reason::SegmentNotFound, error.to_string()).with(
-            "segment_name",
-            write.segments.first().map_or("", |segment| segment.row.settings.name.as_str()),
-        )),
-        _ => Err(Error::field("segment.logic", format!("cannot be used: {error}"))),
+    let Some(fault) = Segments::fault(all) else { return Ok(()) };
+    if fault.error.kind == ErrorKind::Cycle {
+        return Err(cycle("segments", &fault.circle));
+    }
+    let named = fault.segment.as_deref().unwrap_or_default();
+    if let (ErrorKind::Segment, Some(gone)) = (fault.error.kind, write.segments_deleted.first()) {
+        return Err(in_use(&gone.key, &format!("the segment {}", quote(named))).with("used_by", named));
+    }
+    let mut written = write.segments.iter().map(|segment| &segment.row.settings);
+    let (field, why) = match written.clone().find(|segment| segment.name.as_str() == named) {
+        Some(segment) => placed(segment, &fault.error, field),
+        // What is written fits together, and another no longer with it.
+        None => {
+            let field = written.next().map(|segment| field(Named::Segment(&segment.name)));
+            let why = format!("the segment {}, which uses it, {}", quote(named), fault.error);
+            (format!("{}logic", field.unwrap_or_default()), why)
+        }
+    };
+    match (fault.error.kind, fault.missing) {
+        (ErrorKind::Segment, Some(missing)) => {
+            let error = Error::invalid(Reason::SegmentNotFound, vec![Violation::new(field, why)]);
+            Err(error.with("segment_name", missing))
+        }
+        _ => Err(Error::field(field, format!("cannot be used: {why}"))),
+    }
+}
+
+/// The field of a request that is at fault for a segment's condition, and why. One that conditions can say may have been given
+/// so or as logic, and whoever gave conditions knows no place in it.
+fn placed(
+    segment: &NewSegment,
+    error: &rule::Error,
+    field: &dyn Fn(Named<'_>) -> String,
+) -> (String, String) {
+    let field = field(Named::Segment(&segment.name));
+    if Condition::all_from_json(&segment.source).is_some() {
+        (field.trim_end_matches('.').to_owned(), error.why.clone())
+    } else {
+        (format!("{field}logic"), error.to_string())
     }
 }
 
@@ -230,8 +283,8 @@ fn in_use(name: &SegmentName, by: &str) -> Error {
 
 /// A circle of flags, with how each hangs on the next: for people in words, for machines in the order of the path.
 fn cycle_of_flags(after: &CompiledFlags, circle: &[FlagKey]) -> Error {
-    let path: Vec<_> = circle.iter().map(FlagKey::as_str).collect();
-    let mut error = cycle("flags", &path.join(" → "));
+    let path: Vec<_> = circle.iter().map(ToString::to_string).collect();
+    let mut error = cycle("flags", &path);
     let (mut words, mut sentences) = (Vec::new(), Vec::new());
     for (flag, other) in circle.iter().zip(circle.iter().skip(1)) {
         let (word, sentence) = match after.relation(flag, other) {
@@ -250,11 +303,12 @@ fn cycle_of_flags(after: &CompiledFlags, circle: &[FlagKey]) -> Error {
         words.push(word);
         sentences.push(sentence);
     }
-    error.message = format!("{}; {}", error.message, sentences.join(", "));
-    error.with("relations", words.join(","))
+    error.message = format!("{}; {}", error.message, ends(&sentences, ", ", SENTENCES_BYTES_MAX));
+    error.with("relations", ends(&words, ",", PATH_BYTES_MAX))
 }
 
-fn cycle(what: &str, path: &str) -> Error {
+fn cycle(what: &str, members: &[String]) -> Error {
+    let path = ends(members, " → ", PATH_BYTES_MAX);
     Error::new(Reason::DependencyCycle, format!("{what} cannot hang on each other in a circle: {path}"))
         .with("path", path)
 }

@@ -59,7 +59,7 @@ impl Registry {
             let segment = segment.clone().into_segment(context.now);
             let event = Event::SegmentCreated { segment: Box::new(segment.clone()) };
             let mut write = written(&segment, None);
-            judge::judge(snapshot, &mut write, (false, context.now), &|_| String::new())?;
+            judge::judge(snapshot, &mut write, (false, context.now), &|_| "segment.".to_owned())?;
             let change = flags::flags_write(&write, event, context, &segment);
             Ok(Decision::Make(Box::new(change), segment))
         })
@@ -86,7 +86,7 @@ impl Registry {
             let segment = current.with_settings(settings, context.now);
             let event = Event::SegmentUpdated { segment: Box::new(segment.clone()) };
             let mut write = written(&segment, Some(current.revision));
-            let after = judge::judge(snapshot, &mut write, (false, context.now), &|_| String::new())?;
+            let after = judge::judge(snapshot, &mut write, (false, context.now), &|_| "segment.".to_owned())?;
             let change = flags::flags_write(&write, event, context, &segment);
             let deciding = Deciding { snapshot, fixed: &self.static_context, context, force: false, command };
             let impact = deciding.impact(&after, &BTreeSet::new());

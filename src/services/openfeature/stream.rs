@@ -92,6 +92,8 @@ struct Listener<T> {
     changes: broadcast::Receiver<Arc<News>>,
     told: mpsc::Sender<Result<T, Error>>,
     keep_alive: Interval,
+    /// Of what changed at once the first part is enough: the client does not hear which flags they are.
+    is_once: bool,
 }
 
 /// What happened since the listener looked last.
@@ -113,8 +115,23 @@ impl From<Error> for Gone {
 impl OpenFeature {
     /// Starts to tell of changes; what changed is there as `encode` says it as well, once for all who use the same.
     pub fn changes(&self, question: Question, encode: Option<Encode>) -> Result<Until<Told>, Error> {
+        self.tell_of_changes(question, encode, false)
+    }
+
+    /// Starts to tell that something changed, of all that changed at once only once: some of the flags stand for all.
+    pub fn whether_changed(&self, question: Question) -> Result<Until<Told>, Error> {
+        self.tell_of_changes(question, None, true)
+    }
+
+    fn tell_of_changes(
+        &self,
+        question: Question,
+        encode: Option<Encode>,
+        is_once: bool,
+    ) -> Result<Until<Told>, Error> {
         question.selected(&*self.snapshot()?)?;
         let (mut listener, receiver) = self.listener(question, WAITING_MAX, Some(Told::Shutdown));
+        listener.is_once = is_once;
         tokio::spawn(async move {
             let ended = listener.tell_changes(encode).await;
             listener.end(ended).await;
@@ -159,7 +176,7 @@ impl OpenFeature {
         let changes = self.announcer.subscribe();
         let drain = Box::pin(self.drain.clone().cancelled_owned());
         let until = Until { receiver, drain, last_word, is_draining: false, has_ended: false };
-        (Listener { feature: self.clone(), question, changes, told, keep_alive }, until)
+        (Listener { feature: self.clone(), question, changes, told, keep_alive, is_once: false }, until)
     }
 }
 
@@ -220,7 +237,10 @@ impl Listener<Told> {
 
     async fn tell_of(&mut self, news: &[Arc<News>], encode: Option<Encode>) -> Result<(), Gone> {
         let (_, scope) = self.scope()?;
-        let told = self.feature.announcer.told(news, &scope, encode).await?;
+        let mut told = self.feature.announcer.told(news, &scope, encode).await?;
+        if self.is_once {
+            told.truncate(1);
+        }
         if !told.is_empty() {
             self.keep_alive.reset();
         }

@@ -169,6 +169,13 @@ async fn a_faulty_query_is_refused() {
             assert_eq!(answer.json()["code"], code, "{query}");
         }
     }
+    for query in ["connect=v1&message=%7B%7D", "connect=v1&encoding=xml&message=%7B%7D"] {
+        let request = Request::get(format!("{GET}?{query}")).body(Bytes::new()).unwrap();
+        let answer = send(served.address, request).await;
+        let sentence = String::from_utf8_lossy(&answer.body);
+        assert!(sentence.contains("query parameter encoding must be json or proto"), "{sentence}");
+        assert_eq!(answer.header("accept-post"), "", "a GET has no content type");
+    }
     let long = format!("{GET}?encoding=json&message={}", "x".repeat(20_000));
     let answer = send(served.address, Request::get(long).body(Bytes::new()).unwrap()).await;
     assert!(matches!(answer.status.as_u16(), 414 | 431), "{answer:?}");

@@ -97,7 +97,7 @@ async fn one_mistake_keeps_the_whole_set_from_being_applied_and_is_named_by_its_
     assert_eq!(reason(&error), "TIER_NOT_FOUND");
     let stray = v1::ApplyFlagsRequest { tier_defaults: vec![on_for("gold", "search")], ..Default::default() };
     let error = replica.flags.apply_flags(stray).await.unwrap_err();
-    assert_eq!(fields(&error), ["tier_defaults.flag_key"]);
+    assert_eq!(fields(&error), ["tier_defaults[0].flag_key"]);
     let missing = v1::GetFlagRequest { flag_key: "fine".into() };
     assert_eq!(reason(&replica.flags.get_flag(missing).await.unwrap_err()), "FLAG_NOT_FOUND");
     replica.stop().await;

@@ -158,6 +158,37 @@ async fn a_circle_is_refused_with_the_relation_of_each_of_its_steps() {
     replica.stop().await;
 }
 
+/// It was cut in the middle of a name, and the last one, which closes the circle, was not in it.
+#[tokio::test]
+async fn a_long_circle_is_refused_with_its_beginning_and_its_end() {
+    let mut replica = with_flag().await;
+    let long = "team-checkout.service-payment-provider.new-three-d-secure-flow-for-returning-customers";
+    for (name, count) in [(long, 3), ("short", 100)] {
+        let key = |place: usize| format!("{name}-{place}");
+        let needed = |place: usize| match place {
+            0 => Vec::new(),
+            place => needs(&key(place - 1), "on"),
+        };
+        let flag = |place| v1::Flag { prerequisites: needed(place), ..boolean(&key(place)) };
+        let set = v1::ApplyFlagsRequest { flags: (0..count).map(flag).collect(), ..Default::default() };
+        replica.flags.apply_flags(set).await.unwrap();
+        let closing = v1::Flag { prerequisites: needs(&key(count - 1), "on"), ..boolean(&key(0)) };
+        let error = update(&mut replica, closing, "prerequisites").await.unwrap_err();
+        let metadata = error.get_details_error_info().unwrap().metadata;
+        let names: Vec<_> = metadata["path"].split(" → ").collect();
+        assert_eq!((names[0], names.last()), (&*key(0), Some(&&*key(0))), "{metadata:?}");
+        assert!(names.contains(&"…"), "{metadata:?}");
+        let known = |name: &&str| *name == "…" || (0..count).any(|place| key(place) == *name);
+        assert!(names.iter().all(known), "{metadata:?}");
+        let mut relations = metadata["relations"].split(',');
+        assert!(relations.all(|relation| ["…", "prerequisite"].contains(&relation)), "{metadata:?}");
+        let last = format!("\"{}\" has \"{}\" as a prerequisite", key(1), key(0));
+        assert!(error.message().ends_with(&last), "{error:?}");
+        assert!(error.message().contains(&metadata["path"]), "{error:?}");
+    }
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn two_changes_that_would_close_a_circle_together_do_not_both_succeed() {
     let mut replica = with_flag().await;

@@ -161,6 +161,25 @@ async fn the_announced_stream_says_when_to_ask_again() {
     world.stop().await;
 }
 
+/// Many changes, and that the tenant itself changed, are told apart: one event each was sent of them, the very same.
+#[tokio::test]
+async fn whoever_comes_after_a_change_is_told_once_to_ask_again() {
+    let mut world = World::start().await;
+    world.tenant("finance").await;
+    let flags = (0..150).map(|number| boolean_flag(&format!("flag-{number}"), "off")).collect();
+    let set = v1::ApplyFlagsRequest { flags, ..Default::default() };
+    world.replica.flags.apply_flags(set).await.unwrap();
+    let address = world.address("ofrep");
+    let request = request(address, "/ofrep/v1/events?selector=tenantId%3Dfinance", "");
+    let mut stream = send(address, request.body(Full::default()).unwrap()).await.into_body();
+    let mut text = String::new();
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(2), stream.frame()).await {
+        text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
+    }
+    assert_eq!(text.matches("event: message").count(), 1, "{text}");
+    world.stop().await;
+}
+
 /// Both had the revision, so that a client that compares did not ask again after the second.
 #[tokio::test]
 async fn two_changes_by_time_alone_are_told_with_different_tags() {

@@ -31,15 +31,17 @@ pub(in crate::grpc) fn decode(message: v1::ApplyFlagsRequest) -> Result<ApplyFla
     }
     let segments = decode_each("segments", segments, segment::decode_whole, "segment_name", |it| &it.name)?;
     let flags = decode_each("flags", flags, super::decode_whole, "flag_key", |it| &it.key)?;
+    let of_tiers: Vec<_> = tier_defaults.iter().map(|of_tier| of_tier.flag_key.clone()).collect();
     let mut tiers = decode_tiers(tier_defaults)?;
     let spec = |settings: Settings| {
         let tier_defaults = tiers.remove(&settings.key).unwrap_or_default();
         FlagSpec { settings, tier_defaults }
     };
     let flags: Vec<_> = flags.into_iter().map(spec).collect();
-    if let Some(stray) = tiers.keys().next() {
+    let stray = |key: &&String| FlagKey::known(key).is_ok_and(|key| tiers.contains_key(&key));
+    if let Some((place, stray)) = of_tiers.iter().enumerate().find(|(_, key)| stray(key)) {
         let why = format!("must be of flags of this set; \"{stray}\" is not one");
-        return Err(Error::field("tier_defaults.flag_key", why));
+        return Err(Error::field(format!("tier_defaults[{place}].flag_key"), why));
     }
     let reset_kill_switches = decode_reset(&reset)?;
     let manner = Manner { prune, force, reset_kill_switches, plan_etag: etag(plan_etag) };

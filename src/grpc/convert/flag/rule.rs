@@ -7,6 +7,7 @@ use super::{choice, decode_list};
 use crate::domain::flag::validate::{self, LOGIC_DEPTH_MAX, LOGIC_MAX};
 use crate::domain::flag::{Body, TargetingRule};
 use crate::domain::ids::FlagKey;
+use crate::domain::json_fault;
 use crate::domain::rule::{Condition, Operator};
 use crate::proto::v1;
 
@@ -70,15 +71,17 @@ pub(super) fn decode_logic(text: &str, field: &str, faults: &mut Faults) -> Opti
     }
     serde_json::from_str(text)
         .map_err(|error| {
-            let place = format!("at line {}, column {}", error.line(), error.column());
-            // How deep it is read is more than a rule may be.
-            let is_deep = error.to_string().starts_with("recursion limit exceeded");
             faults.add(
                 field,
-                if is_deep {
-                    format!("must nest at most {LOGIC_DEPTH_MAX} deep; it goes much deeper {place}")
+                // How deep it is read is more than a rule may be.
+                if json_fault::is_too_deep(&error) {
+                    format!(
+                        "must nest at most {LOGIC_DEPTH_MAX} deep; it goes much deeper at line {}, column {}",
+                        error.line(),
+                        error.column()
+                    )
                 } else {
-                    format!("must be JSON; it cannot be read {place}")
+                    format!("must be JSON; {}", json_fault::cause(&error))
                 },
             );
         })

@@ -11,10 +11,12 @@ pub(in super::super) struct NotACall {
     pub(in super::super) sentence: &'static str,
     /// `allow`, where the HTTP method was at fault.
     pub(in super::super) allow: Option<&'static str>,
+    /// `accept-post`, where the content type was.
+    pub(in super::super) names_types: bool,
 }
 
 const fn not_a_call(code: StatusCode, sentence: &'static str) -> NotACall {
-    NotACall { code, sentence, allow: None }
+    NotACall { code, sentence, allow: None, names_types: false }
 }
 
 /// The content types of calls, as `accept-post` lists them.
@@ -22,15 +24,23 @@ pub(in super::super) const CONTENT_TYPES: &str = "application/json, application/
      application/connect+proto, application/grpc, application/grpc+proto, application/grpc+json, \
      application/grpc-web, application/grpc-web+proto, application/grpc-web+json, application/grpc-web-text";
 
-const UNSUPPORTED_TYPE: NotACall = not_a_call(
+const UNSUPPORTED_TYPE: NotACall = NotACall {
+    code: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    sentence: "This is an API of calls: content-type must be one of those in accept-post, such as application/json.\n",
+    allow: None,
+    names_types: true,
+};
+const UNKNOWN_ENCODING: NotACall = not_a_call(
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "This is an API of calls: content-type must be one of those in accept-post, such as application/json.\n",
+    "A call by GET says how its message is written: the query parameter encoding must be json or proto, as in \
+     ?connect=v1&encoding=json&message={}.\n",
 );
 const POST_ONLY: NotACall = NotACall {
     code: StatusCode::METHOD_NOT_ALLOWED,
     sentence: "Calls are POST requests; GET takes a method without side effects and \
                ?connect=v1&encoding=json&message={}.\n",
     allow: Some("POST"),
+    names_types: false,
 };
 const GRPC_OVER_HTTP1: NotACall = not_a_call(
     StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -59,7 +69,7 @@ pub(in super::super) fn detect<B>(request: &Request<B>, callee: Callee) -> Resul
             if fits { Ok(wire) } else { Err(UNSUPPORTED_TYPE) }
         }
         Method::GET if callee.has_no_side_effects && callee.is_unary == Some(true) => {
-            let codec = query::codec(request.uri().query().unwrap_or_default()).ok_or(UNSUPPORTED_TYPE)?;
+            let codec = query::codec(request.uri().query().unwrap_or_default()).ok_or(UNKNOWN_ENCODING)?;
             Ok(Wire { family: Family::ConnectGet, codec })
         }
         _ if callee.has_no_side_effects && callee.is_unary == Some(true) => {
@@ -134,6 +144,10 @@ mod tests {
     fn get_is_for_unary_methods_without_side_effects() {
         let get = |callee| detect(&Request::get("/a.B/C?encoding=json").body(()).unwrap(), callee);
         assert!(get(UNARY).is_ok());
+        for path in ["/a.B/C", "/a.B/C?message={}", "/a.B/C?encoding=xml"] {
+            let refused = detect(&Request::get(path).body(()).unwrap(), UNARY);
+            assert_eq!(refused, Err(UNKNOWN_ENCODING), "{path}");
+        }
         assert_eq!(get(STREAM), Err(POST_ONLY));
         assert_eq!(get(Callee { has_no_side_effects: false, ..UNARY }), Err(POST_ONLY));
         let put = detect(&Request::put("/a.B/C").body(()).unwrap(), UNARY);

@@ -8,13 +8,13 @@
 //! flagd's own server does: whoever asks by curl for a flag that is off reads `false` there.
 
 use prost::Message as _;
-use prost_reflect::{DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, SerializeOptions};
-use serde_json::{Deserializer, Serializer, Value};
+use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde_json::{Deserializer, Serializer};
 use tonic::Status;
 
-use super::super::status::{EMPTY_JSON, malformed_json};
+use super::{super::status::EMPTY_JSON, json_fault::explain};
 
-/// The message as protobuf; a fault names the field and the place in the text.
+/// The message as protobuf; a fault names the field, what it takes and the place in the text.
 pub(super) fn to_proto(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Vec<u8>, Status> {
     if text.is_empty() {
         return Err(EMPTY_JSON.status());
@@ -25,48 +25,6 @@ pub(super) fn to_proto(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Ve
     DynamicMessage::deserialize_with_options(descriptor.clone(), &mut deserializer, &options)
         .and_then(|message| deserializer.end().map(|()| message.encode_to_vec()))
         .map_err(|_fault| explain(descriptor, text, &options))
-}
-
-/// Reads the text once more, now keeping track of where it is: those who send good JSON do not pay for this.
-fn explain(descriptor: &MessageDescriptor, text: &[u8], options: &DeserializeOptions) -> Status {
-    let mut track = serde_path_to_error::Track::new();
-    let mut deserializer = Deserializer::from_slice(text);
-    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let read = DynamicMessage::deserialize_with_options(descriptor.clone(), tracked, options);
-    let fault = read.and_then(|_message| deserializer.end()).err();
-    let place = fault.map_or((0, 0), |fault| (fault.line(), fault.column()));
-    // What is unknown has no place in the tracked path.
-    let unknown = serde_json::from_slice(text).ok().and_then(|value| unknown_name(descriptor, &value));
-    let path = unknown.unwrap_or_else(|| track.path().to_string());
-    malformed_json(descriptor.full_name(), &path, place)
-}
-
-/// The path of the first field, or field with an enum value, that the contract does not know.
-fn unknown_name(descriptor: &MessageDescriptor, value: &Value) -> Option<String> {
-    // Those have a JSON of their own.
-    if descriptor.parent_file().package_name() == "google.protobuf" {
-        return None;
-    }
-    value.as_object()?.iter().find_map(|(name, value)| {
-        let field = descriptor.get_field_by_json_name(name).or_else(|| descriptor.get_field_by_name(name));
-        let Some(field) = field else { return Some(name.clone()) };
-        let inner = match field.kind() {
-            Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind(),
-            kind => kind,
-        };
-        let values: Vec<&Value> = match value {
-            Value::Array(items) if field.is_list() => items.iter().collect(),
-            Value::Object(entries) if field.is_map() => entries.values().collect(),
-            value => vec![value],
-        };
-        values.into_iter().find_map(|value| match &inner {
-            Kind::Message(message) => unknown_name(message, value).map(|below| format!("{name}.{below}")),
-            Kind::Enum(names) => {
-                value.as_str().filter(|word| names.get_value_by_name(word).is_none()).map(|_| name.clone())
-            }
-            _ => None,
-        })
-    })
 }
 
 /// The message as JSON; `None` when the bytes are no such message, or hold what JSON cannot say.
@@ -122,7 +80,7 @@ mod tests {
             (
                 "BatchCreateTenantsRequest",
                 r#"{"requests":[{"tenant":{"tenantId":"a","labels":{"b":"c"},"colour":1}}]}"#,
-                "requests.tenant.colour",
+                "requests[0].tenant.colour",
             ),
         ] {
             let status = to_proto(&descriptor(message), text.as_bytes()).unwrap_err();

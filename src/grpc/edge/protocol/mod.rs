@@ -11,6 +11,7 @@ mod frames;
 mod gzip;
 mod inbound;
 mod json;
+mod json_fault;
 mod json_items;
 mod outbound;
 mod query;

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use percent_encoding::percent_decode;
 
 use super::{
-    super::status::{BAD_CONNECT_VERSION, BAD_QUERY, COMPRESSION_UNSUPPORTED, Refusal},
+    super::status::{
+        BAD_BASE64_PARAMETER, BAD_CONNECT_PARAMETER, BAD_QUERY, BAD_QUERY_BASE64, COMPRESSION_UNSUPPORTED,
+        Refusal,
+    },
     Codec,
 };
 
@@ -36,7 +39,7 @@ pub(super) fn codec(query: &str) -> Option<Codec> {
 /// Reads the rest of the query.
 pub(super) fn call(query: &str) -> Result<Call, Refusal> {
     if parameter(query, "connect").is_some_and(|version| version != b"v1") {
-        return Err(BAD_CONNECT_VERSION);
+        return Err(BAD_CONNECT_PARAMETER);
     }
     let is_compressed = match parameter(query, "compression").as_deref() {
         None | Some(b"" | b"identity") => false,
@@ -45,8 +48,9 @@ pub(super) fn call(query: &str) -> Result<Call, Refusal> {
     };
     let message = parameter(query, "message").ok_or(BAD_QUERY)?;
     let message = match parameter(query, "base64").as_deref() {
-        Some(b"1") => URL_SAFE.decode(message).map_err(|_invalid| BAD_QUERY)?,
-        _ => message,
+        Some(b"1") => URL_SAFE.decode(message).map_err(|_invalid| BAD_QUERY_BASE64)?,
+        None | Some(b"" | b"0") => message,
+        Some(_) => return Err(BAD_BASE64_PARAMETER),
     };
     Ok(Call { message: message.into(), is_compressed })
 }
@@ -83,9 +87,10 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_query_is_named() {
         assert_eq!(call("encoding=json"), Err(BAD_QUERY));
-        assert_eq!(call("base64=1&message=a"), Err(BAD_QUERY));
-        assert_eq!(call("base64=1&message=!!!!"), Err(BAD_QUERY));
-        assert_eq!(call("connect=v2&message="), Err(BAD_CONNECT_VERSION));
+        assert_eq!(call("base64=1&message=a"), Err(BAD_QUERY_BASE64));
+        assert_eq!(call("base64=1&message=!!!!"), Err(BAD_QUERY_BASE64));
+        assert_eq!(call("base64=true&message=e30"), Err(BAD_BASE64_PARAMETER));
+        assert_eq!(call("connect=v2&message="), Err(BAD_CONNECT_PARAMETER));
         assert_eq!(call("compression=br&message="), Err(COMPRESSION_UNSUPPORTED));
         assert_eq!(codec("encoding=xml"), None);
         assert_eq!(codec(""), None);
