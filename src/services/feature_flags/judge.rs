@@ -243,14 +243,13 @@ fn check_segments(
         return Err(in_use(&gone.key, &format!("the segment {}", quote(named))).with("used_by", named));
     }
     let mut written = write.segments.iter().map(|segment| &segment.row.settings);
-    let (field, why) = match written.clone().find(|segment| segment.name.as_str() == named) {
-        Some(segment) => placed(segment, &fault.error, field),
+    let (field, why) = if let Some(segment) = written.clone().find(|segment| segment.name.as_str() == named) {
+        placed(segment, &fault.error, field)
+    } else {
         // What is written fits together, and another no longer with it.
-        None => {
-            let field = written.next().map(|segment| field(Named::Segment(&segment.name)));
-            let why = format!("the segment {}, which uses it, {}", quote(named), fault.error);
-            (format!("{}logic", field.unwrap_or_default()), why)
-        }
+        let field = written.next().map(|segment| field(Named::Segment(&segment.name)));
+        let why = format!("the segment {}, which uses it, {}", quote(named), fault.error);
+        (format!("{}logic", field.unwrap_or_default()), why)
     };
     match (fault.error.kind, fault.missing) {
         (ErrorKind::Segment, Some(missing)) => {

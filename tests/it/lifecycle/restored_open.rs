@@ -119,7 +119,7 @@ async fn restored(open: Open, down: &[&str]) -> Scene {
     let said = run(&["restored", "--database-url", &older]).await;
     assert!(said.contains("every target of 1 tenants, with 1 open operations,"), "{said}");
     let settings =
-        [("cascade.verify_rate", "100"), ("cascade.verify_interval", "200ms"), ("cascade.max_attempts", "2")];
+        [("cascade.verify_rate", "100"), ("cascade.verify_interval", "1s"), ("cascade.max_attempts", "2")];
     let settings = settings.map(|(key, value)| (key, value.to_owned())).to_vec();
     scene.replica = Replica::on(&older, &Setup { settings, ..setup }).await;
     scene
