@@ -114,3 +114,45 @@ fn what_an_operator_let_the_operation_go_beyond_is_not_found_again() {
     assert!(!unseen.is_by_others(7, Some(Desired::Suspended)));
     assert!(unseen.is_by_others(8, Some(Desired::Suspended)), "another change since");
 }
+
+/// A tenant that `tenantry restored` has marked, ACTIVE under generation 1.
+fn marked() -> Tenant {
+    let mut marked = tenant(Status::Active);
+    marked.undecided = Some(serde_json::from_str(r#"{"restored": 2}"#).unwrap());
+    marked
+}
+
+#[test]
+fn after_a_restore_even_a_denial_looks_first_and_what_it_would_have_asked_for_itself_is_not_its_own() {
+    let marked = marked();
+    let mut denial = Operation::start(&marked, request(Verb::Suspend, 1), &targets(), 2, now(0)).unwrap();
+    assert!(!denial.looks_first(&denial.steps[0]));
+    denial.inherit_undecided(marked.undecided.as_deref(), now(0));
+    assert!(denial.looks_first(&denial.steps[0]));
+    assert_eq!(is_by_others(&denial, Desired::Suspended), (true, true));
+    tried(&mut denial, &targets()[1], 2, seen(Desired::Suspended), now(1));
+    assert_eq!(is_by_others(&denial, Desired::Suspended), (true, false), "the second was read back");
+    denial.abort("a mistake".into(), now(2)).unwrap();
+    assert_eq!(is_by_others(&denial, Desired::Suspended), (true, false));
+}
+
+#[test]
+fn the_mark_of_a_restore_stays_until_every_target_was_looked_at() {
+    let marked = marked();
+    let mut confirmed = Operation::confirm(&marked, request(Verb::Activate, 1), now(0));
+    confirmed.inherit_undecided(marked.undecided.as_deref(), now(0));
+    assert_eq!(confirmed.left_undecided(), marked.undecided.as_deref().cloned(), "nothing was looked at");
+
+    let mut reported = Operation::start(&marked, request(Verb::Repair, 1), &targets(), 2, now(0)).unwrap();
+    reported.inherit_undecided(marked.undecided.as_deref(), now(0));
+    let drifts = [drift(&targets()[0], Some(Desired::Suspended))];
+    reported.found(&drifts, now(0));
+    reported.report_only(&drifts, now(0));
+    reported.abort("not now".into(), now(1)).unwrap();
+    let next = after(&reported, Verb::Suspend);
+    assert_eq!(is_by_others(&next, Desired::Suspended), (false, true), "the first was seen");
+
+    let mut repair = after(&reported, Verb::Repair);
+    all_observed(&mut repair, Desired::Active);
+    assert_eq!(repair.left_undecided(), None);
+}
