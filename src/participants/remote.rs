@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 use tonic::{Code, ConnectError, Request, Status};
 
 use super::channel::channel;
-use super::unreached::{Unreached, unreached};
+use super::unreached::{Unreached, unreached, unreached_by_tls};
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::Desired;
@@ -22,6 +22,7 @@ const ANSWER_MAX: usize = 64 << 10;
 /// The target.
 pub struct Remote {
     client: ParticipantClient<Channel>,
+    is_encrypted: bool,
     deadline: Duration,
 }
 
@@ -36,7 +37,7 @@ impl Remote {
         let server_name = settings.server_name.as_deref();
         let channel = channel(&settings.endpoint, &settings.tls, server_name, deadline)?;
         let client = ParticipantClient::new(channel).max_decoding_message_size(ANSWER_MAX);
-        Ok(Self { client, deadline })
+        Ok(Self { client, is_encrypted: settings.endpoint.is_encrypted(), deadline })
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -54,13 +55,14 @@ impl Participant for Remote {
             desired: encode_state(desired).into(),
             generation: i64::try_from(generation).unwrap_or(i64::MAX),
         };
-        self.client.clone().apply(self.request(request)).await.map(drop).map_err(|status| failure(&status))
+        let answer = self.client.clone().apply(self.request(request)).await;
+        answer.map(drop).map_err(|status| failure(&status, self.is_encrypted))
     }
 
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let request = ObserveRequest { tenant: Some(encode(tenant)) };
         let answer = self.client.clone().observe(self.request(request)).await;
-        let answer = answer.map_err(|status| failure(&status))?.into_inner();
+        let answer = answer.map_err(|status| failure(&status, self.is_encrypted))?.into_inner();
         let nonsense = || Failure::retryable("answered with a state that does not exist");
         let state = State::try_from(answer.state).map_err(|_| nonsense())?;
         let negative =
@@ -132,14 +134,15 @@ pub(super) const fn decode_state(state: State) -> Option<Desired> {
 /// Only what the contract calls final is final. What was refused on the way in was not done; all else may have failed after
 /// the work was done, as an exception in a handler, or an answer that is too large. The service's own words are quoted, so
 /// that they cannot pass for ours.
-fn failure(status: &Status) -> Failure {
+fn failure(status: &Status, is_encrypted: bool) -> Failure {
     let words = quote(status.message());
     match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition => Failure::permanent(format!("refused: {words}")),
         Code::DeadlineExceeded | Code::Cancelled => Failure::unknown("did not answer in time"),
         // Only what never came from the service has a cause of its own.
         Code::Unavailable | Code::Unknown if status.source().is_some() => {
-            let Unreached { words, cause } = unreached(status);
+            let why = if is_encrypted { unreached_by_tls } else { unreached };
+            let Unreached { words, cause } = why(status);
             let failure =
                 if never_connected(status) { Failure::retryable(words) } else { Failure::unknown(words) };
             failure.with_cause(cause)

@@ -34,6 +34,18 @@ pub(super) fn unreached(error: &(dyn Error + 'static)) -> Unreached {
     because(error, " (`cert_file`, `key_file`)")
 }
 
+/// The same over TLS 1.3 to a server that may ask for it: by then the handshake is over for us, and some servers close without the
+/// alert that would say why.
+pub(super) fn unreached_by_tls(error: &(dyn Error + 'static)) -> Unreached {
+    let told = unreached(error);
+    if !told.words.ends_with(CLOSES) {
+        return told;
+    }
+    let words = told.words
+        + ", as one does that wants a certificate of ours, or another one (`cert_file`, `key_file`)";
+    Unreached { words, ..told }
+}
+
 /// The same of a kind of target that has no such settings.
 pub(super) fn unreached_without_certificate(error: &(dyn Error + 'static)) -> Unreached {
     because(error, ", and this kind of target has none")

@@ -42,3 +42,14 @@ fn what_is_not_known_is_for_the_log_in_the_transports_words() {
     let long = unreached(&io::Error::other("x".repeat(2 * CAUSE_MAX)));
     assert_eq!(long.cause.unwrap().len(), CAUSE_MAX);
 }
+
+#[test]
+fn over_tls_a_connection_that_is_closed_may_be_for_want_of_a_certificate_of_ours() {
+    let closed = io::Error::from(io::ErrorKind::ConnectionReset);
+    assert_eq!(unreached(&closed).words, "cannot be reached: it closes the connection");
+    let words = unreached_by_tls(&closed).words;
+    let why = "as one does that wants a certificate of ours, or another one (`cert_file`, `key_file`)";
+    assert_eq!(words, format!("cannot be reached: it closes the connection, {why}"));
+    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    assert_eq!(unreached_by_tls(&refused), unreached(&refused));
+}

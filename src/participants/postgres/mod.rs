@@ -26,6 +26,11 @@ use crate::domain::lifecycle::Desired;
 const NO_TABLE: &str = "no table is protected here, so nothing of the application follows the tenant's state: run `SELECT \
                         tenancy.protect('schema.table')` for each table with tenants' rows";
 
+/// Said of a tenant that is not to be called unknown. Whatever its client gets, it is drift: nothing there tells a late call from the
+/// newest.
+const NO_ROW: &str = "the database has rows of the tenant and no access row for it, which a repair or any other change of the \
+                      tenant writes";
+
 /// The target.
 pub struct Postgres {
     pool: Pool,
@@ -107,30 +112,29 @@ impl Postgres {
 
     async fn meet(&self, client: &mut Object, tenant: &TenantRef) -> Result<Observed, Failure> {
         let transaction = client.transaction().await.map_err(failure)?;
-        let Some((named, generation)) = access::find(&*transaction, tenant).await? else {
-            if let Some(former) = former(&transaction, tenant).await? {
-                // Policies ask for the id: what the other one may, this one may.
-                let seen = probe(&transaction, tenant, &self.role).await?;
-                let (state, amiss) = state(Desired::Suspended, &seen, None, None);
-                let why = amiss.unwrap_or_else(|| former.stays(tenant));
-                return Ok(Observed::effect(state, 0).with_amiss(Some(why)));
-            }
-            // Nothing is known of it only where nothing of it is left; without the row nobody is let in.
-            let is_empty = purge::remains(&transaction, tenant).await?.is_none();
-            return Ok(if is_empty {
-                Observed::UNKNOWN_TENANT
-            } else {
-                Observed::effect(Desired::Suspended, 0)
-            });
+        let found = access::find(&*transaction, tenant).await?;
+        let (former, remains) = match found {
+            Some((Desired::Deleted, _)) => (None, purge::remains(&transaction, tenant).await?),
+            Some(_) => (None, None),
+            None => (former(&transaction, tenant).await?, purge::remains(&transaction, tenant).await?),
         };
-        let leftover = match named {
-            Desired::Deleted => purge::remains(&transaction, tenant).await?,
-            _ => None,
-        };
+        if found.is_none() && former.is_none() && remains.is_none() {
+            // Nothing is known of it only where nothing of it is left.
+            return Ok(Observed::UNKNOWN_TENANT);
+        }
         let opened = opened(&*transaction, &self.role).await?;
         let seen = probe(&transaction, tenant, &self.role).await?;
         transaction.rollback().await.map_err(failure)?;
-        let (state, amiss) = state(named, &seen, opened, leftover.as_deref());
+        let Some((named, generation)) = found else {
+            // Without a row nobody is to be let in. Policies ask for the id: what a former one may, this one may.
+            let (state, amiss) = state(Desired::Suspended, &seen, opened, None);
+            let why = amiss.unwrap_or_else(|| match former {
+                Some(former) => former.stays(tenant),
+                None => NO_ROW.to_owned(),
+            });
+            return Ok(Observed::effect(state, 0).with_amiss(Some(why)));
+        };
+        let (state, amiss) = state(named, &seen, opened, remains.as_deref());
         Ok(Observed::effect(state, generation).with_asked(Some(named)).with_amiss(amiss))
     }
 }

@@ -44,6 +44,10 @@ const ROUNDS_MAX: u32 = 5;
 /// Longest wait for one node of several.
 const NODE_MAX: Duration = Duration::from_secs(2);
 
+/// Said of a tenant that is not to be called unknown. No client was tried, and nothing there tells a late call from the newest.
+const NO_RECORD: &str = "something of the tenant is in the vector database, and its record is missing, which a repair or any other \
+                         change of the tenant writes";
+
 /// The target.
 pub struct Qdrant {
     settings: targets::Qdrant,
@@ -205,7 +209,8 @@ impl Qdrant {
         let Some(record) = record else {
             // Tokens claim a record, so where they are checked none is taken.
             let is_open = standing.alias && self.prober.is_none();
-            return Ok(Observed::policy(if is_open { Desired::Active } else { Desired::Suspended }, 0));
+            let state = if is_open { Desired::Active } else { Desired::Suspended };
+            return Ok(Observed::policy(state, 0).with_amiss(Some(NO_RECORD.to_owned())));
         };
         let seen = match &self.prober {
             Some(prober) => Some(self.doors(prober, &place, tenant, record.state).await?),

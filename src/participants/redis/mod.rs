@@ -189,12 +189,12 @@ impl Redis {
         self.check_visible(&cluster)?;
         let Some(record) = self.records.find(&cluster, tenant).await? else {
             // Nothing is known of it only where nothing of it is left.
-            let is_empty = !self.keys.any(&cluster, &tenant.names.cache_prefix).await?;
-            return Ok(if is_empty {
-                Observed::UNKNOWN_TENANT
-            } else {
-                Observed::policy(Desired::Active, 0)
-            });
+            if !self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
+                return Ok(Observed::UNKNOWN_TENANT);
+            }
+            // Keys are too much for one that is locked out, and one that is let in lacks what applications ask.
+            let missing = self.records.missing(tenant);
+            return Ok(Observed::policy(Desired::Active, 0).with_amiss(Some(missing)));
         };
         let held = record.held();
         let (users, verification) = match &self.users {

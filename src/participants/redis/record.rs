@@ -1,5 +1,6 @@
 //! The status record: what applications ask, and what refuses older calls.
 
+use redis::RedisError;
 use serde_json::json;
 
 use super::super::{Failure, TenantRef};
@@ -8,6 +9,9 @@ use crate::domain::lifecycle::Desired;
 
 /// How long the record of a deleted tenant stays, in seconds: 31 days, a day longer than it can be undeleted.
 const DELETED_SECONDS: u32 = 31 * 24 * 60 * 60;
+
+/// What the server says of a key that holds something else than a command is for.
+const OTHER_TYPE: &str = "WRONGTYPE";
 
 /// What the record holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,14 @@ impl Records {
         format!("{}{}", self.prefix, tenant.uid)
     }
 
+    /// That the record is not there, of a tenant that has keys.
+    pub(super) fn missing(&self, tenant: &TenantRef) -> String {
+        let key = self.key(tenant);
+        format!(
+            "the cache has keys of the tenant, and its record {key} is missing, which a repair or any other change of the tenant writes"
+        )
+    }
+
     /// Writes the record unless a newer one is there; answers what is there then.
     pub(super) async fn raise(
         &self,
@@ -71,7 +83,7 @@ impl Records {
         script.arg(include_str!("raise.lua")).arg(1).arg(&key);
         script.arg(wanted.state.as_str()).arg(wanted.generation).arg(tenant.tenant_id.as_str()).arg(lifetime);
         let held: (Option<String>, Option<u64>) =
-            cluster.holder(&key).await?.run(&script).await.map_err(failure)?;
+            cluster.holder(&key).await?.run(&script).await.map_err(|error| unusable(&key, error))?;
         decode(held)?.ok_or_else(|| Failure::retryable("the tenant's record was not kept"))
     }
 
@@ -85,7 +97,7 @@ impl Records {
         let mut command = redis::cmd("HMGET");
         command.arg(&key).arg("state").arg("applied").arg("generation");
         let found: (Option<String>, Option<String>, Option<u64>) =
-            cluster.holder(&key).await?.run(&command).await.map_err(failure)?;
+            cluster.holder(&key).await?.run(&command).await.map_err(|error| unusable(&key, error))?;
         let (told, applied, Some(generation)) = found else { return Ok(None) };
         if told.is_none() && applied.is_none() {
             return Ok(None);
@@ -97,6 +109,17 @@ impl Records {
         };
         Ok(Some(Record { told, applied, generation }))
     }
+}
+
+/// What it means that the record can be neither read nor written.
+fn unusable(key: &str, error: RedisError) -> Failure {
+    // Of a command inside a script some versions tell it in the text.
+    let is_of_another_type =
+        error.code() == Some(OTHER_TYPE) || error.detail().is_some_and(|words| words.contains(OTHER_TYPE));
+    if !is_of_another_type {
+        return failure(error);
+    }
+    Failure::permanent(format!("the tenant's record {key} is not a hash: delete that key, then retry"))
 }
 
 fn parse(name: &str) -> Result<Desired, Failure> {

@@ -42,7 +42,9 @@ async fn a_flag_set_is_selected_by_its_name_over_every_protocol_whatever_the_nam
         assert_eq!(all.flags.keys().collect::<Vec<_>>(), [&key], "{name}");
         let mut sync = FlagSyncServiceClient::new(channel(&world, "in-process").await);
         let in_message = sync_v1::FetchAllFlagsRequest { selector: selector.clone(), ..Default::default() };
-        for request in [Request::new(in_message), selected(FetchAllFlagsRequest::default(), &selector)] {
+        for request in
+            [Request::new(in_message), selected(sync_v1::FetchAllFlagsRequest::default(), &selector)]
+        {
             let set = sync.fetch_all_flags(request).await.unwrap().into_inner();
             let set: Value = serde_json::from_str(&set.flag_configuration).unwrap();
             assert_eq!(set["flags"].as_object().unwrap().keys().collect::<Vec<_>>(), [&key], "{name}");

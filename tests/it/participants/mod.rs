@@ -3,6 +3,7 @@
 mod alertmanager;
 pub(crate) mod certificates;
 mod kept;
+mod no_row;
 mod outside;
 pub(crate) mod postgres;
 mod protection;

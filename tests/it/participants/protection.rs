@@ -154,7 +154,7 @@ async fn a_database_without_a_protected_table_is_never_taken_for_proof() {
     replica.stop().await;
 }
 
-async fn suspend(replica: &mut Replica) -> v1::Operation {
+pub(super) async fn suspend(replica: &mut Replica) -> v1::Operation {
     let request =
         v1::SuspendTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
     let ended = replica.lifecycle.suspend_tenant(request).await.unwrap().into_inner();

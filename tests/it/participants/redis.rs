@@ -2,6 +2,7 @@
 
 mod cluster;
 mod lost;
+mod record;
 
 use std::sync::Arc;
 

@@ -136,6 +136,31 @@ async fn what_somebody_changed_by_hand_is_seen() {
 }
 
 #[tokio::test]
+async fn a_tenant_whose_record_is_lost_is_drift_whatever_is_wanted_and_has_it_again_after_the_repair() {
+    let server = server().await;
+    let (target, finance) = (at(&server, ""), tenant("finance"));
+    let records = Client::with(&server.url(), KEY, "tenantry.records").await;
+    for (state, generation) in [(Desired::Active, 1), (Desired::Suspended, 2)] {
+        bring(&target, &finance, state, generation).await;
+        records.clear().await.unwrap();
+        let seen = target.observe(&finance).await.unwrap();
+        assert_eq!(
+            (seen.state, seen.generation),
+            (Some(Desired::Suspended), 0),
+            "{state}: tokens are refused"
+        );
+        assert!(seen.amiss.is_some_and(|why| why.contains("its record is missing")), "{state}");
+        target.apply(&finance, state, generation).await.unwrap();
+        target.observe(&finance).await.expect_err("the control record is lost too");
+        assert_eq!(bring(&target, &finance, state, generation).await, Some(state), "mended");
+        assert_eq!(target.observe(&finance).await.unwrap().amiss, None, "{state}");
+    }
+    bring(&target, &finance, Desired::Deleted, 3).await;
+    records.clear().await.unwrap();
+    assert_eq!(target.observe(&finance).await, Ok(Observed::UNKNOWN_TENANT), "nothing is left");
+}
+
+#[tokio::test]
 async fn a_collection_that_vanished_is_no_reason_to_let_anybody_into_an_empty_one() {
     let server = server().await;
     let target = at(&server, "");
