@@ -24,6 +24,7 @@ mod target;
 mod tenant;
 mod tier;
 mod typed;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::number::time;
 use super::operation::show_operation;
-use super::output::{Column, Format, print, show, show_list, text};
+use super::output::{Format, print, show, text};
 use super::tenant::get;
 use super::{Context, Failure, progress};
 
@@ -114,39 +114,10 @@ pub struct Tier {
     tier: String,
 }
 
-/// A look at every target.
-#[derive(Debug, Clone, Args)]
-pub struct Verify {
-    /// Which tenant.
-    tenant_id: String,
-    /// Only look.
-    #[arg(long)]
-    validate_only: bool,
-    /// What becomes of a target that drifted; as the server is configured where not given.
-    #[arg(long, value_enum)]
-    drift: Option<Drift>,
-}
-
-/// What becomes of a target that drifted.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Drift {
-    /// It is made true again.
-    Repair,
-    /// An operation tells an operator.
-    Report,
-}
-
 /// At most so many scheduled moves are told of.
 const SCHEDULED_TOLD: u32 = 5;
-/// What a look shows of each target.
-const CHECKS: [Column; 5] = [
-    ("TARGET", "target"),
-    ("SHOULD BE", "desired"),
-    ("IS", "observed"),
-    ("RESULT", "result"),
-    ("ERROR", "error"),
-];
-
+/// Among so many of the newest operations of a tenant is looked for the one that moved it.
+const MOVES_SEEN: u32 = 50;
 pub(super) async fn activate(context: &Context<'_>, activate: Activate) -> Result<(), Failure> {
     let tenant_id = activate.to.tenant_id.clone();
     let note = async || {
@@ -294,9 +265,19 @@ async fn start_and(
         show_operation(output, &operation)?;
         return if to.validate_only { Ok(()) } else { tell_what_is_scheduled(context, &operation).await };
     };
+    let finished = text(&operation["finishTime"]);
+    let is_told = output == Format::Table && context.connection.request_id.is_some();
+    // What has no targets has ended when it is first answered.
+    if is_told && !finished.is_empty() && !text(&operation["targets"]).is_empty() {
+        print(&format!(
+            "operation {id} was asked for before under this request id, and ended at {finished}:\n"
+        ))?;
+    }
     let ended = progress::follow(&context.client, id, output != Format::Table).await?;
     if output == Format::Table {
-        super::output::print(&format!("{}\n", standing(&get(context, &to.tenant_id).await?, &ended)))?;
+        let tenant = get(context, &to.tenant_id).await?;
+        let since = moved_on_by(context, &tenant, &ended).await;
+        print(&format!("{}{}\n", standing(&tenant, &ended), since.unwrap_or_default()))?;
         tell_what_is_scheduled(context, &ended).await?;
     } else {
         show(output, &ended)?;
@@ -364,6 +345,33 @@ async fn tell_what_is_scheduled(context: &Context<'_>, operation: &Value) -> Res
     Ok(())
 }
 
+/// That a tenant is elsewhere by now than where an operation has led it, and by which other: a repeated request is answered with
+/// what it began, however long ago.
+async fn moved_on_by(context: &Context<'_>, tenant: &Value, ended: &Value) -> Option<String> {
+    let is_of_tier = ended["verb"] == "OPERATION_VERB_CHANGE_TIER";
+    let (leads_to, is) = if is_of_tier { ("tier", "tier") } else { ("toStatus", "status") };
+    let leads_here = |operation: &Value| operation[leads_to] == tenant[is];
+    let is_led = !matches!(text(&tenant["pendingStatus"]).as_str(), "" | "UNSPECIFIED");
+    let is_left = is_led && !is_of_tier && tenant["pendingStatus"] != ended["toStatus"];
+    if ended["state"] != "OPERATION_STATE_SUCCEEDED" || leads_here(ended) && !is_left {
+        return None;
+    }
+    let request = json!({ "tenantId": tenant["tenantId"], "pageSize": MOVES_SEEN });
+    // What was asked for is done, whatever comes of this.
+    let listed = context.client.call("Lifecycle/ListOperations", request).await.unwrap_or_default();
+    let by = listed["operations"].as_array().into_iter().flatten().find(|other| {
+        if is_left {
+            return other["operationId"] == tenant["operationId"];
+        }
+        // These leave a tenant in the status that it is in.
+        let stays =
+            ["OPERATION_VERB_REPAIR", "OPERATION_VERB_CHANGE_TIER"].iter().any(|verb| other["verb"] == *verb);
+        other["state"] == "OPERATION_STATE_SUCCEEDED" && leads_here(other) && (is_of_tier || !stays)
+    });
+    let by = by.map(|by| format!(": operation {} ({})", text(&by["operationId"]), text(&by["verb"])));
+    Some(format!("; the tenant has moved on since{}", by.unwrap_or_default()))
+}
+
 /// Where a tenant is after an operation that ended, or that waits for somebody.
 fn standing(tenant: &Value, operation: &Value) -> String {
     let (id, state) = (text(&tenant["tenantId"]), text(&operation["state"]).to_lowercase());
@@ -392,41 +400,4 @@ fn standing(tenant: &Value, operation: &Value) -> String {
         progress::stuck(operation).join(", "),
         text(&tenant["access"])
     )
-}
-
-pub(super) async fn verify(context: &Context<'_>, verify: Verify) -> Result<(), Failure> {
-    let output = context.connection.output;
-    let mut request = json!({ "tenantId": verify.tenant_id, "validateOnly": verify.validate_only });
-    if let Some(drift) = verify.drift {
-        request["drift"] = format!("DRIFT_POLICY_{drift:?}").to_uppercase().into();
-    }
-    let answer = context.change("Lifecycle/VerifyTenant", request).await?;
-    if output == Format::Table {
-        show_list(output, &answer, "targets", &CHECKS)?;
-    } else {
-        show(output, &answer)?;
-    }
-    if let Some(id) = answer["operation"]["operationId"].as_str() {
-        let ended = progress::follow(&context.client, id, output != Format::Table).await?;
-        return progress::verdict(&ended);
-    }
-    let targets_that = |is_meant: &dyn Fn(&Value) -> bool| {
-        let targets = answer["targets"].as_array().into_iter().flatten();
-        match targets.filter(|target| is_meant(&target["result"])).count() {
-            0 => None,
-            1 => Some("1 target".to_owned()),
-            count => Some(format!("{count} targets")),
-        }
-    };
-    if let Some(targets) = targets_that(&|result| result == "CHECK_RESULT_DRIFTED") {
-        return Err(Failure::unsuccessful(format!("{targets} drifted")));
-    }
-    if let Some(targets) = targets_that(&|result| result == "CHECK_RESULT_AHEAD") {
-        let ahead = format!("in {targets} there is a newer generation than the registry has asked for");
-        return Err(Failure::unsuccessful(ahead));
-    }
-    if let Some(targets) = targets_that(&|result| result != "CHECK_RESULT_AS_DESIRED") {
-        return Err(Failure::unreached(format!("{targets} could not be asked")));
-    }
-    Ok(())
 }

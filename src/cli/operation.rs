@@ -50,6 +50,9 @@ pub enum Command {
         /// Why it is to count there, for people and for the log.
         #[arg(long, requires = "adopt")]
         reason: Option<String>,
+        /// Do not wait for the end.
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Have an open operation go on without a target.
     Skip {
@@ -60,6 +63,9 @@ pub enum Command {
         /// Why, for people and for the log.
         #[arg(long)]
         reason: String,
+        /// Do not wait for the end.
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Take an operation back: a scheduled one never begins, an open one brings every target back.
     Abort {
@@ -68,6 +74,9 @@ pub enum Command {
         /// Why, for people and for the log.
         #[arg(long)]
         reason: Option<String>,
+        /// Do not wait for the end.
+        #[arg(long)]
+        no_wait: bool,
     },
 }
 
@@ -93,7 +102,7 @@ const TARGETS: [Column; 11] = [
     ("NEXT ATTEMPT", "nextAttemptTime"),
     ("WAITS FOR", "hold"),
     ("SKIPPED", "skipReason"),
-    ("ERROR", "lastError"),
+    ("LAST ERROR", "lastError"),
 ];
 
 /// Writes an operation.
@@ -152,36 +161,48 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             }
             progress::verdict(&ended)
         }
-        Command::Retry { operation_id, target, adopt, reason } => {
+        Command::Retry { operation_id, target, adopt, reason, no_wait } => {
             let request = json!({
                 "operationId": operation_id,
                 "target": target,
                 "adopt": adopt,
                 "reason": reason.unwrap_or_default(),
             });
-            intervene(context, "RetryTarget", request).await
+            intervene(context, "RetryTarget", request, no_wait).await
         }
-        Command::Skip { operation_id, target, reason } => {
+        Command::Skip { operation_id, target, reason, no_wait } => {
             let request = json!({ "operationId": operation_id, "target": target, "reason": reason });
-            intervene(context, "SkipTarget", request).await
+            intervene(context, "SkipTarget", request, no_wait).await
         }
-        Command::Abort { operation_id, reason } => {
+        Command::Abort { operation_id, reason, no_wait } => {
             let request = json!({ "operationId": operation_id, "reason": reason.unwrap_or_default() });
-            intervene(context, "AbortOperation", request).await
+            intervene(context, "AbortOperation", request, no_wait).await
         }
     }
 }
 
-/// Intervenes in an operation and follows it from there to its end.
-async fn intervene(context: &Context<'_>, method: &str, request: Value) -> Result<(), Failure> {
+/// Intervenes in an operation and, unless told not to, follows it from there to its end.
+async fn intervene(
+    context: &Context<'_>,
+    method: &str,
+    request: Value,
+    no_wait: bool,
+) -> Result<(), Failure> {
     let output = context.connection.output;
     let aborted = text(&request["operationId"]);
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
     let id = operation["operationId"].as_str().unwrap_or_default();
-    let ended = progress::follow(&context.client, id, output != Format::Table).await?;
+    let ended = if no_wait {
+        operation.clone()
+    } else {
+        progress::follow(&context.client, id, output != Format::Table).await?
+    };
     show_operation(output, &ended)?;
     if method == "AbortOperation" {
         super::moves::tell_what_was_scheduled(context, &ended, &aborted).await?;
+    }
+    if no_wait {
+        return Ok(());
     }
     if let Some(why) = progress::held_up(&ended) {
         return Err(Failure::unsuccessful(format!("this is recorded; {why}")));

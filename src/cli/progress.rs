@@ -259,7 +259,9 @@ fn line(step: &Value) -> String {
         line.push_str(&format!(": {reason}"));
     }
     if let Some(error) = step["lastError"].as_str().filter(|error| !error.is_empty()) {
-        line.push_str(&format!(" ({error})"));
+        // What was not tried since is not known to be wrong still.
+        let when = if state == "PENDING" { "last: " } else { "" };
+        line.push_str(&format!(" ({when}{error})"));
     }
     line
 }

@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use self::update::Pairs;
 use super::escape::harmless;
-use super::moves::{self, Activate, Archive, Delete, Finish, Move, Start, Tier, Verify};
+use super::moves::{self, Activate, Archive, Delete, Finish, Move, Start, Tier};
 use super::number::finite;
 use super::output::{Column, Format, json_escaped, print, rows_table, show, show_list, stdout, text};
-use super::{Context, Failure, progress};
+use super::{Context, Failure, progress, verify};
 
 /// Commands about tenants.
 #[derive(Debug, Clone, Subcommand)]
@@ -65,7 +65,8 @@ pub enum Command {
     StartMigration(Start),
     /// End a migration: the point of no return where the tenant moves to another place.
     FinishMigration(Finish),
-    /// Keep a suspended tenant for retention.
+    /// Keep a suspended tenant for retention. It can never be activated again: from ARCHIVED only deletion leads on, and an undelete
+    /// leads back to ARCHIVED.
     Archive(Archive),
     /// Delete an archived tenant; it can be undeleted for a time, then its data is removed for good.
     Delete(Delete),
@@ -74,7 +75,7 @@ pub enum Command {
     /// Put a tenant on another tier; its limits are made true in every target.
     ChangeTier(Tier),
     /// Look whether every target is as the registry says; what drifted is repaired or reported.
-    Verify(Verify),
+    Verify(verify::Verify),
     /// Show which moves a tenant can make.
     Transitions {
         /// Which.
@@ -324,7 +325,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         Command::Delete(delete) => moves::delete(context, delete).await,
         Command::Undelete(to) => moves::start(context, "UndeleteTenant", to, json!({})).await,
         Command::ChangeTier(tier) => moves::change_tier(context, tier).await,
-        Command::Verify(verify) => moves::verify(context, verify).await,
+        Command::Verify(verify) => verify::verify(context, verify).await,
         Command::Transitions { tenant_id } => {
             let response =
                 context.client.call("Lifecycle/ListTransitions", json!({ "tenantId": tenant_id })).await?;

@@ -195,6 +195,25 @@ fn only_a_reversal_takes_over_from_an_open_operation() {
 }
 
 #[test]
+fn what_takes_over_from_an_open_operation_can_be_named_and_nothing_does_from_a_provisioning() {
+    let named = |open: &Operation| open.gives_way_to().map(Verb::as_str).collect::<Vec<_>>();
+    assert_eq!(named(&started(Status::Suspended, Verb::Archive)), [""; 0], "nothing leads back from there");
+    assert_eq!(named(&started(Status::Suspended, Verb::Activate)), ["SUSPEND", "ARCHIVE"]);
+    assert_eq!(named(&started(Status::Active, Verb::ChangeTier)), ["SUSPEND", "START_MIGRATION"]);
+    let mut suspending = started(Status::Active, Verb::Suspend);
+    assert_eq!(named(&suspending), ["ACTIVATE"]);
+    suspending.state = State::NeedsOperator;
+    assert_eq!(named(&suspending), ["ACTIVATE", "SUSPEND"], "the same begins anew");
+    let mut provisioning = started(Status::Provisioning, Verb::Provision);
+    assert_eq!(named(&provisioning), [""; 0]);
+    provisioning.abort("a mistake".into(), now(1)).unwrap();
+    assert_eq!(named(&provisioning), [""; 0]);
+    let mut purging = started(Status::Deleted, Verb::Purge);
+    purging.state = State::NeedsOperator;
+    assert_eq!(named(&purging), [""; 0], "nobody asks for a purge");
+}
+
+#[test]
 fn a_move_to_less_access_takes_over_from_what_leads_to_more_or_keeps_it() {
     let denial = |open: &Operation, verb| Operation::denial(open, request(verb, 2), now(2));
     let changing = started(Status::Active, Verb::ChangeTier);

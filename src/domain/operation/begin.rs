@@ -143,22 +143,20 @@ impl Operation {
     /// `None` unless the verb leads there: only a reversal may take over. Past the point of no return nothing leads
     /// back.
     pub fn reversal(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
-        if open.is_forward_only() || !request.verb.moves() {
-            return None;
-        }
+        open.is_reversed_by(request.verb).then(|| Self::anew(open, request, open.from_status, now))
+    }
+
+    fn is_reversed_by(&self, verb: Verb) -> bool {
         // The verb must be legal from where the open operation leads, as if that had been reached.
-        let to_status = transition(open.to_status, request.verb).ok()?;
-        if to_status != open.from_status {
-            return None;
-        }
-        Some(Self::anew(open, request, to_status, now))
+        let leads_back = || transition(self.to_status, verb).is_ok_and(|status| status == self.from_status);
+        !self.is_forward_only() && verb.moves() && leads_back()
     }
 
     /// The same verb once more, where automatic retries have stopped: every target starts afresh under a new
     /// generation. It may lead elsewhere this time, to another tier or place; where it came from stays, should it be taken
     /// back. `None` in any other case.
     pub fn again(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
-        if open.state != State::NeedsOperator || open.verb != request.verb || open.backward {
+        if !open.begins_anew_by(request.verb) {
             return None;
         }
         let mut details = request.details.clone();
@@ -173,6 +171,10 @@ impl Operation {
             (asked, before) => before.or(asked),
         };
         Some(Self::anew(open, Request { details, ..request }, open.to_status, now))
+    }
+
+    fn begins_anew_by(&self, verb: Verb) -> bool {
+        self.state == State::NeedsOperator && self.verb == verb && !self.backward
     }
 
     /// Any legal verb in place of a repair: whoever moves a tenant brings every target to a new state anyway.
@@ -190,17 +192,32 @@ impl Operation {
     /// to nothing, and the end of a migration to a suspension alone: targets may let the tenant in already. The migration
     /// counts as done then, and the state before is the one that it was to end in.
     pub fn denial(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
-        let from_status = if open.gives_way_as_done(request.verb) {
-            open.to_status
-        } else if open.is_forward_only() || !request.verb.moves() {
+        let (from_status, to_status) = open.denied_by(request.verb)?;
+        Some(Self { from_status, ..Self::anew(open, request, to_status, now) })
+    }
+
+    /// From where to where a verb towards less access leads in its place.
+    fn denied_by(&self, verb: Verb) -> Option<(Status, Status)> {
+        let from_status = if self.gives_way_as_done(verb) {
+            self.to_status
+        } else if self.is_forward_only() || !verb.moves() {
             return None;
         } else {
-            open.from_status
+            self.from_status
         };
-        let to_status = transition(from_status, request.verb).ok()?;
+        let to_status = transition(from_status, verb).ok()?;
         let denies = |status: Status| status.is_more_open_than(to_status);
-        (denies(from_status) && denies(open.heading()))
-            .then(|| Self { from_status, ..Self::anew(open, request, to_status, now) })
+        (denies(from_status) && denies(self.heading())).then_some((from_status, to_status))
+    }
+
+    /// The verbs that take over from it as it is now, of those that can be asked for, where it is no repair: that gives way to all
+    /// that are legal.
+    pub fn gives_way_to(&self) -> impl Iterator<Item = Verb> {
+        let takes_over = |verb: Verb| {
+            self.is_reversed_by(verb) || self.begins_anew_by(verb) || self.denied_by(verb).is_some()
+        };
+        let asked_for = |verb: &Verb| !matches!(verb, Verb::Provision | Verb::Purge);
+        Verb::ALL.into_iter().filter(asked_for).filter(move |verb| takes_over(*verb))
     }
 
     /// Whether it cannot be taken back, and still ends where `verb` is asked for: as if it had been brought to its end.

@@ -462,19 +462,24 @@ fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Erro
 }
 
 fn in_progress(open: &Operation) -> Error {
-    let (who, or_abort) = match (open.is_forward_only(), open.verb) {
-        (false, _) if open.backward => {
-            ("it is being taken back, and only a move to less access may take over", "")
+    let mut takers: Vec<&str> = open.gives_way_to().map(Verb::method).collect();
+    // Both ends of a migration have one name.
+    takers.dedup();
+    let may = if takers.is_empty() { "nothing".to_owned() } else { format!("only {}", takers.join(" or ")) };
+    let (why, or_abort) = match (open.is_forward_only(), open.from_status) {
+        (true, _) => ("it is past its point of no return, and ", ""),
+        (false, Status::Provisioning) => {
+            ("the tenant has no access before it is ACTIVE, and ", ", or abort it")
         }
-        (false, _) => ("only its reversal or a move to less access may take over", ", or abort it"),
-        (true, Verb::Purge) => ("it is past its point of no return, and nothing may take over", ""),
-        (true, _) => ("it is past its point of no return, and only SuspendTenant may take over", ""),
+        (false, _) if open.backward => ("it is being taken back, and ", ""),
+        (false, _) => ("", ", or abort it"),
     };
+    let or_abort = if open.backward { "" } else { or_abort };
     Error::new(
         Reason::OperationInProgress,
         format!(
-            "operation {id} ({}) of this tenant is {}; {who}. Wait for its end, or bring it about: retry or skip \
-             (`tenantry operation skip {id} TARGET`) the targets it waits for{or_abort}",
+            "operation {id} ({}) of this tenant is {}; {why}{may} may take over. Wait for its end, or bring it about: retry or \
+             skip (`tenantry operation skip {id} TARGET`) the targets it waits for{or_abort}",
             open.verb,
             open.state.as_str(),
             id = open.operation_id
