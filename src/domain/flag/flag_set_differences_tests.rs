@@ -165,7 +165,8 @@ fn a_flag_whose_own_rules_do_not_fit_into_one_is_told_of() {
         assert_eq!((is_told, told.len()), (is_cut, usize::from(is_cut)), "{rules}: {told:?}");
         is_cut
     };
-    assert_eq!((1..40).find(|rules| is_cut(*rules, 1)), Some(30), "each is nested in the one before");
+    // As many as a flag may have are no deeper than one.
+    assert!([2, 30, 31, 100].into_iter().all(|rules| !is_cut(rules, 1)));
     assert!(!is_cut(1, 1_900) && !is_cut(2, 300));
-    assert!(is_cut(2, 1_500) && is_cut(100, 1));
+    assert!(is_cut(2, 1_500) && is_cut(100, 30));
 }

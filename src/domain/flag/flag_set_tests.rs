@@ -127,7 +127,7 @@ fn a_second_rule_has_its_turn_where_the_first_says_nothing() {
     let mut flag = settings("ruled");
     let staff = json!({"==": [{"var": "staff"}, true]});
     flag.rules = vec![rule(json!({"if": [vip(), "on", null]})), rule(json!({"if": [staff, "on", "off"]}))];
-    let joined = json!({"if": [vip(), "on", {"if": [staff, "on", "off"]}]});
+    let joined = json!({"if": [vip(), "on", staff, "on", "off"]});
     assert_eq!(seen(&build(vec![flag], vec![]), "ruled").1, Some(joined));
 }
 

@@ -65,7 +65,7 @@ pub(super) fn join(parts: Vec<Part>) -> Option<Json> {
             None => rule,
             Some(next) => or_else(rule, next),
         }),
-        Part::Guard(condition, off) => Some(json!({"if": [condition, off, next.unwrap_or(Json::Null)]})),
+        Part::Guard(condition, off) => Some(or_last(vec![condition, json!(off)], next.unwrap_or(Json::Null))),
     });
     joined.map(as_operation)
 }
@@ -86,7 +86,16 @@ fn or_else(rule: Json, next: Json) -> Json {
 }
 
 fn unless_null(rule: &Json, next: &Json) -> Json {
-    json!({"if": [{"!==": [rule, null]}, rule, next]})
+    or_last(vec![json!({"!==": [rule, null]}), rule.clone()], next.clone())
+}
+
+/// Conditions with what holds where they do, and what else. An `if` goes on in that one: nested, rules would be too deep after a few.
+fn or_last(mut branches: Vec<Json>, next: Json) -> Json {
+    match operation(&next) {
+        Some(("if", Json::Array(more))) => branches.extend(more.iter().cloned()),
+        _ => branches.push(next),
+    }
+    json!({ "if": branches })
 }
 
 /// At how many places where a rule ends it may be null.
@@ -113,6 +122,10 @@ fn at_null(rule: &Json, next: Json) -> Json {
             let last = branches.len() - 1;
             let is_end = |place: usize| place % 2 == 1 || place == last;
             let open = branches.iter().enumerate().position(|(place, end)| is_end(place) && nulls(end) > 0);
+            if open == Some(last) {
+                let end = branches.pop().unwrap_or_default();
+                return or_last(branches, at_null(&end, next));
+            }
             if let Some(end) = open.and_then(|place| branches.get_mut(place)) {
                 *end = at_null(&end.take(), next);
             }
