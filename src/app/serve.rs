@@ -42,11 +42,13 @@ pub async fn restored(config: &Config) -> Result<ExitCode, super::Error> {
              replica, and try again then"
         )));
     }
-    let restore::Noted { tenants, operations } = restore::note(&client).await.map_err(failed)?;
+    let restore::Noted { tenants, operations, scheduled, bulks } =
+        restore::note(&client).await.map_err(failed)?;
     writeln!(
         cli::standard_output(),
         "Noted: every target of {tenants} tenants, with {operations} open operations, is looked at before anything is asked of it. \
-         Start the replicas."
+         {scheduled} scheduled activations have FAILED and {bulks} bulk activations begin no more tenants: ask for them again where \
+         they still hold. Start the replicas."
     )?;
     Ok(ExitCode::SUCCESS)
 }

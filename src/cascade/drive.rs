@@ -213,9 +213,14 @@ impl Driver<'_> {
 
     /// Whether a target is to be looked at before anything is asked of it.
     fn is_unseen(&self, operation: &Operation, step: &Step) -> bool {
-        let was_seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&step.target);
         let is_undecided = || operation.waits_behind(&step.target).is_some();
-        operation.looks_first(step) && !step.was_verified() && (!was_seen() || is_undecided())
+        operation.looks_first(step)
+            && !step.was_verified()
+            && (!self.was_seen(&step.target) || is_undecided())
+    }
+
+    fn was_seen(&self, target: &TargetName) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(target)
     }
 
     /// Waits for an attempt to end; `None` when instead a step fell due, or the operation, its lease or a target
@@ -253,6 +258,9 @@ impl Driver<'_> {
             .for_each(log_result);
         let record = |next: &mut Operation, now| {
             for result in results {
+                if self.was_seen(&result.target) && next.generation == result.generation {
+                    next.was_looked_at(&result.target);
+                }
                 next.record(result.clone(), self.inner.settings.patience, now);
             }
             if next.settle_within(now, self.reading_age_max()) {

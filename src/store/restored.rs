@@ -12,6 +12,10 @@ pub struct Noted {
     pub tenants: i64,
     /// Operations among them that were open in the backup.
     pub operations: i64,
+    /// Scheduled activations of the backup that were ended.
+    pub scheduled: i64,
+    /// Bulk activations of the backup that begin no more tenants.
+    pub bulks: i64,
 }
 
 /// Until when a replica holds a lease; `None` where none does.
@@ -23,5 +27,5 @@ pub async fn served_until(client: &impl GenericClient) -> Result<Option<Timestam
 /// Has the registry know that its database was restored. To be called while no replica runs.
 pub async fn note(client: &impl GenericClient) -> Result<Noted, Error> {
     let row = client.query_one(include_str!("sql/restored/note.sql"), &[]).await?;
-    Ok(Noted { tenants: row.get(0), operations: row.get(1) })
+    Ok(Noted { tenants: row.get(0), operations: row.get(1), scheduled: row.get(2), bulks: row.get(3) })
 }

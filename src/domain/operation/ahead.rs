@@ -33,6 +33,12 @@ pub struct Ahead {
     pub adoption: Option<Adoption>,
 }
 
+impl Ahead {
+    fn is_adopted_by_itself(&self) -> bool {
+        self.adoption.as_ref().is_some_and(|adoption| adoption.actor == BY_ITSELF)
+    }
+}
+
 /// What is not decided of targets that hold, or may hold, a newer generation. It outlives the operation that found them, however that
 /// ended: the registry's own generation has reached theirs by then, so nothing else tells them from any other drift, which is
 /// repaired without asking.
@@ -95,12 +101,11 @@ impl Operation {
         (left != Undecided::default()).then_some(left)
     }
 
-    /// Has what was not asked for wait on the way back: where the operation went beyond a newer generation by itself, since it gave no
-    /// more access, the way back may give more than the target granted.
-    pub(super) fn reconsider_those_ahead(&mut self, back: Desired, now: Timestamp) {
+    /// Has what was not asked for wait once the operation turns: where it went beyond a newer generation by itself, since it gave no
+    /// more access, what it is to bring about now may give more than the target granted.
+    pub(super) fn reconsider_those_ahead(&mut self, desired: Desired, now: Timestamp) {
         for ahead in &mut self.details.ahead {
-            let by_itself = ahead.adoption.as_ref().is_some_and(|adoption| adoption.actor == BY_ITSELF);
-            if by_itself && !gives_no_more(back, ahead.observed) {
+            if ahead.is_adopted_by_itself() && !gives_no_more(desired, ahead.observed) {
                 ahead.adoption = None;
             }
         }
@@ -192,6 +197,13 @@ impl Operation {
             self.generation = self.generation.max(generation_after(ahead.generation));
             ahead.adoption = Some(adoption);
         }
+    }
+
+    /// Knows what the operation that it takes over from went beyond by itself: a way back from here may give more than that granted.
+    pub(super) fn inherit_adopted(&mut self, open: &Self) {
+        self.details
+            .ahead
+            .extend(open.details.ahead.iter().filter(|ahead| ahead.is_adopted_by_itself()).cloned());
     }
 
     /// Knows what was not decided on before it, of targets that are ahead or could not be looked at. To be called when it begins.

@@ -233,6 +233,7 @@ impl Operation {
         let mut anew =
             Self { generation, steps, ..Self::fresh(tenant, open.from_status, to_status, request, now) };
         anew.inherit_undecided(open.left_undecided().as_ref(), now);
+        anew.inherit_adopted(open);
         anew
     }
 

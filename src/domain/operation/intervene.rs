@@ -208,7 +208,7 @@ impl Operation {
         self.details.begun = Some(self.generation);
         let forward = desired_by(self.verb, self.to_status);
         self.steps.iter_mut().for_each(|step| step.start_over(forward));
-        self.meet_those_ahead(now);
+        self.reconsider_those_ahead(forward, now);
     }
 
     /// From waiting for an operator to being driven, in the direction it had.

@@ -17,25 +17,23 @@ pub struct Unseen {
     pub since: u64,
     /// The states that were asked for since, whether or not that ever reached it.
     pub asked: BTreeSet<Desired>,
-    /// The registry is known to have been restored since: nothing is asked of the target, not even to deny, before it is looked at.
-    #[serde(default)]
-    pub by_restore: bool,
+    /// The first generation that was given out since the registry was restored, where it was: nothing is asked of the target, not even
+    /// to deny, before it is looked at, so what it holds of that one or a newer one nobody here has asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<u64>,
 }
 
 impl Unseen {
-    /// A target of a registry that was restored, which has given out no generation from this one on.
-    const fn since_restore(since: u64) -> Self {
-        Self { since, asked: BTreeSet::new(), by_restore: true }
-    }
-
     /// A target of which one state was asked.
     pub fn of_one(since: u64, asked: Desired) -> Self {
-        Self { since, asked: BTreeSet::from([asked]), by_restore: false }
+        Self { since, asked: BTreeSet::from([asked]), restored: None }
     }
 
     /// Whether somebody else told a target what it holds.
     pub fn is_by_others(&self, generation: u64, state: Option<Desired>) -> bool {
-        generation >= self.since && state.is_some_and(|state| !self.asked.contains(&state))
+        let is_forgotten = self.restored.is_some_and(|restored| generation >= restored);
+        let is_asked = |state| self.asked.contains(&state);
+        state.is_some_and(|state| is_forgotten || (generation >= self.since && !is_asked(state)))
     }
 }
 
@@ -44,7 +42,7 @@ impl Operation {
     /// A new tenant is in none yet.
     pub fn looks_first(&self, step: &Step) -> bool {
         let gives = step.desired.access() != Access::None && self.verb != Verb::Provision;
-        gives || self.known_unseen(step).is_some_and(|unseen| unseen.by_restore)
+        gives || self.known_unseen(step).is_some_and(|unseen| unseen.restored.is_some())
     }
 
     /// What a step's target may be seen to hold.
@@ -56,11 +54,10 @@ impl Operation {
         }
         let begun = self.details.begun.unwrap_or(self.generation);
         let mut unseen = self.known_unseen(step).unwrap_or_else(|| only(begun));
-        let gone_beyond = self.adopted(&step.target).map(|ahead| ahead.generation.saturating_add(1));
-        unseen.since = gone_beyond.fold(unseen.since, u64::max);
-        if !unseen.by_restore {
-            unseen.asked.insert(step.desired);
-        }
+        let gone_beyond = self.adopted(&step.target).map(|ahead| ahead.generation.saturating_add(1)).max();
+        unseen.since = unseen.since.max(gone_beyond.unwrap_or_default());
+        unseen.restored = unseen.restored.map(|restored| restored.max(gone_beyond.unwrap_or_default()));
+        unseen.asked.insert(step.desired);
         unseen
     }
 
@@ -69,8 +66,12 @@ impl Operation {
         let kept = self.details.unseen.get(&step.target).cloned();
         match self.details.restored {
             Some(since) if !is_seen(step) => {
-                let fresh = Unseen::since_restore(since);
-                Some(kept.map_or(fresh, |kept| Unseen { by_restore: true, ..kept }))
+                let kept = kept.unwrap_or_else(|| Unseen::of_one(since, step.desired));
+                // Of two restores the first counts: nothing was asked since.
+                Some(Unseen {
+                    restored: Some(kept.restored.map_or(since, |restored| restored.min(since))),
+                    ..kept
+                })
             }
             _ => kept,
         }
@@ -96,6 +97,15 @@ impl Operation {
         self.details.restored = None;
     }
 
+    /// Takes note that a target was looked at, and held nothing that was not asked for: what it may be asked for from now on is ours.
+    pub fn was_looked_at(&mut self, target: &TargetName) {
+        let is_kept = self.details.restored.is_some() || self.details.unseen.contains_key(target);
+        if is_kept && self.steps.iter().any(|step| step.target == *target) {
+            self.keep_unseen();
+            self.details.unseen.remove(target);
+        }
+    }
+
     /// The same where all targets are about to be brought back. Where one of them was ahead, the others were told things, too, that
     /// the registry has forgotten: of those that did not take the change, nothing is believed to be what it asked for.
     pub(super) fn keep_unseen_on_the_way_back(&mut self) {
@@ -105,7 +115,7 @@ impl Operation {
         }
         let since = self.details.begun.unwrap_or(self.generation);
         for step in self.steps.iter().filter(|step| !step.state.is_done()) {
-            let unseen = Unseen { since, asked: BTreeSet::new(), by_restore: false };
+            let unseen = Unseen { since, asked: BTreeSet::new(), restored: None };
             self.details
                 .unseen
                 .entry(step.target.clone())

@@ -1,18 +1,31 @@
 -- While no replica runs, so that no view has to be told. Freshness tokens of the time that is lost are void. No target counts as seen:
--- what each holds from the next generation of its tenant on, the registry has forgotten, or not asked for.
+-- what each holds from the next generation of its tenant on, the registry has forgotten, or not asked for; of two restores the first
+-- counts. What was to let tenants in later may have been overruled in the time that is lost: it ends.
 WITH head AS (
     UPDATE log_head SET epoch = gen_random_uuid()
 ), open AS (
-    UPDATE operation SET details = coalesce(details, '{}') || jsonb_build_object('restored', generation + 1)
+    UPDATE operation SET details = coalesce(details, '{}') || jsonb_build_object(
+        'restored', least((details ->> 'restored')::bigint, generation + 1))
     WHERE state IN ('RUNNING', 'REVERTING', 'NEEDS_OPERATOR')
     RETURNING operation_id
 ), step AS (
     UPDATE operation_step s SET
         state = CASE s.state WHEN 'VERIFIED' THEN 'PENDING' ELSE s.state END,
         observed = NULL, verify_time = NULL, verification = NULL
-    FROM open WHERE s.operation_id = open.operation_id AND s.state <> 'SKIPPED'
+    FROM open WHERE s.operation_id = open.operation_id
 ), noted AS (
-    UPDATE tenant SET undecided = coalesce(undecided, '{}') || jsonb_build_object('restored', generation + 1)
+    UPDATE tenant SET undecided = coalesce(undecided, '{}') || jsonb_build_object(
+        'restored', least((undecided ->> 'restored')::bigint, generation + 1))
+    RETURNING 1
+), later AS (
+    UPDATE operation SET
+        state = 'FAILED', finish_time = now(), update_time = now(),
+        error = 'the registry was restored before its time came, and may have forgotten that it was overruled: ask for it again'
+    WHERE state = 'SCHEDULED' AND verb = 'ACTIVATE'
+    RETURNING 1
+), bulk AS (
+    UPDATE bulk_operation SET state = 'CANCELLING', update_time = now()
+    WHERE state = 'RUNNING' AND verb = 'ACTIVATE'
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM open)
+SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM open), (SELECT count(*) FROM later), (SELECT count(*) FROM bulk)
