@@ -53,8 +53,8 @@ pub struct Resolved<'a> {
     /// What is left to decide, in flagd's JSONLogic.
     pub targeting: Option<Json>,
     /// Whether it, or a flag that it hangs on, is answered as for a client without attributes, since the rule would be
-    /// larger than one may be or could show what it says of other tenants. So a client's attributes do not have the
-    /// effect that they should have.
+    /// larger than one may be or could show what it says of other tenants; and off where that other one turns it off or on. So a
+    /// client's attributes do not have the effect that they should have.
     pub is_cut: bool,
 }
 
@@ -201,6 +201,9 @@ impl<'a, 'q> Resolver<'a, 'q> {
             below = below.max(found.levels);
             is_cut |= found.resolved.is_cut;
         }
+        if is_cut {
+            return Found { resolved: self.cut(compiled), levels: 0, alone: None };
+        }
         let is_fixed = self.is_fixed(key, compiled);
         let alone = (flag.settings.conflict_groups.len() == 1 && below < LEVELS_MAX).then(|| {
             let alone = self.worked_in(key, compiled, Rivals::Ignored);
@@ -218,7 +221,7 @@ impl<'a, 'q> Resolver<'a, 'q> {
         }
         let worked = (below < LEVELS_MAX).then(|| self.worked_in(key, compiled, Rivals::Regarded));
         match worked.filter(Resolved::may_be_shown) {
-            None => Found { resolved: self.answered(flag, true), levels: 0, alone },
+            None => Found { resolved: self.cut(compiled), levels: 0, alone },
             Some(resolved) => {
                 let levels = if resolved.targeting.is_some() { below + 1 } else { 0 };
                 Found { resolved: Resolved { is_cut, ..resolved }, levels, alone }

@@ -170,3 +170,26 @@ fn a_flag_whose_own_rules_do_not_fit_into_one_is_told_of() {
     assert!(!is_cut(1, 1_900) && !is_cut(2, 300));
     assert!(is_cut(2, 1_500) && is_cut(100, 30));
 }
+
+/// It was on for everybody: a switch that nobody could work in counted as one that was not thrown.
+#[test]
+fn what_hangs_on_a_flag_that_cannot_be_worked_in_is_off() {
+    let parts: Vec<Json> = (0..1_500).map(|place| json!({"<=": [var("n"), place]})).collect();
+    let large = vec![rule(json!({"if": [{ "or": parts }, "on", null]})); 2];
+    let mut switch = settings("switch");
+    switch.kind = Kind::KillSwitch;
+    switch.rules.clone_from(&large);
+    let mut needed = settings("needed");
+    needed.rules = large;
+    let on = || Settings { default_variant: Some(variant("on")), ..settings("x") };
+    let key = |name: &str| FlagKey::parse(name).unwrap();
+    let killed = Settings { key: key("killed"), kill_switch: Some(switch.key.clone()), ..on() };
+    let needs = vec![Prerequisite { flag_key: needed.key.clone(), variants: [variant("on")].into() }];
+    let needing = Settings { key: key("needing"), prerequisites: needs, ..on() };
+    let needs = vec![Prerequisite { flag_key: needing.key.clone(), variants: [variant("on")].into() }];
+    let above = Settings { key: key("above"), prerequisites: needs, ..on() };
+    let flags = build(vec![switch, needed, killed, needing, above], Vec::new());
+    for name in ["killed", "needing", "above"] {
+        assert_eq!(seen_with(&flags, name, Access::Full), ("off".to_owned(), None, true), "{name}");
+    }
+}

@@ -4,6 +4,10 @@ use serde_json::{Value as Json, json};
 
 use super::named::Named;
 use super::shapes::Part;
+use super::{Resolved, Resolver};
+use crate::domain::flag::compiled::Compiled;
+use crate::domain::flag::words::Layer;
+use crate::domain::ids::FlagKey;
 
 /// Another flag that a flag hangs on.
 pub(super) struct Test {
@@ -65,5 +69,27 @@ pub(super) fn guard(parts: &mut Vec<Part>, off: Option<String>, tests: impl Into
         1 => parts.push(Part::Guard(conditions.swap_remove(0), off)),
         // Side by side: within each other they would soon be deeper than a rule may be.
         _ => parts.push(Part::Guard(json!({ "or": conditions }), off)),
+    }
+}
+
+impl<'a> Resolver<'a, '_> {
+    /// As for a client without attributes of its own. Off where these decide about a kill switch or a prerequisite: whoever cannot say
+    /// that it is not killed must not have it.
+    pub(super) fn cut(&mut self, compiled: &'a Compiled) -> Resolved<'a> {
+        let (flag, settings) = (&*compiled.flag, &compiled.flag.settings);
+        let said = self.flags.evaluate_after(&mut self.memo, self.query, flag.key().as_str());
+        let decides = |needed: &FlagKey| {
+            let found = self.found.get(needed.as_str()).map(|found| &found.resolved);
+            found.is_some_and(|needed| needed.is_cut || needed.targeting.is_some())
+        };
+        let is_killed = settings.kill_switch.as_ref().is_some_and(decides);
+        // Those come before prerequisites.
+        let is_decided = matches!(said.layer, Layer::KillSwitch | Layer::Expired | Layer::Schedule);
+        let lacks = || settings.prerequisites.iter().any(|needed| decides(&needed.flag_key));
+        if is_killed || (!is_decided && lacks()) {
+            let off = compiled.off.as_ref().map(|(variant, _)| variant);
+            return Resolved { flag, is_enabled: true, default: off, targeting: None, is_cut: true };
+        }
+        self.answered(flag, true)
     }
 }

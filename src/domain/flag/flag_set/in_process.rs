@@ -31,7 +31,8 @@ const OF_SEVERAL: [(&str, bool); 2] = [("complianceFrameworks", true), ("labels"
 const SMALL: usize = 30;
 
 /// What is said of a flag that in-process providers get without what clients' attributes do to it, after the sets in which.
-const CUT: &str = "in-process providers get it as for a client without attributes: its rules, or those of the flags that it hangs \
+const CUT: &str = "in-process providers get it as for a client without attributes, or off where a kill switch or prerequisite hangs on \
+                   them: its rules, or those of the flags that it hangs \
                    on, are too many or too large to be worked into one, compare what the tenant and a client have with \
                    texts in a way that would show other tenants' names, have a fractional without a bucketing value under hash \
                    version 3, or have a broken part or give a variant's name in a way that not every provider takes alike";
