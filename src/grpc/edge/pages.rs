@@ -19,11 +19,15 @@ use tower::ServiceExt as _;
 use tracing::error;
 
 use super::{
+    admission::CallPlace,
     body::EdgeBody,
     pipeline::Shared,
     protocol::{CONTENT_TYPES, NotACall},
     received::Received,
 };
+
+/// Said where there are as many event streams and streaming calls as there may be.
+const OVERLOADED: &str = "The server has as many open streams as it takes; try again shortly.\n";
 
 /// Marks an answer of a router's fallback: nothing is served at this path, so it may still be a call. A response
 /// extension.
@@ -46,8 +50,24 @@ pub(super) async fn answer(
         }
         Err(_elapsed) => return plain(StatusCode::GATEWAY_TIMEOUT, "The answer took too long.\n"),
     };
+    let place = if is_event_stream(&response) {
+        let Some(place) = shared.streams.take() else {
+            let mut refusal = plain(StatusCode::TOO_MANY_REQUESTS, OVERLOADED);
+            refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return refusal;
+        };
+        Some(place)
+    } else {
+        None
+    };
     let drain = Some(Box::pin(shared.drain.clone().cancelled_owned()));
-    response.map(|inner| EdgeBody::Page(PageBody { inner, drain }))
+    response.map(|inner| EdgeBody::Page(PageBody { inner, drain, _place: place }))
+}
+
+/// Whether an answer stays open, and counts as an open stream.
+fn is_event_stream<B>(response: &Response<B>) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// An answer in plain words.
@@ -75,6 +95,8 @@ pub(super) fn refuse(not_a_call: NotACall) -> Response<EdgeBody> {
 pub(super) struct PageBody {
     inner: Body,
     drain: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Of an event stream, among all open streams.
+    _place: Option<CallPlace>,
 }
 
 impl http_body::Body for PageBody {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tenantry::proto::v1;
 use tokio::net::TcpStream;
 
-use super::world::{World, boolean_flag};
+use super::world::{World, boolean_flag, setup};
 use crate::edge::wire::gzipped;
 
 pub(super) const ONE: &str = "/ofrep/v1/evaluate/flags/";
@@ -368,5 +368,32 @@ async fn an_address_that_says_what_is_not_known_is_refused_in_json() {
     // A client that was told to ask again says of which change it was told.
     let told = format!("{ALL}?flagConfigEtag=%223%22&flagConfigLastModified=1771622898");
     assert_eq!(post(&world, &told, "{}", &[]).await.0, StatusCode::OK);
+    world.stop().await;
+}
+
+/// They were bounded by nothing but connections, of which each takes many.
+#[tokio::test]
+async fn event_streams_count_among_the_open_streams_and_come_back() {
+    let mut setup = setup();
+    setup.settings.push(("server.max_streams", "2".to_owned()));
+    let world = World::with(&setup).await;
+    let address = world.address("ofrep");
+    let open =
+        async || send(address, request(address, "/ofrep/v1/events", "").body(Full::default()).unwrap()).await;
+    let (first, second) = (open().await, open().await);
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    let third = open().await;
+    assert_eq!(third.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(third.headers()["retry-after"], "1");
+    drop(first);
+    let mut again = open().await;
+    for _ in 0..100 {
+        if again.status() == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        again = open().await;
+    }
+    assert_eq!(again.status(), StatusCode::OK);
     world.stop().await;
 }
