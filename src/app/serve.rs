@@ -34,7 +34,7 @@ pub async fn migrate(config: &Config) -> Result<ExitCode, super::Error> {
 /// Has the registry know that its database was restored from a backup.
 pub async fn restored(config: &Config) -> Result<ExitCode, super::Error> {
     let failed = |error: crate::store::Error| super::Error::Failed(format!("Nothing was noted: {error}"));
-    let database = server::prepare(config, true).await?;
+    let database = server::prepare(config, false).await?;
     let client = database.dedicated(|_| {}).await.map_err(failed)?;
     if let Some(until) = restore::served_until(&client).await.map_err(failed)? {
         return Err(super::Error::Conflict(format!(

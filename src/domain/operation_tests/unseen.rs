@@ -156,3 +156,42 @@ fn the_mark_of_a_restore_stays_until_every_target_was_looked_at() {
     all_observed(&mut repair, Desired::Active);
     assert_eq!(repair.left_undecided(), None);
 }
+
+/// Before the backup the target had been skipped, and both states asked for; a suspension from after it passed for one of those.
+#[test]
+fn what_was_asked_for_before_the_backup_and_a_later_restore_change_nothing_of_what_counts_as_forgotten() {
+    let mut marked = marked();
+    let unseen = r#"{"unseen": {"cache": {"since": 2, "asked": ["ACTIVE", "SUSPENDED"]}}, "restored": 4}"#;
+    marked.undecided = Some(serde_json::from_str(unseen).unwrap());
+    let mut tier = Operation::start(&marked, request(Verb::ChangeTier, 1), &targets(), 4, now(0)).unwrap();
+    tier.inherit_undecided(marked.undecided.as_deref(), now(0));
+    let told = |operation: &Operation, generation| {
+        operation.may_hold(&operation.steps[0]).is_by_others(generation, Some(Desired::Suspended))
+    };
+    assert!(told(&tier, 4) && !told(&tier, 3));
+    tier.generation = 9;
+    tier.keep_unseen();
+    tier.details.restored = Some(10);
+    assert!(told(&tier, 4), "the first of two restores counts");
+    // It was looked at, and what is asked of it from now on is ours.
+    tier.was_looked_at(&targets()[0]);
+    assert!(!tier.looks_first(&Step::pending(targets()[0].clone(), Desired::Suspended)));
+    assert!(tier.looks_first(&Step::pending(targets()[1].clone(), Desired::Suspended)));
+}
+
+/// It was gone beyond on the way back, which gave no more access; to begin again does.
+#[test]
+fn a_making_that_is_begun_again_waits_where_its_way_back_went_beyond_something() {
+    let mut making =
+        Operation::start(&tenant(Status::Provisioning), request(Verb::Provision, 1), &targets(), 1, now(0))
+            .unwrap();
+    making.turn_back(now(0));
+    let generation = making.generation;
+    let ahead = Outcome::Ahead(generation, Some(Desired::Archived));
+    tried(&mut making, &targets()[0], generation, ahead, now(1));
+    assert_eq!(making.waits_behind(&targets()[0]), None, "it gives no more access");
+    let generation = making.generation;
+    tried(&mut making, &targets()[1], generation, Outcome::Permanent("no".into()), now(1));
+    making.retry_target(&targets()[1], None, now(2)).unwrap();
+    assert!(!making.backward && making.waits_behind(&targets()[0]).is_some(), "{making:?}");
+}

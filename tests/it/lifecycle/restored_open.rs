@@ -220,3 +220,89 @@ async fn a_registry_that_is_served_is_not_taken_for_restored() {
     assert!(said.contains("Stop every replica"), "{said}");
     replica.stop().await;
 }
+
+/// What the first suspension had gone beyond was forgotten by the second, whose way back let the tenant in.
+#[tokio::test]
+async fn whoever_suspends_twice_after_a_restore_is_asked_before_the_way_back_all_the_same() {
+    let stubs = start_stubs().await;
+    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let uid = replica.tenant("finance").await.uid;
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    let older = backup(&url).await;
+    let mut replica = Replica::on(&url, &setup).await;
+    for _ in 0..2 {
+        replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap();
+        replica.lifecycle.activate_tenant(activate("finance")).await.unwrap();
+    }
+    replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap();
+    replica.stop().await;
+    run(&["restored", "--database-url", &older]).await;
+    stubs[1].1.set_fault(&uid, Some(Fault::Hanging));
+    let mut replica = Replica::on(&older, &setup).await;
+    for _ in 0..2 {
+        let waiting = replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();
+        assert_eq!(waiting.state(), v1::OperationState::NeedsOperator, "{waiting:?}");
+    }
+    stubs[1].1.set_fault(&uid, None);
+    let waiting = replica.get("finance").await.operation_id;
+    let abort = v1::AbortOperationRequest {
+        operation_id: waiting,
+        reason: "a mistake".into(),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    };
+    let aborted = replica.lifecycle.abort_operation(abort).await.unwrap().into_inner();
+    assert_eq!(aborted.state(), v1::OperationState::NeedsOperator, "{aborted:?}");
+    for (name, stub) in &stubs {
+        assert_eq!(stub.held(&uid).unwrap().state, Desired::Suspended, "{name}: {aborted:?}");
+    }
+    replica.stop().await;
+}
+
+/// Nothing waited there: registry and targets agreed that the tenants were SUSPENDED, and what had overruled it was forgotten.
+#[tokio::test]
+async fn what_was_to_let_tenants_in_later_ends_with_a_restore_and_is_told() {
+    let stubs = start_stubs().await;
+    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let tenants = ["scheduled", "many-1", "many-2"];
+    for id in tenants {
+        replica.tenant(id).await;
+        replica.lifecycle.suspend_tenant(suspend(id)).await.unwrap();
+    }
+    let soon = jiff::Timestamp::now() + Duration::from_secs(8);
+    let at = Some(prost_types::Timestamp { seconds: soon.as_second(), nanos: 0 });
+    let later = v1::ActivateTenantRequest { at, ..activate("scheduled") };
+    let later = replica.lifecycle.activate_tenant(later).await.unwrap().into_inner();
+    let target = STUBS[0].to_owned();
+    let pause = v1::PauseTargetRequest { target, reason: "a repair".into(), ..Default::default() };
+    replica.lifecycle.pause_target(pause).await.unwrap();
+    let many = v1::StartBulkOperationRequest {
+        filter: r#"tenant_id = "many-*""#.into(),
+        verb: v1::OperationVerb::Activate.into(),
+        concurrent_max: 1,
+        ..Default::default()
+    };
+    let many = replica.lifecycle.start_bulk_operation(many).await.unwrap().into_inner();
+    assert_eq!(many.total, 2, "{many:?}");
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    let said = run(&["restored", "--database-url", &url]).await;
+    assert!(
+        said.contains("1 scheduled activations have FAILED and 1 bulk activations begin no more"),
+        "{said}"
+    );
+    let mut replica = Replica::on(&url, &setup).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let get = v1::GetOperationRequest { operation_id: later.operation_id };
+    let later = replica.lifecycle.get_operation(get).await.unwrap().into_inner();
+    assert_eq!(later.state(), v1::OperationState::Failed, "{later:?}");
+    assert!(later.error.contains("the registry was restored before its time came"), "{later:?}");
+    assert_eq!(replica.get("scheduled").await.status(), v1::TenantStatus::Suspended);
+    let get = v1::GetBulkOperationRequest { bulk_operation_id: many.bulk_operation_id };
+    let many = replica.lifecycle.get_bulk_operation(get).await.unwrap().into_inner();
+    assert!(many.waiting == 0 && many.failed > 0, "{many:?}");
+    replica.stop().await;
+}
