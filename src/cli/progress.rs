@@ -152,6 +152,10 @@ fn what_next(operation: &Value) -> String {
 
 /// Where a target holds a newer change than the registry knows: how the registry comes to that, which is right most often.
 fn what_it_was_told_since(operation: &Value, ahead: &Value) -> Option<String> {
+    // Nothing takes over from that; to take it back leaves the tenant without access, and is named anyway.
+    if operation["verb"] == "OPERATION_VERB_PROVISION" {
+        return None;
+    }
     let tenant = text(&operation["tenantId"]);
     let verbs = match enum_name(ahead["observed"].as_str().unwrap_or_default()) {
         "ARCHIVED" => format!("tenantry tenant suspend {tenant} && tenantry tenant archive {tenant}"),
