@@ -48,8 +48,8 @@ impl Prober {
         let outcome = self.as_client(node, &self.records, CONTROL, Grant::Read)?.read(&self.records).await;
         match outcome {
             Err(status) if is_refusal(&status) => Err(node.at(Failure::retryable(
-                "the vector database refuses a token that nothing of ours locks out: `jwt_rbac` is off, or our key is \
-                 not the one that it checks tokens with",
+                "the vector database refuses a token that nothing of ours locks out: `jwt_rbac` is off, our key is \
+                 not the one that it checks tokens with, or our clock is hours behind its own",
             ))),
             outcome => outcome.map_err(|status| node.failed(status)),
         }

@@ -25,7 +25,7 @@ use super::fault::Fault;
 use super::lock::{Held, Lock};
 use super::place::Place;
 use super::policy::{Denial, Policy};
-use super::probe::Prober;
+use super::probe::{Neighbour, Prober};
 use super::record::{self, Record};
 use super::roster::{Roster, Said};
 use super::stamp::Stamp;
@@ -63,6 +63,9 @@ struct Round<'a> {
     recorded: Vec<&'a [String]>,
     /// Whether one of them was missing in the policy.
     is_robbed: bool,
+    /// What the neighbour got before the first denial of this round; `None` before anybody is denied. Looked at once: later,
+    /// what stands may be ours, or not be forgotten yet by the store.
+    neighbour: Option<Result<Neighbour, Failure>>,
     /// One for each edit.
     outcomes: Vec<Outcome>,
     /// Whether the policy was seen to say all that it has to.
@@ -323,6 +326,7 @@ impl Shared {
             said: &said,
             recorded: recorded.map(|(edit, _)| edit.place.principals.as_slice()).collect(),
             is_robbed: false,
+            neighbour: None,
             outcomes: known.into_iter().map(|known| known.map(drop)).collect(),
             is_whole: !is_doubtful,
             is_open: AtomicBool::new(false),
@@ -398,19 +402,37 @@ impl Shared {
                 round.is_whole = true;
                 return Ok(());
             }
+            let denies_more = wanted.denies_more_than(&before);
+            if denies_more && round.neighbour.is_none() {
+                round.neighbour = Some(self.prober.neighbour(round.bucket).await);
+            }
             self.put_policy(round, &wanted).await?;
             let after = read_policy(&self.client, round.bucket).await?;
             if !after.says_the_same(&wanted) {
                 continue;
             }
             round.is_whole = true;
-            let passed = self.prober.neighbours_pass(round.bucket).await;
-            if passed.as_ref().is_err_and(|failure| failure.kind == FailureKind::Permanent) {
-                self.put_policy(round, &before).await?;
-            }
-            return passed;
+            return if denies_more { self.spare_neighbour(round, &before).await } else { Ok(()) };
         }
         Err(Failure::retryable("somebody else keeps overwriting the bucket's policy"))
+    }
+
+    /// Takes back a denial that locks out a neighbour who got in before it. Of one who did not, nobody knows what locks it out: the
+    /// denial stays, and whoever reads the tenant's state back is told that this is not proven.
+    async fn spare_neighbour(&self, round: &Round<'_>, before: &Policy) -> Outcome {
+        match &round.neighbour {
+            Some(Ok(Neighbour::Passes)) => {}
+            Some(Err(failure)) => return Err(failure.clone()),
+            _ => return Ok(()),
+        }
+        if !matches!(self.prober.neighbour(round.bucket).await?, Neighbour::Refused(_)) {
+            return Ok(());
+        }
+        self.put_policy(round, before).await?;
+        Err(Failure::permanent(
+            "the denial locks out others than the tenant and was taken back: this object store needs another form of \
+             denial",
+        ))
     }
 
     async fn put_policy(&self, round: &Round<'_>, policy: &Policy) -> Outcome {

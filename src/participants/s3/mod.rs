@@ -231,12 +231,16 @@ impl Participant for S3 {
         } else if state == Desired::Active {
             amiss = place::is_anothers(&self.settings, &place);
         }
-        Ok(match seen {
+        let found = match seen {
             Some(_) => Observed::effect(state, generation),
             None => Observed::policy(state, generation),
+        };
+        let found = found.with_asked(record.map(|record| record.state)).with_amiss(amiss);
+        if standing.denial.is_none() {
+            return Ok(found);
         }
-        .with_asked(record.map(|record| record.state))
-        .with_amiss(amiss))
+        let unproven = self.prober.neighbour(&place.bucket).await?.unproven();
+        Ok(unproven.into_iter().fold(found, |found, why| found.with_unproven(&why)))
     }
 }
 

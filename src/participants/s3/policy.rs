@@ -107,6 +107,14 @@ impl Policy {
         principals.iter().any(|principal| self.denied.iter().any(|denied| denied.contains(principal)))
     }
 
+    /// Whether it denies somebody what the one before did not.
+    pub(super) fn denies_more_than(&self, before: &Self) -> bool {
+        let more = |(now, then): (&BTreeSet<String>, &BTreeSet<String>)| !now.is_subset(then);
+        // What a statement denies that somebody altered is not known.
+        let is_mended = !before.intact && self.denied.iter().any(|denied| !denied.is_empty());
+        is_mended || self.denied.iter().zip(&before.denied).any(more)
+    }
+
     /// Denies this to the principals and nothing else.
     pub(super) fn set(&mut self, principals: &[String], denial: Option<Denial>) {
         self.intact = true;
@@ -221,6 +229,23 @@ mod tests {
             text.contains("\"Id\":\"site\"") && text.contains("t/a/*") && !text.contains("Deny"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn only_what_is_new_or_was_altered_denies_more() {
+        let one = |denial| {
+            let mut policy = empty();
+            policy.set(&user("a"), denial);
+            policy
+        };
+        let [none, writes, all] = [None, Some(Denial::Writes), Some(Denial::Everything)].map(one);
+        assert!(all.denies_more_than(&none) && all.denies_more_than(&writes));
+        for less in [&none, &all] {
+            assert!(!less.denies_more_than(&all));
+        }
+        let altered = all.render().unwrap().replace("s3:*", "s3:GetObject");
+        let altered = Policy::parse("tenants", Some(&altered)).unwrap();
+        assert!(all.denies_more_than(&altered) && !none.denies_more_than(&altered));
     }
 
     #[test]

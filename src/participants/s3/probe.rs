@@ -35,6 +35,27 @@ pub(super) enum Access {
     Full,
 }
 
+/// What somebody gets whom no denial may touch. The texts say what is not proven then, in our words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Neighbour {
+    /// It gets in, or none is configured.
+    Passes,
+    /// It, or we, are refused.
+    Refused(String),
+    /// Nobody can try as it.
+    Untried(String),
+}
+
+impl Neighbour {
+    /// Why nobody knows whether a denial leaves others alone; `None` where it does.
+    pub(super) fn unproven(self) -> Option<String> {
+        match self {
+            Self::Passes => None,
+            Self::Refused(why) | Self::Untried(why) => Some(why),
+        }
+    }
+}
+
 /// Who tries.
 pub(super) struct Prober {
     ours: Client,
@@ -114,25 +135,37 @@ impl Prober {
         Ok(Some(false))
     }
 
-    /// Whether somebody who is not denied gets in, where such a neighbour is configured. A permanent failure says that
-    /// the neighbour, or we, are locked out.
-    pub(super) async fn neighbours_pass(&self, bucket: &str) -> Result<(), Failure> {
-        let Some(key) = &self.neighbour_key else { return Ok(()) };
+    /// What the neighbour gets, where one is configured.
+    pub(super) async fn neighbour(&self, bucket: &str) -> Result<Neighbour, Failure> {
+        let Some(key) = &self.neighbour_key else { return Ok(Neighbour::Passes) };
+        let at = format!("{} in bucket {bucket}", quote(key));
+        let unproven = |why: &str| format!("{why}: that the denial leaves others alone is not proven");
         let Some(credentials) = self.credentials_of(NEIGHBOUR).await? else {
-            return Err(Failure::retryable(format!("the probe credentials have no profile {NEIGHBOUR}")));
+            let why = format!("the probe credentials have no profile {NEIGHBOUR}, which would read {at}");
+            return Ok(Neighbour::Untried(unproven(&why)));
         };
-        let passes = match keep(&self.ours, bucket, key).await {
-            Ok(()) => passed(read(&self.acting_as(credentials), bucket, key).await)?,
-            Err(fault) if fault.is_denied() => false,
+        match keep(&self.ours, bucket, key).await {
+            Ok(()) => {}
+            Err(fault) if fault.is_denied() => {
+                let why = format!("we have no right to keep {at}, which {NEIGHBOUR} would read");
+                return Ok(Neighbour::Refused(unproven(&why)));
+            }
             Err(fault) => return Err(fault.failing("the neighbour's object cannot be kept")),
-        };
-        if passes {
-            return Ok(());
         }
-        Err(Failure::permanent(
-            "the denial locks out others than the tenant and was taken back: this object store needs another form of \
-             denial",
-        ))
+        let outcome = read(&self.acting_as(credentials), bucket, key).await;
+        if outcome.as_ref().is_err_and(Fault::is_stranger) {
+            let why = format!(
+                "the object store does not know the credential of {NEIGHBOUR}, which would read {at}"
+            );
+            return Ok(Neighbour::Untried(unproven(&why)));
+        }
+        if passed(outcome)? {
+            return Ok(Neighbour::Passes);
+        }
+        // Whoever looks while a denial stands cannot tell the two.
+        let why =
+            format!("{NEIGHBOUR} cannot read {at}, for want of a right of its own or because of our denial");
+        Ok(Neighbour::Refused(unproven(&why)))
     }
 
     async fn credentials_of(&self, profile: &str) -> Result<Option<Credentials>, Failure> {

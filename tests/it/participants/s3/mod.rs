@@ -5,6 +5,7 @@ mod client;
 mod effect;
 mod failures;
 mod late;
+mod neighbour;
 mod policy;
 mod principals;
 mod removal;
