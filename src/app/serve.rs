@@ -47,8 +47,8 @@ pub async fn restored(config: &Config) -> Result<ExitCode, super::Error> {
     writeln!(
         cli::standard_output(),
         "Noted: every target of {tenants} tenants, with {operations} open operations, is looked at before anything is asked of it. \
-         {scheduled} scheduled activations have FAILED and {bulks} bulk activations begin no more tenants: ask for them again where \
-         they still hold. Start the replicas."
+         {scheduled} scheduled operations have FAILED and {bulks} bulk operations begin no more tenants: ask for them again where \
+         they still hold. Nothing is purged within seven days. Start the replicas."
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,9 +12,9 @@ pub struct Noted {
     pub tenants: i64,
     /// Operations among them that were open in the backup.
     pub operations: i64,
-    /// Scheduled activations of the backup that were ended.
+    /// Scheduled operations of the backup that were ended: all but suspensions.
     pub scheduled: i64,
-    /// Bulk activations of the backup that begin no more tenants.
+    /// Bulk operations of the backup that begin no more tenants: all but suspensions.
     pub bulks: i64,
 }
 

@@ -291,7 +291,7 @@ async fn what_was_to_let_tenants_in_later_ends_with_a_restore_and_is_told() {
     replica.stop().await;
     let said = run(&["restored", "--database-url", &url]).await;
     assert!(
-        said.contains("1 scheduled activations have FAILED and 1 bulk activations begin no more"),
+        said.contains("1 scheduled operations have FAILED and 1 bulk operations begin no more"),
         "{said}"
     );
     let mut replica = Replica::on(&url, &setup).await;

@@ -1,6 +1,7 @@
 -- While no replica runs, so that no view has to be told. Freshness tokens of the time that is lost are void. No target counts as seen:
 -- what each holds from the next generation of its tenant on, the registry has forgotten, or not asked for; of two restores the first
--- counts. What was to let tenants in later may have been overruled in the time that is lost: it ends.
+-- counts. What was to begin later may have been overruled in the time that is lost: but for suspensions it ends. Nor is anything purged before
+-- somebody had the time to look: what keeps a tenant's data, too, may be forgotten.
 WITH head AS (
     UPDATE log_head SET epoch = gen_random_uuid()
 ), open AS (
@@ -15,17 +16,18 @@ WITH head AS (
     FROM open WHERE s.operation_id = open.operation_id
 ), noted AS (
     UPDATE tenant SET undecided = coalesce(undecided, '{}') || jsonb_build_object(
-        'restored', least((undecided ->> 'restored')::bigint, generation + 1))
+        'restored', least((undecided ->> 'restored')::bigint, generation + 1)),
+        purge_time = CASE WHEN purge_time IS NOT NULL THEN greatest(purge_time, now() + interval '7 days') END
     RETURNING 1
 ), later AS (
     UPDATE operation SET
         state = 'FAILED', finish_time = now(), update_time = now(),
         error = 'the registry was restored before its time came, and may have forgotten that it was overruled: ask for it again'
-    WHERE state = 'SCHEDULED' AND verb = 'ACTIVATE'
+    WHERE state = 'SCHEDULED' AND verb <> 'SUSPEND'
     RETURNING 1
 ), bulk AS (
     UPDATE bulk_operation SET state = 'CANCELLING', update_time = now()
-    WHERE state = 'RUNNING' AND verb = 'ACTIVATE'
+    WHERE state = 'RUNNING' AND verb <> 'SUSPEND'
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM open), (SELECT count(*) FROM later), (SELECT count(*) FROM bulk)
