@@ -7,9 +7,10 @@ use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
 
 use super::restored::backup;
+use super::schedule::delete;
 use super::{TEN_SECONDS, activate, suspend};
 use crate::command_line::tenantry;
-use crate::support::{Replica, Setup};
+use crate::support::{Replica, Setup, sql};
 
 const STUBS: [&str; 3] = ["cache", "object-store", "vector-db"];
 
@@ -272,6 +273,8 @@ async fn what_was_to_let_tenants_in_later_ends_with_a_restore_and_is_told() {
         replica.tenant(id).await;
         replica.lifecycle.suspend_tenant(suspend(id)).await.unwrap();
     }
+    replica.tenant("gone").await;
+    delete(&mut replica, "gone").await;
     let soon = jiff::Timestamp::now() + Duration::from_secs(8);
     let at = Some(prost_types::Timestamp { seconds: soon.as_second(), nanos: 0 });
     let later = v1::ActivateTenantRequest { at, ..activate("scheduled") };
@@ -289,6 +292,7 @@ async fn what_was_to_let_tenants_in_later_ends_with_a_restore_and_is_told() {
     assert_eq!(many.total, 2, "{many:?}");
     let url = replica.database_url.clone();
     replica.stop().await;
+    sql(&url, "UPDATE tenant SET purge_time = now() + interval '5 seconds' WHERE tenant_id = 'gone'").await;
     let said = run(&["restored", "--database-url", &url]).await;
     assert!(
         said.contains("1 scheduled operations have FAILED and 1 bulk operations begin no more"),
@@ -301,6 +305,8 @@ async fn what_was_to_let_tenants_in_later_ends_with_a_restore_and_is_told() {
     assert_eq!(later.state(), v1::OperationState::Failed, "{later:?}");
     assert!(later.error.contains("the registry was restored before its time came"), "{later:?}");
     assert_eq!(replica.get("scheduled").await.status(), v1::TenantStatus::Suspended);
+    let purge = replica.get("gone").await.purge_time.unwrap().seconds;
+    assert!(purge > jiff::Timestamp::now().as_second() + 6 * 24 * 60 * 60, "{purge}");
     let get = v1::GetBulkOperationRequest { bulk_operation_id: many.bulk_operation_id };
     let many = replica.lifecycle.get_bulk_operation(get).await.unwrap().into_inner();
     assert!(many.waiting == 0 && many.failed > 0, "{many:?}");
