@@ -8,6 +8,8 @@ mod frames;
 mod gzip;
 #[path = "../../../src/grpc/edge/protocol/json.rs"]
 mod json;
+#[path = "../../../src/grpc/edge/protocol/json_fault.rs"]
+mod json_fault;
 #[path = "../../../src/grpc/edge/protocol/json_items.rs"]
 mod json_items;
 #[path = "../../../src/grpc/edge/protocol/reader.rs"]
