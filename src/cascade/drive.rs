@@ -85,7 +85,7 @@ struct Driver<'a> {
     changed: Arc<Notify>,
     /// How often targets were looked at again because what was seen of them was old.
     rounds: AtomicU32,
-    /// Targets that get access, and were looked at first. Who drives it next looks again: what was seen is written with what came of
+    /// Targets that were looked at before anything was asked of them. Who drives it next looks again: what was seen is written with what came of
     /// it, which may have failed.
     seen: Seen,
 }

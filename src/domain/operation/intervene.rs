@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Adoption, ERROR_MAX, Operation, State, Step, TargetState, generation_after};
+use super::{Adoption, ERROR_MAX, Operation, State, Step, TargetState};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Desired, Verb, desired_by};
 
@@ -204,11 +204,7 @@ impl Operation {
     fn begin_again(&mut self, now: Timestamp) {
         self.keep_unseen();
         self.backward = false;
-        self.generation = generation_after(self.generation);
-        self.details.begun = Some(self.generation);
-        let forward = desired_by(self.verb, self.to_status);
-        self.steps.iter_mut().for_each(|step| step.start_over(forward));
-        self.reconsider_those_ahead(forward, now);
+        self.start_over(desired_by(self.verb, self.to_status), now);
     }
 
     /// From waiting for an operator to being driven, in the direction it had.

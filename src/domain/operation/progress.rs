@@ -195,14 +195,19 @@ impl Operation {
 
     /// Every target is to be brought to the state before, under a new generation.
     pub(super) fn turn_back(&mut self, now: Timestamp) {
-        let back = desired(self.from_status);
         self.keep_unseen_on_the_way_back();
         self.backward = true;
         self.state = State::Reverting;
+        self.start_over(desired(self.from_status), now);
+    }
+
+    /// Every target is to be brought to a state, under a new generation. What is known of those that nobody has looked at is to be kept
+    /// before.
+    pub(super) fn start_over(&mut self, desired: Desired, now: Timestamp) {
         self.generation = generation_after(self.generation);
         self.details.begun = Some(self.generation);
-        self.steps.iter_mut().for_each(|step| step.start_over(back));
-        self.reconsider_those_ahead(back, now);
+        self.steps.iter_mut().for_each(|step| step.start_over(desired));
+        self.reconsider_those_ahead(desired, now);
     }
 
     fn failure(&self) -> String {

@@ -54,9 +54,10 @@ impl Operation {
         }
         let begun = self.details.begun.unwrap_or(self.generation);
         let mut unseen = self.known_unseen(step).unwrap_or_else(|| only(begun));
-        let gone_beyond = self.adopted(&step.target).map(|ahead| ahead.generation.saturating_add(1)).max();
-        unseen.since = unseen.since.max(gone_beyond.unwrap_or_default());
-        unseen.restored = unseen.restored.map(|restored| restored.max(gone_beyond.unwrap_or_default()));
+        let gone_beyond = self.adopted(&step.target).map(|ahead| ahead.generation.saturating_add(1));
+        let decided = gone_beyond.max().unwrap_or_default();
+        unseen.since = unseen.since.max(decided);
+        unseen.restored = unseen.restored.map(|restored| restored.max(decided));
         unseen.asked.insert(step.desired);
         unseen
     }
@@ -97,15 +98,6 @@ impl Operation {
         self.details.restored = None;
     }
 
-    /// Takes note that a target was looked at, and held nothing that was not asked for: what it may be asked for from now on is ours.
-    pub fn was_looked_at(&mut self, target: &TargetName) {
-        let is_kept = self.details.restored.is_some() || self.details.unseen.contains_key(target);
-        if is_kept && self.steps.iter().any(|step| step.target == *target) {
-            self.keep_unseen();
-            self.details.unseen.remove(target);
-        }
-    }
-
     /// The same where all targets are about to be brought back. Where one of them was ahead, the others were told things, too, that
     /// the registry has forgotten: of those that did not take the change, nothing is believed to be what it asked for.
     pub(super) fn keep_unseen_on_the_way_back(&mut self) {
@@ -121,6 +113,15 @@ impl Operation {
                 .entry(step.target.clone())
                 .and_modify(|kept| kept.asked.clear())
                 .or_insert(unseen);
+        }
+    }
+
+    /// Takes note that a target was looked at, and held nothing that was not asked for: what it may be asked for from now on is ours.
+    pub fn was_looked_at(&mut self, target: &TargetName) {
+        let is_kept = self.details.restored.is_some() || self.details.unseen.contains_key(target);
+        if is_kept && self.steps.iter().any(|step| step.target == *target) {
+            self.keep_unseen();
+            self.details.unseen.remove(target);
         }
     }
 }
