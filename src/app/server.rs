@@ -31,7 +31,7 @@ use crate::services::lifecycle::{self, WAIT_MAX};
 use crate::services::openfeature::OpenFeature;
 use crate::store::connect::Database;
 use crate::store::target_places::Moved;
-use crate::store::{self, migrate};
+use crate::store::{self, clock, migrate};
 use crate::view::View;
 
 /// How often the probes' answer is looked at again.
@@ -207,6 +207,7 @@ pub async fn prepare(config: &Config, migrate_first: bool) -> Result<Database, S
     })?;
     let needed = migrate::newest();
     if found == needed {
+        clock::follow(&client).await.map_err(failed)?;
         return Ok(database);
     }
     let advice =

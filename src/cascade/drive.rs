@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 use super::attempt::{Seen, Task, try_target};
 use super::gate::Class;
@@ -20,8 +19,8 @@ use crate::domain::lifecycle::Verb;
 use crate::domain::operation::{Attempt, Operation, Outcome, READING_AGE_MAX, State, Step, TargetState};
 use crate::participants::TenantRef;
 use crate::store::Error;
+use crate::store::clock::{new_id, now};
 use crate::store::log::{Change, Context, Idempotency, Outcome as Written};
-use crate::store::now;
 use crate::store::operations::{operation_advance, operation_purge};
 use crate::store::writer::Submitted;
 use crate::view::{Record, Snapshot};
@@ -233,7 +232,7 @@ impl Driver<'_> {
     ) -> Option<Attempt> {
         let held = |step: &Step| snapshot.paused(&step.target).is_some() || running.has(step, operation);
         let due = operation.next_due(held).map_or(Duration::from_secs(1), |time| {
-            let pause = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
+            let pause = Duration::try_from(time.duration_since(now())).unwrap_or_default();
             // Not all of many at the same moment; and look at the lease now and then.
             pause.mul_f64(1.0 + fastrand::f64() * 0.2).clamp(Duration::from_millis(1), Duration::from_secs(1))
         });
@@ -289,7 +288,7 @@ impl Driver<'_> {
 
     /// Writes what becomes of the operation, as often as it takes.
     async fn make(&self, mut operation: Operation, what: impl Fn(&mut Operation, Timestamp)) -> Made {
-        let mut request_id = RequestId::from_uuid(Uuid::now_v7());
+        let mut request_id = RequestId::from_uuid(new_id());
         let mut refusals = 0;
         loop {
             let now = now();
@@ -317,7 +316,7 @@ impl Driver<'_> {
                     let Some(newer) = self.wait_for_newer(&operation).await else { return Made::Lost };
                     operation = newer;
                     // Nothing was made under the former id.
-                    request_id = RequestId::from_uuid(Uuid::now_v7());
+                    request_id = RequestId::from_uuid(new_id());
                 }
                 Err(error) => {
                     refusals += u32::from(matches!(error, Error::Refused(_)));
@@ -384,7 +383,7 @@ impl Running {
     /// The steps to try now that are not being tried already. Nothing is tried at a target that is paused.
     fn due<'a>(&self, operation: &'a Operation, snapshot: &Snapshot) -> Vec<&'a Step> {
         operation
-            .due(Timestamp::now())
+            .due(now())
             .filter(|step| !self.has(step, operation) && snapshot.paused(&step.target).is_none())
             .collect()
     }

@@ -2,10 +2,11 @@
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Error, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{CircuitState, Engine};
 use crate::domain::operation::State;
+use crate::store::clock::{self, now};
 
 /// What is counted as it happens.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ struct Gauges {
     circuits: IntGaugeVec,
     paused: IntGaugeVec,
     in_flight: IntGaugeVec,
+    clock: Gauge,
 }
 
 impl Engine {
@@ -76,13 +78,17 @@ impl Engine {
             )?,
             paused: gauge("tenantry_target_paused", "Whether an operator paused a target.", "target")?,
             in_flight: gauge("tenantry_target_in_flight", "Attempts under way on this replica.", "target")?,
+            clock: Gauge::new(
+                "tenantry_clock_ahead_seconds",
+                "How far this machine's clock is ahead of the database's, which counts; 0 while that is little.",
+            )?,
         }))
     }
 }
 
 impl Gauges {
-    fn all(&self) -> [&dyn Collector; 5] {
-        [&self.operations, &self.stuck, &self.circuits, &self.paused, &self.in_flight]
+    fn all(&self) -> [&dyn Collector; 6] {
+        [&self.operations, &self.stuck, &self.circuits, &self.paused, &self.in_flight, &self.clock]
     }
 }
 
@@ -99,7 +105,8 @@ impl Collector for Gauges {
             let found = operations().filter(|operation| operation.state == state).count();
             self.operations.with_label_values(&[state.as_str()]).set(count(found));
         }
-        let now = jiff::Timestamp::now();
+        self.clock.set(clock::ahead().as_secs_f64());
+        let now = now();
         self.stuck.set(count(operations().filter(|operation| operation.is_stuck(now)).count()));
         for (target, system) in &self.engine.inner.targets {
             let labels = [target.as_str()];

@@ -35,6 +35,7 @@ use self::said::Said;
 use crate::domain::ids::{OperationId, TargetName};
 use crate::domain::operation::Patience;
 use crate::participants::{Failure, Participant};
+use crate::store::clock::now;
 use crate::store::connect::Database;
 use crate::store::operations::Lease;
 use crate::store::writer::Writer;
@@ -235,7 +236,7 @@ impl Target {
     }
 
     fn remember_error(&self, name: &TargetName, failure: &Failure) {
-        *self.last_error() = Some(LastError { message: failure.message.clone(), time: Timestamp::now() });
+        *self.last_error() = Some(LastError { message: failure.message.clone(), time: now() });
         if let Some(cause) = &failure.cause
             && self.cause.is_news(cause)
         {

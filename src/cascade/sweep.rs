@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::gate::Class;
 use super::{Inner, drive};
 use crate::domain::ids::OperationId;
-use crate::store::{Error, background, log, operations};
+use crate::store::{Error, background, clock, log, operations};
 
 /// Operations taken over in one sweep: the rest is left to others, or to the next.
 const CLAIM_MAX: i64 = 64;
@@ -43,6 +43,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
 
 async fn sweep(inner: &Arc<Inner>) -> Result<(), Error> {
     let client = inner.database.pooled().await?;
+    clock::follow(&**client).await?;
     let mine: Vec<OperationId> = inner.driven().keys().copied().collect();
     if !mine.is_empty() {
         let held = operations::leases_renew(&**client, inner.lease, &mine).await?;

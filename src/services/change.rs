@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
-use super::{Registry, now};
+use super::{Registry, new_id, now};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{RequestId, Revision};
 use crate::domain::violation::Violation;
@@ -68,7 +67,7 @@ impl Registry {
         command: &Command,
         decide: impl Fn(&Snapshot, &Context) -> Result<Decision<T>, Error> + Send,
     ) -> Result<T, Error> {
-        let request_id = command.request_id.unwrap_or_else(|| RequestId::from_uuid(Uuid::now_v7()));
+        let request_id = command.request_id.unwrap_or_else(|| RequestId::from_uuid(new_id()));
         let idempotency = Idempotency { request_id, digest: command.digest };
         let mut snapshot = self.view.snapshot()?;
         let mut caught_up = false;

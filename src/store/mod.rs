@@ -5,6 +5,7 @@
 
 pub mod background;
 pub mod bulks;
+pub mod clock;
 pub mod committed;
 pub mod connect;
 pub mod error;
@@ -24,15 +25,7 @@ pub mod tiers;
 mod tls;
 pub mod writer;
 
-use jiff::Timestamp;
-
 pub use self::error::Error;
-
-/// The time, in the precision that the database keeps: what is answered now and what is read later are equal.
-pub fn now() -> Timestamp {
-    let microseconds = Timestamp::now().as_microsecond();
-    Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
-}
 
 /// The statement of a change: its own part between what every change begins and ends with.
 macro_rules! change_sql {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::children::item;
 use crate::domain::bulk::{Bulk, Item, TENANTS_MAX};
@@ -15,7 +14,7 @@ use crate::domain::operation::Wish;
 use crate::services::change::{Decision, Reply};
 use crate::services::paging::{Keyed, Page, PageRequest, page_by_key};
 use crate::services::tenant_registry::tier_not_found;
-use crate::services::{Command, Registry};
+use crate::services::{Command, Registry, new_id};
 use crate::store::bulks::{Begun, bulk_advance, bulk_start};
 use crate::view::{Snapshot, View};
 
@@ -65,7 +64,7 @@ pub fn list_bulks(snapshot: &Snapshot, request: &PageRequest) -> Result<Page<Arc
 impl Registry {
     /// Chooses the tenants and takes the bulk operation up; older ones that have not begun them lose them to it.
     pub async fn start_bulk(&self, start: &StartBulk, command: &Command) -> Result<Bulk, Error> {
-        let bulk_id = OperationId::from_uuid(Uuid::now_v7());
+        let bulk_id = OperationId::from_uuid(new_id());
         let waiting = self.waiting_elsewhere(start.verb, &start.wish).await?;
         let bulk = self
             .change(command, |snapshot, context| {

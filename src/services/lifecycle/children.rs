@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::older_bulks::InOlderBulks;
 use crate::domain::bulk::{Bulk, Item, ItemState};
@@ -13,7 +12,7 @@ use crate::domain::ids::{OperationId, TenantId};
 use crate::domain::lifecycle::{Status, Verb, transition};
 use crate::domain::operation::{Children, Operation, Request, Wish};
 use crate::domain::tenant::Tenant;
-use crate::services::Registry;
+use crate::services::{Registry, new_id};
 use crate::store::bulks::Begun;
 use crate::view::{Record, Snapshot};
 
@@ -73,7 +72,7 @@ pub(super) fn follow(
         wish: Wish { children: Children::Ignore, skip: Vec::new(), ..request.details.wish.clone() },
         reason: request.reason.clone(),
         actor: request.actor.clone(),
-        ..Bulk::new(OperationId::from_uuid(Uuid::now_v7()), request.verb, items.len(), now)
+        ..Bulk::new(OperationId::from_uuid(new_id()), request.verb, items.len(), now)
     };
     bulk.settle(&items, now);
     (!items.is_empty()).then_some(Begun { bulk, items })

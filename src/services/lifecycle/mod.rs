@@ -16,7 +16,6 @@ mod verify;
 mod watch_operation;
 
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 pub use self::bulk::{StartBulk, get_bulk, list_bulks};
 pub use self::bulk_drive::BULK_VERBS;
@@ -66,7 +65,7 @@ fn background_command() -> Command {
 
 /// What a change that the registry asks of itself is made in.
 fn background_context(actor: &str) -> Context {
-    let request_id = RequestId::from_uuid(Uuid::now_v7());
+    let request_id = RequestId::from_uuid(super::new_id());
     let idempotency = Idempotency { request_id, digest: [0; 32] };
     Context { actor: actor.to_owned(), now: super::now(), idempotency }
 }

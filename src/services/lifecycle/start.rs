@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use uuid::Uuid;
 
 use super::children;
 use super::missing::Elsewhere;
@@ -22,7 +21,7 @@ use crate::domain::tenant::Tenant;
 use crate::services::change::Decision;
 use crate::services::tenant_registry::{get_tenant, tier_not_found};
 use crate::services::tiers::check_etag;
-use crate::services::{Command, Registry};
+use crate::services::{Command, Registry, new_id};
 use crate::store::background::database_time;
 use crate::store::bulks::Begun;
 use crate::store::log::{Change, Context};
@@ -73,7 +72,7 @@ impl Registry {
         start: &StartOperation,
         command: &Command,
     ) -> Result<Operation, Error> {
-        let operation_id = OperationId::from_uuid(Uuid::now_v7());
+        let operation_id = OperationId::from_uuid(new_id());
         self.check_at(start, command).await?;
         let mut waiting = if start.at.is_some() && command.validate_only {
             // As when its time comes.

@@ -60,7 +60,7 @@ async fn some(registry: &Registry) -> Result<(), Error> {
     let Some(progress) = claim(registry).await? else { return Ok(()) };
     let interval = registry.settings.verify_interval;
     let mut round: Round = serde_json::from_str(&progress).unwrap_or_default();
-    let now = Timestamp::now();
+    let now = now();
     if round.done {
         // A clock that was set back must not stop it for ever.
         let age = now.duration_since(round.began).unsigned_abs();

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::missing::NOT_HERE;
 use super::older_bulks::{InOlderBulks, Known};
 use crate::cascade::{Class, Look};
@@ -17,7 +15,7 @@ use crate::domain::operation::{Details, Drift, Operation, Request, State, Undeci
 use crate::participants::{Observed, TenantRef};
 use crate::services::change::Decision;
 use crate::services::tenant_registry::get_tenant;
-use crate::services::{Command, Registry};
+use crate::services::{Command, Registry, new_id};
 use crate::store::log::Context;
 use crate::view::{Record, Snapshot};
 
@@ -188,7 +186,7 @@ impl Registry {
         policy: Policy,
         command: &Command,
     ) -> Result<Operation, Error> {
-        let operation_id = OperationId::from_uuid(Uuid::now_v7());
+        let operation_id = OperationId::from_uuid(new_id());
         let elsewhere = self.elsewhere(&seen.tenant.tenant_id, Verb::Repair).await?;
         let decide = |snapshot: &Snapshot, context: &Context| {
             let record = get_tenant(snapshot, &seen.tenant.tenant_id)?;

@@ -18,7 +18,7 @@ use crate::domain::operation::{Details, Operation, Request};
 use crate::domain::tenant::{NewTenant, Tenant};
 use crate::domain::violation::Violation;
 use crate::services::change::Decision;
-use crate::services::{Command, Registry};
+use crate::services::{Command, Registry, new_id};
 use crate::store::log::Context;
 use crate::store::tenants;
 use crate::view::Snapshot;
@@ -51,7 +51,7 @@ impl Registry {
         parent_is_coming: bool,
     ) -> Result<Shown, Error> {
         let parent_is_coming = AtomicBool::new(parent_is_coming);
-        let ids = Ids { uid: Uuid::now_v7(), operation_id: OperationId::from_uuid(Uuid::now_v7()) };
+        let ids = Ids { uid: new_id(), operation_id: OperationId::from_uuid(new_id()) };
         let shown = self
             .change(command, |snapshot, context| {
                 // Believed once: if the change is decided again, it did not come.

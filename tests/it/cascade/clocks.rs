@@ -20,6 +20,13 @@ async fn lease(database_url: &str, operation_id: &str) -> (uuid::Uuid, i64) {
     (row.get(0), row.get(1))
 }
 
+/// Whether a time that a replica wrote is that of the database, whose clock is this machine's.
+fn assert_is_now(written: prost_types::Timestamp, what: &str) {
+    let off =
+        std::time::SystemTime::try_from(written).unwrap().elapsed().map_or_else(|e| e.duration(), |age| age);
+    assert!(off < Duration::from_secs(60), "{what}: {written:?} is {off:?} off");
+}
+
 async fn schedule(clients: &mut Clients, tenant_id: &str, seconds: u64) -> v1::Operation {
     let at = std::time::SystemTime::now() + Duration::from_secs(seconds);
     let request =
@@ -40,10 +47,7 @@ async fn clocks_that_are_an_hour_apart_move_no_lease_and_no_schedule() {
         assert_ne!(mine, other);
         let clients = if mine { &mut at_behind } else { &mut at_ahead };
         let tenant = clients.tenant_before(name, Verb::Suspend).await;
-        let written = tenant.create_time.unwrap().seconds;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let skew = written - i64::try_from(now.as_secs()).unwrap();
-        assert!((skew.abs() - 3_600).abs() < 120, "its clock is an hour off: {skew} s");
+        assert_is_now(tenant.create_time.unwrap(), name);
         // It drives an operation that does not end, for several times the length of a lease.
         stubs[0].1.set_fault(&tenant.uid, Some(Fault::Failing(u32::MAX)));
         let operation = Verb::Suspend.ask(clients, name, 0).await.unwrap();
@@ -79,6 +83,36 @@ async fn clocks_that_are_an_hour_apart_move_no_lease_and_no_schedule() {
     assert!(asked.elapsed() > Duration::from_millis(3_500), "begun too early: {:?}", asked.elapsed());
     assert_eq!(stubs[0].1.effects(&later.uid).len(), 2, "and once");
     behind.kill_and_forget();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_with_a_wrong_clock_writes_carries_the_databases_time_purges_too() {
+    let stubs = stubs(Duration::from_millis(1)).await;
+    let replica = Replica::start(&Setup { stubs: stubs.clone(), ..Setup::default() }).await;
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    for (name, clock) in [("behind", "-1h"), ("ahead", "+1h")] {
+        let process = Process::serve_at(&url, &stubs, Some(clock), &[]);
+        let mut clients = process.clients().await;
+        clients.tenant_before(name, Verb::Delete).await;
+        let deleted = Verb::Delete.ask(&mut clients, name, 20).await.unwrap();
+        assert_eq!(deleted.state(), v1::OperationState::Succeeded, "{name}: {deleted:?}");
+        assert_is_now(deleted.create_time.unwrap(), name);
+        assert_is_now(deleted.finish_time.unwrap(), name);
+        let id: uuid::Uuid = deleted.operation_id.parse().unwrap();
+        let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+        assert_is_now(
+            prost_types::Timestamp { seconds: seconds.cast_signed(), nanos: nanos.cast_signed() },
+            name,
+        );
+        let purged = Duration::from_secs(30 * 24 * 3_600);
+        let purge_time =
+            std::time::SystemTime::try_from(clients.get(name).await.purge_time.unwrap()).unwrap();
+        assert_is_now((purge_time - purged).into(), name);
+        let told = process.log();
+        assert!(told.contains("this machine's clock is off: times are the database's"), "{told}");
+        process.kill_and_forget();
+    }
 }
 
 /// How many silences there are that have not ended.

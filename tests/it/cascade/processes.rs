@@ -103,7 +103,7 @@ impl Process {
     }
 
     /// What it has said so far.
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap()
     }
 }
