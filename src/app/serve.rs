@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_postgres::Client;
 
 use super::server::{self, Server};
 use crate::cli;
@@ -36,21 +38,42 @@ pub async fn restored(config: &Config) -> Result<ExitCode, super::Error> {
     let failed = |error: crate::store::Error| super::Error::Failed(format!("Nothing was noted: {error}"));
     let database = server::prepare(config, false).await?;
     let client = database.dedicated(|_| {}).await.map_err(failed)?;
-    if let Some(until) = restore::served_until(&client).await.map_err(failed)? {
-        return Err(super::Error::Conflict(format!(
-            "A replica serves on this database, or did when the backup was made: it holds a lease until {until:.0}. Stop every \
-             replica, and try again then"
-        )));
-    }
+    refuse_if_served(&client).await?;
     let restore::Noted { tenants, operations, scheduled, bulks } =
         restore::note(&client).await.map_err(failed)?;
     writeln!(
         cli::standard_output(),
         "Noted: every target of {tenants} tenants, with {operations} open operations, is looked at before anything is asked of it. \
          {scheduled} scheduled operations have FAILED and {bulks} bulk operations begin no more tenants: ask for them again where \
-         they still hold. Nothing is purged within seven days. Start the replicas."
+         they still hold. Nothing is purged within seven days but what a purge had begun with. Start the replicas."
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long a connection that was closed may still be seen.
+const CLOSING: Duration = Duration::from_secs(2);
+
+async fn refuse_if_served(client: &Client) -> Result<(), super::Error> {
+    let failed = |error: crate::store::Error| super::Error::Failed(format!("Nothing was noted: {error}"));
+    let began = Instant::now();
+    loop {
+        let restore::Served { lease_until, connections } = restore::served(client).await.map_err(failed)?;
+        if let Some(until) = lease_until {
+            return Err(super::Error::Conflict(format!(
+                "A replica serves on this database, or did when the backup was made: it holds a lease until {until:.0}. Stop every \
+                 replica, and try again then"
+            )));
+        }
+        if connections == 0 {
+            return Ok(());
+        }
+        if began.elapsed() > CLOSING {
+            return Err(super::Error::Conflict(format!(
+                "A replica serves on this database: it has {connections} connections to it. Stop every replica, and try again then"
+            )));
+        }
+        tokio::time::sleep(CLOSING / 10).await;
+    }
 }
 
 /// Waits to be told to stop.

@@ -27,8 +27,21 @@ pub(super) struct Task {
     /// It was seen in the desired state: it is looked at, and nothing is applied.
     pub(super) only_look: bool,
     /// It is to get access, or the registry was restored, and it was not looked at yet: it may hold a newer change, which the registry
-    /// has forgotten, and to lock the tenant out. What else it may hold, and where it is told that it was looked at.
-    pub(super) look_first: Option<(Unseen, Seen)>,
+    /// has forgotten, and to lock the tenant out.
+    pub(super) look_first: Option<LookFirst>,
+    /// Another target may know better: it is looked at, and asked for nothing.
+    pub(super) held_back: bool,
+}
+
+/// What a look before anything is asked of a target goes by.
+#[derive(Debug, Clone)]
+pub(super) struct LookFirst {
+    /// What it may hold without anybody else having told it.
+    pub(super) may_hold: Unseen,
+    /// Whether it may have nothing of the tenant.
+    pub(super) may_be_missing: bool,
+    /// Where it is told that it was looked at.
+    pub(super) seen: Seen,
 }
 
 /// Targets that were looked at before anything was applied.
@@ -40,6 +53,10 @@ enum Ended {
     Seen(Observed),
     /// It holds a newer change than was asked for, or another one under the same number.
     Ahead(Observed),
+    /// It has nothing of the tenant, and is to give it access.
+    Missing,
+    /// It was looked at, and asked for nothing.
+    LookedAt(Option<Desired>),
 }
 
 /// What a look at one target found.
@@ -67,6 +84,8 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
     report(inner, system, pass, task, &ended);
     match ended {
         Ok(Ended::Ahead(seen)) => Outcome::Ahead(seen.generation, seen.state),
+        Ok(Ended::Missing) => Outcome::Missing,
+        Ok(Ended::LookedAt(state)) => Outcome::LookedAt(state),
         Ok(Ended::Seen(seen)) if task.only_look => judge_again(inner, &seen, task),
         Ok(Ended::Seen(seen)) => judge(seen, task, system.participant.keeps_generation()),
         Err(failure) => failed(&failure, trial),
@@ -81,14 +100,22 @@ async fn attempt(system: &Target, task: &Task) -> Result<Ended, Failure> {
             ..failure
         })
     };
-    if let Some((may_hold, looked_at)) = &task.look_first
-        && !system.participant.is_in_the_registry()
-    {
-        let seen = believed(observe().await?, task.generation)?;
-        if task.is_behind(&seen, Some(may_hold)) {
-            return Ok(Ended::Ahead(seen));
+    let mut state = None;
+    if let Some(LookFirst { may_hold, may_be_missing, seen: looked_at }) = &task.look_first {
+        if !system.participant.is_in_the_registry() {
+            let seen = believed(observe().await?, task.generation)?;
+            if task.is_behind(&seen, Some(may_hold)) {
+                return Ok(Ended::Ahead(seen));
+            }
+            if seen.state.is_none() && !may_be_missing {
+                return Ok(Ended::Missing);
+            }
+            state = seen.state;
         }
         looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(task.target.clone());
+    }
+    if task.held_back {
+        return Ok(Ended::LookedAt(state));
     }
     if !task.only_look
         && let Err(failure) = system.participant.apply(&task.tenant, task.desired, task.generation).await

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::attempt::{Seen, Task, try_target};
+use super::attempt::{LookFirst, Seen, Task, try_target};
 use super::gate::Class;
 use super::{Driven, Inner};
 use crate::domain::ids::{OperationId, RequestId, TargetName};
@@ -193,9 +193,12 @@ impl Driver<'_> {
             generation,
             class: if first { self.class } else { Class::Second },
             only_look: step.was_verified(),
-            look_first: self
-                .is_unseen(operation, step)
-                .then(|| (operation.may_hold(step), Arc::clone(&self.seen))),
+            look_first: self.is_unseen(operation, step).then(|| LookFirst {
+                may_hold: operation.may_hold(step),
+                may_be_missing: operation.may_be_missing(step),
+                seen: Arc::clone(&self.seen),
+            }),
+            held_back: operation.is_held_back(step),
         });
         let span = tracing::info_span!("attempt", target = %target, generation);
         let of = target.clone();
@@ -216,6 +219,15 @@ impl Driver<'_> {
         operation.looks_first(step)
             && !step.was_verified()
             && (!self.was_seen(&step.target) || is_undecided())
+    }
+
+    /// What was only looked at may be asked for something much later.
+    fn look_again_at_those_held_back(&self, results: &[Attempt]) {
+        let held_back = results.iter().filter(|result| matches!(result.outcome, Outcome::LookedAt(_)));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        held_back.for_each(|result| {
+            seen.remove(&result.target);
+        });
     }
 
     fn was_seen(&self, target: &TargetName) -> bool {
@@ -253,7 +265,7 @@ impl Driver<'_> {
         let is_over = || self.in_view().is_some_and(|newest| !newest.state.is_driven());
         results
             .iter()
-            .filter(|result| !(matches!(result.outcome, Outcome::Ahead(..)) && is_over()))
+            .filter(|result| !(matches!(result.outcome, Outcome::Ahead(..) | Outcome::Missing) && is_over()))
             .for_each(log_result);
         let record = |next: &mut Operation, now| {
             for result in results {
@@ -267,7 +279,10 @@ impl Driver<'_> {
             }
         };
         let (operation, error) = match self.make(operation, record).await {
-            Made::Written(next) => return Some(next),
+            Made::Written(next) => {
+                self.look_again_at_those_held_back(results);
+                return Some(next);
+            }
             Made::Lost => return None,
             Made::Refused(operation, error) => (operation, error),
         };
@@ -444,6 +459,15 @@ fn log_result(attempt: &Attempt) {
                 state,
                 "holds a newer generation than the registry"
             );
+        }
+        Outcome::Missing => {
+            tracing::warn!(
+                target_system = target,
+                "has nothing of the tenant, as after a purge that was forgotten"
+            );
+        }
+        Outcome::LookedAt(_) => {
+            tracing::info!(target_system = target, "was looked at, and is asked for nothing yet");
         }
         Outcome::Drifted(..) => {
             tracing::warn!(target_system = target, "is no longer in the state in which it was read back");

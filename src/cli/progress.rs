@@ -111,6 +111,11 @@ fn what_next(operation: &Value) -> String {
             let retry = open_steps(operation).map(|step| {
                 let target = text(&step["target"]);
                 let retry = format!("tenantry operation retry {id} {target}");
+                if step["state"] == "TARGET_STATE_PENDING" {
+                    return format!(
+                        "\n  {target} goes on once that is decided; if this counts there already: {retry} --adopt --reason …"
+                    );
+                }
                 if text(&step["aheadGeneration"]) == "0" {
                     return format!("\n  when {target} is mended: {retry}");
                 }
@@ -128,8 +133,12 @@ fn what_next(operation: &Value) -> String {
             };
             let decides_nothing =
                 if ahead.is_none() { "" } else { " (decides nothing: what waits there waits on)" };
+            let goes_on = match open_steps(operation).any(|step| step["state"] == "TARGET_STATE_PENDING") {
+                true => " (decides nothing there, and the others go on without it)",
+                false => decides_nothing,
+            };
             let skip = format!(
-                "\n  without a target{ends}{decides_nothing}: tenantry operation skip {id} TARGET --reason …"
+                "\n  without a target{ends}{goes_on}: tenantry operation skip {id} TARGET --reason …"
             );
             let abort =
                 format!("\n  to take it back{decides_nothing}: tenantry operation abort {id} --reason …");

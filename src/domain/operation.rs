@@ -5,6 +5,7 @@
 mod ahead;
 mod begin;
 mod generation;
+mod held_back;
 mod intervene;
 mod progress;
 mod reading;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::ahead::gives_no_more;
 pub use self::ahead::{Adoption, Ahead, Undecided};
 pub use self::begin::Request;
 pub use self::generation::{GENERATION_MAX, after as generation_after, is_believable};
@@ -285,6 +287,10 @@ pub enum Outcome {
     Drifted(Option<Desired>, String),
     /// It holds a newer generation than was asked for, or the same one of another state, and is in this state.
     Ahead(u64, Option<Desired>),
+    /// It has nothing of the tenant, in a registry that was restored, and is to give it access.
+    Missing,
+    /// It was looked at, and asked for nothing: another target may know better.
+    LookedAt(Option<Desired>),
     /// It got on, within a bounded batch, and has more to do: no failure, and none before it counts any more.
     Unfinished(String),
     /// It did not get on, and for a reason that was known or is nobody's fault: no attempt that counts.

@@ -7,6 +7,8 @@ use crate::domain::tenant::{Profile, Tenant};
 mod again;
 #[path = "operation_tests/ahead.rs"]
 mod ahead;
+#[path = "operation_tests/held_back.rs"]
+mod held_back;
 #[path = "operation_tests/stuck.rs"]
 mod stuck;
 #[path = "operation_tests/unseen.rs"]

@@ -171,6 +171,11 @@ impl Stub {
         self.inside().held.insert(uid.to_owned(), held);
     }
 
+    /// Has it know nothing of a tenant any more, as a target that keeps nothing of whom it purged.
+    pub fn forget(&self, uid: &str) {
+        self.inside().held.remove(uid);
+    }
+
     /// Every change that was really made to a tenant, in order.
     pub fn effects(&self, uid: &str) -> Vec<Held> {
         self.inside().effects.iter().filter(|(of, _)| of == uid).map(|(_, held)| *held).collect()

@@ -18,10 +18,20 @@ pub struct Noted {
     pub bulks: i64,
 }
 
-/// Until when a replica holds a lease; `None` where none does.
-pub async fn served_until(client: &impl GenericClient) -> Result<Option<Timestamp>, Error> {
+/// What shows that a replica serves on the database, or did when the backup was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Until when a replica holds a lease; `None` where none does.
+    pub lease_until: Option<Timestamp>,
+    /// Connections of this program beside our own, as far as our user may see.
+    pub connections: i64,
+}
+
+/// Looks whether a replica serves on the database.
+pub async fn served(client: &impl GenericClient) -> Result<Served, Error> {
     let row = client.query_one(include_str!("sql/restored/served.sql"), &[]).await?;
-    Ok(row.get::<_, Option<i64>>(0).and_then(|time| Timestamp::from_microsecond(time).ok()))
+    let lease_until = row.get::<_, Option<i64>>(0).and_then(|time| Timestamp::from_microsecond(time).ok());
+    Ok(Served { lease_until, connections: row.get(1) })
 }
 
 /// Has the registry know that its database was restored. To be called while no replica runs.

@@ -15,6 +15,7 @@ mod overtaken;
 mod plans;
 mod refused;
 mod restored;
+mod restored_beside;
 mod restored_open;
 mod restored_unseen;
 pub(crate) mod schedule;

@@ -34,7 +34,7 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    fn is_adopted_by_itself(&self) -> bool {
+    pub(super) fn is_adopted_by_itself(&self) -> bool {
         self.adoption.as_ref().is_some_and(|adoption| adoption.actor == BY_ITSELF)
     }
 }
@@ -83,7 +83,7 @@ impl Operation {
     }
 
     /// The targets that are ahead, and for which nobody has decided yet.
-    fn undecided(&self) -> impl Iterator<Item = &Ahead> {
+    pub(super) fn undecided(&self) -> impl Iterator<Item = &Ahead> {
         // Replicas of a version before believed every number.
         self.details.ahead.iter().filter(|ahead| ahead.adoption.is_none() && ahead.generation <= BELIEVED_MAX)
     }
@@ -151,7 +151,6 @@ impl Operation {
                 step.skip_reason = format!(
                     "holds a newer generation, {generation}{held}: nothing of the tenant is left there"
                 );
-                self.details.ahead.retain(|known| known.target != target || known.adoption.is_some());
                 continue;
             }
             let is_far = generation.saturating_sub(self.generation) > OUTBID_MAX;
@@ -165,6 +164,14 @@ impl Operation {
             }
             step.state = TargetState::NeedsOperator;
             step.next_attempt_time = None;
+            if observed.is_none() && step.desired.access() != Access::None {
+                step.last_error = format!(
+                    "has nothing of the tenant, as after a purge that the registry has forgotten: to make the target {} all \
+                     the same, retry it with `adopt`",
+                    step.desired
+                );
+                continue;
+            }
             let what =
                 if generation > self.generation { "a newer generation," } else { "another generation," };
             let why = if is_far {
@@ -217,7 +224,7 @@ impl Operation {
 
 /// Whether a state lets nobody do more than a target does that was seen in another. To remove data is never less: nothing
 /// brings it back.
-fn gives_no_more(desired: Desired, held: Option<Desired>) -> bool {
+pub(super) fn gives_no_more(desired: Desired, held: Option<Desired>) -> bool {
     match (desired, held) {
         (Desired::Deleted, held) => held == Some(Desired::Deleted),
         (_, Some(Desired::Deleted)) => false,

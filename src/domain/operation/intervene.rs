@@ -62,10 +62,15 @@ impl Operation {
     ) -> Result<(), Refusal> {
         let begins_again = self.verb == Verb::Provision && self.backward && self.abort_reason.is_empty();
         let is_ahead = self.waits_behind(target).is_some();
-        let step = self.open_step(target)?;
+        let is_held_back = self.steps.iter().any(|step| step.target == *target && self.is_held_back(step));
+        self.open_step(target)?;
         if adoption.is_some() && !is_ahead {
-            return Err(Refusal::NotAhead);
+            if !is_held_back {
+                return Err(Refusal::NotAhead);
+            }
+            self.find_held_back(target);
         }
+        let step = self.open_step(target)?;
         step.start_over(step.desired);
         if let Some(adoption) = adoption {
             self.adopt(target, adoption);
@@ -74,6 +79,8 @@ impl Operation {
             self.begin_again(now);
         }
         self.drive_on(now);
+        // It may still wait for what is decided of another.
+        self.settle(now);
         Ok(())
     }
 

@@ -51,7 +51,8 @@ impl Operation {
     pub fn due(&self, now: Timestamp) -> impl Iterator<Item = &Step> {
         let driven = self.state.is_driven();
         self.steps.iter().filter(move |step| {
-            driven && step.state.is_tried() && step.next_attempt_time.is_none_or(|time| is_due(time, now))
+            let is_tried = driven && step.state.is_tried() && !self.is_idle(step);
+            is_tried && step.next_attempt_time.is_none_or(|time| is_due(time, now))
         })
     }
 
@@ -62,7 +63,7 @@ impl Operation {
         }
         self.steps
             .iter()
-            .filter(|step| step.state.is_tried() && !held(step))
+            .filter(|step| step.state.is_tried() && !held(step) && !self.is_idle(step))
             .map(|step| step.next_attempt_time.unwrap_or(Timestamp::UNIX_EPOCH))
             .min()
     }
@@ -104,6 +105,16 @@ impl Operation {
             }
             Outcome::Ahead(generation, observed) => {
                 return self.found_ahead(&target, generation, observed, now);
+            }
+            Outcome::Missing => {
+                let generation = self.generation_of_missing(&target);
+                return self.found_ahead(&target, generation, None, now);
+            }
+            Outcome::LookedAt(observed) => {
+                step.state = TargetState::Pending;
+                step.attempts = before;
+                step.observed = observed;
+                return;
             }
             Outcome::Permanent(error) => {
                 step.state = TargetState::Failed;
@@ -168,8 +179,11 @@ impl Operation {
             self.update_time = now;
             return false;
         }
-        let any = |states: &[TargetState]| self.steps.iter().any(|step| states.contains(&step.state));
-        if any(&[TargetState::Pending]) || !any(&[TargetState::Failed, TargetState::NeedsOperator]) {
+        self.tell_held_back();
+        // What is held back can only wait, too.
+        let states: Vec<TargetState> = self.steps.iter().map(|step| self.standing(step)).collect();
+        let any = |wanted: TargetState| states.contains(&wanted);
+        if any(TargetState::Pending) || !(any(TargetState::Failed) || any(TargetState::NeedsOperator)) {
             return false;
         }
         self.error = self.failure();
@@ -182,10 +196,15 @@ impl Operation {
         };
         if self.state == State::Running && self.turns_back() && self.steps.iter().any(refuses) {
             self.turn_back(now);
-        } else if !any(&[TargetState::Retrying]) {
+        } else if !any(TargetState::Retrying) {
             self.state = State::NeedsOperator;
         }
         false
+    }
+
+    /// Where a target stands as far as others are concerned.
+    fn standing(&self, step: &Step) -> TargetState {
+        if self.is_idle(step) { TargetState::NeedsOperator } else { step.state }
     }
 
     /// Whether a target that refuses for good brings all of them back.
@@ -214,7 +233,7 @@ impl Operation {
         let failures: Vec<String> = self
             .steps
             .iter()
-            .filter(|step| matches!(step.state, TargetState::Failed | TargetState::NeedsOperator))
+            .filter(|step| matches!(self.standing(step), TargetState::Failed | TargetState::NeedsOperator))
             .map(|step| format!("{}: {}", step.target, step.last_error))
             .collect();
         failures.join("; ").chars().take(ERROR_MAX * 2).collect()

@@ -155,6 +155,8 @@ impl Operation {
     /// Whether it has done all that it can for now: it is under way, and each target that is not done is `held_up`.
     pub fn only_waits(&self, held_up: impl Fn(&Step) -> bool) -> bool {
         let mut tried = self.steps.iter().filter(|step| step.state.is_tried()).peekable();
-        self.state.is_driven() && tried.peek().is_some() && tried.all(held_up)
+        self.state.is_driven()
+            && tried.peek().is_some()
+            && tried.all(|step| self.is_idle(step) || held_up(step))
     }
 }

@@ -63,7 +63,7 @@ impl Operation {
     }
 
     /// What is kept of a target that could not be looked at before this operation, or its way back, began.
-    fn known_unseen(&self, step: &Step) -> Option<Unseen> {
+    pub(super) fn known_unseen(&self, step: &Step) -> Option<Unseen> {
         let kept = self.details.unseen.get(&step.target).cloned();
         match self.details.restored {
             Some(since) if !is_seen(step) => {

@@ -127,8 +127,21 @@ fn whoever_takes_access_away_goes_without_targets_that_have_removed_everything()
         let step = &operation.steps[0];
         assert_eq!(step.state, TargetState::Skipped, "{verb}");
         assert!(step.skip_reason.contains("holds a newer generation, 9 (DELETED)"), "{step:?}");
-        assert_eq!((operation.waits_behind(&cache()), operation.details.ahead.len()), (None, 0), "{verb}");
+        // Nor does what follows bring them back, once its number is the higher one.
+        let mut next = on_one_target(from, verb);
+        next.generation = 12;
+        next.inherit_undecided(operation.left_undecided().as_ref(), now(0));
+        next.settle(now(0));
+        assert_eq!((next.state, next.steps[0].state), (State::Succeeded, TargetState::Skipped), "{verb}");
     }
+    let mut purge = on_one_target(Status::Deleted, Verb::Purge);
+    let repaired = {
+        let mut repair = on_one_target(Status::Deleted, Verb::Repair);
+        meets(&mut repair, 9, Desired::Deleted);
+        repair.left_undecided()
+    };
+    purge.inherit_undecided(repaired.as_ref(), now(0));
+    assert_eq!(purge.steps[0].state, TargetState::Pending, "a purge asks it: {:?}", purge.steps[0]);
     let mut repair = on_one_target(Status::Active, Verb::Repair);
     assert!(!meets(&mut repair, 9, Desired::Deleted));
     let mut denial = Operation::in_place_of_repair(&repair, request(Verb::Suspend, 2), now(0)).unwrap();

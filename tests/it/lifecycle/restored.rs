@@ -176,8 +176,14 @@ async fn who_was_suspended_since_the_backup_is_not_let_in_after_an_abort_or_a_sk
                     for target in ["cache", "vector-db"] {
                         let (operation_id, reason) = (operation_id.clone(), reason.clone());
                         let target = target.to_owned();
-                        let skip =
-                            v1::SkipTargetRequest { operation_id, target, reason, ..Default::default() };
+                        let wait = if target == "vector-db" { TEN_SECONDS } else { None };
+                        let skip = v1::SkipTargetRequest {
+                            operation_id,
+                            target,
+                            reason,
+                            wait,
+                            ..Default::default()
+                        };
                         restored.replica.lifecycle.skip_target(skip).await.unwrap();
                     }
                 }
@@ -280,6 +286,17 @@ async fn a_verb_that_would_let_a_tenant_in_looks_first_and_can_be_taken_back() {
         reason: "it has paid".into(),
         ..Default::default()
     };
+    // What the two know keeps the third from letting the tenant read, until somebody says so.
+    let third = |operation: &v1::Operation| {
+        let step = operation.targets.iter().find(|step| step.target == "postgres").unwrap();
+        (step.state(), step.last_error.clone())
+    };
+    let (state, said) = third(&moving);
+    assert_eq!(state, v1::TargetState::Pending, "{moving:?}");
+    assert!(said.contains("first decide what counts at cache, vector-db"), "{said}");
+    let adopted = restored.retry(adopt.clone()).await.unwrap();
+    assert_eq!((third(&adopted).0, adopted.generation), (v1::TargetState::Verified, 3), "{adopted:?}");
+    assert_eq!(waits_behind(&adopted), [("cache", 2), ("vector-db", 2)]);
     assert_eq!(reason(&restored.retry(adopt).await.unwrap_err()), "TARGET_NOT_WAITING");
     // A suspension says what the targets hold, and brings all in line.
     let ended = restored.replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();

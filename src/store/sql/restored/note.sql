@@ -1,12 +1,15 @@
 -- While no replica runs, so that no view has to be told. Freshness tokens of the time that is lost are void. No target counts as seen:
 -- what each holds from the next generation of its tenant on, the registry has forgotten, or not asked for; of two restores the first
 -- counts. What was to begin later may have been overruled in the time that is lost: but for suspensions it ends. Nor is anything purged before
--- somebody had the time to look: what keeps a tenant's data, too, may be forgotten.
+-- somebody had the time to look: what keeps a tenant's data, too, may be forgotten. That holds of a deletion that is under way as well.
 WITH head AS (
     UPDATE log_head SET epoch = gen_random_uuid()
 ), open AS (
     UPDATE operation SET details = coalesce(details, '{}') || jsonb_build_object(
         'restored', least((details ->> 'restored')::bigint, generation + 1))
+        || CASE WHEN (details #>> '{wish,undelete_seconds}')::bigint < 604800
+            THEN jsonb_build_object('wish', details -> 'wish' || '{"undelete_seconds": 604800}')
+            ELSE '{}' END
     WHERE state IN ('RUNNING', 'REVERTING', 'NEEDS_OPERATOR')
     RETURNING operation_id
 ), step AS (
