@@ -5,6 +5,7 @@ mod bulk;
 mod bulk_drive;
 mod children;
 mod due;
+mod in_the_way;
 mod intervene;
 mod missing;
 mod older_bulks;
