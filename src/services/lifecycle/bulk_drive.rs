@@ -13,12 +13,15 @@ use futures_util::stream;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::children::opens_again;
+use super::opens_later::Scheduled;
 use super::{background_command, background_context};
 use crate::domain::bulk::{Bulk, BulkState, Item, ItemState};
 use crate::domain::error::{Code, Error, Reason};
 use crate::domain::ids::{OperationId, RequestId};
 use crate::domain::lifecycle::Verb;
 use crate::domain::operation::{Operation, State};
+use crate::domain::tenant::Tenant;
 use crate::services::{Command, Registry, StartOperation};
 use crate::store::background::work_claim;
 use crate::store::bulks::{bulk_advance, bulk_items, bulk_overruled};
@@ -189,13 +192,25 @@ fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
         .count()
 }
 
-/// Whether a tenant is where a verb leads to.
-fn is_there(snapshot: &Snapshot, item: &Item, verb: Verb) -> bool {
-    let record = snapshot.tenant(&item.tenant_id).filter(|record| record.tenant.uid == item.tenant_uid);
-    record.is_some_and(|record| {
-        let tenant = &record.tenant;
-        verb.moves() && tenant.operation_id.is_none() && verb.leads_to(tenant.status) == tenant.status
-    })
+/// A tenant that is where a verb leads to, and nowhere on its way.
+fn there<'a>(snapshot: &'a Snapshot, item: &Item, verb: Verb) -> Option<&'a Tenant> {
+    let record = snapshot.tenant(&item.tenant_id).filter(|record| record.tenant.uid == item.tenant_uid)?;
+    let tenant = &record.tenant;
+    let is_there =
+        verb.moves() && tenant.operation_id.is_none() && verb.leads_to(tenant.status) == tenant.status;
+    is_there.then_some(tenant)
+}
+
+/// Notes that a verb was refused; where what the tenant waited for has brought it there, it has arrived, unless it is scheduled to
+/// leave again what the verb is to keep it in.
+fn refused(snapshot: &Snapshot, item: &mut Item, verb: Verb, error: Error) {
+    let there = there(snapshot, item, verb).filter(|_| error.reason == Reason::IllegalTransition);
+    let opens = there.map(|tenant| opens_again(snapshot, tenant, verb, &Scheduled::of(snapshot)));
+    (item.state, item.error) = match opens {
+        None => (ItemState::Failed, error.message),
+        Some(Some(opens)) => (ItemState::Failed, opens),
+        Some(None) => (ItemState::Succeeded, String::new()),
+    };
 }
 
 /// Begins as many as there is room for. Answers whether some that were asked for turned out to wait for another operation,
@@ -251,18 +266,7 @@ async fn begin(
             Err(error) if matches!(error.reason.code(), Code::Unavailable | Code::Aborted) => {
                 item.error = error.message;
             }
-            // What it waited for has brought it there.
-            Err(error)
-                if error.reason == Reason::IllegalTransition
-                    && is_there(&*registry.view.snapshot()?, item, bulk.verb) =>
-            {
-                item.state = ItemState::Succeeded;
-                item.error.clear();
-            }
-            Err(error) => {
-                item.state = ItemState::Failed;
-                item.error = error.message;
-            }
+            Err(error) => refused(&*registry.view.snapshot()?, item, bulk.verb, error),
         }
     }
     Ok(room_again)

@@ -9,6 +9,7 @@ mod in_the_way;
 mod intervene;
 mod missing;
 mod older_bulks;
+mod opens_later;
 mod operations;
 mod start;
 mod targets;

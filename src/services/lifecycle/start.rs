@@ -83,6 +83,7 @@ impl Registry {
         };
         let mut operation = match self.open(start, operation_id, &waiting, command).await {
             Err(refusal) => {
+                let refusal = self.naming_what_opens_later(start, refusal);
                 waiting.insert(self.in_older_bulk(start, refusal).await?);
                 self.open(start, operation_id, &waiting, command).await?
             }
