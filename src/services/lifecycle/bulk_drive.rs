@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use super::{background_command, background_context};
 use crate::domain::bulk::{Bulk, BulkState, Item, ItemState};
 use crate::domain::error::{Code, Error, Reason};
 use crate::domain::ids::{OperationId, RequestId};
-use crate::domain::lifecycle::Verb;
+use crate::domain::lifecycle::{Access, Verb};
 use crate::domain::operation::{Operation, State};
 use crate::domain::tenant::Tenant;
 use crate::services::{Command, Registry, StartOperation};
@@ -35,6 +36,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// What changes within so short a time is looked at together.
 const GATHER: Duration = Duration::from_millis(10);
+/// A suspension that lasts longer takes no place: the registry denies the tenant by then, each target that answers has been told,
+/// and those that have not begun are let in everywhere. Whether a target hangs is known only after its deadline.
+const DENIAL_HOLDS_UP: SignedDuration = SignedDuration::from_secs(2);
 /// Operations that are asked for at once: as many as one transaction of the writer takes, halved.
 const ASK_MAX: usize = 64;
 
@@ -175,7 +179,8 @@ fn give_up_waiting(items: &mut [Item]) {
     }
 }
 
-/// How many of those that run wait only for targets that are paused, whose circuit is open, or that go on failing.
+/// How many of those that run wait only for targets that are paused, whose circuit is open, or that go on failing, or take away
+/// all access and last.
 fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
     let held: Vec<_> = registry.held_targets(snapshot).into_iter().map(|(target, _)| target).collect();
     let now = crate::services::now();
@@ -186,10 +191,19 @@ fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
             // Of a target that is held, or that has just failed, this replica knows; of another replica's circuit it sees
             // only that nothing is tried for longer than an attempt and a pause take.
             operation.only_waits(|step| step.keeps_failing() || held.contains(&step.target))
+                || denies_for_long(operation, now)
                 || (operation.state.is_driven()
                     && now.duration_since(operation.update_time) > registry.engine.silence_max())
         })
         .count()
+}
+
+/// Whether an operation that takes away all access has been under way for so long that it should keep no other from beginning.
+fn denies_for_long(operation: &Operation, now: Timestamp) -> bool {
+    let takes_all = operation.from_status.access() > Access::None
+        && operation.heading().access() == Access::None
+        && operation.state.is_driven();
+    takes_all && now.duration_since(operation.create_time) > DENIAL_HOLDS_UP
 }
 
 /// A tenant that is where a verb leads to, and nowhere on its way.
