@@ -58,16 +58,17 @@ pub(super) fn told((operation, to): (&Operation, Status)) -> String {
 impl Registry {
     /// A refusal; of a verb that is to keep a tenant out, with what is scheduled to let it in.
     pub(super) fn naming_what_opens_later(&self, start: &StartOperation, refusal: Error) -> Error {
-        let is_there = matches!(refusal.reason, Reason::IllegalTransition | Reason::OperationInProgress);
+        let is_there = start.verb.closes()
+            && matches!(refusal.reason, Reason::IllegalTransition | Reason::OperationInProgress);
         let Some(snapshot) = self.view.snapshot().ok().filter(|_| is_there) else { return refusal };
         let Some(record) = snapshot.tenant(&start.tenant_id) else { return refusal };
-        let Some(opening) = Scheduled::of(&snapshot).opens(&snapshot, &record.tenant, start.verb) else {
-            return refusal;
-        };
-        let message = format!("{}; {}", refusal.message, told((opening.0, opening.1)));
-        let named = Error { message, ..refusal }.with("scheduled_operation_id", opening.0.operation_id);
-        let named = named.with("scheduled_verb", opening.0.verb);
-        match opening.0.schedule_time {
+        let opening = Scheduled::of(&snapshot).opens(&snapshot, &record.tenant, start.verb);
+        let Some((operation, to)) = opening else { return refusal };
+        let message = format!("{}; {}", refusal.message, told((operation, to)));
+        let named = Error { message, ..refusal }
+            .with("scheduled_operation_id", operation.operation_id)
+            .with("scheduled_verb", operation.verb);
+        match operation.schedule_time {
             Some(time) => named.with("schedule_time", time),
             None => named,
         }
