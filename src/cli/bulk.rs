@@ -1,5 +1,7 @@
 //! `tenantry bulk …`
 
+use std::collections::HashSet;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -11,7 +13,7 @@ use super::{Context, Failure};
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Ask a verb of the tenants that match a filter and can take it, and follow it to the end. Suspend, archive and delete fail (7)
-    /// where one that matches has more access and cannot take it.
+    /// where one that matches has more access and cannot take it, or is there already and scheduled to be let in again.
     Start(Start),
     /// Show a bulk operation. Its tenants: `tenantry operation list --filter 'bulk_id = "…"'`.
     Get {
@@ -70,6 +72,8 @@ pub struct Start {
     no_wait: bool,
 }
 
+/// At most so many tenants are told of that something lets in later.
+const LATER_TOLD: usize = 5;
 const COLUMNS: [Column; 10] = [
     ("ID", "bulkOperationId"),
     ("VERB", "verb"),
@@ -132,7 +136,49 @@ async fn follow_and_show(context: &Context<'_>, bulk_operation_id: &str) -> Resu
     if output != Format::Table {
         show(output, &last)?;
     }
+    tell_who_is_let_in_later(context, &last).await?;
     verdict(&last)
+}
+
+/// Says which tenants of a bulk suspension are let in later: what was scheduled before stays scheduled.
+pub(super) async fn tell_who_is_let_in_later(context: &Context<'_>, bulk: &Value) -> Result<(), Failure> {
+    if context.connection.output != Format::Table || bulk["verb"] != "OPERATION_VERB_SUSPEND" {
+        return Ok(());
+    }
+    let list = async |request| {
+        // What was asked for is done, whatever comes of this.
+        let listed = context.client.list("Lifecycle/ListOperations", request, "operations").await;
+        listed.ok().and_then(|mut listed| listed["operations"].as_array_mut().map(std::mem::take))
+    };
+    let scheduled = json!({ "state": "OPERATION_STATE_SCHEDULED", "filter": "verb = ACTIVATE" });
+    let mut later = list(scheduled).await.unwrap_or_default();
+    if later.is_empty() {
+        return Ok(());
+    }
+    let members = json!({ "filter": format!("bulk_id = \"{}\"", text(&bulk["bulkOperationId"])) });
+    let members = list(members).await.unwrap_or_default();
+    let members: HashSet<&str> = members.iter().filter_map(|member| member["tenantId"].as_str()).collect();
+    later.retain(|operation| operation["tenantId"].as_str().is_some_and(|id| members.contains(id)));
+    let mut told: Vec<String> = later.iter().take(LATER_TOLD).map(let_in).collect();
+    if later.len() > LATER_TOLD {
+        let more = later.len() - LATER_TOLD;
+        told.push(format!("and {more} more: tenantry operation list --state scheduled"));
+    }
+    let are = if later.len() == 1 { "is" } else { "are" };
+    if told.is_empty() {
+        return Ok(());
+    }
+    print(&format!("note: {} of its tenants {are} let in later: {}\n", later.len(), told.join(", ")))
+}
+
+/// `acme at 2026-12-01T03:00:00Z (tenantry operation abort …)`
+fn let_in(operation: &Value) -> String {
+    format!(
+        "{} at {} (tenantry operation abort {})",
+        text(&operation["tenantId"]),
+        text(&operation["scheduleTime"]),
+        text(&operation["operationId"])
+    )
 }
 
 /// Tells how many of the tenants are done, until all are, or until all that are not need an operator.

@@ -86,7 +86,8 @@ impl Client {
         let channel = endpoint.connect().await.map_err(|error| {
             let why = if is_encrypted(&endpoint) { format!(" ({})", cause(&error)) } else { String::new() };
             Failure::unreached(format!(
-                "no server answers at {server}{why}; start one with `tenantry dev`, or name another (with --server; a stub by its URL)"
+                "no server answers at {server}{why}; start one with `tenantry dev`, or name another (with --server; a stub by its \
+                 URL, or with the --dev-stub-port that `tenantry dev` was given)"
             ))
         })?;
         Ok(Self { channel, patience })

@@ -289,6 +289,7 @@ async fn start_and(
         super::output::print(&format!("its children follow, as bulk operation {children}\n"))?;
     }
     let followed = super::bulk::follow(context, children).await?;
+    super::bulk::tell_who_is_let_in_later(context, &followed).await?;
     progress::verdict(&ended).and(super::bulk::verdict(&followed))
 }
 
@@ -322,8 +323,8 @@ pub(super) async fn tell_what_was_scheduled(
     tell_what_is_scheduled(context, operation).await
 }
 
-/// Says which other moves of the tenant begin later: what was just asked for does not take them back.
-async fn tell_what_is_scheduled(context: &Context<'_>, operation: &Value) -> Result<(), Failure> {
+/// Says which moves of the tenant begin later, but for the operation itself: what was just asked for does not take them back.
+pub(super) async fn tell_what_is_scheduled(context: &Context<'_>, operation: &Value) -> Result<(), Failure> {
     if context.connection.output != Format::Table {
         return Ok(());
     }

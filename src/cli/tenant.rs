@@ -298,7 +298,11 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             create(context, tenant_id, *fields, validate_only, no_wait).await
         }
         Command::Import { file } => import(context, &file).await,
-        Command::Get { tenant_id } => show(output, &get(context, &tenant_id).await?),
+        Command::Get { tenant_id } => {
+            let tenant = get(context, &tenant_id).await?;
+            show(output, &tenant)?;
+            moves::tell_what_is_scheduled(context, &json!({ "tenantId": tenant["tenantId"] })).await
+        }
         Command::List(list) => {
             let request = json!({
                 "filter": list.filter.unwrap_or_default(),

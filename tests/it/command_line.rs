@@ -1,6 +1,7 @@
 //! The program as people use it: how it reaches a server, and what it says.
 
 mod incidents;
+mod kept_out;
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};

@@ -5,6 +5,7 @@ mod denial;
 mod drift;
 mod halfway;
 mod history;
+mod kept_out;
 mod left_open;
 mod many;
 mod migrations;

@@ -18,6 +18,8 @@ use crate::config;
 
 /// Longest time to open a connection: as long as the other targets take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// What a server says for as long as a script runs, once that has taken its `busy-reply-threshold`.
+const BUSY: &str = "BUSY";
 /// Most ranges of slots that are shown.
 const RANGES_MAX: usize = 4;
 
@@ -38,7 +40,7 @@ impl Node {
     async fn answers(&self, patience: Duration) -> bool {
         let ping = redis::cmd("PING");
         match tokio::time::timeout(patience, self.run::<redis::Value>(&ping)).await {
-            Ok(Err(error)) => matches!(error.kind(), ErrorKind::Server(_)),
+            Ok(Err(error)) => matches!(error.kind(), ErrorKind::Server(_)) || error.code() == Some(BUSY),
             Ok(Ok(_)) => true,
             Err(_) => false,
         }
@@ -402,6 +404,10 @@ pub(super) fn failure(error: RedisError) -> Failure {
         ErrorKind::Server(kind) if kind != ServerErrorKind::ResponseError => {
             Failure::retryable("the cache cannot do it at the moment")
         }
+        _ if error.code() == Some(BUSY) => Failure::retryable(
+            "a script holds the cache, which answers nobody else: `SCRIPT KILL` there ends it (a function: `FUNCTION KILL`), or \
+             `SHUTDOWN NOSAVE` where it has written",
+        ),
         _ if error.code() == Some("OOM") => Failure::retryable("the cache is out of memory"),
         _ => Failure::retryable("the cache answered with an error"),
     }

@@ -10,15 +10,19 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::children::opens_again;
+use super::opens_later::Scheduled;
 use super::{background_command, background_context};
 use crate::domain::bulk::{Bulk, BulkState, Item, ItemState};
 use crate::domain::error::{Code, Error, Reason};
 use crate::domain::ids::{OperationId, RequestId};
-use crate::domain::lifecycle::Verb;
+use crate::domain::lifecycle::{Access, Verb};
 use crate::domain::operation::{Operation, State};
+use crate::domain::tenant::Tenant;
 use crate::services::{Command, Registry, StartOperation};
 use crate::store::background::work_claim;
 use crate::store::bulks::{bulk_advance, bulk_items, bulk_overruled};
@@ -32,6 +36,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// What changes within so short a time is looked at together.
 const GATHER: Duration = Duration::from_millis(10);
+/// A suspension that lasts longer takes no place: the registry denies the tenant by then, each target that answers has been told,
+/// and those that have not begun are let in everywhere. Whether a target hangs is known only after its deadline.
+const DENIAL_HOLDS_UP: SignedDuration = SignedDuration::from_secs(2);
 /// Operations that are asked for at once: as many as one transaction of the writer takes, halved.
 const ASK_MAX: usize = 64;
 
@@ -172,7 +179,8 @@ fn give_up_waiting(items: &mut [Item]) {
     }
 }
 
-/// How many of those that run wait only for targets that are paused, whose circuit is open, or that go on failing.
+/// How many of those that run wait only for targets that are paused, whose circuit is open, or that go on failing, or take away
+/// all access and last.
 fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
     let held: Vec<_> = registry.held_targets(snapshot).into_iter().map(|(target, _)| target).collect();
     let now = crate::services::now();
@@ -183,19 +191,40 @@ fn held_up(registry: &Registry, snapshot: &Snapshot, items: &[Item]) -> usize {
             // Of a target that is held, or that has just failed, this replica knows; of another replica's circuit it sees
             // only that nothing is tried for longer than an attempt and a pause take.
             operation.only_waits(|step| step.keeps_failing() || held.contains(&step.target))
+                || denies_for_long(operation, now)
                 || (operation.state.is_driven()
                     && now.duration_since(operation.update_time) > registry.engine.silence_max())
         })
         .count()
 }
 
-/// Whether a tenant is where a verb leads to.
-fn is_there(snapshot: &Snapshot, item: &Item, verb: Verb) -> bool {
-    let record = snapshot.tenant(&item.tenant_id).filter(|record| record.tenant.uid == item.tenant_uid);
-    record.is_some_and(|record| {
-        let tenant = &record.tenant;
-        verb.moves() && tenant.operation_id.is_none() && verb.leads_to(tenant.status) == tenant.status
-    })
+/// Whether an operation that takes away all access has been under way for so long that it should keep no other from beginning.
+fn denies_for_long(operation: &Operation, now: Timestamp) -> bool {
+    let takes_all = operation.from_status.access() > Access::None
+        && operation.heading().access() == Access::None
+        && operation.state.is_driven();
+    takes_all && now.duration_since(operation.create_time) > DENIAL_HOLDS_UP
+}
+
+/// A tenant that is where a verb leads to, and nowhere on its way.
+fn there<'a>(snapshot: &'a Snapshot, item: &Item, verb: Verb) -> Option<&'a Tenant> {
+    let record = snapshot.tenant(&item.tenant_id).filter(|record| record.tenant.uid == item.tenant_uid)?;
+    let tenant = &record.tenant;
+    let is_there =
+        verb.moves() && tenant.operation_id.is_none() && verb.leads_to(tenant.status) == tenant.status;
+    is_there.then_some(tenant)
+}
+
+/// Notes that a verb was refused; where what the tenant waited for has brought it there, it has arrived, unless it is scheduled to
+/// leave again what the verb is to keep it in.
+fn refused(snapshot: &Snapshot, item: &mut Item, verb: Verb, error: Error) {
+    let there = there(snapshot, item, verb).filter(|_| error.reason == Reason::IllegalTransition);
+    let opens = there.map(|tenant| opens_again(snapshot, tenant, verb, &Scheduled::of(snapshot)));
+    (item.state, item.error) = match opens {
+        None => (ItemState::Failed, error.message),
+        Some(Some(opens)) => (ItemState::Failed, opens),
+        Some(None) => (ItemState::Succeeded, String::new()),
+    };
 }
 
 /// Begins as many as there is room for. Answers whether some that were asked for turned out to wait for another operation,
@@ -251,18 +280,7 @@ async fn begin(
             Err(error) if matches!(error.reason.code(), Code::Unavailable | Code::Aborted) => {
                 item.error = error.message;
             }
-            // What it waited for has brought it there.
-            Err(error)
-                if error.reason == Reason::IllegalTransition
-                    && is_there(&*registry.view.snapshot()?, item, bulk.verb) =>
-            {
-                item.state = ItemState::Succeeded;
-                item.error.clear();
-            }
-            Err(error) => {
-                item.state = ItemState::Failed;
-                item.error = error.message;
-            }
+            Err(error) => refused(&*registry.view.snapshot()?, item, bulk.verb, error),
         }
     }
     Ok(room_again)

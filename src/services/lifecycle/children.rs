@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::older_bulks::InOlderBulks;
+use super::opens_later::{Scheduled, told};
 use crate::domain::bulk::{Bulk, Item, ItemState};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
@@ -80,8 +81,8 @@ pub(super) fn follow(
 
 /// The part of each tenant below in a verb, nearest first, but of those that it is not meant for.
 fn followers(snapshot: &Snapshot, tenant_id: &TenantId, verb: Verb, waiting: &InOlderBulks) -> Vec<Item> {
-    let below = below(snapshot, tenant_id).into_iter();
-    below.filter_map(|record| item(snapshot, &record.tenant, verb, waiting)).collect()
+    let (below, scheduled) = (below(snapshot, tenant_id).into_iter(), Scheduled::of(snapshot));
+    below.filter_map(|record| item(snapshot, &record.tenant, verb, waiting, &scheduled)).collect()
 }
 
 impl Registry {
@@ -102,23 +103,42 @@ impl Registry {
 
 /// A tenant's part in a verb on many tenants; `None` where that is not meant for it. Whoever keeps more access than the verb is to
 /// leave it, and cannot take the verb, has failed already: so it does not leave an older bulk operation either, which may be
-/// about to lock it out.
-pub(super) fn item(snapshot: &Snapshot, tenant: &Tenant, verb: Verb, waiting: &InOlderBulks) -> Option<Item> {
+/// about to lock it out. So has whoever is where a verb that closes leads, and is scheduled to leave it.
+pub(super) fn item(
+    snapshot: &Snapshot,
+    tenant: &Tenant,
+    verb: Verb,
+    waiting: &InOlderBulks,
+    scheduled: &Scheduled<'_>,
+) -> Option<Item> {
     let refusal =
         transition(tenant.status, verb).err().filter(|_| !is_moved(snapshot, tenant, verb, waiting));
     let stays_open = verb.closes() && tenant.status.is_more_open_than(verb.leads_to(tenant.status));
-    if refusal.is_some() && !stays_open {
-        return None;
-    }
+    let error = match refusal {
+        None => None,
+        Some(refusal) if stays_open => Some(refusal.to_string()),
+        Some(_) => Some(opens_again(snapshot, tenant, verb, scheduled)?),
+    };
     Some(Item {
         tenant_id: tenant.tenant_id.clone(),
         tenant_uid: tenant.uid,
-        state: if refusal.is_some() { ItemState::Failed } else { ItemState::Waiting },
+        state: if error.is_some() { ItemState::Failed } else { ItemState::Waiting },
         operation_id: None,
-        error: refusal.map_or_else(String::new, |refusal| refusal.to_string()),
+        error: error.unwrap_or_default(),
         overruled: None,
         is_blocked: false,
     })
+}
+
+/// That a tenant is where a verb that closes leads, and what is scheduled to take it from there; `None` where nothing is.
+pub(super) fn opens_again(
+    snapshot: &Snapshot,
+    tenant: &Tenant,
+    verb: Verb,
+    scheduled: &Scheduled<'_>,
+) -> Option<String> {
+    let (operation, to) = scheduled.opens(snapshot, tenant, verb)?;
+    Some(format!("is {}, and {}", tenant.status, told((operation, to))))
 }
 
 /// Whether a verb on many tenants comes to its end at one: it can take the verb, or its open operation leads where a verb that

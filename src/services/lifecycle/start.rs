@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::children;
+use super::in_the_way::in_progress;
 use super::missing::Elsewhere;
 use super::older_bulks::{InOlderBulks, Known};
 use super::operations::operation_at_hand;
@@ -82,6 +83,7 @@ impl Registry {
         };
         let mut operation = match self.open(start, operation_id, &waiting, command).await {
             Err(refusal) => {
+                let refusal = self.naming_what_opens_later(start, refusal);
                 waiting.insert(self.in_older_bulk(start, refusal).await?);
                 self.open(start, operation_id, &waiting, command).await?
             }
@@ -458,33 +460,4 @@ fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Erro
         .with("retain_time", retain_time)),
         _ => Ok(()),
     }
-}
-
-fn in_progress(open: &Operation) -> Error {
-    let mut takers: Vec<&str> = open.gives_way_to().map(Verb::method).collect();
-    // Both ends of a migration have one name.
-    takers.dedup();
-    let may = if takers.is_empty() { "nothing".to_owned() } else { format!("only {}", takers.join(" or ")) };
-    let (why, or_abort) = match (open.is_forward_only(), open.from_status) {
-        (true, _) => ("it is past its point of no return, and ", ""),
-        (false, Status::Provisioning) => {
-            ("the tenant has no access before it is ACTIVE, and ", ", or abort it")
-        }
-        (false, _) if open.backward => ("it is being taken back, and ", ""),
-        (false, _) => ("", ", or abort it"),
-    };
-    let or_abort = if open.backward { "" } else { or_abort };
-    Error::new(
-        Reason::OperationInProgress,
-        format!(
-            "operation {id} ({}) of this tenant is {}; {why}{may} may take over. Wait for its end, or bring it about: retry or \
-             skip (`tenantry operation skip {id} TARGET`) the targets it waits for{or_abort}",
-            open.verb,
-            open.state.as_str(),
-            id = open.operation_id
-        ),
-    )
-    .with("operation_id", open.operation_id)
-    .with("verb", open.verb)
-    .with("state", open.state.as_str())
 }

@@ -17,7 +17,7 @@ async fn with_cache() -> (Stub, Replica) {
     (stub, Replica::start(&setup).await)
 }
 
-async fn ask(replica: &Replica, arguments: &[&str]) -> (Option<i32>, String) {
+pub(super) async fn ask(replica: &Replica, arguments: &[&str]) -> (Option<i32>, String) {
     let server = format!("http://{}", replica.server.grpc);
     tenantry(&[arguments, &["--server", &server]].concat()).await
 }
@@ -72,7 +72,7 @@ async fn a_suspension_of_a_tenant_that_is_being_made_is_refused_with_what_is_tru
         said.contains("the tenant has no access before it is ACTIVE, and nothing may take over"),
         "{said}"
     );
-    assert!(said.contains("or abort it"), "{said}");
+    assert!(said.contains("or abort it (`tenantry operation abort "), "{said}");
 
     let later = ["bulk", "start", "suspend", "--filter", "tenant_id = \"r3\"", "--validate-only"];
     let (_, said) = ask(&replica, &later).await;
@@ -105,6 +105,44 @@ async fn whoever_is_refused_is_told_which_moves_may_take_over() {
     };
     refused(&["suspend"], "archive", "only ActivateTenant may take over").await;
     refused(&["activate"], "archive", "only SuspendTenant or StartMigration may take over").await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspension_during_the_end_of_a_migration_is_told_which_end_keeps_the_tenant_out() {
+    let (cache, mut replica) = with_cache().await;
+    replica.tenant("finance").await;
+    let (code, said) = ask(&replica, &["tenant", "start-migration", "finance"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    cache.set_fault("", Some(Fault::Failing(u32::MAX)));
+    let (code, said) = ask(&replica, &["tenant", "finish-migration", "finance", "--no-wait"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = ask(&replica, &["tenant", "suspend", "finance"]).await;
+    let told = "only StartMigration or FinishMigration to SUSPENDED (`tenantry tenant finish-migration finance --suspended`) may take over";
+    assert!(code == Some(4) && said.contains(told), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_suspends_a_tenant_whose_provisioning_is_stuck_on_its_way_back_is_told_what_lets_it_in_and_what_does_not()
+ {
+    let (cache, mut replica) = with_cache().await;
+    cache.set_fault("", Some(Fault::Refusing));
+    let (code, said) = ask(&replica, &["tenant", "create", "r4", "--tier", "gold"]).await;
+    assert_eq!(code, Some(7), "{said}");
+    let id = replica.get("r4").await.operation_id;
+    let (code, said) = ask(&replica, &["tenant", "suspend", "r4"]).await;
+    assert_eq!(code, Some(4), "{said}");
+    let told = format!(
+        "it cannot be aborted any more: `tenantry operation skip {id} TARGET` ends it as FAILED, without access, and \
+         `tenantry operation retry {id} TARGET` provisions the tenant again and lets it in"
+    );
+    assert!(said.contains(&told), "{said}");
+    let (code, said) = ask(&replica, &["operation", "abort", &id]).await;
+    assert!(code == Some(4) && said.contains("POINT_OF_NO_RETURN"), "as it was told: {said}");
+    let (_, said) = ask(&replica, &["operation", "skip", &id, "cache", "--reason", "it refuses"]).await;
+    assert!(said.contains("FAILED"), "{said}");
+    assert_eq!(replica.get("r4").await.status(), v1::TenantStatus::Provisioning);
     replica.stop().await;
 }
 

@@ -443,3 +443,35 @@ async fn a_target_that_is_paused_keeps_no_tenant_of_a_bulk_operation_open_at_the
     )
     .await;
 }
+
+/// Only after an attempt's deadline, and only of many tenants, a target that hangs is known to be down.
+#[tokio::test]
+async fn a_target_that_hangs_from_the_first_call_keeps_no_tenant_of_a_bulk_suspension_open() {
+    let (cache, vectors) =
+        (Stub::start(Duration::ZERO).await.unwrap(), Stub::start(Duration::ZERO).await.unwrap());
+    let stubs = vec![("cache", cache.clone()), ("vector-db", vectors.clone())];
+    let settings = vec![("cascade.apply_deadline", "60s".to_owned())];
+    let mut replica = Replica::start(&Setup { stubs, settings, ..Setup::default() }).await;
+    let names = ["t1", "t2", "t3", "t4", "t5", "t6"];
+    make(&mut replica, &names, "").await;
+    cache.set_fault("", Some(Fault::Hanging));
+    let few = |verb| v1::StartBulkOperationRequest { concurrent_max: 2, ..bulk("tenant_id:*", verb) };
+    let request = few(v1::OperationVerb::Suspend);
+    let started = replica.lifecycle.start_bulk_operation(request).await.unwrap().into_inner();
+    for name in names {
+        crate::participants::until("it is locked out", async || {
+            let tenant = replica.get(name).await;
+            let there = vectors.held(&tenant.uid).unwrap().state == Desired::Suspended;
+            there && tenant.access() == v1::TenantAccess::None
+        })
+        .await;
+    }
+    let id = &started.bulk_operation_id;
+    crate::participants::until("all of them wait for the target alone", async || {
+        let request = v1::GetBulkOperationRequest { bulk_operation_id: id.clone() };
+        let now = replica.lifecycle.get_bulk_operation(request).await.unwrap().into_inner();
+        (now.running, now.waiting) == (6, 0)
+    })
+    .await;
+    replica.stop().await;
+}

@@ -1,6 +1,7 @@
 //! The cache: real Redis servers, and clients with the tenants' own credentials.
 
 mod cluster;
+mod held;
 mod lost;
 mod record;
 
