@@ -133,9 +133,11 @@ fn what_next(operation: &Value) -> String {
             };
             let decides_nothing =
                 if ahead.is_none() { "" } else { " (decides nothing: what waits there waits on)" };
-            let goes_on = match open_steps(operation).any(|step| step["state"] == "TARGET_STATE_PENDING") {
-                true => " (decides nothing there, and the others go on without it)",
-                false => decides_nothing,
+            let is_waited_for = open_steps(operation).any(|step| step["state"] == "TARGET_STATE_PENDING");
+            let goes_on = if is_waited_for {
+                " (decides nothing there, and the others go on without it)"
+            } else {
+                decides_nothing
             };
             let skip = format!(
                 "\n  without a target{ends}{goes_on}: tenantry operation skip {id} TARGET --reason …"

@@ -143,7 +143,10 @@ async fn a_target_that_never_heard_of_a_suspension_lets_nobody_in_once_another_t
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let suspended = scene.replica.get("finance").await;
-        assert_eq!((suspended.status(), suspended.access()), (v1::TenantStatus::Suspended, v1::Access::None));
+        assert_eq!(
+            (suspended.status(), suspended.access()),
+            (v1::TenantStatus::Suspended, v1::TenantAccess::None)
+        );
         scene.replica.stop().await;
     }
 }
@@ -200,7 +203,9 @@ async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_i
     let uid = replica.tenant("finance").await.uid;
     let url = replica.database_url.clone();
     replica.stop().await;
-    stubs.iter().for_each(|(_, stub)| stub.forget(&uid));
+    for (_, stub) in &stubs {
+        stub.forget(&uid);
+    }
     run(&["restored", "--database-url", &url]).await;
     let mut replica = Replica::on(&url, &setup).await;
     let verify =
