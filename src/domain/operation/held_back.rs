@@ -2,6 +2,8 @@
 //! one target may hold a suspension that the registry has forgotten, and its neighbour, which was down or paused then, has never
 //! heard of it. What the one knows keeps the other from letting the tenant in.
 
+use jiff::Timestamp;
+
 use super::{Ahead, ERROR_MAX, Operation, Step, TargetState, Unseen, gives_no_more};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Access, Verb};
@@ -37,11 +39,12 @@ impl Operation {
             })
     }
 
-    /// The number under which a target that has nothing of the tenant waits for an operator. It holds none.
-    pub(super) fn generation_of_missing(&self, target: &TargetName) -> u64 {
+    /// Has a target that has nothing of the tenant wait for an operator. It holds no number, so it gets one.
+    pub(super) fn found_missing(&mut self, target: &TargetName, now: Timestamp) {
         let step = self.steps.iter().find(|step| step.target == *target);
         let since = step.and_then(|step| self.known_unseen(step)).and_then(|unseen| unseen.restored);
-        self.generation.max(since.unwrap_or_default())
+        let generation = self.generation.max(since.unwrap_or_default());
+        self.found_ahead(target, generation, None, now);
     }
 
     /// Has an operator say that a target that is held back is given access all the same.

@@ -36,6 +36,13 @@ impl Step {
         true
     }
 
+    /// Was asked for nothing, so many attempts counted.
+    fn looked_at(&mut self, attempts: u32, observed: Option<Desired>) {
+        self.state = TargetState::Pending;
+        self.attempts = attempts;
+        self.observed = observed;
+    }
+
     /// Is tried again at once, so many attempts counted.
     fn go_on(&mut self, attempts: u32, why: String, now: Timestamp) {
         self.state = TargetState::Retrying;
@@ -106,16 +113,8 @@ impl Operation {
             Outcome::Ahead(generation, observed) => {
                 return self.found_ahead(&target, generation, observed, now);
             }
-            Outcome::Missing => {
-                let generation = self.generation_of_missing(&target);
-                return self.found_ahead(&target, generation, None, now);
-            }
-            Outcome::LookedAt(observed) => {
-                step.state = TargetState::Pending;
-                step.attempts = before;
-                step.observed = observed;
-                return;
-            }
+            Outcome::Missing => return self.found_missing(&target, now),
+            Outcome::LookedAt(observed) => return step.looked_at(before, observed),
             Outcome::Permanent(error) => {
                 step.state = TargetState::Failed;
                 step.last_error = error;
