@@ -3,6 +3,7 @@
 mod cluster;
 mod lost;
 mod record;
+mod taken_over;
 
 use std::sync::Arc;
 
