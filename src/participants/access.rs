@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
+use super::successor::Successor;
 use super::unreached::{Unreached, unreached_without_certificate};
 use super::{Failure, TenantRef};
 use crate::domain::lifecycle::Desired;
@@ -79,6 +80,12 @@ impl Other {
     /// Whether the tenant that is asked for would come upon what it left.
     pub(super) const fn is_former(&self) -> bool {
         !self.is_later
+    }
+
+    /// As the one whose rows and access those of this id are now.
+    pub(super) fn successor(&self, tenant: &TenantRef) -> Option<Successor> {
+        let what = format!("the id {}", tenant.tenant_id);
+        (self.is_later && !self.is_purged()).then_some(Successor { uid: self.uid, what })
     }
 
     /// That it is in the way, and how to be rid of it.

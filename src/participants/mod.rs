@@ -13,6 +13,7 @@ pub mod registry;
 pub mod remote;
 pub mod s3;
 pub mod stub;
+mod successor;
 mod unreached;
 
 use std::collections::BTreeMap;

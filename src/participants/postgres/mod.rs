@@ -113,6 +113,12 @@ impl Postgres {
     async fn meet(&self, client: &mut Object, tenant: &TenantRef) -> Result<Observed, Failure> {
         let transaction = client.transaction().await.map_err(failure)?;
         let found = access::find(&*transaction, tenant).await?;
+        if found.is_none()
+            && let Some(other) = access::other(&*transaction, tenant).await?
+            && let Some(successor) = other.successor(tenant)
+        {
+            return Ok(successor.leaves(None));
+        }
         let (former, remains) = match found {
             Some((Desired::Deleted, _)) => (None, purge::remains(&transaction, tenant).await?),
             Some(_) => (None, None),

@@ -34,6 +34,7 @@ use self::probe::{Doors, Prober};
 use self::record::{Record, Records};
 use self::state::{Standing, state_of};
 use super::channel::channel;
+use super::successor::Successor;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config::targets::{self, qdrant::Distance};
 use crate::domain::lifecycle::Desired;
@@ -47,6 +48,14 @@ const NODE_MAX: Duration = Duration::from_secs(2);
 /// Said of a tenant that is not to be called unknown. No client was tried, and nothing there tells a late call from the newest.
 const NO_RECORD: &str = "something of the tenant is in the vector database, and its record is missing, which a repair or any other \
                          change of the tenant writes";
+
+/// Who has a tenant's namespace.
+struct Namespace {
+    /// A later tenant.
+    successor: Option<Successor>,
+    /// Whether nobody has claimed it, or an earlier one.
+    is_unclaimed: bool,
+}
 
 /// The target.
 pub struct Qdrant {
@@ -111,6 +120,9 @@ impl Qdrant {
         let until = Instant::now() + self.deadline.mul_f64(0.8);
         let place = Place::of(tenant, &self.settings.collection)?;
         let first = self.first().await?;
+        if let Some(successor) = self.namespace(first, &place, tenant).await?.successor {
+            return Err(Failure::permanent(successor.words()));
+        }
         let known = self.records.find(first, tenant).await?;
         if known.as_ref().is_some_and(|known| known.generation > generation) {
             return Err(overtaken());
@@ -119,6 +131,9 @@ impl Qdrant {
         let mut newest = self.records.raise(first, tenant, &wanted).await?;
         if newest.generation > generation {
             return Err(overtaken());
+        }
+        if place.is_chosen && desired != Desired::Deleted {
+            self.records.take(first, tenant, &place.alias).await?;
         }
         for _ in 0..ROUNDS_MAX {
             self.enact((first, &place), tenant, &newest, until).await?;
@@ -131,6 +146,26 @@ impl Qdrant {
             }
         }
         Err(Failure::retryable("other changes of the tenant keep coming"))
+    }
+
+    /// Who has the tenant's namespace now: a registry that was restored may have forgotten a later tenant, to which it went.
+    /// One that derives from the uid is nobody else's. A tenant from before namespaces were claimed claims its own when it is
+    /// next changed or looked at.
+    async fn namespace(&self, first: &Node, place: &Place, tenant: &TenantRef) -> Result<Namespace, Failure> {
+        let mut found = Namespace { successor: None, is_unclaimed: false };
+        if !place.is_chosen {
+            return Ok(found);
+        }
+        let holder = self.records.holder(first, &place.alias).await?;
+        found.is_unclaimed = holder.is_none_or(|holder| holder < tenant.uid);
+        if let Some(uid) = holder.filter(|holder| *holder > tenant.uid) {
+            let record = self.records.find_of(first, uid).await?;
+            if record.is_none_or(|record| record.state != Desired::Deleted) {
+                let what = format!("the vector namespace {}", place.alias);
+                found.successor = Some(Successor { uid, what });
+            }
+        }
+        Ok(found)
     }
 
     /// The record as it is to be. Whoever is let in has a collection from then on.
@@ -192,6 +227,9 @@ impl Qdrant {
                 let now = jiff::Timestamp::now().as_second();
                 let record = Record { purged_at: Some(now), ..record.clone() };
                 self.records.raise(first, tenant, &record).await?;
+                if place.is_chosen {
+                    self.records.give_back(first, tenant, &place.alias).await?;
+                }
                 self.records.forget(first, now).await
             }
             _ => Ok(()),
@@ -202,6 +240,13 @@ impl Qdrant {
         let place = Place::of(tenant, &self.settings.collection)?;
         let first = self.first().await?;
         let record = self.records.find(first, tenant).await?;
+        let namespace = self.namespace(first, &place, tenant).await?;
+        if let Some(successor) = namespace.successor {
+            return Ok(successor.leaves(record.map(|record| (record.state, record.generation))));
+        }
+        if namespace.is_unclaimed && record.as_ref().is_some_and(|record| record.state != Desired::Deleted) {
+            self.records.take(first, tenant, &place.alias).await?;
+        }
         let standing = self.standing(first, &place, record.as_ref()).await?;
         if record.is_none() && standing.is_complete && !standing.alias {
             return Ok(Observed::UNKNOWN_TENANT);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_lc_rs::digest;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -112,9 +113,20 @@ impl Records {
 
     /// The tenant's record; `None` where there is none.
     pub(super) async fn find(&self, node: &Node, tenant: &TenantRef) -> Result<Option<Record>, Failure> {
+        self.find_of(node, tenant.uid).await
+    }
+
+    /// The same by its uid.
+    pub(super) async fn find_of(&self, node: &Node, uid: Uuid) -> Result<Option<Record>, Failure> {
+        let Some(payload) = self.payload(node, uid).await? else { return Ok(None) };
+        let record = Record::decode(&payload);
+        record.map(Some).ok_or_else(|| Failure::retryable("the tenant's record is of another version"))
+    }
+
+    async fn payload(&self, node: &Node, point: Uuid) -> Result<Option<BTreeMap<String, Value>>, Failure> {
         let get = GetPoints {
             collection_name: self.collection.clone(),
-            ids: vec![id(tenant.uid)],
+            ids: vec![id(point)],
             with_payload: Some(WithPayloadSelector {
                 selector_options: Some(with_payload_selector::SelectorOptions::Enable(true)),
             }),
@@ -127,9 +139,49 @@ impl Records {
             }
             found => found.map_err(|status| node.failed(status))?,
         };
-        let Some(point) = found.first() else { return Ok(None) };
-        let record = Record::decode(&point.payload);
-        record.map(Some).ok_or_else(|| Failure::retryable("the tenant's record is of another version"))
+        Ok(found.into_iter().next().map(|point| point.payload))
+    }
+
+    /// Who has a namespace, of those that took it: the latest. `None` where nobody did.
+    pub(super) async fn holder(&self, node: &Node, namespace: &str) -> Result<Option<Uuid>, Failure> {
+        let payload = self.payload(node, claim_id(namespace)).await?;
+        let held =
+            payload.as_ref().and_then(|payload| payload.get("holder")).and_then(|held| held.kind.as_ref());
+        match held {
+            Some(Kind::StringValue(uid)) => Ok(uid.parse().ok()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes a namespace for a tenant, unless a later one has it.
+    pub(super) async fn take(&self, node: &Node, tenant: &TenantRef, namespace: &str) -> Result<(), Failure> {
+        self.prepare(node).await?;
+        let since = since(tenant.uid);
+        #[allow(clippy::cast_precision_loss)] // 48 bits.
+        let range = Range { lte: Some(since as f64), ..Range::default() };
+        let not_later = Filter { must: vec![field("since", None, Some(range))], ..Filter::default() };
+        let payload = BTreeMap::from([
+            ("namespace".to_owned(), text(namespace)),
+            ("holder".to_owned(), text(&tenant.uid.to_string())),
+            ("since".to_owned(), number(since)),
+        ]);
+        let point = point(claim_id(namespace), payload);
+        node.upsert(self.upsert(point, Some(not_later))).await.map_err(|status| node.failed(status))
+    }
+
+    /// Gives a namespace back that a tenant has: whoever is purged has nothing.
+    pub(super) async fn give_back(
+        &self,
+        node: &Node,
+        tenant: &TenantRef,
+        namespace: &str,
+    ) -> Result<(), Failure> {
+        let is_its = |key: &str, value: &str| field(key, Some(MatchValue::Keyword(value.to_owned())), None);
+        let own = Filter {
+            must: vec![is_its("holder", &tenant.uid.to_string()), is_its("namespace", namespace)],
+            ..Filter::default()
+        };
+        self.delete(node, own).await
     }
 
     /// Has the collection looked at again before the next write: something of it seems to be lost.
@@ -164,10 +216,14 @@ impl Records {
             must: vec![field("state", Some(is_deleted), None), field("purged_at", None, Some(range))],
             ..Filter::default()
         };
+        self.delete(node, gone).await
+    }
+
+    async fn delete(&self, node: &Node, those: Filter) -> Result<(), Failure> {
         let delete = DeletePoints {
             collection_name: self.collection.clone(),
             wait: Some(true),
-            points: Some(PointsSelector { points_selector_one_of: Some(PointsSelectorOneOf::Filter(gone)) }),
+            points: Some(PointsSelector { points_selector_one_of: Some(PointsSelectorOneOf::Filter(those)) }),
             ordering: None,
         };
         node.delete_points(delete).await.map_err(|status| node.failed(status))
@@ -232,6 +288,19 @@ pub(super) fn shape(name: &str, size: u32, distance: Distance, replication_facto
         vectors_config: Some(VectorsConfig { config: Some(vectors_config::Config::Params(params)) }),
         replication_factor: Some(replication_factor),
     }
+}
+
+/// The point of a namespace: always the same, and no tenant's.
+fn claim_id(namespace: &str) -> Uuid {
+    let digest = digest::digest(&digest::SHA256, format!("namespace {namespace}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// When a tenant was made, by its uid, in milliseconds since 1970.
+fn since(uid: Uuid) -> i64 {
+    i64::try_from(uid.as_u128() >> 80).unwrap_or_default()
 }
 
 fn id(uid: Uuid) -> PointId {

@@ -9,6 +9,7 @@
 //! every one that the cluster knows: also a replica, and one that failed, since it may come back and be promoted with the
 //! user as it was.
 
+mod claims;
 mod keys;
 mod layout;
 mod login;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+use self::claims::Claims;
 use self::keys::Keys;
 use self::nodes::Nodes;
 use self::record::{Held, Records};
@@ -38,6 +40,7 @@ const ROUNDS_MAX: u32 = 5;
 pub struct Redis {
     nodes: Nodes,
     records: Records,
+    claims: Claims,
     keys: Keys,
     users: Option<Users>,
     channel: String,
@@ -57,6 +60,7 @@ impl Redis {
         Ok(Self {
             nodes,
             records: Records::new(settings.status_prefix.clone()),
+            claims: Claims::new(settings.status_prefix.clone()),
             keys: Keys::new(settings.batch),
             users: settings
                 .user_prefix
@@ -70,7 +74,15 @@ impl Redis {
     async fn converge(&self, tenant: &TenantRef, wanted: Held) -> Result<(), Failure> {
         let until = Instant::now() + self.deadline.mul_f64(0.8);
         let cluster = self.nodes.cluster().await?;
-        let mut newest = match self.records.raise(&cluster, tenant, wanted).await {
+        let raised = match self.claims.look(&cluster, &self.records, tenant).await {
+            Ok(claims::Found { successor: Some(successor), .. }) => {
+                return Err(Failure::permanent(successor.words()));
+            }
+            Ok(found) => self.raise(&cluster, tenant, wanted, found.is_unclaimed).await,
+            // What cannot be looked at is at a node that is away, as the record may be.
+            Err(unseen) => Err(unseen),
+        };
+        let mut newest = match raised {
             Ok(held) if held.generation > wanted.generation => return Err(overtaken()),
             Ok(held) => held,
             Err(unwritten) if wanted.state != Desired::Active => {
@@ -92,6 +104,20 @@ impl Redis {
             }
         }
         Err(Failure::retryable("other changes of the tenant keep coming"))
+    }
+
+    /// Claims the prefix before anybody is served there, and writes the record.
+    async fn raise(
+        &self,
+        cluster: &nodes::Cluster,
+        tenant: &TenantRef,
+        wanted: Held,
+        is_unclaimed: bool,
+    ) -> Result<Held, Failure> {
+        if is_unclaimed && wanted.state != Desired::Deleted {
+            self.claims.make(cluster, tenant).await?;
+        }
+        self.records.raise(cluster, tenant, wanted).await
     }
 
     /// Takes from the tenant what a state of less access does not give, where the record cannot be written: nobody is to
@@ -146,7 +172,11 @@ impl Redis {
         if lets_in(held.state) {
             return Ok(());
         }
-        self.keys.remove(cluster, &tenant.names.cache_prefix, until).await
+        self.keys.remove(cluster, &tenant.names.cache_prefix, until).await?;
+        match held.state {
+            Desired::Deleted => self.claims.remove(cluster, tenant).await,
+            _ => Ok(()),
+        }
     }
 
     /// Says which nodes were not told, and which slots nobody holds: who had them may be a node that we do not know of.
@@ -187,7 +217,16 @@ impl Redis {
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let cluster = self.nodes.cluster().await?;
         self.check_visible(&cluster)?;
-        let Some(record) = self.records.find(&cluster, tenant).await? else {
+        let record = self.records.find(&cluster, tenant).await?;
+        let claims = self.claims.look(&cluster, &self.records, tenant).await?;
+        if let Some(successor) = claims.successor {
+            let held = record.map(|record| record.held());
+            return Ok(successor.leaves(held.map(|held| (held.state, held.generation))));
+        }
+        if claims.is_unclaimed && record.is_some_and(|record| record.held().state != Desired::Deleted) {
+            self.claims.make(&cluster, tenant).await?;
+        }
+        let Some(record) = record else {
             // Nothing is known of it only where nothing of it is left.
             if !self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
                 return Ok(Observed::UNKNOWN_TENANT);

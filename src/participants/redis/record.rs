@@ -2,6 +2,7 @@
 
 use redis::RedisError;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::super::{Failure, TenantRef};
 use super::nodes::{Cluster, failure};
@@ -60,6 +61,16 @@ impl Records {
 
     fn key(&self, tenant: &TenantRef) -> String {
         format!("{}{}", self.prefix, tenant.uid)
+    }
+
+    /// Whether a tenant is on record as purged. One that has a claim and no record is not: a purge takes the claim with it.
+    pub(super) async fn is_purged(&self, cluster: &Cluster, uid: Uuid) -> Result<bool, Failure> {
+        let key = format!("{}{uid}", self.prefix);
+        let mut command = redis::cmd("HMGET");
+        command.arg(&key).arg("applied").arg("state");
+        let (applied, told): (Option<String>, Option<String>) =
+            cluster.holder(&key).await?.run(&command).await.map_err(|error| unusable(&key, error))?;
+        Ok(applied.or(told).is_some_and(|state| state == Desired::Deleted.as_str()))
     }
 
     /// That the record is not there, of a tenant that has keys.

@@ -20,6 +20,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::super::{Failure, FailureKind};
+use super::claims;
 use super::denial;
 use super::fault::Fault;
 use super::lock::{Held, Lock};
@@ -29,6 +30,7 @@ use super::probe::{Neighbour, Prober};
 use super::record::{self, Record};
 use super::roster::{Roster, Said};
 use super::stamp::Stamp;
+use crate::domain::lifecycle::Desired;
 
 /// Edits in one round. Bounds the time of a round: each has a record to read and to write.
 const ROUND_MAX: usize = 64;
@@ -59,6 +61,8 @@ struct Round<'a> {
     edits: &'a [Edit],
     /// What else the policy has to say, where it may have lost it.
     said: &'a [Said],
+    /// By edit: the claims that the tenant has yet to make.
+    unclaimed: Vec<Vec<String>>,
     /// Principals of these edits that the records deny from before.
     recorded: Vec<&'a [String]>,
     /// Whether one of them was missing in the policy.
@@ -314,7 +318,7 @@ impl Shared {
             said = roster.said(&self.bounds.principals);
         }
         // Records are read and written under the lock too, so that an old change cannot pass a new one.
-        let known = join_all(edits.iter().map(|edit| self.not_overtaken(edit))).await;
+        let (unclaimed, known) = self.known(edits).await;
         let denied = |record: &Record| denial(record.state).is_some();
         let is_recorded =
             |known: &Result<Option<Record>, Failure>| matches!(known, Ok(Some(record)) if denied(record));
@@ -324,6 +328,7 @@ impl Shared {
             bucket,
             edits,
             said: &said,
+            unclaimed,
             recorded: recorded.map(|(edit, _)| edit.place.principals.as_slice()).collect(),
             is_robbed: false,
             neighbour: None,
@@ -332,13 +337,23 @@ impl Shared {
             is_open: AtomicBool::new(false),
         };
         self.edit_policy(&mut round).await;
-        let remembered = round.edits.iter().zip(&round.outcomes).map(async |(edit, outcome)| match outcome {
-            Ok(()) => self.remember(&round, edit).await,
+        let remembered = round.outcomes.iter().enumerate().map(async |(index, outcome)| match outcome {
+            Ok(()) => self.remember(&round, index).await,
             refused => refused.clone(),
         });
         let outcomes = join_all(remembered).await;
         let is_whole = round.is_whole && (is_doubtful || !round.is_robbed);
         Made { outcomes, is_whole, is_open: round.is_open.into_inner() }
+    }
+
+    /// Of each edit the claims that are missing and the record from before, unless something speaks against it.
+    async fn known(&self, edits: &[Edit]) -> (Vec<Vec<String>>, Vec<Result<Option<Record>, Failure>>) {
+        let known =
+            join_all(edits.iter().map(async |edit| match claims::check(&self.client, edit, edits).await {
+                Ok(missing) => (missing, self.not_overtaken(edit).await),
+                Err(failure) => (Vec::new(), Err(failure)),
+            }));
+        known.await.into_iter().unzip()
     }
 
     /// The record from before.
@@ -353,8 +368,11 @@ impl Shared {
         }
     }
 
-    async fn remember(&self, round: &Round<'_>, edit: &Edit) -> Outcome {
-        let Edit { place, record, .. } = edit;
+    async fn remember(&self, round: &Round<'_>, index: usize) -> Outcome {
+        let Edit { place, record, .. } = &round.edits[index];
+        if record.state != Desired::Deleted {
+            claims::make(&self.client, place, &round.unclaimed[index]).await?;
+        }
         if record::read(&self.client, place).await.is_ok_and(|known| known.as_ref() == Some(record)) {
             return Ok(());
         }

@@ -16,6 +16,7 @@
 //! away by hand, it stays refused; a new tenant of the same principal, which is brought to Active, takes it out too.
 
 mod bucket;
+mod claims;
 mod client;
 mod credentials;
 mod desk;
@@ -40,7 +41,7 @@ use self::credentials::CredentialsFile;
 use self::desk::{Desk, Edit};
 use self::lock::Lock;
 use self::place::Place;
-use self::policy::{Denial, Policy};
+use self::policy::{Denial, Foreign, Policy};
 use self::probe::{Access, Prober};
 use self::purge::Bounds;
 use self::record::Record;
@@ -120,6 +121,12 @@ impl S3 {
         };
         if !place.own_bucket || bucket::exists(&self.client, &place.bucket).await? {
             let known = self.record(&place).await?;
+            let is_under_way =
+                |known: &Record| known.generation == generation && known.state != Desired::Deleted;
+            if !known.as_ref().is_some_and(is_under_way) {
+                let Deny::Principals(principals) = &self.settings.deny;
+                claims::check_unclaimed(&self.client, &place, principals).await?;
+            }
             // Until all is gone, it is what it was.
             let state = known.map_or(Desired::Suspended, |record| record.state).max(Desired::Suspended);
             let record = Record { tenant_id: tenant.tenant_id.to_string(), state, generation };
@@ -144,7 +151,8 @@ impl S3 {
         }
         // Its data is gone, its keys are not: they stay refused, or they would fill the prefix anew.
         let record = Record { tenant_id: tenant.tenant_id.to_string(), state: Desired::Deleted, generation };
-        self.desk.submit(Edit { place, denial: Some(Denial::Everything), record }).await
+        self.desk.submit(Edit { place: place.clone(), denial: Some(Denial::Everything), record }).await?;
+        claims::drop_all(&self.client, &place).await
     }
 
     /// What is found of a tenant whose data was removed: that nothing is there, and that nothing can come.
@@ -206,7 +214,13 @@ impl Participant for S3 {
 
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let place = Place::of(&self.settings, tenant)?;
-        let record = self.record(&place).await?;
+        let (record, claims) = tokio::try_join!(self.record(&place), claims::look(&self.client, &place))?;
+        if let Some(rival) = claims.rival {
+            return Ok(rival.leaves(record.map(|record| (record.state, record.generation))));
+        }
+        if record.as_ref().is_some_and(|record| record.state != Desired::Deleted) {
+            claims::make(&self.client, &place, &claims.missing).await?;
+        }
         if place.own_bucket && !bucket::exists(&self.client, &place.bucket).await? {
             return Ok(Observed::UNKNOWN_TENANT);
         }
@@ -221,8 +235,14 @@ impl Participant for S3 {
         }
         let seen = self.prober.access(&tenant.tenant_id, &place).await?;
         let named = self.named(&place, record.as_ref()).await?;
-        let mut state = state_of(standing, seen, named)?;
-        let mut amiss = None;
+        let foreign = policy.foreign_denial(&place.principals);
+        let state = state_of(standing, seen, named).map_err(|failure| match &foreign {
+            Some(foreign) => {
+                Failure { message: format!("{}; {}", failure.message, denied_by(foreign)), ..failure }
+            }
+            None => failure,
+        });
+        let (mut state, mut amiss) = (state?, None);
         if matches!(state, Desired::Suspended | Desired::Archived) {
             amiss = self.prober.is_public(&place).await?;
             if amiss.is_some() {
@@ -230,6 +250,13 @@ impl Participant for S3 {
             }
         } else if state == Desired::Active {
             amiss = place::is_anothers(&self.settings, &place);
+        }
+        let wanted = named.map_or(Access::None, |state| left_by(denial(state)));
+        if seen.is_none()
+            && let Some(foreign) = foreign.filter(|foreign| left_by(foreign.copies) < wanted)
+        {
+            state = met(left_by(foreign.copies), named);
+            amiss = Some(denied_by(&foreign));
         }
         let found = match seen {
             Some(_) => Observed::effect(state, generation),
@@ -279,6 +306,15 @@ impl Standing {
         let says = |state| denial(state) == self.denial && self.is_named == self.denial.is_some();
         is_ours && named.is_none_or(says)
     }
+}
+
+/// That somebody else denies the tenant what it is to have.
+fn denied_by(foreign: &Foreign) -> String {
+    format!(
+        "the statement {} in the bucket's policy denies the tenant's principals what nothing of ours denies, and is not \
+         Tenantry's to change: take them out of it",
+        quote(&foreign.sid)
+    )
 }
 
 const fn left_by(denial: Option<Denial>) -> Access {

@@ -1,6 +1,7 @@
 //! Where a tenant's things are in the object store, and whom to deny.
 
 use crate::config::targets::s3::{Deny, Layout, S3 as Settings};
+use crate::domain::tenant::ResourceNames;
 use crate::participants::{Failure, TenantRef};
 
 /// Where we keep what we know of each tenant. No tenant may have a prefix in here.
@@ -23,6 +24,8 @@ pub(super) struct Place {
     pub record_key: String,
     /// The principals that act for it.
     pub principals: Vec<String>,
+    /// Whether the prefix derives from its uid in the bucket where none that is chosen can reach it.
+    pub is_derived: bool,
 }
 
 impl Place {
@@ -49,7 +52,9 @@ impl Place {
         if own_bucket && bucket == record_bucket {
             return Err(Failure::permanent("the tenant's bucket is the one that holds the records of all"));
         }
+        let derived = ResourceNames::derived(&tenant.tenant_id, tenant.uid);
         Ok(Self {
+            is_derived: bucket == derived.bucket && prefix == derived.bucket_prefix,
             bucket,
             prefix,
             own_bucket,
@@ -57,6 +62,11 @@ impl Place {
             record_key: format!("{RECORDS}{uid}"),
             principals: principals.iter().map(|template| fill(template)).collect(),
         })
+    }
+
+    /// Its uid, in 32 letters. Of a later tenant it is greater.
+    pub(super) fn uid(&self) -> &str {
+        self.record_key.strip_prefix(RECORDS).unwrap_or_default()
     }
 
     /// The key of the object by which access is tried.
@@ -80,6 +90,16 @@ pub(super) fn is_anothers(settings: &Settings, place: &Place) -> Option<String> 
          or hold the records of all: make the tenant anew with another bucket, move its data there, and delete this one",
         place.bucket, taken.target, taken.names
     ))
+}
+
+/// Whether it is a uid as keys have it.
+pub(super) fn is_uid(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether it is the key of a tenant's record.
+pub(super) fn is_record(key: &str) -> bool {
+    key.strip_prefix(RECORDS).is_some_and(is_uid)
 }
 
 /// The principals of a tenant of which only its record is known.

@@ -41,6 +41,15 @@ impl Denial {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotAPolicy;
 
+/// A statement of somebody else that denies a tenant something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Foreign {
+    /// Its name in the document; empty where it has none.
+    pub sid: String,
+    /// What it denies where it is one of ours but for its name: somebody renamed it.
+    pub copies: Option<Denial>,
+}
+
 /// A bucket's policy.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Policy {
@@ -105,6 +114,25 @@ impl Policy {
     /// Whether one of the principals is named in a statement of ours, whole or not.
     pub(super) fn names(&self, principals: &[String]) -> bool {
         principals.iter().any(|principal| self.denied.iter().any(|denied| denied.contains(principal)))
+    }
+
+    /// A statement of others that denies one of the principals something, by its name; one that does what ours do before any
+    /// other.
+    pub(super) fn foreign_denial(&self, tenant: &[String]) -> Option<Foreign> {
+        let denies = self.foreign.iter().filter(|statement| statement["Effect"] == "Deny");
+        let found = denies.filter_map(|statement| {
+            let named = principals(statement);
+            named.iter().any(|principal| tenant.contains(principal)).then(|| {
+                let is_ours_but_for_its_name = |denial: &Denial| {
+                    let mut ours = statement_of(*denial, &self.bucket, &named);
+                    ours["Sid"] = statement["Sid"].clone();
+                    normal(&ours) == normal(statement)
+                };
+                let sid = statement["Sid"].as_str().unwrap_or_default().to_owned();
+                Foreign { sid, copies: Denial::ALL.into_iter().find(is_ours_but_for_its_name) }
+            })
+        });
+        found.max_by_key(|foreign| foreign.copies)
     }
 
     /// Whether it denies somebody what the one before did not.

@@ -6,18 +6,23 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::EncodingType;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
 use super::super::unreached::Unreached;
 use super::fault::Fault;
-use super::place::Place;
+use super::place::{Place, RECORDS, is_record};
 use super::purge;
 use super::stamp::Stamp;
 use crate::domain::lifecycle::Desired;
 
 /// The tag that shows the state to lifecycle rules and to people.
 pub(super) const TAG: &str = "tenantry-state";
+
+/// Records read at once.
+const READS_MAX: usize = 16;
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +49,37 @@ pub(super) async fn read_at(client: &Client, bucket: &str, key: &str) -> Result<
         Err(fault) => return Err(fault),
     };
     Ok(serde_json::from_slice(&body.into_bytes()).ok())
+}
+
+/// Whether a tenant is known there that was not purged.
+pub(super) async fn is_living(client: &Client, bucket: &str, key: &str) -> Result<bool, Fault> {
+    Ok(read_at(client, bucket, key).await?.is_some_and(|record| record.state != Desired::Deleted))
+}
+
+/// What is made of the first of the records of later tenants that something can be made of, of those that were not purged. One
+/// list of them is looked at.
+pub(super) async fn first_later<T>(
+    client: &Client,
+    place: &Place,
+    make: impl Fn(&str, Record) -> Option<T>,
+) -> Result<Option<T>, Fault> {
+    let bucket = place.record_bucket.as_str();
+    let list = client.list_objects_v2().bucket(bucket).prefix(RECORDS).delimiter("/");
+    let list = list.start_after(&place.record_key).encoding_type(EncodingType::Url);
+    let page = list.send().await.map_err(Fault::from)?;
+    let keys: Vec<String> =
+        page.contents().iter().filter_map(|object| object.key()).map(purge::decode).collect();
+    let later = keys.into_iter().filter(|key| is_record(key) && *key > place.record_key);
+    let mut read = stream::iter(later)
+        .map(|key| async move { Ok::<_, Fault>((read_at(client, bucket, &key).await?, key)) })
+        .buffered(READS_MAX);
+    while let Some((record, key)) = read.try_next().await? {
+        let living = record.filter(|record| record.state != Desired::Deleted);
+        if let Some(made) = living.and_then(|record| make(&key, record)) {
+            return Ok(Some(made));
+        }
+    }
+    Ok(None)
 }
 
 /// Remembers.

@@ -14,7 +14,7 @@ use super::super::Failure;
 use super::denial;
 use super::desk::Edit;
 use super::fault::Fault;
-use super::place::{self, Place, RECORDS};
+use super::place::{self, Place, RECORDS, is_record};
 use super::policy::Denial;
 use super::purge;
 use super::record::{self, Record};
@@ -98,18 +98,14 @@ pub(super) async fn living_guest(client: &Client, place: &Place) -> Result<Optio
     look.await.map_err(|fault| fault.failing("records of others in the tenant's bucket cannot be looked for"))
 }
 
-/// Whether it is the key of a tenant's record.
-fn is_record(key: &str) -> bool {
-    let uid = key.strip_prefix(RECORDS);
-    uid.is_some_and(|uid| uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
 /// The keys of all records in a bucket, and the marks of their contents.
 async fn list(client: &Client, bucket: &str) -> Result<BTreeMap<String, Option<String>>, Fault> {
     let mut listed = BTreeMap::new();
     let mut from = None;
     loop {
-        let list = client.list_objects_v2().bucket(bucket).prefix(RECORDS).set_continuation_token(from);
+        // Claims lie one level below.
+        let list = client.list_objects_v2().bucket(bucket).prefix(RECORDS).delimiter("/");
+        let list = list.set_continuation_token(from);
         // In a bucket of its own a tenant may have put names there that XML cannot carry.
         let page = list.encoding_type(EncodingType::Url).send().await.map_err(Fault::from)?;
         for object in page.contents() {

@@ -4,6 +4,7 @@ mod cluster;
 mod held;
 mod lost;
 mod record;
+mod taken_over;
 
 use std::sync::Arc;
 

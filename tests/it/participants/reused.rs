@@ -53,6 +53,30 @@ async fn nobody_is_let_in_to_the_rows_of_the_tenant_that_had_the_id_before() {
     }
 }
 
+/// As a registry asks that was restored from before the new tenant was made.
+#[tokio::test]
+async fn nothing_that_is_asked_for_a_purged_tenant_reaches_the_new_one_of_its_id() {
+    let application = Application::new("").await;
+    let (target, mut client) = (application.target.clone(), application.client().await);
+    let former = tenant("acme");
+    bring(&target, &former, Desired::Active, 1).await;
+    bring(&target, &former, Desired::Deleted, 3).await;
+    let later = tenant("acme");
+    bring(&target, &later, Desired::Active, 1).await;
+    application.fill(&later, 50).await;
+    let before = (tries(&mut client, &later).await, application.count(&later).await);
+    for (state, generation) in [(Desired::Deleted, 3)].into_iter().chain(Desired::ALL.into_iter().zip(4..)) {
+        let (kind, words) = told(target.apply(&former, state, generation).await);
+        assert_eq!(kind, FailureKind::Permanent, "{state}: {words}");
+        assert!(words.contains(&later.uid.to_string()), "{state}: {words}");
+        let after = (tries(&mut client, &later).await, application.count(&later).await);
+        assert_eq!(after, before, "{state}");
+    }
+    let seen = target.observe(&former).await.unwrap();
+    assert_eq!((seen.state, seen.generation), (Some(Desired::Suspended), 0), "the other's access is its own");
+    assert!(seen.amiss.is_some_and(|why| why.contains(&later.uid.to_string())));
+}
+
 #[tokio::test]
 async fn rows_that_came_back_after_a_purge_are_nobodys_either() {
     let application = Application::new("").await;

@@ -9,6 +9,7 @@ mod published;
 mod removal;
 mod rules;
 pub(super) mod server;
+mod taken_over;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ mod removal;
 mod states;
 mod store;
 mod surroundings;
+mod taken_over;
 mod wire;
 
 /// Makes of each function, which takes a server, one test for each server.

@@ -13,6 +13,7 @@ on_each_server!(
     a_statement_that_somebody_narrowed_is_drift_whatever_a_client_gets,
     a_policy_that_is_full_says_the_way_out_and_keeps_what_it_has,
     the_sites_own_statements_stay_as_they_were,
+    a_denial_that_somebody_renamed_is_named_when_the_tenant_is_to_be_let_in,
 );
 
 async fn a_denial_that_somebody_takes_away_is_seen_and_put_back(store: &'static Store) {
@@ -122,4 +123,48 @@ async fn the_sites_own_statements_stay_as_they_were(store: &'static Store) {
     assert_eq!(bucket.denied().await, 1);
     target.apply(&tenant, Desired::Active, 5).await.unwrap();
     assert_eq!(bucket.policy().await, None);
+}
+
+async fn a_denial_that_somebody_renamed_is_named_when_the_tenant_is_to_be_let_in(store: &'static Store) {
+    for (name, credentials) in [
+        ("renamed-tried", ""),
+        ("renamed-untried", "probe_credentials_file = 'none'\nneighbour_key = 'none'"),
+    ] {
+        let bucket = store.bucket(name).await;
+        let (target, tenant) = (bucket.target(credentials), bucket.tenant("acme"));
+        target.apply(&tenant, Desired::Suspended, 1).await.unwrap();
+        let mut policy = bucket.policy().await.unwrap();
+        for statement in policy["Statement"].as_array_mut().unwrap() {
+            if statement["Effect"] == "Deny" {
+                statement["Sid"] = "ByHand".into();
+            }
+        }
+        let put = store.ours().put_bucket_policy().bucket(&bucket.name).policy(policy.to_string());
+        put.send().await.unwrap();
+        let seen = target.observe(&tenant).await.unwrap();
+        assert_ne!(seen.state, Some(Desired::Suspended), "{name}: it is drift");
+        // A repair writes ours anew beside it.
+        target.apply(&tenant, Desired::Suspended, 1).await.unwrap();
+        assert_eq!(target.observe(&tenant).await.unwrap().state, Some(Desired::Suspended), "{name}");
+        target.apply(&tenant, Desired::Active, 2).await.unwrap();
+        let why = match target.observe(&tenant).await {
+            Ok(seen) => {
+                assert_ne!(seen.state, Some(Desired::Active), "{name}: its client is refused");
+                seen.amiss.expect(name)
+            }
+            Err(failure) => failure.message,
+        };
+        assert!(why.contains("the statement \"ByHand\" in the bucket's policy denies"), "{name}: {why}");
+        // The site may deny a tenant what it likes, as long as nobody is refused what was promised.
+        let mut policy = bucket.policy().await.unwrap();
+        for statement in policy["Statement"].as_array_mut().unwrap() {
+            if statement["Effect"] == "Deny" {
+                statement["Action"] = "s3:PutObjectAcl".into();
+            }
+        }
+        let put = store.ours().put_bucket_policy().bucket(&bucket.name).policy(policy.to_string());
+        put.send().await.unwrap();
+        let seen = target.observe(&tenant).await.unwrap();
+        assert_eq!((seen.state, seen.amiss), (Some(Desired::Active), None), "{name}");
+    }
 }

@@ -160,7 +160,9 @@ impl Qdrant {
         let records = state.collections.get_mut("tenantry.records").unwrap();
         let uid = Some(Kind::StringValue(tenant.uid.to_string()));
         let mut points = records.points.values_mut();
-        let record = points.find(|point| point.payload["uid"].kind == uid).expect("the tenant has a record");
+        let record = points
+            .find(|point| point.payload.get("uid").is_some_and(|value| value.kind == uid))
+            .expect("the tenant has a record");
         let at = record.payload.get_mut("purged_at").expect("it was purged");
         let Some(Kind::IntegerValue(seconds)) = &mut at.kind else { panic!("no time") };
         *seconds -= i64::try_from(by.as_secs()).unwrap();
@@ -170,7 +172,10 @@ impl Qdrant {
     pub(crate) fn remembers(&self, tenant: &TenantRef) -> bool {
         let uid = Some(Kind::StringValue(tenant.uid.to_string()));
         let state = self.shared.state();
-        state.collections["tenantry.records"].points.values().any(|point| point.payload["uid"].kind == uid)
+        state.collections["tenantry.records"]
+            .points
+            .values()
+            .any(|point| point.payload.get("uid").is_some_and(|value| value.kind == uid))
     }
 
     /// How many calls with the server's key came since the last word about faults.
