@@ -40,6 +40,7 @@ pub struct Postgres {
     batch: u32,
     deadline: Duration,
     ready: OnceCell<()>,
+    waited_for: old::Remembered,
 }
 
 impl Postgres {
@@ -53,6 +54,7 @@ impl Postgres {
             batch: settings.batch,
             deadline,
             ready: OnceCell::new(),
+            waited_for: old::Remembered::default(),
         }
     }
 
@@ -91,7 +93,7 @@ impl Postgres {
         transaction.commit().await.map_err(failure)?;
         if desired != Desired::Active {
             let patience = old::Patience { role: &self.role, ends: self.ends_transactions, until };
-            old::wait(&client, tenant, patience).await?;
+            old::wait(&client, tenant, &self.waited_for, patience).await?;
         }
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;

@@ -14,6 +14,7 @@ mod replaced;
 mod reused;
 mod rights;
 mod s3;
+mod transactions;
 mod unreached;
 
 use std::collections::BTreeMap;
