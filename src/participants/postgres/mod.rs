@@ -115,17 +115,22 @@ impl Postgres {
     async fn meet(&self, client: &mut Object, tenant: &TenantRef) -> Result<Observed, Failure> {
         let transaction = client.transaction().await.map_err(failure)?;
         let found = access::find(&*transaction, tenant).await?;
+        // First: where something is, no table is touched, and ours neither.
+        let opened = opened(&*transaction, &self.role).await?;
         let (former, remains) = match found {
+            _ if opened.is_some() => (None, None),
             Some((Desired::Deleted, _)) => (None, purge::remains(&transaction, tenant).await?),
             Some(_) => (None, None),
             None => (former(&transaction, tenant).await?, purge::remains(&transaction, tenant).await?),
         };
-        if found.is_none() && former.is_none() && remains.is_none() {
+        if found.is_none() && former.is_none() && remains.is_none() && opened.is_none() {
             // Nothing is known of it only where nothing of it is left.
             return Ok(Observed::UNKNOWN_TENANT);
         }
-        let opened = opened(&*transaction, &self.role).await?;
-        let seen = probe(&transaction, tenant, &self.role).await?;
+        let seen = match opened {
+            None => probe(&transaction, tenant, &self.role).await?,
+            Some(_) => Seen::default(),
+        };
         transaction.rollback().await.map_err(failure)?;
         let Some((named, generation)) = found else {
             // Without a row nobody is to be let in. Policies ask for the id: what a former one may, this one may.

@@ -5,6 +5,7 @@ pub(crate) mod certificates;
 mod kept;
 mod no_row;
 mod outside;
+mod overreach;
 pub(crate) mod postgres;
 mod protection;
 mod qdrant;

@@ -291,7 +291,7 @@ async fn each_failure_has_its_class_and_our_words() {
     let weak = format!(
         "CREATE ROLE {0}_weak LOGIN PASSWORD 'pass'; GRANT {0} TO {0}_weak; GRANT USAGE ON SCHEMA tenancy TO {0}_weak;
          GRANT ALL ON ALL TABLES IN SCHEMA tenancy TO {0}_weak; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tenancy TO {0}_weak;
-         GRANT ALL ON folder, document, visit TO {0}_weak;",
+         GRANT SELECT, INSERT, UPDATE, DELETE ON folder, document, visit TO {0}_weak;",
         application.role
     );
     application.admin.batch_execute(&weak).await.unwrap();
@@ -327,6 +327,8 @@ async fn each_failure_has_its_class_and_our_words() {
     assert!(application.count(&acme).await > 0);
     let elsewhere = "CREATE TABLE bill (tenant_id text, document_id bigint, FOREIGN KEY (tenant_id, document_id) REFERENCES document);
         INSERT INTO bill VALUES ('acme', 1)";
+    let strong = format!("REVOKE ALL ON ALL TABLES IN SCHEMA tenancy FROM {}_weak", application.role);
+    application.admin.batch_execute(&strong).await.unwrap();
     application.admin.batch_execute(elsewhere).await.unwrap();
     let (kind, words) = told(application.target.apply(&acme, Desired::Deleted, 2).await);
     assert_eq!((kind, words.contains("public.bill")), (FailureKind::Permanent, true), "{words}");

@@ -23,7 +23,8 @@ WHERE s.datname = current_database()
   AND (s.backend_xid IS NOT NULL OR age(s.backend_xmin) >= age(a.xmin))
 UNION ALL
 SELECT a.xmin::text, NULL, p.transaction::text,
-    quote_literal(p.gid) || ' of ' || p.owner || ' since ' || date_trunc('second', p.prepared)
+    -- As texts: for another type an application's operator could be the nearest.
+    quote_literal(p.gid) || ' of ' || p.owner::text || ' since ' || date_trunc('second', p.prepared)::text
 FROM pg_prepared_xacts p
 JOIN pg_roles r ON r.rolname = p.owner
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
