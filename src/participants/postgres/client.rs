@@ -1,5 +1,6 @@
 //! Being an ordinary client for a moment.
 
+use tokio_postgres::error::DbError;
 use tokio_postgres::{GenericClient, Transaction};
 
 use super::super::access::{become_tenant, failure};
@@ -39,7 +40,7 @@ pub(super) fn untouched(error: tokio_postgres::Error) -> Failure {
 
 /// Whose code would run, where the server refused for that.
 fn overreach(error: &tokio_postgres::Error) -> Option<&str> {
-    error.as_db_error().filter(|error| error.code().code() == OVERREACH).map(|error| error.message())
+    error.as_db_error().filter(|error| error.code().code() == OVERREACH).map(DbError::message)
 }
 
 /// What lets clients see what is others', or do as we do, in our words. What they get from a table can be tried only where the tenant has
