@@ -20,12 +20,8 @@ pub(super) struct Seen {
 
 /// Whether no table follows any tenant's state, as after `install`: what a client was seen to get says nothing then.
 pub(super) async fn is_bare(client: &impl GenericClient) -> Result<bool, Failure> {
-    match client.query_one(include_str!("../sql/probe/bare.sql"), &[]).await {
-        Ok(row) => Ok(row.get(0)),
-        // Then some table is there; whoever looks further says what is wrong.
-        Err(error) if overreach(&error).is_some() => Ok(false),
-        Err(error) => Err(failure(error)),
-    }
+    let row = client.query_one(include_str!("../sql/probe/bare.sql"), &[]).await.map_err(failure)?;
+    Ok(row.get(0))
 }
 
 /// What a statement that goes through the application's tables failed for: also that none is touched, because the application

@@ -173,7 +173,7 @@ BEGIN
     END IF;
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.tenant_tables(), tenancy.visible(), '
+        EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
             'tenancy.unprotected(text), tenancy.overreach(), tenancy.replaced(), tenancy.learn_names() TO %I', member);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
