@@ -1,12 +1,16 @@
 //! Being an ordinary client for a moment.
 
+use tokio_postgres::error::DbError;
 use tokio_postgres::{GenericClient, Transaction};
 
 use super::super::access::{become_tenant, failure};
 use super::super::{Failure, TenantRef};
 
+/// The code of `tenancy.tenant_tables` where it names no table.
+const OVERREACH: &str = "TN001";
+
 /// What an ordinary client can do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) reads: bool,
     pub(super) writes: bool,
@@ -20,13 +24,31 @@ pub(super) async fn is_bare(client: &impl GenericClient) -> Result<bool, Failure
     Ok(row.get(0))
 }
 
-/// What lets clients see what is others', in our words. What they get from a table can be tried only where the tenant has
+/// What a statement that goes through the application's tables failed for: also that none is touched, because the application
+/// could have its code run there.
+#[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
+pub(super) fn untouched(error: tokio_postgres::Error) -> Failure {
+    match overreach(&error) {
+        Some(what) => Failure::permanent(overreaches(what)),
+        None => failure(error),
+    }
+}
+
+/// Whose code would run, where the server refused for that.
+fn overreach(error: &tokio_postgres::Error) -> Option<&str> {
+    error.as_db_error().filter(|error| error.code().code() == OVERREACH).map(DbError::message)
+}
+
+/// What lets clients see what is others', or do as we do, in our words. What they get from a table can be tried only where the tenant has
 /// rows in it, and what a login gets whom no policy binds, only as that login.
 pub(super) async fn opened(client: &impl GenericClient, role: &str) -> Result<Option<String>, Failure> {
     let row =
         client.query_one(include_str!("../sql/probe/unprotected.sql"), &[&role]).await.map_err(failure)?;
-    let (table, unbound): (Option<String>, Option<String>) = (row.get(0), row.get(1));
-    Ok(unbound.map(|login| not_bound(&login)).or_else(|| table.map(|table| not_protected(&table))))
+    let [table, unbound, overreach]: [Option<String>; 3] = [row.get(0), row.get(1), row.get(2)];
+    let bound = unbound.map(|login| not_bound(&login));
+    Ok(bound
+        .or_else(|| table.map(|table| not_protected(&table)))
+        .or_else(|| overreach.map(|what| overreaches(&what))))
 }
 
 /// Has the database remember what protected tables are called by now, so that another one of that name is found.
@@ -48,7 +70,14 @@ fn not_protected(table: &str) -> String {
     )
 }
 
-/// Tries, in a transaction that the caller rolls back.
+fn overreaches(what: &str) -> String {
+    format!(
+        "the application could have its own code run as our database user, or let tenants in by itself: {what}; revoke that, or \
+         give it to a role of which the application is no member (`ALTER … OWNER TO`); until then no row is looked at or removed"
+    )
+}
+
+/// Tries, in a transaction that the caller rolls back. Only where nothing is `opened`.
 pub(super) async fn probe(
     transaction: &Transaction<'_>,
     tenant: &TenantRef,
@@ -64,7 +93,7 @@ pub(super) async fn probe(
     let visible = if reads {
         None
     } else {
-        transaction.query_one(include_str!("../sql/probe/visible.sql"), &[]).await.map_err(failure)?.get(0)
+        transaction.query_one(include_str!("../sql/probe/visible.sql"), &[]).await.map_err(untouched)?.get(0)
     };
     Ok(Seen { reads, writes, visible })
 }

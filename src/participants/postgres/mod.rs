@@ -40,6 +40,7 @@ pub struct Postgres {
     batch: u32,
     deadline: Duration,
     ready: OnceCell<()>,
+    waited_for: old::Remembered,
 }
 
 impl Postgres {
@@ -53,6 +54,7 @@ impl Postgres {
             batch: settings.batch,
             deadline,
             ready: OnceCell::new(),
+            waited_for: old::Remembered::default(),
         }
     }
 
@@ -91,7 +93,7 @@ impl Postgres {
         transaction.commit().await.map_err(failure)?;
         if desired != Desired::Active {
             let patience = old::Patience { role: &self.role, ends: self.ends_transactions, until };
-            old::wait(&client, tenant, patience).await?;
+            old::wait(&client, tenant, &self.waited_for, patience).await?;
         }
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
@@ -119,17 +121,22 @@ impl Postgres {
         {
             return Ok(successor.leaves(None));
         }
+        // First: where something is, no table is touched, and ours neither.
+        let opened = opened(&*transaction, &self.role).await?;
         let (former, remains) = match found {
+            _ if opened.is_some() => (None, None),
             Some((Desired::Deleted, _)) => (None, purge::remains(&transaction, tenant).await?),
             Some(_) => (None, None),
             None => (former(&transaction, tenant).await?, purge::remains(&transaction, tenant).await?),
         };
-        if found.is_none() && former.is_none() && remains.is_none() {
+        if found.is_none() && former.is_none() && remains.is_none() && opened.is_none() {
             // Nothing is known of it only where nothing of it is left.
             return Ok(Observed::UNKNOWN_TENANT);
         }
-        let opened = opened(&*transaction, &self.role).await?;
-        let seen = probe(&transaction, tenant, &self.role).await?;
+        let seen = match opened {
+            None => probe(&transaction, tenant, &self.role).await?,
+            Some(_) => Seen::default(),
+        };
         transaction.rollback().await.map_err(failure)?;
         let Some((named, generation)) = found else {
             // Without a row nobody is to be let in. Policies ask for the id: what a former one may, this one may.

@@ -1,27 +1,33 @@
-//! Transactions that see the database as it was before a change.
+//! Transactions that see the database as it was before a change, or have written what is not committed.
 //!
 //! Policies ask the access row as the transaction sees it. One that reads committed rows meets the change with its next
-//! statement; one that reads repeatably, a cursor and a statement that runs go on as before until they end. So a state is
-//! not in force before the last of them is gone. Seen from outside, one that reads committed rows and idles after a query
-//! is no different: most drivers leave the query's portal, and with it the snapshot, until the next statement.
+//! statement; one that reads repeatably, a cursor and a statement that runs go on as before until they end. And whatever was
+//! written before the change comes into force with its commit, which asks no policy. So a state is not in force, and no purge
+//! is whole, before the last of them is gone. Seen from outside, one that reads committed rows and idles after a query is no
+//! different: most drivers leave the query's portal, and with it the snapshot, until the next statement.
 //!
 //! Which tenant a session of the application is busy with, nobody outside it can know: those of other tenants are waited
-//! for as well, and are ended as well where that is configured. A snapshot taken after the change is never waited for:
-//! what was not found at first is not looked at again.
+//! for as well, and are ended as well where that is configured. What was not found at first, right after the change, began
+//! after it and is never waited for, by no later attempt either. Prepared transactions are the exception: where one that is
+//! waited for leaves its session, it may be any of them.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
 use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
 use super::super::access::failure;
 use super::super::{Failure, TenantRef};
 
-/// How often to look whether they are gone.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How soon to look whether they are gone, at first; then half as often each time.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
 /// How long they may go on before they are ended.
 const GRACE: Duration = Duration::from_secs(1);
-/// Processes that a failure names.
+/// Transactions of each kind that a failure names.
 const NAMED_MAX: usize = 5;
 
 /// Who is waited for, and how long.
@@ -35,48 +41,103 @@ pub(super) struct Patience<'a> {
     pub(super) until: Instant,
 }
 
-/// A transaction of the application, by what stays the same while it lives.
+/// A transaction of the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Old {
-    pid: i32,
-    /// Its oldest running transaction.
-    horizon: String,
-    /// Empty where our account may not see it.
-    began: String,
+enum Old {
+    /// Of a session: its process, and the transaction's virtual number.
+    Running { pid: i32, transaction: String },
+    /// Of none any more: the transaction's number, and its name, owner and time in words.
+    Prepared { transaction: String, words: String },
+}
+
+/// Those that were found right after a change, by the transaction that made it.
+#[derive(Debug, Clone, Default)]
+struct Found {
+    change: String,
+    old: Vec<Old>,
+}
+
+/// What each tenant's last change still waited for when an attempt ended. Without it, as after a start, the next attempt
+/// waits for whatever is open by then.
+#[derive(Debug, Default)]
+pub(super) struct Remembered(Mutex<HashMap<Uuid, Found>>);
+
+impl Remembered {
+    fn put(&self, uid: Uuid, found: Option<Found>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some(found) => all.insert(uid, found),
+            None => all.remove(&uid),
+        };
+    }
+
+    fn get(&self, uid: Uuid) -> Option<Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
+    }
 }
 
 /// Waits until none is left that began before the tenant's row was written.
-pub(super) async fn wait(client: &Object, tenant: &TenantRef, patience: Patience<'_>) -> Result<(), Failure> {
-    let mut old = find(client, tenant, patience.role).await?;
+pub(super) async fn wait(
+    client: &Object,
+    tenant: &TenantRef,
+    remembered: &Remembered,
+    patience: Patience<'_>,
+) -> Result<(), Failure> {
+    let mut left = find(client, tenant, patience.role).await?;
+    if let Some(before) = remembered.get(tenant.uid).filter(|before| before.change == left.change) {
+        left.old = still_there(&before.old, left.old);
+    }
     let end_from = (Instant::now() + GRACE).min(patience.until);
-    while !old.is_empty() {
+    let mut look_again = LOOK_AGAIN_MIN;
+    while !left.old.is_empty() {
+        // At once: an attempt may be cut off anywhere.
+        remembered.put(tenant.uid, Some(left.clone()));
         let now = Instant::now();
         if patience.ends && now >= end_from {
-            end(client, &old).await?;
+            end(client, &left.old).await?;
         }
         if now >= patience.until {
-            return Err(Failure::waiting(still(&old)));
+            return Err(Failure::waiting(still(&left.old)));
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
-        let found = find(client, tenant, patience.role).await?;
-        old.retain(|one| found.contains(one));
+        tokio::time::sleep(look_again).await;
+        look_again = (look_again * 2).min(LOOK_AGAIN_MAX);
+        left.old = still_there(&left.old, find(client, tenant, patience.role).await?.old);
     }
+    remembered.put(tenant.uid, None);
     Ok(())
 }
 
-async fn find(client: &Object, tenant: &TenantRef, role: &str) -> Result<Vec<Old>, Failure> {
+/// Those of `before` that are there by now. A session's that is gone may be any of the prepared ones.
+fn still_there(before: &[Old], mut now: Vec<Old>) -> Vec<Old> {
+    let any_left = before.iter().any(|one| matches!(one, Old::Running { .. }) && !now.contains(one));
+    now.retain(|one| before.contains(one) || (any_left && matches!(one, Old::Prepared { .. })));
+    now
+}
+
+async fn find(client: &Object, tenant: &TenantRef, role: &str) -> Result<Found, Failure> {
     let id = tenant.tenant_id.as_str();
     let rows = client
         .query(include_str!("../sql/old/find.sql"), &[&id, &tenant.uid, &role])
         .await
         .map_err(failure)?;
-    Ok(rows.iter().map(|row| Old { pid: row.get(0), horizon: row.get(1), began: row.get(2) }).collect())
+    let mut found = Found::default();
+    for row in rows {
+        found.change = row.get(0);
+        match (row.get(1), row.get(2), row.get(3)) {
+            (Some(pid), Some(transaction), _) => found.old.push(Old::Running { pid, transaction }),
+            (_, Some(transaction), Some(words)) => found.old.push(Old::Prepared { transaction, words }),
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
+/// A prepared one is another system's to decide, and ends by its owner alone.
 async fn end(client: &Object, old: &[Old]) -> Result<(), Failure> {
-    for Old { pid, horizon, .. } in old {
+    for one in old {
+        let Old::Running { pid, transaction } = one else { continue };
         tracing::warn!(pid, "a transaction that began before a tenant was locked out is ended");
-        let ended = client.execute(include_str!("../sql/old/end.sql"), &[pid, horizon]).await;
+        let ended = client.execute(include_str!("../sql/old/end.sql"), &[pid, transaction]).await;
         ended.map_err(|error| match error.code() {
             Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => Failure::permanent(
                 "our database user may not end the application's sessions: it must be a member of pg_signal_backend",
@@ -88,11 +149,32 @@ async fn end(client: &Object, old: &[Old]) -> Result<(), Failure> {
 }
 
 fn still(old: &[Old]) -> String {
-    let named: Vec<String> = old.iter().take(NAMED_MAX).map(|one| one.pid.to_string()).collect();
-    let more = if old.len() > NAMED_MAX { ", …" } else { "" };
+    let (mut processes, mut prepared) = (Vec::new(), Vec::new());
+    for one in old {
+        match one {
+            Old::Running { pid, .. } => processes.push(pid.to_string()),
+            Old::Prepared { words, .. } => prepared.push(words.clone()),
+        }
+    }
+    let mut named = Vec::new();
+    if !processes.is_empty() {
+        named.push(format!("processes {}", listed(&processes)));
+    }
+    if !prepared.is_empty() {
+        named.push(format!(
+            "prepared: {}; their owners end them with `COMMIT PREPARED` or `ROLLBACK PREPARED`",
+            listed(&prepared)
+        ));
+    }
     format!(
-        "{} transactions that began before the change may still see the tenant as it was (processes {}{more})",
+        "{} transactions that began before the change may still see the tenant as it was, or have written for it what is not \
+         committed yet ({})",
         old.len(),
-        named.join(", ")
+        named.join("; ")
     )
+}
+
+fn listed(named: &[String]) -> String {
+    let more = if named.len() > NAMED_MAX { ", …" } else { "" };
+    format!("{}{more}", named[..named.len().min(NAMED_MAX)].join(", "))
 }

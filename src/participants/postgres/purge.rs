@@ -7,6 +7,7 @@ use tokio_postgres::Transaction;
 
 use super::super::access::{failure, refused, stored};
 use super::super::{Failure, TenantRef};
+use super::client::untouched;
 
 /// How fast, and how long.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +40,7 @@ pub(super) async fn rows(
         let row = transaction
             .query_one(include_str!("../sql/purge/batch.sql"), &[&id, &batch])
             .await
-            .map_err(failure)?;
+            .map_err(untouched)?;
         let gone: i64 = row.get(0);
         let kept = if gone == 0 { kept(&transaction, tenant).await? } else { None };
         transaction.commit().await.map_err(failure)?;
@@ -75,5 +76,5 @@ async fn text(
     statement: &str,
 ) -> Result<Option<String>, Failure> {
     let found = transaction.query_one(statement, &[&tenant.tenant_id.as_str()]).await;
-    found.map(|row| row.get(0)).map_err(failure)
+    found.map(|row| row.get(0)).map_err(untouched)
 }

@@ -5,6 +5,7 @@ pub(crate) mod certificates;
 mod kept;
 mod no_row;
 mod outside;
+mod overreach;
 pub(crate) mod postgres;
 mod protection;
 mod qdrant;
@@ -14,6 +15,7 @@ mod replaced;
 mod reused;
 mod rights;
 mod s3;
+mod transactions;
 mod unreached;
 
 use std::collections::BTreeMap;

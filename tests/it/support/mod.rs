@@ -26,7 +26,9 @@ fn postgres() -> String {
     static POSTGRES: OnceLock<(String, Mutex<PrivatePostgres>)> = OnceLock::new();
     let (url, _) = POSTGRES.get_or_init(|| {
         let mut options = Options::ephemeral();
-        options.settings.push(("max_connections".to_owned(), "400".to_owned()));
+        for (name, value) in [("max_connections", "400"), ("max_prepared_transactions", "20")] {
+            options.settings.push((name.to_owned(), value.to_owned()));
+        }
         let postgres = PrivatePostgres::start(&options).expect("PostgreSQL starts");
         (postgres.url(), Mutex::new(postgres))
     });

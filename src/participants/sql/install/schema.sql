@@ -173,8 +173,8 @@ BEGIN
     END IF;
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.tenant_tables(), tenancy.visible(), '
-            'tenancy.unprotected(text), tenancy.replaced(), tenancy.learn_names() TO %I', member);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
+            'tenancy.unprotected(text), tenancy.overreach(), tenancy.replaced(), tenancy.learn_names() TO %I', member);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -183,17 +183,132 @@ BEGIN
 END
 $$;
 
--- The tables with tenants' rows: those that were protected, and those whose policies ask `resolve`.
-CREATE OR REPLACE FUNCTION tenancy.tenant_tables() RETURNS SETOF regclass
+-- The tables with tenants' rows: those that were protected, and those whose policies ask `resolve`. Another session's
+-- temporary ones are out of everybody's reach, and end with it.
+CREATE OR REPLACE FUNCTION tenancy.named_tables() RETURNS SETOF regclass
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT t.relation FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
+    WHERE c.relpersistence <> 't'
     UNION
     SELECT p.polrelid::regclass
-    FROM pg_policy p
-    WHERE p.polrelid <> 'tenancy.probe'::regclass
+    FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+    WHERE c.relpersistence <> 't'
+      AND p.polrelid <> 'tenancy.probe'::regclass
       AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
           LIKE '%tenancy.resolve(%'
+$$;
+
+-- Whether the application could have its own code run as whoever looks or purges, who sees every row, or could let tenants in
+-- by itself: what of that is whose, null where nothing is. Whoever owns a table, or has TRIGGER on it, decides what runs when a
+-- row is read or removed; so does the owner of a table that refers to it, of its schema (who can put another table in its
+-- place), of a function or a type that it uses, and of the database (who sets what every session starts with). No means of
+-- PostgreSQL shuts such code in that runs in our session: a role can be reset, a trigger put off until the commit, a
+-- prepared statement or a temporary table left behind. So nothing is read or removed then. The application is who
+-- was admitted, with all members, but for those whom no policy binds, and for ourselves. In this language a session plans it once.
+CREATE OR REPLACE FUNCTION tenancy.overreach() RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+BEGIN
+    RETURN (
+    WITH RECURSIVE member (oid) AS (
+        SELECT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
+        WHERE p.oid = 'tenancy.visible()'::regprocedure AND a.grantee NOT IN (0, p.proowner)
+        UNION
+        SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
+    ),
+    client AS (
+        SELECT r.oid, r.rolname FROM pg_roles r JOIN member USING (oid)
+        WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname <> session_user
+    ),
+    -- Those with tenants' rows, ours, and whatever a removal leads to from there: partitions, and tables that refer to them.
+    touched (relation) AS (
+        (SELECT t::oid FROM tenancy.named_tables() AS t
+         UNION ALL
+         SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'tenancy'::regnamespace AND c.relkind = 'r')
+        UNION
+        SELECT further.relation
+        FROM touched JOIN (
+            SELECT i.inhparent, i.inhrelid FROM pg_inherits i
+            UNION ALL
+            SELECT k.confrelid, k.conrelid FROM pg_constraint k WHERE k.contype = 'f'
+        ) AS further (above, relation) ON further.above = touched.relation
+    ),
+    attached (relation, class, object) AS (
+        SELECT t.tgrelid, t.tableoid, t.oid FROM pg_trigger t WHERE NOT t.tgisinternal
+        UNION ALL SELECT p.polrelid, p.tableoid, p.oid FROM pg_policy p
+        UNION ALL SELECT r.ev_class, r.tableoid, r.oid FROM pg_rewrite r
+        UNION ALL SELECT k.conrelid, k.tableoid, k.oid FROM pg_constraint k
+        UNION ALL SELECT d.adrelid, d.tableoid, d.oid FROM pg_attrdef d
+        UNION ALL SELECT i.indrelid, 'pg_class'::regclass, i.indexrelid FROM pg_index i
+    ),
+    used (relation, class, object) AS (
+        SELECT a.relation, d.refclassid, d.refobjid
+        FROM touched JOIN attached a USING (relation) JOIN pg_depend d ON d.classid = a.class AND d.objid = a.object
+        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+    ),
+    given (named, role, what) AS (
+        SELECT c.oid::regclass::text, owner.role, owner.what
+        FROM touched JOIN pg_class c ON c.oid = touched.relation JOIN pg_namespace n ON n.oid = c.relnamespace,
+            LATERAL (VALUES (c.relowner, 'OWNERSHIP'), (n.nspowner, 'OWNERSHIP of its schema')) AS owner (role, what)
+        UNION ALL
+        SELECT c.oid::regclass::text, a.grantee, a.privilege_type
+        FROM touched JOIN pg_class c ON c.oid = touched.relation, aclexplode(c.relacl) a
+        WHERE a.privilege_type IN ('TRIGGER', 'REFERENCES')
+           OR (c.oid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass) AND a.privilege_type <> 'SELECT')
+        UNION ALL
+        SELECT c.attrelid::regclass::text, a.grantee, a.privilege_type
+        FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation, aclexplode(c.attacl) a
+        WHERE a.privilege_type = 'REFERENCES'
+           OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass) AND a.privilege_type <> 'SELECT')
+        UNION ALL
+        SELECT u.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
+        FROM used u JOIN pg_proc p ON u.class = 'pg_proc'::regclass AND p.oid = u.object
+        UNION ALL
+        SELECT u.relation::regclass::text, o.oprowner, 'OWNERSHIP of the operator ' || o.oid::regoperator
+        FROM used u JOIN pg_operator o ON u.class = 'pg_operator'::regclass AND o.oid = u.object
+        UNION ALL
+        SELECT c.attrelid::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype
+        FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation JOIN pg_type t ON t.oid = c.atttypid
+        WHERE c.attnum > 0
+        UNION ALL
+        SELECT 'the schema tenancy', a.grantee, a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
+        WHERE n.nspname = 'tenancy' AND a.privilege_type = 'CREATE'
+        UNION ALL
+        SELECT 'the function ' || p.oid::regprocedure, p.proowner, 'OWNERSHIP' FROM pg_proc p
+        WHERE p.pronamespace = 'tenancy'::regnamespace
+        UNION ALL
+        SELECT 'the database ' || quote_ident(d.datname), d.datdba, 'OWNERSHIP' FROM pg_database d
+        WHERE d.datname = current_database()
+    ),
+    -- Of the clients that have what was given to a role, or to everybody, one is named.
+    holder AS (
+        SELECT DISTINCT ON (g.role) g.role, c.rolname
+        FROM (SELECT DISTINCT given.role FROM given) g JOIN client c ON g.role = 0 OR pg_has_role(c.oid, g.role, 'MEMBER')
+        ORDER BY g.role, c.oid NOT IN (SELECT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
+            WHERE p.oid = 'tenancy.visible()'::regprocedure), c.rolname
+    )
+    SELECT g.named || ' (' || h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') || ')'
+    FROM given g JOIN holder h USING (role)
+    GROUP BY g.named, h.rolname
+    ORDER BY g.named, h.rolname LIMIT 1
+    );
+END
+$$;
+
+-- The tables that are looked at and purged. Fails rather than name any while the application could have its code run there:
+-- whoever goes through them does not get that far.
+CREATE OR REPLACE FUNCTION tenancy.tenant_tables() RETURNS SETOF regclass
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    why text := tenancy.overreach();
+BEGIN
+    IF why IS NOT NULL THEN
+        RAISE EXCEPTION '%', why USING ERRCODE = 'TN001';
+    END IF;
+    RETURN QUERY SELECT tenancy.named_tables();
+END
 $$;
 
 -- The first table that no longer is as `protect` makes it, and in what; null where all are. A partition counts where the

@@ -1,2 +1,2 @@
--- The process may have another snapshot by now, or another client.
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_xmin::text = $2
+-- The process may be in another transaction by now, or another client's.
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE pid = $1 AND locktype = 'virtualxid' AND virtualxid = $2 AND virtualtransaction = $2

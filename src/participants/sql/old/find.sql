@@ -1,6 +1,16 @@
--- Sessions of the application that hold a snapshot from before the change: one whose oldest running transaction is the
--- change, or older. Those whom no policy binds are left out.
-SELECT s.pid, s.backend_xmin::text, coalesce(s.xact_start::text, '')
+-- Transactions of the application that may see a tenant as it was before its change, or have written for it what is not
+-- committed yet: those that hold a snapshot from before it (one whose oldest running transaction is the change, or older),
+-- and those that have written anything, since nothing outside them tells what for, or with which snapshot. Those whom no
+-- policy binds are left out. A session's transaction is named by its virtual number, which everybody may see. Whatever a
+-- session prepares is among the prepared ones before it leaves the sessions: those are read first.
+WITH held AS MATERIALIZED (
+    -- Read only where a session counts.
+    SELECT l.pid, l.virtualxid FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
+)
+SELECT a.xmin::text AS change, s.pid AS pid,
+    -- Null where it has ended just now.
+    (SELECT h.virtualxid FROM held h WHERE h.pid = s.pid LIMIT 1) AS transaction,
+    NULL::text AS prepared
 FROM pg_stat_activity s
 JOIN pg_roles r ON r.oid = s.usesysid
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
@@ -10,4 +20,15 @@ WHERE s.datname = current_database()
   AND NOT r.rolsuper
   AND NOT r.rolbypassrls
   AND pg_has_role(s.usesysid, $3::name, 'MEMBER')
-  AND age(s.backend_xmin) >= age(a.xmin)
+  AND (s.backend_xid IS NOT NULL OR age(s.backend_xmin) >= age(a.xmin))
+UNION ALL
+SELECT a.xmin::text, NULL, p.transaction::text,
+    -- As texts: for another type an application's operator could be the nearest.
+    quote_literal(p.gid) || ' of ' || p.owner::text || ' since ' || date_trunc('second', p.prepared)::text
+FROM pg_prepared_xacts p
+JOIN pg_roles r ON r.rolname = p.owner
+JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
+WHERE p.database = current_database()
+  AND NOT r.rolsuper
+  AND NOT r.rolbypassrls
+  AND pg_has_role(r.oid, $3::name, 'MEMBER')

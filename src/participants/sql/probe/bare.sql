@@ -1,1 +1,1 @@
-SELECT NOT EXISTS (SELECT 1 FROM tenancy.tenant_tables())
+SELECT NOT EXISTS (SELECT 1 FROM tenancy.named_tables())

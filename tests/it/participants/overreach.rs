@@ -1,0 +1,264 @@
+//! Code of the application, which must never run as the target's own database user: that sees every row, and decides who is
+//! let in.
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::FailureKind;
+
+use super::postgres::Application;
+use super::{bring, tenant, told};
+
+/// A schema of the application's own, where its login makes what it likes.
+async fn with_a_schema_of_its_own() -> (Application, tokio_postgres::Client) {
+    let application = Application::new("").await;
+    let make = format!("CREATE SCHEMA mine AUTHORIZATION {}_login", application.role);
+    application.admin.batch_execute(&make).await.unwrap();
+    let login = application.client().await;
+    let evidence = "CREATE SEQUENCE mine.ran; GRANT ALL ON SEQUENCE mine.ran TO PUBLIC; GRANT USAGE ON SCHEMA mine TO PUBLIC";
+    login.batch_execute(evidence).await.unwrap();
+    (application, login)
+}
+
+async fn ran(application: &Application) -> bool {
+    application.admin.query_one("SELECT is_called FROM mine.ran", &[]).await.unwrap().get(0)
+}
+
+const TRAP: &str = "CREATE TABLE mine.trap (tenant_id text);
+    INSERT INTO mine.trap VALUES ('acme'), ('other');
+    ALTER TABLE mine.trap ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON mine.trap TO PUBLIC;
+    CREATE POLICY p ON mine.trap USING (tenant_id = tenancy.resolve('r'))";
+
+#[tokio::test]
+async fn a_trigger_of_the_application_never_lets_a_tenant_in_or_takes_a_role_with_the_purge_of_another() {
+    let (application, login) = with_a_schema_of_its_own().await;
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    application.fill(&acme, 5).await;
+    application.fill(&other, 5).await;
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    bring(&application.target, &other, Desired::Archived, 1).await;
+    let trap = format!(
+        "{TRAP};
+        CREATE FUNCTION mine.spring() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM nextval('mine.ran');
+            UPDATE tenancy.access SET state = 'ACTIVE' WHERE tenant_id = 'acme';
+            GRANT pg_execute_server_program TO {0}_login;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER spring BEFORE DELETE ON mine.trap FOR EACH STATEMENT EXECUTE FUNCTION mine.spring()",
+        application.role
+    );
+    login.batch_execute(&trap).await.unwrap();
+    let (kind, words) = told(application.target.apply(&other, Desired::Deleted, 2).await);
+    assert_eq!(kind, FailureKind::Permanent, "{words}");
+    let whose = format!("mine.trap ({}_login has OWNERSHIP, OWNERSHIP of its schema", application.role);
+    assert!(words.contains(&whose), "{words}");
+    assert!(!ran(&application).await, "it ran");
+    let programs =
+        format!("SELECT pg_has_role('{}_login', 'pg_execute_server_program', 'MEMBER')", application.role);
+    assert!(!application.admin.query_one(&programs, &[]).await.unwrap().get::<_, bool>(0));
+    let seen = application.target.observe(&acme).await.unwrap();
+    assert!(seen.amiss.is_some_and(|why| why.contains(&whose)), "and looks say so beforehand");
+    // Nobody does it by hand either, with more rights still.
+    let forget = "SELECT tenancy.forget('other', uid) FROM tenancy.access WHERE tenant_id = 'other'";
+    application.admin.execute(forget, &[]).await.unwrap_err();
+    assert!(!ran(&application).await, "it ran");
+    login.batch_execute("DROP TABLE mine.trap").await.unwrap();
+    assert_eq!(bring(&application.target, &other, Desired::Deleted, 2).await, Some(Desired::Deleted));
+    assert_eq!(bring(&application.target, &acme, Desired::Suspended, 1).await, Some(Desired::Suspended));
+}
+
+#[tokio::test]
+async fn a_policy_of_the_application_never_reads_as_us_what_the_application_may_not() {
+    let (application, login) = with_a_schema_of_its_own().await;
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let trap = format!(
+        "{TRAP};
+        CREATE FUNCTION mine.peek(t text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM set_config('role', 'none', true);
+            PERFORM nextval('mine.ran') FROM public.document;
+            PERFORM set_config('role', '{}', true);
+            RETURN t;
+        END $$;
+        ALTER POLICY p ON mine.trap USING (tenant_id = mine.peek(tenancy.resolve('r')))",
+        application.role
+    );
+    login.batch_execute(&trap).await.unwrap();
+    let seen = application.target.observe(&acme).await.unwrap();
+    assert!(!ran(&application).await, "it ran");
+    assert!(seen.amiss.is_some_and(|why| why.contains("mine.trap")));
+    let (kind, words) = told(application.target.apply(&acme, Desired::Suspended, 1).await);
+    assert_eq!((kind, words.contains("mine.trap")), (FailureKind::Permanent, true), "{words}");
+    // Nor of a tenant of which nothing is known, or that was purged.
+    for (state, generation) in [(None, 0), (Some(Desired::Deleted), 1)] {
+        let unknown = tenant("unknown");
+        if let Some(state) = state {
+            application.target.apply(&unknown, state, generation).await.unwrap_err();
+        }
+        assert!(application.target.observe(&unknown).await.unwrap().amiss.is_some(), "{state:?}");
+    }
+    assert!(!ran(&application).await, "it ran");
+}
+
+#[tokio::test]
+async fn whatever_the_application_may_attach_its_code_to_is_named_with_whose_right_it_is() {
+    let (application, login) = with_a_schema_of_its_own().await;
+    let (target, admin, role) = (&application.target, &application.admin, &application.role);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let own = "CREATE FUNCTION mine.run() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM nextval(''mine.ran''); RETURN OLD; END';
+        CREATE FUNCTION mine.same(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+            'BEGIN PERFORM nextval(''mine.ran''); RETURN $1; END';
+        CREATE DOMAIN mine.title AS text;
+        CREATE TABLE mine.bill (tenant_id text, document_id bigint)";
+    login.batch_execute(own).await.unwrap();
+    for (change, table, what, back) in [
+        (
+            "CREATE TRIGGER t BEFORE DELETE ON visit_2025 FOR EACH ROW EXECUTE FUNCTION mine.run()",
+            "public.visit_2025",
+            "OWNERSHIP of the function mine.run()",
+            "DROP TRIGGER t ON visit_2025",
+        ),
+        (
+            "CREATE RULE r AS ON DELETE TO document DO ALSO SELECT mine.same('x')",
+            "public.document",
+            "OWNERSHIP of the function mine.same(text)",
+            "DROP RULE r ON document",
+        ),
+        (
+            "CREATE INDEX narrow ON document (title) WHERE title = mine.same('x')",
+            "public.document",
+            "OWNERSHIP of the function mine.same(text)",
+            "DROP INDEX narrow; SELECT setval('mine.ran', 1, false)",
+        ),
+        (
+            "ALTER TABLE document ADD COLUMN named mine.title",
+            "public.document",
+            "OWNERSHIP of the type mine.title",
+            "ALTER TABLE document DROP COLUMN named",
+        ),
+        (
+            "ALTER TABLE mine.bill ADD CONSTRAINT b FOREIGN KEY (tenant_id, document_id) REFERENCES document ON DELETE CASCADE",
+            "mine.bill",
+            "OWNERSHIP, OWNERSHIP of its schema",
+            "ALTER TABLE mine.bill DROP CONSTRAINT b",
+        ),
+    ] {
+        admin.batch_execute(change).await.unwrap();
+        admin.execute("SELECT setval('mine.ran', 1, false)", &[]).await.unwrap();
+        let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+        let named = format!("{table} ({role}_login has {what})");
+        assert_eq!((kind, words.contains(&named)), (FailureKind::Permanent, true), "{change}: {words}");
+        assert!(
+            target.observe(&acme).await.unwrap().amiss.is_some_and(|why| why.contains(&named)),
+            "{change}"
+        );
+        assert!(!ran(&application).await, "{change}: it ran");
+        admin.batch_execute(back).await.unwrap();
+    }
+    assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+}
+
+#[tokio::test]
+async fn a_temporary_table_of_a_session_hinders_no_purge() {
+    let application = Application::new("").await;
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(&application.target, &acme, Desired::Archived, 1).await;
+    let login = application.client().await;
+    let temporary = "CREATE TEMPORARY TABLE x (tenant_id text); ALTER TABLE x ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY p ON x USING (tenant_id = tenancy.resolve('r')); INSERT INTO x VALUES ('acme')";
+    login.batch_execute(temporary).await.unwrap();
+    for target in [&application.target, &application.modest("").await] {
+        assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+        assert_eq!(target.observe(&acme).await.unwrap().amiss, None);
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_may_change_what_this_schema_decides_by_is_named() {
+    let application = Application::new("").await;
+    let (target, admin, role) = (&application.target, &application.admin, &application.role);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Suspended, 1).await;
+    let us: String = admin.query_one("SELECT current_user::text", &[]).await.unwrap().get(0);
+    for (right, named, back) in [
+        (
+            format!("GRANT ALL ON tenancy.access TO {role}"),
+            format!("tenancy.access ({role} has DELETE, INSERT, REFERENCES, TRIGGER, TRUNCATE, UPDATE"),
+            format!("REVOKE ALL ON tenancy.access FROM {role}"),
+        ),
+        (
+            "GRANT UPDATE (state) ON tenancy.access TO PUBLIC".to_owned(),
+            format!("tenancy.access ({role} has UPDATE)"),
+            "REVOKE UPDATE (state) ON tenancy.access FROM PUBLIC".to_owned(),
+        ),
+        (
+            format!("GRANT DELETE ON tenancy.protected TO {role}_login"),
+            format!("tenancy.protected ({role}_login has DELETE)"),
+            format!("REVOKE DELETE ON tenancy.protected FROM {role}_login"),
+        ),
+        (
+            format!("GRANT TRIGGER ON tenancy.probe TO {role}"),
+            format!("tenancy.probe ({role} has TRIGGER)"),
+            format!("REVOKE TRIGGER ON tenancy.probe FROM {role}"),
+        ),
+        (
+            format!("ALTER FUNCTION tenancy.resolve(text) OWNER TO {role}"),
+            format!("({role} has OWNERSHIP of the function tenancy.resolve(text))"),
+            format!("ALTER FUNCTION tenancy.resolve(text) OWNER TO {us}; SELECT tenancy.admit('{role}')"),
+        ),
+        (
+            format!("GRANT CREATE ON SCHEMA tenancy TO {role}"),
+            format!("the schema tenancy ({role} has CREATE)"),
+            format!("REVOKE CREATE ON SCHEMA tenancy FROM {role}"),
+        ),
+    ] {
+        admin.batch_execute(&right).await.unwrap();
+        let seen = target.observe(&acme).await.unwrap();
+        assert_ne!(seen.state, Some(Desired::Suspended), "{right}");
+        let why = seen.amiss.unwrap();
+        assert!(why.contains(&named), "{right}: {why}");
+        let (kind, words) = told(target.apply(&acme, Desired::Suspended, 1).await);
+        assert_eq!((kind, words), (FailureKind::Permanent, why), "{right}");
+        admin.batch_execute(&back).await.unwrap();
+        assert_eq!(bring(target, &acme, Desired::Suspended, 1).await, Some(Desired::Suspended), "{back}");
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_owns_the_database_or_the_schema_of_a_protected_table_is_named() {
+    let application = Application::new("").await;
+    let (target, admin, role) = (&application.target, &application.admin, &application.role);
+    let acme = tenant("acme");
+    bring(target, &acme, Desired::Suspended, 1).await;
+    let database: String = admin.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    let owner: String = admin
+        .query_one("SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = 'public'", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let us: String = admin.query_one("SELECT current_user::text", &[]).await.unwrap().get(0);
+    for (right, named, back) in [
+        (
+            format!("ALTER SCHEMA public OWNER TO {role}"),
+            format!("public.document ({role} has OWNERSHIP of its schema)"),
+            format!("ALTER SCHEMA public OWNER TO {owner}"),
+        ),
+        (
+            format!("ALTER DATABASE {database} OWNER TO {role}"),
+            format!("({role} has OWNERSHIP"),
+            format!("ALTER DATABASE {database} OWNER TO {us}"),
+        ),
+    ] {
+        admin.batch_execute(&right).await.unwrap();
+        let why = target.observe(&acme).await.unwrap().amiss.unwrap();
+        assert!(why.contains(&named), "{right}: {why}");
+        admin.batch_execute(&back).await.unwrap();
+        assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{back}");
+    }
+}
