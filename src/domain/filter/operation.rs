@@ -99,9 +99,7 @@ impl Record for Row<'_> {
             OperationField::State => FieldValue::Text(operation.state.as_str()),
             OperationField::Open => FieldValue::Boolean(operation.state.is_open()),
             OperationField::Stuck => FieldValue::Boolean(operation.is_stuck(self.now)),
-            OperationField::Adopted => {
-                FieldValue::Boolean(operation.details.ahead.iter().any(|ahead| ahead.adoption.is_some()))
-            }
+            OperationField::Adopted => FieldValue::Boolean(operation.went_beyond()),
             OperationField::Actor => text(&operation.actor),
             OperationField::Reason => text(&operation.reason),
             OperationField::BulkId => text(&self.bulk_id),

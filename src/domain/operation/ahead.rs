@@ -56,6 +56,11 @@ pub struct Undecided {
 }
 
 impl Undecided {
+    /// Whether a target is still to be looked at since the registry was restored.
+    pub fn is_restored(&self) -> bool {
+        self.restored.is_some() || self.unseen.values().any(|unseen| unseen.restored.is_some())
+    }
+
     /// Whether what a target is seen to hold was not asked for, or is what nobody has decided on.
     pub fn is_ahead(&self, target: &TargetName, generation: u64, state: Option<Desired>) -> bool {
         let held = self.ahead.iter().find(|ahead| ahead.target == *target).map(|ahead| ahead.generation);
@@ -122,6 +127,11 @@ impl Operation {
         self.details.ahead.iter().filter(move |ahead| ahead.target == *target && ahead.adoption.is_some())
     }
 
+    /// Takes note that a target that was to be decided on holds nothing any more that was not asked for.
+    pub(super) fn holds_nothing_unasked(&mut self, target: &TargetName) {
+        self.details.ahead.retain(|known| known.target != *target || known.adoption.is_some());
+    }
+
     /// Takes note that a target holds a newer generation, and goes beyond it or has the target wait.
     pub(super) fn found_ahead(
         &mut self,
@@ -130,7 +140,7 @@ impl Operation {
         observed: Option<Desired>,
         now: Timestamp,
     ) {
-        self.details.ahead.retain(|known| known.target != *target || known.adoption.is_some());
+        self.holds_nothing_unasked(target);
         self.details.ahead.push(Ahead { target: target.clone(), generation, observed, adoption: None });
         self.meet_those_ahead(now);
     }
@@ -145,16 +155,28 @@ impl Operation {
             let Some(step) = self.steps.iter_mut().find(|step| step.target == target) else { continue };
             step.observed = observed;
             let held = observed.map_or_else(String::new, |state| format!(" ({state})"));
-            if passes_by && observed == Some(Desired::Deleted) {
+            let is_gone = match observed {
+                // It holds no number that tells.
+                None => self.from_status == Status::Deleted,
+                Some(state) => state == Desired::Deleted,
+            };
+            if passes_by && is_gone {
                 step.state = TargetState::Skipped;
                 step.next_attempt_time = None;
-                step.skip_reason = format!(
-                    "holds a newer generation, {generation}{held}: nothing of the tenant is left there"
-                );
+                step.skip_reason = match observed {
+                    None => "has nothing of the tenant any more".to_owned(),
+                    Some(_) => {
+                        format!(
+                            "holds a newer generation, {generation}{held}: nothing of the tenant is left there"
+                        )
+                    }
+                };
                 continue;
             }
             let is_far = generation.saturating_sub(self.generation) > OUTBID_MAX;
-            if !once && !is_far && gives_no_more(step.desired, observed) {
+            // A repair is nobody's decision: what was closed further since the backup is not to be undone by it.
+            let undoes = self.verb == Verb::Repair && observed.is_none_or(|held| held > step.desired);
+            if !once && !is_far && !undoes && gives_no_more(step.desired, observed) {
                 step.start_over(step.desired);
                 step.observed = observed;
                 step.last_error = format!("held a newer generation, {generation}{held}");
@@ -164,7 +186,7 @@ impl Operation {
             }
             step.state = TargetState::NeedsOperator;
             step.next_attempt_time = None;
-            if observed.is_none() && step.desired.access() != Access::None {
+            if observed.is_none() {
                 step.last_error = format!(
                     "has nothing of the tenant, as after a purge that the registry has forgotten: to make the target {} all \
                      the same, retry it with `adopt`",

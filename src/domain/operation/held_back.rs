@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use super::{Ahead, ERROR_MAX, Operation, Step, TargetState, Unseen, gives_no_more};
 use crate::domain::ids::TargetName;
-use crate::domain::lifecycle::{Access, Verb};
+use crate::domain::lifecycle::{Access, Desired, Verb};
+
+/// What is said first of a target that waits for others.
+const NOT_YET: &str = "is not asked yet";
 
 /// Why a target is asked for nothing yet: what it waits for, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,20 +26,36 @@ impl Operation {
         self.waits(step).is_some()
     }
 
-    /// Whether a target that is held back was looked at already, so that there is nothing to do there for now.
+    /// Whether a target that is held back was looked at already, so that there is nothing to do there for now. One that waits for a
+    /// decision itself is looked at whenever somebody asks for it.
     pub fn is_idle(&self, step: &Step) -> bool {
-        self.is_held_back(step) && !self.is_unlooked(step)
+        self.is_held_back(step) && !self.is_unlooked(step) && self.waits_behind(&step.target).is_none()
     }
 
-    /// Whether a target that has nothing of the tenant may be given it. In a registry that was restored that is what a purge leaves
-    /// which it has forgotten; a new tenant is in none yet.
+    /// Whether a target may have nothing of the tenant. In a registry that was restored that is what a purge leaves which it has
+    /// forgotten; a new tenant is in none yet.
     pub fn may_be_missing(&self, step: &Step) -> bool {
+        if step.desired == Desired::Deleted || self.verb == Verb::Provision {
+            return true;
+        }
+        let waits = self.undecided().any(|held| held.target == step.target && held.observed.is_none());
         let since = self.known_unseen(step).and_then(|unseen| unseen.restored);
-        !gives(step)
-            || self.verb == Verb::Provision
-            || since.is_none_or(|since| {
+        !waits
+            && since.is_none_or(|since| {
                 self.adopted(&step.target).any(|held| held.observed.is_none() && held.generation >= since)
             })
+    }
+
+    /// Whether it met a target that somebody else had told something: it counts there all the same, or has passed by what is gone.
+    pub fn went_beyond(&self) -> bool {
+        let passed_by = |target: &TargetName| {
+            self.steps.iter().any(|step| step.target == *target && step.state == TargetState::Skipped)
+        };
+        let is_gone = |held: &Ahead| held.observed.is_none_or(|state| state == Desired::Deleted);
+        self.details
+            .ahead
+            .iter()
+            .any(|held| held.adoption.is_some() || (is_gone(held) && passed_by(&held.target)))
     }
 
     /// Has a target that has nothing of the tenant wait for an operator. It holds no number, so it gets one.
@@ -54,15 +73,20 @@ impl Operation {
         self.details.ahead.push(Ahead { target: target.clone(), generation, observed, adoption: None });
     }
 
-    /// Says of each target that is held back what it waits for.
+    /// Says of each target that only waits for others what it waits for. What does not answer says so itself.
     pub(super) fn tell_held_back(&mut self) {
-        let told: Vec<_> =
-            self.steps.iter().map(|step| self.waits(step).map(|waits| waits.told(step))).collect();
+        let told: Vec<_> = self.steps.iter().map(|step| self.told(step)).collect();
         for (step, told) in self.steps.iter_mut().zip(told) {
-            if let Some(told) = told {
-                step.last_error = told;
+            match told {
+                Some(told) => step.last_error = told,
+                None if step.last_error.starts_with(NOT_YET) => step.last_error.clear(),
+                None => {}
             }
         }
+    }
+
+    fn told(&self, step: &Step) -> Option<String> {
+        self.waits(step).filter(|_| self.is_idle(step)).map(|waits| waits.told(step))
     }
 
     fn waits(&self, step: &Step) -> Option<Waits<'_>> {
@@ -72,9 +96,9 @@ impl Operation {
         {
             return None;
         }
-        // Who skips a target goes on without what it knows.
+        // Who skips a target goes on without what it knows; and one that was read back holds what was asked for.
         let others = || {
-            let is_other = |other: &&Step| other.target != step.target && other.state != TargetState::Skipped;
+            let is_other = |other: &&Step| other.target != step.target && !other.state.is_done();
             self.steps.iter().filter(is_other)
         };
         let knows_better = |other: &&Step| {
@@ -110,11 +134,11 @@ impl Waits<'_> {
         let adopt = format!("retry this one with `adopt` to make it {} all the same", step.desired);
         let told = match self {
             Self::Undecided(others) => format!(
-                "is not asked yet: first decide what counts at {}, which may have been to lock the tenant out; or {adopt}",
+                "{NOT_YET}: first decide what counts at {}, which may have been to lock the tenant out; or {adopt}",
                 named(others)
             ),
             Self::Unseen(others) => format!(
-                "is not asked yet: the registry was restored, and {} has not been looked at since; skip that, or {adopt}",
+                "{NOT_YET}: the registry was restored, and nobody could look at {} since; goes on by itself after that, or {adopt}",
                 named(others)
             ),
         };

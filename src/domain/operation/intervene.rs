@@ -178,6 +178,8 @@ impl Operation {
                 self.found_ahead(&drift.target, generation, drift.observed, now);
             }
         }
+        // Of those that wait for a decision, what that is about says more.
+        self.meet_those_ahead(now);
     }
 
     /// Only reports what was found: nothing is tried until an operator says so.

@@ -8,7 +8,7 @@ use super::{
     generation_after,
 };
 use crate::domain::ids::{OperationId, TargetName};
-use crate::domain::lifecycle::{Desired, Toward, Verification, desired, toward};
+use crate::domain::lifecycle::{Desired, Toward, Verb, Verification, desired, toward};
 
 /// The pause before a target goes on with what it could not finish in one attempt, or asks again whether it can.
 const GO_ON_PAUSE: SignedDuration = SignedDuration::from_millis(100);
@@ -114,7 +114,10 @@ impl Operation {
                 return self.found_ahead(&target, generation, observed, now);
             }
             Outcome::Missing => return self.found_missing(&target, now),
-            Outcome::LookedAt(observed) => return step.looked_at(before, observed),
+            Outcome::LookedAt(observed) => {
+                step.looked_at(before, observed);
+                return self.holds_nothing_unasked(&target);
+            }
             Outcome::Permanent(error) => {
                 step.state = TargetState::Failed;
                 step.last_error = error;
@@ -171,6 +174,9 @@ impl Operation {
                 (true, true) => State::Failed,
                 (true, false) => State::Cancelled,
             };
+            if self.state == State::Succeeded && self.verb != Verb::Repair {
+                self.error.clear();
+            }
             if let Some(left) = self.left_behind() {
                 self.error = left;
             }

@@ -48,9 +48,10 @@ impl Operation {
     /// What a step's target may be seen to hold.
     pub fn may_hold(&self, step: &Step) -> Unseen {
         let only = |since| Unseen::of_one(since, step.desired);
-        if let Some(ahead) = self.waits_behind(&step.target) {
-            // Nothing was asked of it since.
-            return only(ahead);
+        if let Some(ahead) = self.undecided().find(|ahead| ahead.target == step.target) {
+            // Nothing was asked of it since. What has nothing of the tenant holds no number to go by.
+            let restored = ahead.observed.is_none().then_some(ahead.generation);
+            return Unseen { restored, ..only(ahead.generation) };
         }
         let begun = self.details.begun.unwrap_or(self.generation);
         let mut unseen = self.known_unseen(step).unwrap_or_else(|| only(begun));

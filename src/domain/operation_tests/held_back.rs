@@ -38,7 +38,7 @@ fn after_a_restore_nothing_is_given_before_every_target_was_looked_at() {
     looked_at(&mut up, &second, Some(Desired::Suspended));
     assert_eq!(due(&up), [&third], "there is nothing more to do at those that were");
     assert_eq!(up.next_due(|step| step.target == third), None);
-    assert!(up.steps[0].last_error.contains(&format!("{third} has not been looked at since")), "{up:?}");
+    assert!(up.steps[0].last_error.contains(&format!("nobody could look at {third} since")), "{up:?}");
     looked_at(&mut up, &third, Some(Desired::Suspended));
     assert_eq!(due(&up).len(), 3);
     assert!(!up.steps.iter().any(|step| up.is_held_back(step)));
@@ -100,7 +100,8 @@ fn after_a_restore_a_target_that_has_nothing_of_the_tenant_waits_until_somebody_
         (Status::Active, Verb::Repair, true, false),
         (Status::Suspended, Verb::Activate, true, false),
         (Status::Active, Verb::Repair, false, true),
-        (Status::Active, Verb::Suspend, true, true),
+        (Status::Active, Verb::Suspend, true, false),
+        (Status::Deleted, Verb::Purge, true, true),
         (Status::Provisioning, Verb::Provision, true, true),
     ] {
         let mut operation = begun(from, verb, is_restored);
@@ -109,9 +110,61 @@ fn after_a_restore_a_target_that_has_nothing_of_the_tenant_waits_until_somebody_
             continue;
         }
         found(&mut operation, Outcome::Missing);
+        if verb.closes() {
+            assert_eq!(operation.steps[0].state, TargetState::Pending, "{verb}");
+            assert!(operation.went_beyond() && operation.may_be_missing(&operation.steps[0]), "{verb}");
+            continue;
+        }
         assert_eq!(operation.steps[0].state, TargetState::NeedsOperator, "{verb}");
+        // Nor is it once the operation has gone on without it.
+        let mut skipped = operation.clone();
+        skipped.skip_target(&first, "later".into(), now(1)).unwrap();
+        let mut next = begun(from, verb, false);
+        next.inherit_undecided(skipped.left_undecided().as_ref(), now(2));
+        assert_eq!(next.steps[0].state, TargetState::NeedsOperator, "{verb}");
+        next.found(&[drift(&first, None)], now(2));
+        assert!(next.steps[0].last_error.starts_with("has nothing of the tenant"), "{verb}: {next:?}");
+        next.retry_target(&first, None, now(2)).unwrap();
+        assert!(next.looks_first(&next.steps[0]) && !next.may_be_missing(&next.steps[0]), "{verb}");
         let counts = Adoption { actor: "ada".into(), reason: "emptied".into(), time: now(1) };
         operation.retry_target(&first, Some(counts), now(1)).unwrap();
         assert!(operation.may_be_missing(&operation.steps[0]), "{verb}: it is asked for once");
+    }
+}
+
+/// Each named the others, and all waited for ever.
+#[test]
+fn targets_that_all_wait_for_a_decision_are_looked_at_again_when_they_are_retried() {
+    let mut operation = begun(Status::Suspended, Verb::Activate, false);
+    for target in &targets() {
+        tried(&mut operation, target, 2, Outcome::Ahead(9, Some(Desired::Suspended)), now(1));
+    }
+    operation.settle(now(1));
+    for (number, target) in targets().iter().enumerate() {
+        operation.retry_target(target, None, now(1)).unwrap();
+        assert_eq!(due(&operation).len(), number + 1, "{operation:?}");
+        assert!(operation.is_held_back(&operation.steps[number]), "nothing is asked of it there");
+    }
+    // One of them is as the registry knows it by then: it waits for the others alone.
+    looked_at(&mut operation, &targets()[0], Some(Desired::Suspended));
+    assert_eq!(operation.waits_behind(&targets()[0]), None);
+    assert_eq!(due(&operation).len(), 2);
+}
+
+/// A tenant that was archived, or purged, since the backup passed for SUSPENDED again, and nobody was told.
+#[test]
+fn a_repair_undoes_nothing_that_was_closed_further_since_the_backup() {
+    for (outcome, waits) in [
+        (Outcome::Ahead(9, Some(Desired::Suspended)), false),
+        (Outcome::Ahead(9, Some(Desired::Active)), false),
+        (Outcome::Ahead(9, Some(Desired::Archived)), true),
+        (Outcome::Missing, true),
+    ] {
+        let mut repair = begun(Status::Suspended, Verb::Repair, true);
+        found(&mut repair, outcome.clone());
+        assert_eq!(repair.steps[0].state == TargetState::NeedsOperator, waits, "{outcome:?}");
+        let mut archive = Operation::in_place_of_repair(&repair, request(Verb::Archive, 2), now(2)).unwrap();
+        archive.settle(now(2));
+        assert_eq!(archive.steps[0].state, TargetState::Pending, "{outcome:?}");
     }
 }

@@ -60,8 +60,8 @@ pub struct StartOperation {
 pub(super) struct Decided {
     pub(super) tenant: Tenant,
     pub(super) operation: Operation,
-    superseded: Option<Operation>,
-    children: Option<Begun>,
+    pub(super) superseded: Option<Operation>,
+    pub(super) children: Option<Begun>,
 }
 
 impl Registry {

@@ -11,10 +11,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::background_command;
-use super::verify::{can_drift, drifts};
+use super::verify::{Check, can_drift, drifts};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{TargetName, TenantId};
-use crate::domain::operation::Drift;
 use crate::services::{Registry, now};
 use crate::store::background::{work_claim, work_progress};
 use crate::view::{Record, Snapshot};
@@ -125,11 +124,11 @@ async fn verify(registry: &Registry, record: &Record) {
     if wanted.is_empty() {
         return;
     }
-    let drifts = confirmed_drifts(registry, &snapshot, record, &wanted).await;
-    if drifts.is_empty() {
-        return;
-    }
-    let taken_up = if let Some(open) = open.flatten() {
+    let checks = confirmed(registry, &snapshot, record, &wanted).await;
+    let drifts = drifts(&checks);
+    let taken_up = if drifts.is_empty() {
+        registry.note_as_desired(record, &checks, &background_command()).await
+    } else if let Some(open) = open.flatten() {
         registry.take_up(open, &drifts).await
     } else {
         let (policy, command) = (registry.settings.drift, background_command());
@@ -143,21 +142,21 @@ async fn verify(registry: &Registry, record: &Record) {
     }
 }
 
-/// What drifted at the targets that are `wanted`, and still did a moment later.
-async fn confirmed_drifts(
+/// What is found at the targets that are `wanted`; drift only where it was there a moment later, too.
+async fn confirmed(
     registry: &Registry,
     snapshot: &Snapshot,
     record: &Record,
     wanted: &[TargetName],
-) -> Vec<Drift> {
-    let look =
-        async || drifts(&registry.check_some(snapshot, record, |target| wanted.contains(target)).await);
-    let mut found = look().await;
-    if !found.is_empty() {
+) -> Vec<Check> {
+    let look = async || registry.check_some(snapshot, record, |target| wanted.contains(target)).await;
+    let mut checks = look().await;
+    if checks.iter().any(Check::drifted) {
         tokio::time::sleep(LOOK_AGAIN).await;
-        found = look().await;
+        checks = look().await;
     }
     registry.engine.count_verified();
+    let found = drifts(&checks);
     if !found.is_empty() {
         let targets: Vec<&str> = found.iter().map(|drift| drift.target.as_str()).collect();
         tracing::warn!(
@@ -167,5 +166,5 @@ async fn confirmed_drifts(
             "drift was found"
         );
     }
-    found
+    checks
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::missing::NOT_HERE;
 use super::older_bulks::{InOlderBulks, Known};
+use super::start::Decided;
 use crate::cascade::{Class, Look};
 use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
@@ -124,6 +125,7 @@ impl Registry {
         let checks = self.check(&snapshot, &record).await;
         let drifts = drifts(&checks);
         if drifts.is_empty() {
+            self.note_as_desired(&record, &checks, command).await?;
             return Ok(Verified { checks, operation: None });
         }
         let policy = asked.policy.unwrap_or(self.settings.drift);
@@ -178,6 +180,37 @@ impl Registry {
         looks.into_iter().map(check).collect()
     }
 
+    /// Takes note, of a tenant of a registry that was restored, that every target was looked at since and is as it should be: nothing
+    /// was forgotten, and from here on the tenant is like any other.
+    pub(super) async fn note_as_desired(
+        &self,
+        seen: &Record,
+        checks: &[Check],
+        command: &Command,
+    ) -> Result<(), Error> {
+        let is_marked = seen.tenant.undecided.as_ref().is_some_and(|undecided| undecided.is_restored());
+        if !is_marked || seen.tenant.operation_id.is_some() || checks.iter().any(|check| check.found.is_err())
+        {
+            return Ok(());
+        }
+        let operation_id = OperationId::from_uuid(new_id());
+        let decide = |snapshot: &Snapshot, context: &Context| {
+            let record = unmoved(snapshot, seen)?;
+            let request = repair(
+                operation_id,
+                "every target was looked at after the restore, and is as it should be",
+                context,
+            );
+            let mut tenant = record.tenant.clone();
+            let operation = Operation::confirm(&tenant, request, context.now);
+            tenant.follow(&operation, context.now);
+            let decided = Decided { tenant, operation, superseded: None, children: None };
+            let change = self.opening(record, &decided, false, context);
+            Ok(Decision::Make(Box::new(change), decided.operation))
+        };
+        self.change(command, decide).await.map(drop)
+    }
+
     /// Opens the operation that repairs or reports what drifted of a tenant that is still as it was looked at.
     pub(super) async fn open_repair(
         &self,
@@ -189,22 +222,8 @@ impl Registry {
         let operation_id = OperationId::from_uuid(new_id());
         let elsewhere = self.elsewhere(&seen.tenant.tenant_id, Verb::Repair).await?;
         let decide = |snapshot: &Snapshot, context: &Context| {
-            let record = get_tenant(snapshot, &seen.tenant.tenant_id)?;
-            if record.tenant.uid != seen.tenant.uid || moved_since(record, seen.tenant.generation, seen) {
-                return Err(Error::new(
-                    Reason::ConcurrentChange,
-                    "the tenant moved while its targets were looked at; verify it again",
-                )
-                .retry_after(Duration::from_secs(1)));
-            }
-            let request = Request {
-                operation_id,
-                verb: Verb::Repair,
-                reason: "drift was found".to_owned(),
-                actor: context.actor.clone(),
-                details: Details::default(),
-                bulk_id: None,
-            };
+            let record = unmoved(snapshot, seen)?;
+            let request = repair(operation_id, "drift was found", context);
             let known = Known { snapshot, waiting: &InOlderBulks::default(), elsewhere: &elsewhere };
             let mut decided = self.decide(known, record, request, context)?;
             decided.operation.found(drifts, context.now);
@@ -231,11 +250,33 @@ pub(super) fn drifts(checks: &[Check]) -> Vec<Drift> {
     checks.iter().filter_map(Check::drift).collect()
 }
 
-/// Whether anything was asked of the targets since.
-fn moved_since(record: &Record, generation: u64, seen: &Record) -> bool {
-    record.tenant.generation != generation
-        || record.tenant.operation_id.is_some()
-        || record.tenant.status != seen.tenant.status
+fn repair(operation_id: OperationId, reason: &str, context: &Context) -> Request {
+    Request {
+        operation_id,
+        verb: Verb::Repair,
+        reason: reason.to_owned(),
+        actor: context.actor.clone(),
+        details: Details::default(),
+        bulk_id: None,
+    }
+}
+
+/// The tenant, of whose targets nothing was asked since they were looked at.
+fn unmoved<'a>(snapshot: &'a Snapshot, seen: &Record) -> Result<&'a Arc<Record>, Error> {
+    let record = get_tenant(snapshot, &seen.tenant.tenant_id)?;
+    let (tenant, before) = (&record.tenant, &seen.tenant);
+    if tenant.uid == before.uid
+        && tenant.generation == before.generation
+        && tenant.operation_id.is_none()
+        && tenant.status == before.status
+    {
+        return Ok(record);
+    }
+    Err(Error::new(
+        Reason::ConcurrentChange,
+        "the tenant moved while its targets were looked at; verify it again",
+    )
+    .retry_after(Duration::from_secs(1)))
 }
 
 fn reference(snapshot: &Snapshot, record: &Record) -> TenantRef {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenantry::domain::lifecycle::Desired;
-use tenantry::participants::stub::{Fault, Stub};
+use tenantry::participants::stub::{Fault, Held, Stub};
 use tenantry::proto::v1;
 
 use super::restored::backup;
@@ -218,6 +218,25 @@ async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_i
         assert!(said.starts_with("has nothing of the tenant, as after a purge"), "{target}: {said}");
     }
     assert!(stubs.iter().all(|(_, stub)| stub.held(&uid).is_none()), "{repair:?}");
+    // To go on without them decides nothing, and nor does it to have them tried again.
+    let (operation_id, reason) = (repair.operation_id.clone(), "later".to_owned());
+    for target in STUBS {
+        let (operation_id, reason, target) = (operation_id.clone(), reason.clone(), target.to_owned());
+        let skip = v1::SkipTargetRequest { operation_id, target, reason, ..Default::default() };
+        replica.lifecycle.skip_target(skip).await.unwrap();
+    }
+    replica.settled("finance").await;
+    let repair = replica.lifecycle.verify_tenant(verify).await.unwrap().into_inner().operation.unwrap();
+    for target in STUBS {
+        let (operation_id, target) = (repair.operation_id.clone(), target.to_owned());
+        let retry = v1::RetryTargetRequest { operation_id, target, wait: TEN_SECONDS, ..Default::default() };
+        replica.lifecycle.retry_target(retry).await.unwrap();
+    }
+    for target in STUBS {
+        let said = &step(&repair, target).last_error;
+        assert!(said.starts_with("has nothing of the tenant, as after a purge"), "{target}: {said}");
+    }
+    assert!(stubs.iter().all(|(_, stub)| stub.held(&uid).is_none()), "{repair:?}");
     // Where somebody says so it is made there anew, and is asked for once.
     for target in STUBS {
         let retry = v1::RetryTargetRequest {
@@ -232,6 +251,58 @@ async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_i
     }
     assert!(replica.get("finance").await.operation_id.is_empty());
     assert!(stubs.iter().all(|(_, stub)| stub.held(&uid).unwrap().state == Desired::Active));
+    replica.stop().await;
+}
+
+/// The mark of the restore stayed, and whatever lacked the tenant from then on passed for purged.
+#[tokio::test]
+async fn a_tenant_of_which_nothing_was_forgotten_is_like_any_other_once_it_was_looked_at() {
+    let stubs = start_stubs().await;
+    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let uid = replica.tenant("finance").await.uid;
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    run(&["restored", "--database-url", &url]).await;
+    let mut replica = Replica::on(&url, &setup).await;
+    let verify =
+        || v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    let seen = replica.lifecycle.verify_tenant(verify()).await.unwrap().into_inner();
+    assert!(seen.operation.is_none(), "{seen:?}");
+    stubs[0].1.forget(&uid);
+    let repair = replica.lifecycle.verify_tenant(verify()).await.unwrap().into_inner().operation.unwrap();
+    assert_eq!(repair.state(), v1::OperationState::Succeeded, "{repair:?}");
+    replica.stop().await;
+}
+
+/// Of whoever was purged there was nothing to go beyond: the suspension said nothing, and an activation let the tenant in.
+#[tokio::test]
+async fn who_is_suspended_first_after_a_restore_is_told_where_nothing_was_left_of_the_tenant() {
+    let stubs = start_stubs().await;
+    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let (gone, removed) = (replica.tenant("gone").await.uid, replica.tenant("removed").await.uid);
+    replica.tenant("innocent").await;
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    for (_, stub) in &stubs {
+        stub.forget(&gone);
+        stub.put(&removed, Held { state: Desired::Deleted, generation: 5 });
+    }
+    run(&["restored", "--database-url", &url]).await;
+    let mut replica = Replica::on(&url, &setup).await;
+    for id in ["gone", "removed", "innocent"] {
+        let ended = replica.lifecycle.suspend_tenant(suspend(id)).await.unwrap().into_inner();
+        assert_eq!(ended.state(), v1::OperationState::Succeeded, "{id}: {ended:?}");
+    }
+    let list = v1::ListOperationsRequest {
+        filter: "verb = SUSPEND AND adopted = true".into(),
+        ..Default::default()
+    };
+    let found = replica.lifecycle.list_operations(list).await.unwrap().into_inner().operations;
+    let mut told: Vec<_> = found.iter().map(|operation| operation.tenant_id.as_str()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["gone", "removed"]);
     replica.stop().await;
 }
 
