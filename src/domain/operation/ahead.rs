@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::generation::{BELIEVED_MAX, OUTBID_MAX};
-use super::{Operation, TargetState, Unseen, generation_after};
+use super::{Operation, Step, TargetState, Unseen, generation_after};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Access, Desired, Status, Verb};
 
@@ -152,7 +152,9 @@ impl Operation {
         let passes_by = self.passes_by_what_is_gone();
         for Ahead { target, generation, observed, .. } in waiting {
             let once = self.has_adopted(&target);
-            let Some(step) = self.steps.iter_mut().find(|step| step.target == target) else { continue };
+            // One that is skipped is left alone, whatever becomes of others.
+            let is_asked = |step: &&mut Step| step.target == target && step.state != TargetState::Skipped;
+            let Some(step) = self.steps.iter_mut().find(is_asked) else { continue };
             step.observed = observed;
             let held = observed.map_or_else(String::new, |state| format!(" ({state})"));
             let is_gone = match observed {

@@ -120,7 +120,7 @@ impl Operation {
     }
 
     /// Whether nobody has looked at a target since the registry was restored.
-    fn is_unlooked(&self, step: &Step) -> bool {
+    pub(super) fn is_unlooked(&self, step: &Step) -> bool {
         self.known_unseen(step).is_some_and(|Unseen { restored, .. }| restored.is_some())
     }
 }

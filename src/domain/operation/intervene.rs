@@ -182,11 +182,15 @@ impl Operation {
         self.meet_those_ahead(now);
     }
 
-    /// Only reports what was found: nothing is tried until an operator says so.
+    /// Only reports what was found: nothing is tried until an operator says so. Then those are looked at first that nobody has
+    /// looked at since the registry was restored.
     pub fn report_only(&mut self, drifts: &[Drift], now: Timestamp) {
+        let unlooked: Vec<TargetName> =
+            self.steps.iter().filter(|step| self.is_unlooked(step)).map(|step| step.target.clone()).collect();
         self.keep_unseen();
-        self.steps.retain(|step| drifts.iter().any(|drift| drift.target == step.target));
-        for step in self.steps.iter_mut().filter(|step| !step.state.is_done()) {
+        let drifted = |step: &Step| drifts.iter().any(|drift| drift.target == step.target);
+        self.steps.retain(|step| drifted(step) || unlooked.contains(&step.target));
+        for step in self.steps.iter_mut().filter(|step| !step.state.is_done() && drifted(step)) {
             step.state = TargetState::NeedsOperator;
         }
         if self.steps.iter().any(|step| step.state.is_done())

@@ -168,3 +168,35 @@ fn a_repair_undoes_nothing_that_was_closed_further_since_the_backup() {
         assert_eq!(archive.steps[0].state, TargetState::Pending, "{outcome:?}");
     }
 }
+
+/// Only what had drifted was in the report, so that it was let in before anybody had looked at the others.
+#[test]
+fn a_report_after_a_restore_is_acted_on_only_once_every_target_was_looked_at() {
+    let [first, second, third] = targets().try_into().unwrap();
+    let mut report = begun(Status::Active, Verb::Repair, true);
+    let found = drift(&first, Some(Desired::Suspended));
+    report.found(std::slice::from_ref(&found), now(1));
+    report.report_only(&[found], now(1));
+    assert_eq!((report.state, due(&report).len()), (State::NeedsOperator, 0), "nothing is tried by itself");
+    report.retry_target(&first, None, now(2)).unwrap();
+    assert_eq!(due(&report), [&second, &third]);
+    looked_at(&mut report, &second, Some(Desired::Active));
+    assert_eq!(due(&report), [&third]);
+    looked_at(&mut report, &third, Some(Desired::Active));
+    assert_eq!(due(&report).len(), 3);
+}
+
+/// The next that was found had it asked again.
+#[test]
+fn a_target_that_waits_and_is_skipped_stays_so_whatever_becomes_of_the_others() {
+    let [first, second, _] = targets().try_into().unwrap();
+    let mut operation = begun(Status::Suspended, Verb::Activate, false);
+    for target in [&first, &second] {
+        tried(&mut operation, target, 2, Outcome::Ahead(9, Some(Desired::Suspended)), now(1));
+    }
+    operation.settle(now(1));
+    operation.skip_target(&first, "later".into(), now(1)).unwrap();
+    operation.retry_target(&second, None, now(1)).unwrap();
+    tried(&mut operation, &second, 2, Outcome::Ahead(9, Some(Desired::Suspended)), now(2));
+    assert_eq!(operation.steps[0].state, TargetState::Skipped);
+}

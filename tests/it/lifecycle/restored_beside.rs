@@ -254,6 +254,53 @@ async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_i
     replica.stop().await;
 }
 
+/// It had the target go on without a look at its neighbours, although the tenant was suspended since.
+#[tokio::test]
+async fn what_an_operator_decided_before_a_backup_is_asked_for_again_after_a_restore() {
+    let stubs = start_stubs().await;
+    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    let uid = replica.tenant("finance").await.uid;
+    let url = replica.database_url.clone();
+    replica.stop().await;
+    for (_, stub) in &stubs {
+        stub.put(&uid, Held { state: Desired::Suspended, generation: 2 });
+    }
+    run(&["restored", "--database-url", &url]).await;
+    let mut replica = Replica::on(&url, &setup).await;
+    let verify =
+        v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    let repair = replica.lifecycle.verify_tenant(verify).await.unwrap().into_inner().operation.unwrap();
+    stubs[0].1.set_fault(&uid, Some(Fault::Failing(u32::MAX)));
+    // The one that does not answer last: it is still being tried when the backup is made.
+    for target in STUBS.into_iter().rev() {
+        let retry = v1::RetryTargetRequest {
+            operation_id: repair.operation_id.clone(),
+            target: target.into(),
+            adopt: true,
+            reason: "it has paid".into(),
+            wait: Some(prost_types::Duration { seconds: 0, nanos: 300_000_000 }),
+            ..Default::default()
+        };
+        replica.lifecycle.retry_target(retry).await.unwrap();
+    }
+    let states = || stubs.iter().map(|(_, stub)| stub.held(&uid).unwrap().state).collect::<Vec<_>>();
+    assert_eq!(states(), [Desired::Suspended, Desired::Active, Desired::Active]);
+    replica.stop().await;
+    let older = backup(&url).await;
+    let mut replica = Replica::on(&url, &setup).await;
+    let wait = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    replica.lifecycle.suspend_tenant(v1::SuspendTenantRequest { wait, ..suspend("finance") }).await.unwrap();
+    assert_eq!(states(), [Desired::Suspended; 3]);
+    replica.stop().await;
+    stubs[0].1.set_fault(&uid, None);
+    run(&["restored", "--database-url", &older]).await;
+    let replica = Replica::on(&older, &setup).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(states(), [Desired::Suspended; 3]);
+    replica.stop().await;
+}
+
 /// The mark of the restore stayed, and whatever lacked the tenant from then on passed for purged.
 #[tokio::test]
 async fn a_tenant_of_which_nothing_was_forgotten_is_like_any_other_once_it_was_looked_at() {

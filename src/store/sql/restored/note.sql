@@ -1,6 +1,6 @@
 -- While no replica runs, so that no view has to be told. Freshness tokens of the time that is lost are void. No target counts as seen:
 -- what each holds from the next generation of its tenant on, the registry has forgotten, or not asked for; of two restores the first
--- counts. What was to begin later may have been overruled in the time that is lost: but for suspensions it ends. Nor is anything purged before
+-- counts. What an operator had an open operation go beyond was decided before: it is to be said again. What was to begin later may have been overruled in the time that is lost: but for suspensions it ends. Nor is anything purged before
 -- somebody had the time to look: what keeps a tenant's data, too, may be forgotten. That holds of a deletion that is under way as well.
 WITH head AS (
     UPDATE log_head SET epoch = gen_random_uuid()
@@ -9,6 +9,10 @@ WITH head AS (
         'restored', least((details ->> 'restored')::bigint, generation + 1))
         || CASE WHEN (details #>> '{wish,undelete_seconds}')::bigint < 604800
             THEN jsonb_build_object('wish', details -> 'wish' || '{"undelete_seconds": 604800}')
+            ELSE '{}' END
+        || CASE WHEN details ? 'ahead'
+            THEN jsonb_build_object('ahead', (SELECT coalesce(jsonb_agg(held), '[]') FROM jsonb_array_elements(details -> 'ahead') held
+                WHERE coalesce(held #>> '{adoption,actor}', 'tenantry') = 'tenantry'))
             ELSE '{}' END
     WHERE state IN ('RUNNING', 'REVERTING', 'NEEDS_OPERATOR')
     RETURNING operation_id
