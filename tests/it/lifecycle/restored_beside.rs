@@ -102,6 +102,51 @@ impl Scene {
     }
 }
 
+/// A tenant in every target, whose registry is to be restored: no server runs.
+struct Stopped {
+    stubs: Vec<(&'static str, Stub)>,
+    setup: Setup,
+    url: String,
+    uid: String,
+}
+
+impl Stopped {
+    async fn new() -> Self {
+        let stubs = start_stubs().await;
+        let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
+        let mut replica = Replica::start(&setup).await;
+        let uid = replica.tenant("finance").await.uid;
+        let url = replica.database_url.clone();
+        replica.stop().await;
+        Self { stubs, setup, url, uid }
+    }
+}
+
+/// The repair that a look at the targets begins, if any.
+async fn verify(replica: &mut Replica) -> Option<v1::Operation> {
+    let verify =
+        v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
+    replica.lifecycle.verify_tenant(verify).await.unwrap().into_inner().operation
+}
+
+/// An operator says that the operation counts at a target, and waits so long.
+async fn adopt(
+    replica: &mut Replica,
+    operation: &v1::Operation,
+    target: &str,
+    wait: Option<prost_types::Duration>,
+) {
+    let retry = v1::RetryTargetRequest {
+        operation_id: operation.operation_id.clone(),
+        target: target.into(),
+        adopt: true,
+        reason: "it has paid".into(),
+        wait,
+        ..Default::default()
+    };
+    replica.lifecycle.retry_target(retry).await.unwrap();
+}
+
 fn step<'a>(operation: &'a v1::Operation, target: &str) -> &'a v1::TargetStep {
     operation.targets.iter().find(|step| step.target == target).unwrap()
 }
@@ -171,15 +216,7 @@ async fn in_a_restored_registry_every_target_is_looked_at_before_any_lets_a_tena
     let waiting = scene.waiting().await;
     // An operator says that the registry is right, target by target.
     for target in ["vector-db", "object-store"] {
-        let retry = v1::RetryTargetRequest {
-            operation_id: waiting.operation_id.clone(),
-            target: target.into(),
-            adopt: true,
-            reason: "it has paid".into(),
-            wait: TEN_SECONDS,
-            ..Default::default()
-        };
-        scene.replica.lifecycle.retry_target(retry).await.unwrap();
+        adopt(&mut scene.replica, &waiting, target, TEN_SECONDS).await;
     }
     let mut ended = scene.replica.get("finance").await;
     for _ in 0..500 {
@@ -197,21 +234,13 @@ async fn in_a_restored_registry_every_target_is_looked_at_before_any_lets_a_tena
 /// A bucket of its own goes with the tenant's data, and all that told of it: nothing was ahead, and the tenant was made anew and let in.
 #[tokio::test]
 async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_in_again() {
-    let stubs = start_stubs().await;
-    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
-    let mut replica = Replica::start(&setup).await;
-    let uid = replica.tenant("finance").await.uid;
-    let url = replica.database_url.clone();
-    replica.stop().await;
+    let Stopped { stubs, setup, url, uid } = Stopped::new().await;
     for (_, stub) in &stubs {
         stub.forget(&uid);
     }
     run(&["restored", "--database-url", &url]).await;
     let mut replica = Replica::on(&url, &setup).await;
-    let verify =
-        v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
-    let repair =
-        replica.lifecycle.verify_tenant(verify.clone()).await.unwrap().into_inner().operation.unwrap();
+    let repair = verify(&mut replica).await.unwrap();
     assert_eq!(repair.state(), v1::OperationState::NeedsOperator, "{repair:?}");
     for target in STUBS {
         let said = &step(&repair, target).last_error;
@@ -226,7 +255,7 @@ async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_i
         replica.lifecycle.skip_target(skip).await.unwrap();
     }
     replica.settled("finance").await;
-    let repair = replica.lifecycle.verify_tenant(verify).await.unwrap().into_inner().operation.unwrap();
+    let repair = verify(&mut replica).await.unwrap();
     for target in STUBS {
         let (operation_id, target) = (repair.operation_id.clone(), target.to_owned());
         let retry = v1::RetryTargetRequest { operation_id, target, wait: TEN_SECONDS, ..Default::default() };
@@ -239,15 +268,7 @@ async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_i
     assert!(stubs.iter().all(|(_, stub)| stub.held(&uid).is_none()), "{repair:?}");
     // Where somebody says so it is made there anew, and is asked for once.
     for target in STUBS {
-        let retry = v1::RetryTargetRequest {
-            operation_id: repair.operation_id.clone(),
-            target: target.into(),
-            adopt: true,
-            reason: "the store was emptied by mistake".into(),
-            wait: TEN_SECONDS,
-            ..Default::default()
-        };
-        replica.lifecycle.retry_target(retry).await.unwrap();
+        adopt(&mut replica, &repair, target, TEN_SECONDS).await;
     }
     assert!(replica.get("finance").await.operation_id.is_empty());
     assert!(stubs.iter().all(|(_, stub)| stub.held(&uid).unwrap().state == Desired::Active));
@@ -257,32 +278,18 @@ async fn a_target_that_keeps_nothing_of_whom_it_purged_does_not_let_the_tenant_i
 /// It had the target go on without a look at its neighbours, although the tenant was suspended since.
 #[tokio::test]
 async fn what_an_operator_decided_before_a_backup_is_asked_for_again_after_a_restore() {
-    let stubs = start_stubs().await;
-    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
-    let mut replica = Replica::start(&setup).await;
-    let uid = replica.tenant("finance").await.uid;
-    let url = replica.database_url.clone();
-    replica.stop().await;
+    let Stopped { stubs, setup, url, uid } = Stopped::new().await;
     for (_, stub) in &stubs {
         stub.put(&uid, Held { state: Desired::Suspended, generation: 2 });
     }
     run(&["restored", "--database-url", &url]).await;
     let mut replica = Replica::on(&url, &setup).await;
-    let verify =
-        v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
-    let repair = replica.lifecycle.verify_tenant(verify).await.unwrap().into_inner().operation.unwrap();
+    let repair = verify(&mut replica).await.unwrap();
     stubs[0].1.set_fault(&uid, Some(Fault::Failing(u32::MAX)));
     // The one that does not answer last: it is still being tried when the backup is made.
     for target in STUBS.into_iter().rev() {
-        let retry = v1::RetryTargetRequest {
-            operation_id: repair.operation_id.clone(),
-            target: target.into(),
-            adopt: true,
-            reason: "it has paid".into(),
-            wait: Some(prost_types::Duration { seconds: 0, nanos: 300_000_000 }),
-            ..Default::default()
-        };
-        replica.lifecycle.retry_target(retry).await.unwrap();
+        let moment = prost_types::Duration { seconds: 0, nanos: 300_000_000 };
+        adopt(&mut replica, &repair, target, Some(moment)).await;
     }
     let states = || stubs.iter().map(|(_, stub)| stub.held(&uid).unwrap().state).collect::<Vec<_>>();
     assert_eq!(states(), [Desired::Suspended, Desired::Active, Desired::Active]);
@@ -304,20 +311,12 @@ async fn what_an_operator_decided_before_a_backup_is_asked_for_again_after_a_res
 /// The mark of the restore stayed, and whatever lacked the tenant from then on passed for purged.
 #[tokio::test]
 async fn a_tenant_of_which_nothing_was_forgotten_is_like_any_other_once_it_was_looked_at() {
-    let stubs = start_stubs().await;
-    let setup = Setup { stubs: stubs.clone(), ..Setup::default() };
-    let mut replica = Replica::start(&setup).await;
-    let uid = replica.tenant("finance").await.uid;
-    let url = replica.database_url.clone();
-    replica.stop().await;
+    let Stopped { stubs, setup, url, uid } = Stopped::new().await;
     run(&["restored", "--database-url", &url]).await;
     let mut replica = Replica::on(&url, &setup).await;
-    let verify =
-        || v1::VerifyTenantRequest { tenant_id: "finance".into(), wait: TEN_SECONDS, ..Default::default() };
-    let seen = replica.lifecycle.verify_tenant(verify()).await.unwrap().into_inner();
-    assert!(seen.operation.is_none(), "{seen:?}");
+    assert_eq!(verify(&mut replica).await, None);
     stubs[0].1.forget(&uid);
-    let repair = replica.lifecycle.verify_tenant(verify()).await.unwrap().into_inner().operation.unwrap();
+    let repair = verify(&mut replica).await.unwrap();
     assert_eq!(repair.state(), v1::OperationState::Succeeded, "{repair:?}");
     replica.stop().await;
 }
