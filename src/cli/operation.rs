@@ -44,7 +44,8 @@ pub enum Command {
         operation_id: String,
         /// Which target.
         target: String,
-        /// The operation counts although the target holds a newer generation, as after a restore of the registry.
+        /// The operation counts although the target, or another one of the tenant, holds a newer generation, as after a restore of the
+        /// registry.
         #[arg(long, requires = "reason")]
         adopt: bool,
         /// Why it is to count there, for people and for the log.

@@ -26,7 +26,10 @@ pub enum Refusal {
     #[error("the operation is being taken back already")]
     TurnedBack,
     /// It is not known to hold a newer generation.
-    #[error("the target is not known to hold a newer generation: retry it without adopting one")]
+    #[error(
+        "the target is not known to hold a newer generation, nor to wait for what is decided of another: retry it without \
+         adopting one"
+    )]
     NotAhead,
     /// There is no way back.
     #[error("the operation is past the point of no return; it can only be brought to its end")]
