@@ -1,8 +1,8 @@
 //! Code of the application, which must never run as the target's own database user: that sees every row, and decides who is
-//! let in.
+//! let in. And roles that the application takes on, with what those may.
 
 use tenantry::domain::lifecycle::Desired;
-use tenantry::participants::FailureKind;
+use tenantry::participants::{FailureKind, TenantRef};
 
 use super::postgres::Application;
 use super::{bring, tenant, told};
@@ -261,4 +261,69 @@ async fn an_application_that_owns_the_database_or_the_schema_of_a_protected_tabl
         admin.batch_execute(&back).await.unwrap();
         assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{back}");
     }
+}
+
+/// That a tenant is drift while something is so, with these words, and no longer once it is taken back.
+async fn is_named_until(
+    application: &Application,
+    acme: &TenantRef,
+    (change, named, back): (String, String, String),
+) {
+    let target = &application.target;
+    bring(target, acme, Desired::Suspended, 1).await;
+    application.admin.batch_execute(&change).await.unwrap();
+    let seen = target.observe(acme).await.unwrap();
+    let why = seen.amiss.unwrap_or_default();
+    assert!(why.contains(&named), "{change}: {why:?}");
+    assert_ne!(seen.state, Some(Desired::Suspended), "{change}");
+    let (kind, words) = told(target.apply(acme, Desired::Suspended, 1).await);
+    assert_eq!((kind, words), (FailureKind::Permanent, why), "{change}");
+    application.admin.batch_execute(&back).await.unwrap();
+    assert_eq!(bring(target, acme, Desired::Suspended, 1).await, Some(Desired::Suspended), "{back}");
+}
+
+#[tokio::test]
+async fn a_role_that_the_application_may_set_is_looked_at_like_its_own() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    let make = format!(
+        "ALTER ROLE {role} NOINHERIT; ALTER ROLE {role}_login NOINHERIT; CREATE ROLE {role}_maint;
+         CREATE ROLE {role}_far; GRANT {role}_far TO {role}_maint"
+    );
+    application.admin.batch_execute(&make).await.unwrap();
+    let back = format!("REVOKE {role}_maint FROM {role}, {role}_login");
+    for (right, named, back) in [
+        (
+            format!("ALTER ROLE {role}_far BYPASSRLS; GRANT {role}_maint TO {role}"),
+            format!("role {role}, as {role}_far (BYPASSRLS)"),
+            format!("{back}; ALTER ROLE {role}_far NOBYPASSRLS"),
+        ),
+        (
+            format!("ALTER ROLE {role}_maint SUPERUSER; GRANT {role}_maint TO {role}_login"),
+            format!("role {role}_login, as {role}_maint (superuser)"),
+            format!("{back}; ALTER ROLE {role}_maint NOSUPERUSER"),
+        ),
+        (
+            format!("GRANT SELECT, INSERT ON visit_2025 TO {role}_maint; GRANT {role}_maint TO {role}"),
+            "public.visit_2025 (".to_owned(),
+            format!("{back}; REVOKE ALL ON visit_2025 FROM {role}_maint"),
+        ),
+        (
+            format!(
+                "GRANT SELECT ON document TO {role}_far; GRANT {role}_maint TO {role};
+                 CREATE POLICY beside ON document TO {role}_far USING (true)"
+            ),
+            "public.document (policy beside)".to_owned(),
+            format!("{back}; DROP POLICY beside ON document"),
+        ),
+    ] {
+        is_named_until(&application, &acme, (right, named, back)).await;
+    }
+    // What others are that are no members of it, and what the members may that are control planes, is their own affair.
+    let others = format!(
+        "ALTER ROLE {role}_far SUPERUSER; CREATE ROLE {role}_plane LOGIN BYPASSRLS; GRANT {role}, {role}_far TO {role}_plane;
+         GRANT INSERT, UPDATE ON tenancy.access TO {role}_plane"
+    );
+    application.admin.batch_execute(&others).await.unwrap();
+    assert_eq!(application.target.observe(&acme).await.unwrap().amiss, None);
 }

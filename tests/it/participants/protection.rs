@@ -208,7 +208,7 @@ async fn a_schema_of_an_older_version_is_brought_up_to_date_and_knows_its_tables
     let acme = tenant("acme");
     application.fill(&acme, 5).await;
     bring(&application.target, &acme, Desired::Suspended, 1).await;
-    let older = "DROP FUNCTION tenancy.kept(text), tenancy.release(text), tenancy.unprotected(text), tenancy.overreach();
+    let older = "DROP FUNCTION tenancy.kept(text), tenancy.release(text), tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach();
         DROP TABLE tenancy.protected";
     application.admin.batch_execute(older).await.unwrap();
     let settings = format!(", role = \"{}\"", application.role);

@@ -1,2 +1,2 @@
 -- The newest function: an older schema has none.
-SELECT to_regprocedure('tenancy.overreach()') IS NOT NULL
+SELECT to_regprocedure('tenancy.unbound(text)') IS NOT NULL

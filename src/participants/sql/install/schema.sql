@@ -174,7 +174,7 @@ BEGIN
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
         EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
-            'tenancy.unprotected(text), tenancy.overreach(), tenancy.replaced(), tenancy.learn_names() TO %I', member);
+            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced(), tenancy.learn_names() TO %I', member);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -311,9 +311,46 @@ BEGIN
 END
 $$;
 
+-- The application's clients, and every role that each can become (`SET ROLE`), itself first of all: its role, and the logins that
+-- are members of that. Logins of a control plane are none of them: ours, and others that pass policies and write the access
+-- row. By the grants themselves: pg_has_role, which knows of changes that this statement does not see yet, holds a role that
+-- becomes a superuser meanwhile, for whichever database, for a member of every role.
+CREATE OR REPLACE FUNCTION tenancy.becomes(application text) RETURNS TABLE (client oid, role oid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    WITH RECURSIVE member (oid) AS (
+        SELECT r.oid FROM pg_roles r WHERE r.rolname = application
+        UNION
+        SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
+    ),
+    taken (client, role) AS (
+        SELECT r.oid, r.oid FROM pg_roles r JOIN member USING (oid)
+        WHERE r.rolname <> session_user
+          AND (r.rolname = application
+               OR (r.rolcanlogin
+                   AND (r.rolsuper OR NOT r.rolbypassrls OR NOT has_table_privilege(r.oid, 'tenancy.access', 'INSERT'))))
+        UNION
+        SELECT t.client, g.roleid FROM pg_auth_members g JOIN taken t ON t.role = g.member
+    )
+    SELECT t.client, t.role FROM taken t
+$$;
+
+-- The first client of the application that no policy binds, by itself or as a role that it can become; null where all are bound.
+CREATE OR REPLACE FUNCTION tenancy.unbound(application text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    SELECT c.rolname::text || CASE WHEN r.oid <> c.oid THEN ', as ' || r.rolname::text ELSE '' END || CASE
+            WHEN r.rolsuper THEN ' (superuser)'
+            ELSE ' (BYPASSRLS)'
+        END
+    FROM tenancy.becomes(application) b JOIN pg_roles c ON c.oid = b.client JOIN pg_roles r ON r.oid = b.role
+    WHERE r.rolsuper OR r.rolbypassrls
+    ORDER BY c.rolname <> application, r.oid <> c.oid, c.rolname, r.rolname LIMIT 1
+$$;
+
 -- The first table that no longer is as `protect` makes it, and in what; null where all are. A partition counts where the
 -- application may use it by its own name: the policies of the table above do not bind it then. Policies that narrow, and
--- those for roles that the application does not have, are others' business. Beyond the four rights that policies bind, the
+-- those for roles that the application cannot become, are others' business. Beyond the four rights that policies bind, the
 -- application may have none: TRUNCATE takes everybody's rows, REFERENCES tells which keys there are, a trigger runs as
 -- whoever writes, who purges too, and an owner can switch everything off. To compile this takes longer than to run it.
 CREATE OR REPLACE FUNCTION tenancy.unprotected(application text) RETURNS text
@@ -324,21 +361,19 @@ AS $$
         UNION
         SELECT i.inhrelid, true FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
     ),
-    -- By the grants themselves: pg_has_role, which knows of changes that this statement does not see yet, holds a role that
-    -- becomes a superuser meanwhile, for whichever database, for a member of every role.
-    member (oid) AS (
-        SELECT r.oid FROM pg_roles r WHERE r.rolname = application
-        UNION
-        SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
-    ),
     client AS (
-        SELECT r.oid FROM pg_roles r JOIN member USING (oid) WHERE NOT r.rolsuper AND NOT r.rolbypassrls
+        SELECT DISTINCT r.oid FROM tenancy.becomes(application) b JOIN pg_roles r ON r.oid = b.client
+        WHERE NOT r.rolsuper AND NOT r.rolbypassrls
+    ),
+    taken AS (
+        SELECT DISTINCT r.oid FROM tenancy.becomes(application) b JOIN client ON client.oid = b.client JOIN pg_roles r ON r.oid = b.role
+        WHERE NOT r.rolsuper AND NOT r.rolbypassrls
     ),
     reached AS (
         SELECT f.relation FROM family f
         WHERE NOT f.is_part
-           OR EXISTS (SELECT 1 FROM client WHERE has_any_column_privilege(client.oid, f.relation, 'SELECT, INSERT, UPDATE')
-                                              OR has_table_privilege(client.oid, f.relation, 'DELETE'))
+           OR EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, f.relation, 'SELECT, INSERT, UPDATE')
+                                             OR has_table_privilege(taken.oid, f.relation, 'DELETE'))
     ),
     granted (relation, role, what) AS (
         SELECT f.relation, a.grantee, a.privilege_type FROM family f JOIN pg_class c ON c.oid = f.relation, aclexplode(c.relacl) a
@@ -382,7 +417,7 @@ AS $$
           AND NOT EXISTS (SELECT 1 FROM model m WHERE m.polname = p.polname)
           AND EXISTS (
               SELECT 1 FROM unnest(p.polroles) AS given (role)
-              WHERE role = 0 OR EXISTS (SELECT 1 FROM client WHERE pg_has_role(client.oid, role, 'USAGE')))
+              WHERE role = 0 OR EXISTS (SELECT 1 FROM client WHERE pg_has_role(client.oid, role, 'MEMBER')))
     )
     -- First that which nothing else tells of: all that follows is about the table that was there before.
     SELECT coalesce(
