@@ -59,7 +59,7 @@ pub(super) async fn learn_names(client: &impl GenericClient) -> Result<(), Failu
 fn not_bound(login: &str) -> String {
     format!(
         "no policy binds the application's role {login}, which can see every tenant's rows: take that away (`ALTER ROLE … \
-         NOBYPASSRLS NOSUPERUSER`), or its membership"
+         NOBYPASSRLS NOSUPERUSER NOCREATEROLE`), or its membership"
     )
 }
 

@@ -327,3 +327,21 @@ async fn a_role_that_the_application_may_set_is_looked_at_like_its_own() {
     application.admin.batch_execute(&others).await.unwrap();
     assert_eq!(application.target.observe(&acme).await.unwrap().amiss, None);
 }
+
+#[tokio::test]
+async fn an_application_that_can_grant_itself_our_account_is_named() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    let version = "SELECT current_setting('server_version_num')::integer < 160000";
+    let before_16: bool = application.admin.query_one(version, &[]).await.unwrap().get(0);
+    let right = format!("CREATE ROLE {role}_boss CREATEROLE; GRANT {role}_boss TO {role}");
+    if before_16 {
+        let named = format!("role {role}, as {role}_boss (CREATEROLE");
+        is_named_until(&application, &acme, (right, named, format!("DROP ROLE {role}_boss"))).await;
+    } else {
+        // From there on it gives nobody a role that it was not given itself.
+        application.admin.batch_execute(&right).await.unwrap();
+        bring(&application.target, &acme, Desired::Suspended, 1).await;
+        assert_eq!(application.target.observe(&acme).await.unwrap().amiss, None);
+    }
+}
