@@ -4,7 +4,7 @@
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{FailureKind, TenantRef};
 
-use super::postgres::Application;
+use super::postgres::{Application, at};
 use super::{bring, tenant, told};
 
 /// A schema of the application's own, where its login makes what it likes.
@@ -344,4 +344,55 @@ async fn an_application_that_can_grant_itself_our_account_is_named() {
         bring(&application.target, &acme, Desired::Suspended, 1).await;
         assert_eq!(application.target.observe(&acme).await.unwrap().amiss, None);
     }
+}
+
+#[tokio::test]
+async fn a_partition_that_was_detached_is_purged_and_named_until_it_is_protected_or_released() {
+    let application = Application::new("").await;
+    let (target, admin) = (&application.target, &application.admin);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let attach = "ALTER TABLE visit ATTACH PARTITION visit_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')";
+    admin.batch_execute("ALTER TABLE visit DETACH PARTITION visit_2026").await.unwrap();
+    let named = "public.visit_2026 (was a partition of public.visit: ";
+    let why = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
+    assert!(why.contains(named), "{why:?}");
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    assert_eq!((kind, words.contains(named)), (FailureKind::Permanent, true), "{words}");
+    let rows: i64 = admin.query_one("SELECT count(*) FROM visit_2026", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 0, "no next tenant of this id gets them with the partition");
+    // A program that starts anew forgets nothing.
+    let again = at(&application.url, &format!(", install = true, role = \"{}\"", application.role));
+    assert!(again.observe(&acme).await.unwrap().amiss.is_some_and(|why| why.contains(named)));
+    for mended in [attach, "SELECT tenancy.protect('visit_2026')", "SELECT tenancy.release('public.visit_2026')"] {
+        admin.batch_execute(mended).await.unwrap();
+        assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted), "{mended}");
+        assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{mended}");
+        let back = "ALTER TABLE visit DETACH PARTITION visit_2026";
+        if mended == attach {
+            admin.batch_execute(back).await.unwrap();
+        }
+        let forgotten = "DELETE FROM tenancy.protected WHERE relation = 'visit_2026'::regclass";
+        admin.batch_execute(forgotten).await.unwrap();
+    }
+    // A table that is released altogether takes its partitions with it, and one that is dropped is no more.
+    admin.batch_execute("DROP TABLE visit_2026; SELECT tenancy.release('public.visit')").await.unwrap();
+    assert_eq!(target.observe(&acme).await.unwrap().amiss.map(|why| why.contains("visit_2025")), None);
+}
+
+#[tokio::test]
+async fn a_detached_partition_of_which_nobody_can_tell_whose_its_rows_are_lets_no_purge_end() {
+    let application = Application::new("").await;
+    let (target, admin) = (&application.target, &application.admin);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let change = "ALTER TABLE visit DETACH PARTITION visit_2026; ALTER TABLE visit_2026 RENAME tenant_id TO whose";
+    admin.batch_execute(change).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    let named = "public.visit_2026 was a partition of public.visit and has no column tenant_id";
+    assert_eq!((kind, words.contains(named)), (FailureKind::Permanent, true), "{words}");
+    admin.batch_execute("DROP TABLE visit_2026").await.unwrap();
+    assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
 }

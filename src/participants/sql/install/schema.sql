@@ -59,6 +59,13 @@ BEGIN
 END
 $$;
 
+-- The partitions that protected tables had: one that is detached keeps its rows, and gives them to the next tenant of an id when
+-- it is attached again.
+CREATE TABLE IF NOT EXISTS tenancy.part (
+    relation regclass PRIMARY KEY,
+    parent regclass NOT NULL
+);
+
 -- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too. Called again it puts
 -- back what somebody took away; policies of other names are left alone.
 CREATE OR REPLACE FUNCTION tenancy.protect(protected regclass) RETURNS void
@@ -106,7 +113,28 @@ WHERE p.polrelid <> 'tenancy.probe'::regclass
   AND p.polname IN ('tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads')
   AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) LIKE '%tenancy.resolve(%';
 
--- Adds the names that protected tables have by now: one that was renamed is missed under each of its names.
+-- The protected tables, and what is attached to them by now, at whatever depth.
+CREATE OR REPLACE FUNCTION tenancy.family() RETURNS TABLE (relation oid, parent oid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE family (relation, parent) AS (
+        SELECT c.oid, NULL::oid FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
+        UNION
+        SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
+    )
+    SELECT f.relation, f.parent FROM family f
+$$;
+
+-- What was attached to a protected table and is there by itself.
+CREATE OR REPLACE FUNCTION tenancy.detached() RETURNS TABLE (relation regclass, parent regclass)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.relation, p.parent FROM tenancy.part p JOIN pg_class c ON c.oid = p.relation
+    WHERE p.relation NOT IN (SELECT f.relation FROM tenancy.family() f)
+$$;
+
+-- Adds the names that protected tables have by now: one that was renamed is missed under each of its names. And the
+-- partitions that they have.
 CREATE OR REPLACE FUNCTION tenancy.learn_names() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -116,7 +144,12 @@ AS $$
     WHERE NOT EXISTS (
         SELECT 1 FROM tenancy.protected k
         WHERE k.relation = c.oid AND k.schema_name = n.nspname AND k.table_name = c.relname)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING;
+    INSERT INTO tenancy.part (relation, parent)
+    SELECT f.relation, f.parent FROM tenancy.family() f
+    WHERE f.parent IS NOT NULL AND f.relation NOT IN (SELECT p.relation FROM tenancy.part p)
+    ON CONFLICT DO NOTHING;
+    DELETE FROM tenancy.part p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation)
 $$;
 SELECT tenancy.learn_names();
 -- Without a name stay only those that were gone before names were learnt.
@@ -140,20 +173,31 @@ AS $$
 $$;
 
 -- Says that a name ('schema.table', as `replaced` gives it) stands for no protected table any more. One that is called
--- otherwise by now stays protected; one that still has that name is taken from the list: drop its policies first.
+-- otherwise by now stays protected; one that still has that name is taken from the list: drop its policies first. So is a
+-- partition that was detached, and with a table those that are attached to it.
 CREATE OR REPLACE FUNCTION tenancy.release(released text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    named oid := (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = released);
+    is_known boolean;
 BEGIN
     PERFORM tenancy.learn_names();
+    is_known := EXISTS (SELECT 1 FROM tenancy.detached() d WHERE d.relation = named);
     DELETE FROM tenancy.protected p
     WHERE coalesce(quote_ident(p.schema_name) || '.' || quote_ident(p.table_name), p.relation::oid::text) = released
-       OR p.relation IN (
-           SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = released);
-    IF NOT FOUND THEN
+       OR p.relation = named;
+    IF NOT (FOUND OR is_known) THEN
         RAISE EXCEPTION 'no protected table was called % (a name is written schema.table)', released;
     END IF;
+    WITH RECURSIVE family (relation) AS (
+        SELECT named
+        UNION
+        SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
+    )
+    DELETE FROM tenancy.part p USING family f WHERE p.relation = f.relation;
 END
 $$;
 
@@ -183,13 +227,15 @@ BEGIN
 END
 $$;
 
--- The tables with tenants' rows: those that were protected, and those whose policies ask `resolve`. Another session's
+-- The tables with tenants' rows: those that were protected or a part of one, and those whose policies ask `resolve`. Another session's
 -- temporary ones are out of everybody's reach, and end with it.
 CREATE OR REPLACE FUNCTION tenancy.named_tables() RETURNS SETOF regclass
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT t.relation FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
     WHERE c.relpersistence <> 't'
+    UNION
+    SELECT d.relation FROM tenancy.detached() d
     UNION
     SELECT p.polrelid::regclass
     FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
@@ -255,12 +301,12 @@ BEGIN
         SELECT c.oid::regclass::text, a.grantee, a.privilege_type
         FROM touched JOIN pg_class c ON c.oid = touched.relation, aclexplode(c.relacl) a
         WHERE a.privilege_type IN ('TRIGGER', 'REFERENCES')
-           OR (c.oid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass) AND a.privilege_type <> 'SELECT')
+           OR (c.oid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT')
         UNION ALL
         SELECT c.attrelid::regclass::text, a.grantee, a.privilege_type
         FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation, aclexplode(c.attacl) a
         WHERE a.privilege_type = 'REFERENCES'
-           OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass) AND a.privilege_type <> 'SELECT')
+           OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT')
         UNION ALL
         SELECT u.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
         FROM used u JOIN pg_proc p ON u.class = 'pg_proc'::regclass AND p.oid = u.object
@@ -306,6 +352,15 @@ DECLARE
 BEGIN
     IF why IS NOT NULL THEN
         RAISE EXCEPTION '%', why USING ERRCODE = 'TN001';
+    END IF;
+    SELECT d.relation || ' was a partition of ' || d.parent || ' and has no column tenant_id, so nobody can tell whose its rows are: '
+        '`SELECT tenancy.release(' || quote_literal(d.relation::text) || ')`, or drop it'
+    INTO why FROM tenancy.detached() d
+    WHERE NOT EXISTS (
+        SELECT 1 FROM pg_attribute a WHERE a.attrelid = d.relation AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+    ORDER BY d.relation LIMIT 1;
+    IF why IS NOT NULL THEN
+        RAISE EXCEPTION '%', why USING ERRCODE = 'TN002';
     END IF;
     RETURN QUERY SELECT tenancy.named_tables();
 END
@@ -358,10 +413,8 @@ $$;
 CREATE OR REPLACE FUNCTION tenancy.unprotected(application text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    WITH RECURSIVE family (relation, is_part) AS (
-        SELECT c.oid, false FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
-        UNION
-        SELECT i.inhrelid, true FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
+    WITH family AS (
+        SELECT f.relation, f.parent IS NOT NULL AS is_part FROM tenancy.family() f
     ),
     client AS (
         SELECT DISTINCT r.oid FROM tenancy.becomes(application) b JOIN pg_roles r ON r.oid = b.client
@@ -409,6 +462,10 @@ AS $$
         UNION ALL
         SELECT g.relation, h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') FROM granted g JOIN holder h USING (role)
         GROUP BY g.relation, h.rolname
+        UNION ALL
+        SELECT d.relation, 'was a partition of ' || d.parent || ': `SELECT tenancy.protect(' || named || ')` or `SELECT tenancy.release('
+            || named || ')`'
+        FROM tenancy.detached() d, quote_literal(d.relation::text) AS named
         UNION ALL
         SELECT r.relation, 'policy ' || m.polname FROM reached r CROSS JOIN model m
         WHERE NOT EXISTS (
