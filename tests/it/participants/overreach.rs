@@ -353,7 +353,8 @@ async fn a_partition_that_was_detached_is_purged_and_named_until_it_is_protected
     let acme = tenant("acme");
     application.fill(&acme, 5).await;
     bring(target, &acme, Desired::Archived, 1).await;
-    let attach = "ALTER TABLE visit ATTACH PARTITION visit_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')";
+    let attach =
+        "ALTER TABLE visit ATTACH PARTITION visit_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')";
     admin.batch_execute("ALTER TABLE visit DETACH PARTITION visit_2026").await.unwrap();
     let named = "public.visit_2026 (was a partition of public.visit: ";
     let why = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
@@ -365,7 +366,9 @@ async fn a_partition_that_was_detached_is_purged_and_named_until_it_is_protected
     // A program that starts anew forgets nothing.
     let again = at(&application.url, &format!(", install = true, role = \"{}\"", application.role));
     assert!(again.observe(&acme).await.unwrap().amiss.is_some_and(|why| why.contains(named)));
-    for mended in [attach, "SELECT tenancy.protect('visit_2026')", "SELECT tenancy.release('public.visit_2026')"] {
+    for mended in
+        [attach, "SELECT tenancy.protect('visit_2026')", "SELECT tenancy.release('public.visit_2026')"]
+    {
         admin.batch_execute(mended).await.unwrap();
         assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted), "{mended}");
         assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{mended}");
@@ -388,11 +391,59 @@ async fn a_detached_partition_of_which_nobody_can_tell_whose_its_rows_are_lets_n
     let acme = tenant("acme");
     application.fill(&acme, 5).await;
     bring(target, &acme, Desired::Archived, 1).await;
-    let change = "ALTER TABLE visit DETACH PARTITION visit_2026; ALTER TABLE visit_2026 RENAME tenant_id TO whose";
+    let change =
+        "ALTER TABLE visit DETACH PARTITION visit_2026; ALTER TABLE visit_2026 RENAME tenant_id TO whose";
     admin.batch_execute(change).await.unwrap();
     let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
     let named = "public.visit_2026 was a partition of public.visit and has no column tenant_id";
     assert_eq!((kind, words.contains(named)), (FailureKind::Permanent, true), "{words}");
     admin.batch_execute("DROP TABLE visit_2026").await.unwrap();
     assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+}
+
+#[tokio::test]
+async fn what_rules_and_policies_of_trusted_owners_lead_to_is_looked_at_too() {
+    let (application, login) = with_a_schema_of_its_own().await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    let own =
+        "CREATE TABLE mine.audit (tenant_id text); CREATE VIEW mine.seen AS SELECT 'x'::text AS tenant_id;
+        CREATE FUNCTION mine.same(text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
+        CREATE DOMAIN mine.title AS text";
+    login.batch_execute(own).await.unwrap();
+    for (change, named, back) in [
+        (
+            "CREATE RULE r AS ON DELETE TO document DO ALSO INSERT INTO mine.audit VALUES (old.tenant_id)",
+            "mine.audit",
+            "DROP RULE r ON document",
+        ),
+        (
+            "CREATE POLICY narrow ON document AS RESTRICTIVE USING (tenant_id NOT IN (SELECT tenant_id FROM mine.seen))",
+            "mine.seen",
+            "DROP POLICY narrow ON document",
+        ),
+        (
+            "CREATE VIEW between AS SELECT tenant_id FROM mine.seen;
+             CREATE POLICY narrow ON document AS RESTRICTIVE USING (tenant_id NOT IN (SELECT tenant_id FROM between))",
+            "mine.seen",
+            "DROP POLICY narrow ON document; DROP VIEW between",
+        ),
+        (
+            "CREATE POLICY narrow ON document AS RESTRICTIVE USING (title::mine.title <> 'y')",
+            "of the type mine.title",
+            "DROP POLICY narrow ON document",
+        ),
+        (
+            "CREATE DOMAIN inner_title AS text CHECK (mine.same(VALUE)); CREATE DOMAIN title AS inner_title;
+             CREATE POLICY narrow ON document AS RESTRICTIVE USING (title::title <> 'y')",
+            "of the function mine.same(text)",
+            "DROP POLICY narrow ON document; DROP DOMAIN title; DROP DOMAIN inner_title",
+        ),
+    ] {
+        let named = if named.starts_with("of") {
+            format!("public.document ({role}_login has OWNERSHIP {named})")
+        } else {
+            format!("{named} ({role}_login has OWNERSHIP, OWNERSHIP of its schema)")
+        };
+        is_named_until(&application, &acme, (change.to_owned(), named, back.to_owned())).await;
+    }
 }

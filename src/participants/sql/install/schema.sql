@@ -267,7 +267,8 @@ BEGIN
         SELECT r.oid, r.rolname FROM pg_roles r JOIN member USING (oid)
         WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname <> session_user
     ),
-    -- Those with tenants' rows, ours, and whatever a removal leads to from there: partitions, and tables that refer to them.
+    -- Those with tenants' rows, ours, and whatever a look or a removal leads to from there: partitions, tables that refer to them,
+    -- and what their rules and policies, and views in these, are about.
     touched (relation) AS (
         (SELECT t::oid FROM tenancy.named_tables() AS t
          UNION ALL
@@ -278,6 +279,12 @@ BEGIN
             SELECT i.inhparent, i.inhrelid FROM pg_inherits i
             UNION ALL
             SELECT k.confrelid, k.conrelid FROM pg_constraint k WHERE k.contype = 'f'
+            UNION ALL
+            SELECT a.relation, c.oid
+            FROM (SELECT r.ev_class, r.tableoid, r.oid FROM pg_rewrite r
+                  UNION ALL SELECT p.polrelid, p.tableoid, p.oid FROM pg_policy p) AS a (relation, class, object)
+            JOIN pg_depend d ON d.classid = a.class AND d.objid = a.object AND d.refclassid = 'pg_class'::regclass
+            JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
         ) AS further (above, relation) ON further.above = touched.relation
     ),
     attached (relation, class, object) AS (
@@ -291,7 +298,25 @@ BEGIN
     used (relation, class, object) AS (
         SELECT a.relation, d.refclassid, d.refobjid
         FROM touched JOIN attached a USING (relation) JOIN pg_depend d ON d.classid = a.class AND d.objid = a.object
-        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)
+    ),
+    -- Also what an array or a domain is made of: its conditions run wherever a value becomes one.
+    typed (relation, type) AS (
+        (SELECT u.relation, u.object FROM used u WHERE u.class = 'pg_type'::regclass
+         UNION ALL
+         SELECT c.attrelid, c.atttypid FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation
+         WHERE c.attnum > 0 AND NOT c.attisdropped)
+        UNION
+        SELECT typed.relation, within.type
+        FROM typed JOIN pg_type t ON t.oid = typed.type, LATERAL (VALUES (t.typbasetype), (t.typelem)) AS within (type)
+        WHERE within.type <> 0
+    ),
+    called (relation, function) AS (
+        SELECT u.relation, u.object FROM used u WHERE u.class = 'pg_proc'::regclass
+        UNION
+        SELECT typed.relation, d.refobjid
+        FROM typed JOIN pg_constraint k ON k.contypid = typed.type
+        JOIN pg_depend d ON d.classid = k.tableoid AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass
     ),
     given (named, role, what) AS (
         SELECT c.oid::regclass::text, owner.role, owner.what
@@ -308,15 +333,14 @@ BEGIN
         WHERE a.privilege_type = 'REFERENCES'
            OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT')
         UNION ALL
-        SELECT u.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
-        FROM used u JOIN pg_proc p ON u.class = 'pg_proc'::regclass AND p.oid = u.object
+        SELECT c.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
+        FROM called c JOIN pg_proc p ON p.oid = c.function
         UNION ALL
         SELECT u.relation::regclass::text, o.oprowner, 'OWNERSHIP of the operator ' || o.oid::regoperator
         FROM used u JOIN pg_operator o ON u.class = 'pg_operator'::regclass AND o.oid = u.object
         UNION ALL
-        SELECT c.attrelid::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype
-        FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation JOIN pg_type t ON t.oid = c.atttypid
-        WHERE c.attnum > 0
+        SELECT typed.relation::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype
+        FROM typed JOIN pg_type t ON t.oid = typed.type
         UNION ALL
         SELECT 'the schema tenancy', a.grantee, a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
         WHERE n.nspname = 'tenancy' AND a.privilege_type = 'CREATE'
