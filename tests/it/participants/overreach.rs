@@ -447,3 +447,24 @@ async fn what_rules_and_policies_of_trusted_owners_lead_to_is_looked_at_too() {
         is_named_until(&application, &acme, (change.to_owned(), named, back.to_owned())).await;
     }
 }
+
+#[tokio::test]
+async fn a_rule_whose_owner_is_bound_by_policies_is_not_called_a_right_that_we_lack() {
+    let application = Application::new("").await;
+    let (target, role) = (&application.target, &application.role);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let keeps = format!(
+        "CREATE ROLE {role}_owner; CREATE TABLE audit (tenant_id text); SELECT tenancy.protect('audit');
+         ALTER TABLE audit OWNER TO {role}_owner; ALTER TABLE document OWNER TO {role}_owner;
+         CREATE RULE r AS ON DELETE TO document DO ALSO DELETE FROM audit WHERE tenant_id = old.tenant_id"
+    );
+    application.admin.batch_execute(&keeps).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    assert_eq!(kind, FailureKind::Permanent, "{words}");
+    for part in ["public.document", "a rule or a function of another owner", "for table \"document\""] {
+        assert!(words.contains(part), "{words}");
+    }
+    assert!(!words.contains("lacks a right"), "{words}");
+}

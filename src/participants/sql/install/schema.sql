@@ -536,8 +536,18 @@ BEGIN
                 GET DIAGNOSTICS gone = ROW_COUNT;
                 total := total + gone;
             -- From PostgreSQL 18 on, RESTRICT has a code of its own.
-            EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
-                NULL;
+            EXCEPTION
+                WHEN foreign_key_violation OR restrict_violation THEN
+                    NULL;
+                WHEN insufficient_privilege THEN
+                    -- Us no policy binds: it is whoever a rule or a function there acts as.
+                    IF SQLERRM LIKE 'query would be affected by row-level security%'
+                        AND (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles r WHERE r.rolname = current_user)
+                    THEN
+                        RAISE EXCEPTION '%: a rule or a function of another owner on it is bound by policies (%)', relation, SQLERRM
+                        USING ERRCODE = 'TN002';
+                    END IF;
+                    RAISE;
             END;
         END LOOP;
     END LOOP;
