@@ -9,6 +9,9 @@ use super::super::{Failure, TenantRef};
 /// The code of `tenancy.tenant_tables` where it names no table.
 const OVERREACH: &str = "TN001";
 
+/// The code of what goes through the tables where it cannot go through one of them, and says which and why.
+const IN_THE_WAY: &str = "TN002";
+
 /// What an ordinary client can do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -28,15 +31,18 @@ pub(super) async fn is_bare(client: &impl GenericClient) -> Result<bool, Failure
 /// could have its code run there.
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
 pub(super) fn untouched(error: tokio_postgres::Error) -> Failure {
-    match overreach(&error) {
-        Some(what) => Failure::permanent(overreaches(what)),
-        None => failure(error),
+    if let Some(what) = said(&error, OVERREACH) {
+        return Failure::permanent(overreaches(what));
     }
+    if let Some(what) = said(&error, IN_THE_WAY) {
+        return Failure::permanent(format!("rows of the tenant cannot be looked for or removed: {what}"));
+    }
+    failure(error)
 }
 
-/// Whose code would run, where the server refused for that.
-fn overreach(error: &tokio_postgres::Error) -> Option<&str> {
-    error.as_db_error().filter(|error| error.code().code() == OVERREACH).map(DbError::message)
+/// The words of our own functions, where they refused with this code.
+fn said<'a>(error: &'a tokio_postgres::Error, code: &str) -> Option<&'a str> {
+    error.as_db_error().filter(|error| error.code().code() == code).map(DbError::message)
 }
 
 /// What lets clients see what is others', or do as we do, in our words. What they get from a table can be tried only where the tenant has
@@ -58,8 +64,8 @@ pub(super) async fn learn_names(client: &impl GenericClient) -> Result<(), Failu
 
 fn not_bound(login: &str) -> String {
     format!(
-        "no policy binds the application's role {login}, which sees every tenant's rows: take that away (`ALTER ROLE … \
-         NOBYPASSRLS NOSUPERUSER`), or its membership"
+        "no policy binds the application's role {login}, which can see every tenant's rows: take that away (`ALTER ROLE … \
+         NOBYPASSRLS NOSUPERUSER NOCREATEROLE`), or its membership"
     )
 }
 

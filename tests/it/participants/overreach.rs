@@ -1,10 +1,10 @@
 //! Code of the application, which must never run as the target's own database user: that sees every row, and decides who is
-//! let in.
+//! let in. And roles that the application takes on, with what those may.
 
 use tenantry::domain::lifecycle::Desired;
-use tenantry::participants::FailureKind;
+use tenantry::participants::{FailureKind, TenantRef};
 
-use super::postgres::Application;
+use super::postgres::{Application, at};
 use super::{bring, tenant, told};
 
 /// A schema of the application's own, where its login makes what it likes.
@@ -261,4 +261,210 @@ async fn an_application_that_owns_the_database_or_the_schema_of_a_protected_tabl
         admin.batch_execute(&back).await.unwrap();
         assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{back}");
     }
+}
+
+/// That a tenant is drift while something is so, with these words, and no longer once it is taken back.
+async fn is_named_until(
+    application: &Application,
+    acme: &TenantRef,
+    (change, named, back): (String, String, String),
+) {
+    let target = &application.target;
+    bring(target, acme, Desired::Suspended, 1).await;
+    application.admin.batch_execute(&change).await.unwrap();
+    let seen = target.observe(acme).await.unwrap();
+    let why = seen.amiss.unwrap_or_default();
+    assert!(why.contains(&named), "{change}: {why:?}");
+    assert_ne!(seen.state, Some(Desired::Suspended), "{change}");
+    let (kind, words) = told(target.apply(acme, Desired::Suspended, 1).await);
+    assert_eq!((kind, words), (FailureKind::Permanent, why), "{change}");
+    application.admin.batch_execute(&back).await.unwrap();
+    assert_eq!(bring(target, acme, Desired::Suspended, 1).await, Some(Desired::Suspended), "{back}");
+}
+
+#[tokio::test]
+async fn a_role_that_the_application_may_set_is_looked_at_like_its_own() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    let make = format!(
+        "ALTER ROLE {role} NOINHERIT; ALTER ROLE {role}_login NOINHERIT; CREATE ROLE {role}_maint;
+         CREATE ROLE {role}_far; GRANT {role}_far TO {role}_maint"
+    );
+    application.admin.batch_execute(&make).await.unwrap();
+    let back = format!("REVOKE {role}_maint FROM {role}, {role}_login");
+    for (right, named, back) in [
+        (
+            format!("ALTER ROLE {role}_far BYPASSRLS; GRANT {role}_maint TO {role}"),
+            format!("role {role}, as {role}_far (BYPASSRLS)"),
+            format!("{back}; ALTER ROLE {role}_far NOBYPASSRLS"),
+        ),
+        (
+            format!("ALTER ROLE {role}_maint SUPERUSER; GRANT {role}_maint TO {role}_login"),
+            format!("role {role}_login, as {role}_maint (superuser)"),
+            format!("{back}; ALTER ROLE {role}_maint NOSUPERUSER"),
+        ),
+        (
+            format!("GRANT SELECT, INSERT ON visit_2025 TO {role}_maint; GRANT {role}_maint TO {role}"),
+            "public.visit_2025 (".to_owned(),
+            format!("{back}; REVOKE ALL ON visit_2025 FROM {role}_maint"),
+        ),
+        (
+            format!(
+                "GRANT SELECT ON document TO {role}_far; GRANT {role}_maint TO {role};
+                 CREATE POLICY beside ON document TO {role}_far USING (true)"
+            ),
+            "public.document (policy beside)".to_owned(),
+            format!("{back}; DROP POLICY beside ON document"),
+        ),
+    ] {
+        is_named_until(&application, &acme, (right, named, back)).await;
+    }
+    // What others are that are no members of it, and what the members may that are control planes, is their own affair.
+    let others = format!(
+        "ALTER ROLE {role}_far SUPERUSER; CREATE ROLE {role}_plane LOGIN BYPASSRLS; GRANT {role}, {role}_far TO {role}_plane;
+         GRANT INSERT, UPDATE ON tenancy.access TO {role}_plane"
+    );
+    application.admin.batch_execute(&others).await.unwrap();
+    assert_eq!(application.target.observe(&acme).await.unwrap().amiss, None);
+}
+
+#[tokio::test]
+async fn an_application_that_can_grant_itself_our_account_is_named() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    let version = "SELECT current_setting('server_version_num')::integer < 160000";
+    let before_16: bool = application.admin.query_one(version, &[]).await.unwrap().get(0);
+    let right = format!("CREATE ROLE {role}_boss CREATEROLE; GRANT {role}_boss TO {role}");
+    if before_16 {
+        let named = format!("role {role}, as {role}_boss (CREATEROLE");
+        is_named_until(&application, &acme, (right, named, format!("DROP ROLE {role}_boss"))).await;
+    } else {
+        // From there on it gives nobody a role that it was not given itself.
+        application.admin.batch_execute(&right).await.unwrap();
+        bring(&application.target, &acme, Desired::Suspended, 1).await;
+        assert_eq!(application.target.observe(&acme).await.unwrap().amiss, None);
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_was_detached_is_purged_and_named_until_it_is_protected_or_released() {
+    let application = Application::new("").await;
+    let (target, admin) = (&application.target, &application.admin);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let attach =
+        "ALTER TABLE visit ATTACH PARTITION visit_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')";
+    admin.batch_execute("ALTER TABLE visit DETACH PARTITION visit_2026").await.unwrap();
+    let named = "public.visit_2026 (was a partition of public.visit: ";
+    let why = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
+    assert!(why.contains(named), "{why:?}");
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    assert_eq!((kind, words.contains(named)), (FailureKind::Permanent, true), "{words}");
+    let rows: i64 = admin.query_one("SELECT count(*) FROM visit_2026", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 0, "no next tenant of this id gets them with the partition");
+    // A program that starts anew forgets nothing.
+    let again = at(&application.url, &format!(", install = true, role = \"{}\"", application.role));
+    assert!(again.observe(&acme).await.unwrap().amiss.is_some_and(|why| why.contains(named)));
+    for mended in
+        [attach, "SELECT tenancy.protect('visit_2026')", "SELECT tenancy.release('public.visit_2026')"]
+    {
+        admin.batch_execute(mended).await.unwrap();
+        assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted), "{mended}");
+        assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{mended}");
+        let back = "ALTER TABLE visit DETACH PARTITION visit_2026";
+        if mended == attach {
+            admin.batch_execute(back).await.unwrap();
+        }
+        let forgotten = "DELETE FROM tenancy.protected WHERE relation = 'visit_2026'::regclass";
+        admin.batch_execute(forgotten).await.unwrap();
+    }
+    // A table that is released altogether takes its partitions with it, and one that is dropped is no more.
+    admin.batch_execute("DROP TABLE visit_2026; SELECT tenancy.release('public.visit')").await.unwrap();
+    assert_eq!(target.observe(&acme).await.unwrap().amiss.map(|why| why.contains("visit_2025")), None);
+}
+
+#[tokio::test]
+async fn a_detached_partition_of_which_nobody_can_tell_whose_its_rows_are_lets_no_purge_end() {
+    let application = Application::new("").await;
+    let (target, admin) = (&application.target, &application.admin);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let change =
+        "ALTER TABLE visit DETACH PARTITION visit_2026; ALTER TABLE visit_2026 RENAME tenant_id TO whose";
+    admin.batch_execute(change).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    let named = "public.visit_2026 was a partition of public.visit and has no column tenant_id";
+    assert_eq!((kind, words.contains(named)), (FailureKind::Permanent, true), "{words}");
+    admin.batch_execute("DROP TABLE visit_2026").await.unwrap();
+    assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+}
+
+#[tokio::test]
+async fn what_rules_and_policies_of_trusted_owners_lead_to_is_looked_at_too() {
+    let (application, login) = with_a_schema_of_its_own().await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    let own =
+        "CREATE TABLE mine.audit (tenant_id text); CREATE VIEW mine.seen AS SELECT 'x'::text AS tenant_id;
+        CREATE FUNCTION mine.same(text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
+        CREATE DOMAIN mine.title AS text";
+    login.batch_execute(own).await.unwrap();
+    for (change, named, back) in [
+        (
+            "CREATE RULE r AS ON DELETE TO document DO ALSO INSERT INTO mine.audit VALUES (old.tenant_id)",
+            "mine.audit",
+            "DROP RULE r ON document",
+        ),
+        (
+            "CREATE POLICY narrow ON document AS RESTRICTIVE USING (tenant_id NOT IN (SELECT tenant_id FROM mine.seen))",
+            "mine.seen",
+            "DROP POLICY narrow ON document",
+        ),
+        (
+            "CREATE VIEW between AS SELECT tenant_id FROM mine.seen;
+             CREATE POLICY narrow ON document AS RESTRICTIVE USING (tenant_id NOT IN (SELECT tenant_id FROM between))",
+            "mine.seen",
+            "DROP POLICY narrow ON document; DROP VIEW between",
+        ),
+        (
+            "CREATE POLICY narrow ON document AS RESTRICTIVE USING (title::mine.title <> 'y')",
+            "of the type mine.title",
+            "DROP POLICY narrow ON document",
+        ),
+        (
+            "CREATE DOMAIN inner_title AS text CHECK (mine.same(VALUE)); CREATE DOMAIN title AS inner_title;
+             CREATE POLICY narrow ON document AS RESTRICTIVE USING (title::title <> 'y')",
+            "of the function mine.same(text)",
+            "DROP POLICY narrow ON document; DROP DOMAIN title; DROP DOMAIN inner_title",
+        ),
+    ] {
+        let named = if named.starts_with("of") {
+            format!("public.document ({role}_login has OWNERSHIP {named})")
+        } else {
+            format!("{named} ({role}_login has OWNERSHIP, OWNERSHIP of its schema)")
+        };
+        is_named_until(&application, &acme, (change.to_owned(), named, back.to_owned())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rule_whose_owner_is_bound_by_policies_is_not_called_a_right_that_we_lack() {
+    let application = Application::new("").await;
+    let (target, role) = (&application.target, &application.role);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let keeps = format!(
+        "CREATE ROLE {role}_owner; CREATE TABLE audit (tenant_id text); SELECT tenancy.protect('audit');
+         ALTER TABLE audit OWNER TO {role}_owner; ALTER TABLE document OWNER TO {role}_owner;
+         CREATE RULE r AS ON DELETE TO document DO ALSO DELETE FROM audit WHERE tenant_id = old.tenant_id"
+    );
+    application.admin.batch_execute(&keeps).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    assert_eq!(kind, FailureKind::Permanent, "{words}");
+    for part in ["public.document", "a rule or a function of another owner", "for table \"document\""] {
+        assert!(words.contains(part), "{words}");
+    }
+    assert!(!words.contains("lacks a right"), "{words}");
 }

@@ -1,2 +1,2 @@
--- The newest function: an older schema has none.
-SELECT to_regprocedure('tenancy.overreach()') IS NOT NULL
+-- The newest table: an older schema has none.
+SELECT to_regclass('tenancy.part') IS NOT NULL

@@ -59,6 +59,13 @@ BEGIN
 END
 $$;
 
+-- The partitions that protected tables had: one that is detached keeps its rows, and gives them to the next tenant of an id when
+-- it is attached again.
+CREATE TABLE IF NOT EXISTS tenancy.part (
+    relation regclass PRIMARY KEY,
+    parent regclass NOT NULL
+);
+
 -- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too. Called again it puts
 -- back what somebody took away; policies of other names are left alone.
 CREATE OR REPLACE FUNCTION tenancy.protect(protected regclass) RETURNS void
@@ -106,7 +113,28 @@ WHERE p.polrelid <> 'tenancy.probe'::regclass
   AND p.polname IN ('tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads')
   AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) LIKE '%tenancy.resolve(%';
 
--- Adds the names that protected tables have by now: one that was renamed is missed under each of its names.
+-- The protected tables, and what is attached to them by now, at whatever depth.
+CREATE OR REPLACE FUNCTION tenancy.family() RETURNS TABLE (relation oid, parent oid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE family (relation, parent) AS (
+        SELECT c.oid, NULL::oid FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
+        UNION
+        SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
+    )
+    SELECT f.relation, f.parent FROM family f
+$$;
+
+-- What was attached to a protected table and is there by itself.
+CREATE OR REPLACE FUNCTION tenancy.detached() RETURNS TABLE (relation regclass, parent regclass)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.relation, p.parent FROM tenancy.part p JOIN pg_class c ON c.oid = p.relation
+    WHERE p.relation NOT IN (SELECT f.relation FROM tenancy.family() f)
+$$;
+
+-- Adds the names that protected tables have by now: one that was renamed is missed under each of its names. And the
+-- partitions that they have.
 CREATE OR REPLACE FUNCTION tenancy.learn_names() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -116,7 +144,12 @@ AS $$
     WHERE NOT EXISTS (
         SELECT 1 FROM tenancy.protected k
         WHERE k.relation = c.oid AND k.schema_name = n.nspname AND k.table_name = c.relname)
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING;
+    INSERT INTO tenancy.part (relation, parent)
+    SELECT f.relation, f.parent FROM tenancy.family() f
+    WHERE f.parent IS NOT NULL AND f.relation NOT IN (SELECT p.relation FROM tenancy.part p)
+    ON CONFLICT DO NOTHING;
+    DELETE FROM tenancy.part p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation)
 $$;
 SELECT tenancy.learn_names();
 -- Without a name stay only those that were gone before names were learnt.
@@ -140,20 +173,31 @@ AS $$
 $$;
 
 -- Says that a name ('schema.table', as `replaced` gives it) stands for no protected table any more. One that is called
--- otherwise by now stays protected; one that still has that name is taken from the list: drop its policies first.
+-- otherwise by now stays protected; one that still has that name is taken from the list: drop its policies first. So is a
+-- partition that was detached, and with a table those that are attached to it.
 CREATE OR REPLACE FUNCTION tenancy.release(released text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    named oid := (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = released);
+    is_known boolean;
 BEGIN
     PERFORM tenancy.learn_names();
+    is_known := EXISTS (SELECT 1 FROM tenancy.detached() d WHERE d.relation = named);
     DELETE FROM tenancy.protected p
     WHERE coalesce(quote_ident(p.schema_name) || '.' || quote_ident(p.table_name), p.relation::oid::text) = released
-       OR p.relation IN (
-           SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = released);
-    IF NOT FOUND THEN
+       OR p.relation = named;
+    IF NOT (FOUND OR is_known) THEN
         RAISE EXCEPTION 'no protected table was called % (a name is written schema.table)', released;
     END IF;
+    WITH RECURSIVE family (relation) AS (
+        SELECT named
+        UNION
+        SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
+    )
+    DELETE FROM tenancy.part p USING family f WHERE p.relation = f.relation;
 END
 $$;
 
@@ -174,7 +218,7 @@ BEGIN
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
         EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
-            'tenancy.unprotected(text), tenancy.overreach(), tenancy.replaced(), tenancy.learn_names() TO %I', member);
+            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced(), tenancy.learn_names() TO %I', member);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -183,13 +227,15 @@ BEGIN
 END
 $$;
 
--- The tables with tenants' rows: those that were protected, and those whose policies ask `resolve`. Another session's
+-- The tables with tenants' rows: those that were protected or a part of one, and those whose policies ask `resolve`. Another session's
 -- temporary ones are out of everybody's reach, and end with it.
 CREATE OR REPLACE FUNCTION tenancy.named_tables() RETURNS SETOF regclass
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT t.relation FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
     WHERE c.relpersistence <> 't'
+    UNION
+    SELECT d.relation FROM tenancy.detached() d
     UNION
     SELECT p.polrelid::regclass
     FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
@@ -221,7 +267,8 @@ BEGIN
         SELECT r.oid, r.rolname FROM pg_roles r JOIN member USING (oid)
         WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname <> session_user
     ),
-    -- Those with tenants' rows, ours, and whatever a removal leads to from there: partitions, and tables that refer to them.
+    -- Those with tenants' rows, ours, and whatever a look or a removal leads to from there: partitions, tables that refer to them,
+    -- and what their rules and policies, and views in these, are about.
     touched (relation) AS (
         (SELECT t::oid FROM tenancy.named_tables() AS t
          UNION ALL
@@ -232,6 +279,12 @@ BEGIN
             SELECT i.inhparent, i.inhrelid FROM pg_inherits i
             UNION ALL
             SELECT k.confrelid, k.conrelid FROM pg_constraint k WHERE k.contype = 'f'
+            UNION ALL
+            SELECT a.relation, c.oid
+            FROM (SELECT r.ev_class, r.tableoid, r.oid FROM pg_rewrite r
+                  UNION ALL SELECT p.polrelid, p.tableoid, p.oid FROM pg_policy p) AS a (relation, class, object)
+            JOIN pg_depend d ON d.classid = a.class AND d.objid = a.object AND d.refclassid = 'pg_class'::regclass
+            JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
         ) AS further (above, relation) ON further.above = touched.relation
     ),
     attached (relation, class, object) AS (
@@ -245,7 +298,25 @@ BEGIN
     used (relation, class, object) AS (
         SELECT a.relation, d.refclassid, d.refobjid
         FROM touched JOIN attached a USING (relation) JOIN pg_depend d ON d.classid = a.class AND d.objid = a.object
-        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)
+    ),
+    -- Also what an array or a domain is made of: its conditions run wherever a value becomes one.
+    typed (relation, type) AS (
+        (SELECT u.relation, u.object FROM used u WHERE u.class = 'pg_type'::regclass
+         UNION ALL
+         SELECT c.attrelid, c.atttypid FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation
+         WHERE c.attnum > 0 AND NOT c.attisdropped)
+        UNION
+        SELECT typed.relation, within.type
+        FROM typed JOIN pg_type t ON t.oid = typed.type, LATERAL (VALUES (t.typbasetype), (t.typelem)) AS within (type)
+        WHERE within.type <> 0
+    ),
+    called (relation, function) AS (
+        SELECT u.relation, u.object FROM used u WHERE u.class = 'pg_proc'::regclass
+        UNION
+        SELECT typed.relation, d.refobjid
+        FROM typed JOIN pg_constraint k ON k.contypid = typed.type
+        JOIN pg_depend d ON d.classid = k.tableoid AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass
     ),
     given (named, role, what) AS (
         SELECT c.oid::regclass::text, owner.role, owner.what
@@ -255,22 +326,21 @@ BEGIN
         SELECT c.oid::regclass::text, a.grantee, a.privilege_type
         FROM touched JOIN pg_class c ON c.oid = touched.relation, aclexplode(c.relacl) a
         WHERE a.privilege_type IN ('TRIGGER', 'REFERENCES')
-           OR (c.oid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass) AND a.privilege_type <> 'SELECT')
+           OR (c.oid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT')
         UNION ALL
         SELECT c.attrelid::regclass::text, a.grantee, a.privilege_type
         FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation, aclexplode(c.attacl) a
         WHERE a.privilege_type = 'REFERENCES'
-           OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass) AND a.privilege_type <> 'SELECT')
+           OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT')
         UNION ALL
-        SELECT u.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
-        FROM used u JOIN pg_proc p ON u.class = 'pg_proc'::regclass AND p.oid = u.object
+        SELECT c.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
+        FROM called c JOIN pg_proc p ON p.oid = c.function
         UNION ALL
         SELECT u.relation::regclass::text, o.oprowner, 'OWNERSHIP of the operator ' || o.oid::regoperator
         FROM used u JOIN pg_operator o ON u.class = 'pg_operator'::regclass AND o.oid = u.object
         UNION ALL
-        SELECT c.attrelid::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype
-        FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation JOIN pg_type t ON t.oid = c.atttypid
-        WHERE c.attnum > 0
+        SELECT typed.relation::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype
+        FROM typed JOIN pg_type t ON t.oid = typed.type
         UNION ALL
         SELECT 'the schema tenancy', a.grantee, a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
         WHERE n.nspname = 'tenancy' AND a.privilege_type = 'CREATE'
@@ -307,38 +377,82 @@ BEGIN
     IF why IS NOT NULL THEN
         RAISE EXCEPTION '%', why USING ERRCODE = 'TN001';
     END IF;
+    SELECT d.relation || ' was a partition of ' || d.parent || ' and has no column tenant_id, so nobody can tell whose its rows are: '
+        '`SELECT tenancy.release(' || quote_literal(d.relation::text) || ')`, or drop it'
+    INTO why FROM tenancy.detached() d
+    WHERE NOT EXISTS (
+        SELECT 1 FROM pg_attribute a WHERE a.attrelid = d.relation AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+    ORDER BY d.relation LIMIT 1;
+    IF why IS NOT NULL THEN
+        RAISE EXCEPTION '%', why USING ERRCODE = 'TN002';
+    END IF;
     RETURN QUERY SELECT tenancy.named_tables();
 END
 $$;
 
+-- The application's clients, and every role that each can become (`SET ROLE`), itself first of all: its role, and the logins that
+-- are members of that. Logins of a control plane are none of them: ours, and others that pass policies and write the access
+-- row. By the grants themselves: pg_has_role, which knows of changes that this statement does not see yet, holds a role that
+-- becomes a superuser meanwhile, for whichever database, for a member of every role.
+CREATE OR REPLACE FUNCTION tenancy.becomes(application text) RETURNS TABLE (client oid, role oid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    WITH RECURSIVE member (oid) AS (
+        SELECT r.oid FROM pg_roles r WHERE r.rolname = application
+        UNION
+        SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
+    ),
+    taken (client, role) AS (
+        SELECT r.oid, r.oid FROM pg_roles r JOIN member USING (oid)
+        WHERE r.rolname <> session_user
+          AND (r.rolname = application
+               OR (r.rolcanlogin
+                   AND (r.rolsuper OR NOT r.rolbypassrls OR NOT has_table_privilege(r.oid, 'tenancy.access', 'INSERT'))))
+        UNION
+        SELECT t.client, g.roleid FROM pg_auth_members g JOIN taken t ON t.role = g.member
+    )
+    SELECT t.client, t.role FROM taken t
+$$;
+
+-- The first client of the application that no policy binds, by itself or as a role that it can become; null where all are
+-- bound. Before PostgreSQL 16 whoever has CREATEROLE makes itself a member of any role that is no superuser.
+CREATE OR REPLACE FUNCTION tenancy.unbound(application text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    SELECT c.rolname::text || CASE WHEN r.oid <> c.oid THEN ', as ' || r.rolname::text ELSE '' END || CASE
+            WHEN r.rolsuper THEN ' (superuser)'
+            WHEN r.rolbypassrls THEN ' (BYPASSRLS)'
+            ELSE ' (CREATEROLE, which before PostgreSQL 16 makes it a member of every role, ours too)'
+        END
+    FROM tenancy.becomes(application) b JOIN pg_roles c ON c.oid = b.client JOIN pg_roles r ON r.oid = b.role
+    WHERE r.rolsuper OR r.rolbypassrls OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000)
+    ORDER BY c.rolname <> application, r.oid <> c.oid, c.rolname, r.rolname LIMIT 1
+$$;
+
 -- The first table that no longer is as `protect` makes it, and in what; null where all are. A partition counts where the
 -- application may use it by its own name: the policies of the table above do not bind it then. Policies that narrow, and
--- those for roles that the application does not have, are others' business. Beyond the four rights that policies bind, the
+-- those for roles that the application cannot become, are others' business. Beyond the four rights that policies bind, the
 -- application may have none: TRUNCATE takes everybody's rows, REFERENCES tells which keys there are, a trigger runs as
 -- whoever writes, who purges too, and an owner can switch everything off. To compile this takes longer than to run it.
 CREATE OR REPLACE FUNCTION tenancy.unprotected(application text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    WITH RECURSIVE family (relation, is_part) AS (
-        SELECT c.oid, false FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
-        UNION
-        SELECT i.inhrelid, true FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
-    ),
-    -- By the grants themselves: pg_has_role, which knows of changes that this statement does not see yet, holds a role that
-    -- becomes a superuser meanwhile, for whichever database, for a member of every role.
-    member (oid) AS (
-        SELECT r.oid FROM pg_roles r WHERE r.rolname = application
-        UNION
-        SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
+    WITH family AS (
+        SELECT f.relation, f.parent IS NOT NULL AS is_part FROM tenancy.family() f
     ),
     client AS (
-        SELECT r.oid FROM pg_roles r JOIN member USING (oid) WHERE NOT r.rolsuper AND NOT r.rolbypassrls
+        SELECT DISTINCT r.oid FROM tenancy.becomes(application) b JOIN pg_roles r ON r.oid = b.client
+        WHERE NOT r.rolsuper AND NOT r.rolbypassrls
+    ),
+    taken AS (
+        SELECT DISTINCT r.oid FROM tenancy.becomes(application) b JOIN client ON client.oid = b.client JOIN pg_roles r ON r.oid = b.role
+        WHERE NOT r.rolsuper AND NOT r.rolbypassrls
     ),
     reached AS (
         SELECT f.relation FROM family f
         WHERE NOT f.is_part
-           OR EXISTS (SELECT 1 FROM client WHERE has_any_column_privilege(client.oid, f.relation, 'SELECT, INSERT, UPDATE')
-                                              OR has_table_privilege(client.oid, f.relation, 'DELETE'))
+           OR EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, f.relation, 'SELECT, INSERT, UPDATE')
+                                             OR has_table_privilege(taken.oid, f.relation, 'DELETE'))
     ),
     granted (relation, role, what) AS (
         SELECT f.relation, a.grantee, a.privilege_type FROM family f JOIN pg_class c ON c.oid = f.relation, aclexplode(c.relacl) a
@@ -373,6 +487,10 @@ AS $$
         SELECT g.relation, h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') FROM granted g JOIN holder h USING (role)
         GROUP BY g.relation, h.rolname
         UNION ALL
+        SELECT d.relation, 'was a partition of ' || d.parent || ': `SELECT tenancy.protect(' || named || ')` or `SELECT tenancy.release('
+            || named || ')`'
+        FROM tenancy.detached() d, quote_literal(d.relation::text) AS named
+        UNION ALL
         SELECT r.relation, 'policy ' || m.polname FROM reached r CROSS JOIN model m
         WHERE NOT EXISTS (
             SELECT 1 FROM policy p WHERE p.polrelid = r.relation AND p.polname = m.polname AND p.says = m.says)
@@ -382,7 +500,7 @@ AS $$
           AND NOT EXISTS (SELECT 1 FROM model m WHERE m.polname = p.polname)
           AND EXISTS (
               SELECT 1 FROM unnest(p.polroles) AS given (role)
-              WHERE role = 0 OR EXISTS (SELECT 1 FROM client WHERE pg_has_role(client.oid, role, 'USAGE')))
+              WHERE role = 0 OR EXISTS (SELECT 1 FROM client WHERE pg_has_role(client.oid, role, 'MEMBER')))
     )
     -- First that which nothing else tells of: all that follows is about the table that was there before.
     SELECT coalesce(
@@ -418,8 +536,18 @@ BEGIN
                 GET DIAGNOSTICS gone = ROW_COUNT;
                 total := total + gone;
             -- From PostgreSQL 18 on, RESTRICT has a code of its own.
-            EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
-                NULL;
+            EXCEPTION
+                WHEN foreign_key_violation OR restrict_violation THEN
+                    NULL;
+                WHEN insufficient_privilege THEN
+                    -- Us no policy binds: it is whoever a rule or a function there acts as.
+                    IF SQLERRM LIKE 'query would be affected by row-level security%'
+                        AND (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles r WHERE r.rolname = current_user)
+                    THEN
+                        RAISE EXCEPTION '%: a rule or a function of another owner on it is bound by policies (%)', relation, SQLERRM
+                        USING ERRCODE = 'TN002';
+                    END IF;
+                    RAISE;
             END;
         END LOOP;
     END LOOP;
