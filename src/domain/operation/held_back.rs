@@ -46,16 +46,15 @@ impl Operation {
             })
     }
 
-    /// Whether it met a target that somebody else had told something: it counts there all the same, or has passed by what is gone.
+    /// Whether it met a target that somebody else had told something: it counts there all the same, or was asked for and has passed by
+    /// what is gone. Repairs pass by that round after round, which tells nobody anything.
     pub fn went_beyond(&self) -> bool {
         let passed_by = |target: &TargetName| {
             self.steps.iter().any(|step| step.target == *target && step.state == TargetState::Skipped)
         };
         let is_gone = |held: &Ahead| held.observed.is_none_or(|state| state == Desired::Deleted);
-        self.details
-            .ahead
-            .iter()
-            .any(|held| held.adoption.is_some() || (is_gone(held) && passed_by(&held.target)))
+        let passes_by = |held: &Ahead| self.verb.closes() && is_gone(held) && passed_by(&held.target);
+        self.details.ahead.iter().any(|held| held.adoption.is_some() || passes_by(held))
     }
 
     /// Has a target that has nothing of the tenant wait for an operator. It holds no number, so it gets one.

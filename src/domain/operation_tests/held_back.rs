@@ -132,6 +132,18 @@ fn after_a_restore_a_target_that_has_nothing_of_the_tenant_waits_until_somebody_
     }
 }
 
+/// They filled the list in which undeletions are looked for.
+#[test]
+fn a_repair_that_passes_by_what_is_gone_is_not_listed_as_one_that_went_beyond_something() {
+    let gone = || Outcome::Ahead(9, Some(Desired::Deleted));
+    let mut repair = begun(Status::Deleted, Verb::Repair, false);
+    found(&mut repair, gone());
+    let mut denial = begun(Status::Active, Verb::Suspend, false);
+    found(&mut denial, gone());
+    assert_eq!([&repair, &denial].map(|it| it.steps[0].state), [TargetState::Skipped; 2]);
+    assert_eq!([&repair, &denial].map(|it| it.went_beyond()), [false, true]);
+}
+
 /// Each named the others, and all waited for ever.
 #[test]
 fn targets_that_all_wait_for_a_decision_are_looked_at_again_when_they_are_retried() {

@@ -1,6 +1,7 @@
 //! A door in front of a port that can be shut: nobody listens, and who was inside is thrown out.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -42,12 +43,20 @@ impl Gate {
         }
     }
 
-    /// Opens it again, at the same port.
+    /// Opens it again, at the same port, as soon as that is free: what was aborted may still hold it.
     pub(crate) fn open(&mut self) {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.address).unwrap();
-        self.open = Some(tokio::spawn(pass(socket.listen(64).unwrap(), self.behind)));
+        let (address, behind) = (self.address, self.behind);
+        self.open = Some(tokio::spawn(async move {
+            for _ in 0..500 {
+                let socket = TcpSocket::new_v4().unwrap();
+                socket.set_reuseaddr(true).unwrap();
+                if let Ok(listener) = socket.bind(address).and_then(|()| socket.listen(64)) {
+                    return pass(listener, behind).await;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            panic!("{address} is somebody else's");
+        }));
     }
 }
 
