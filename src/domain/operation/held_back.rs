@@ -53,8 +53,8 @@ impl Operation {
             self.steps.iter().any(|step| step.target == *target && step.state == TargetState::Skipped)
         };
         let is_gone = |held: &Ahead| held.observed.is_none_or(|state| state == Desired::Deleted);
-        let passes_by = |held: &Ahead| self.verb.closes() && is_gone(held) && passed_by(&held.target);
-        self.details.ahead.iter().any(|held| held.adoption.is_some() || passes_by(held))
+        let is_left_out = |held: &Ahead| self.verb.closes() && is_gone(held) && passed_by(&held.target);
+        self.details.ahead.iter().any(|held| held.adoption.is_some() || is_left_out(held))
     }
 
     /// Has a target that has nothing of the tenant wait for an operator. It holds no number, so it gets one.

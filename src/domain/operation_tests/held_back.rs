@@ -141,7 +141,7 @@ fn a_repair_that_passes_by_what_is_gone_is_not_listed_as_one_that_went_beyond_so
     let mut denial = begun(Status::Active, Verb::Suspend, false);
     found(&mut denial, gone());
     assert_eq!([&repair, &denial].map(|it| it.steps[0].state), [TargetState::Skipped; 2]);
-    assert_eq!([&repair, &denial].map(|it| it.went_beyond()), [false, true]);
+    assert_eq!([&repair, &denial].map(Operation::went_beyond), [false, true]);
 }
 
 /// Each named the others, and all waited for ever.
