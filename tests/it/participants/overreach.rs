@@ -304,6 +304,11 @@ async fn a_role_that_the_application_may_set_is_looked_at_like_its_own() {
             format!("{back}; ALTER ROLE {role}_maint NOSUPERUSER"),
         ),
         (
+            format!("GRANT pg_read_server_files TO {role}_maint; GRANT {role}_maint TO {role}"),
+            format!("role {role}, as pg_read_server_files (reaches the files"),
+            format!("{back}; REVOKE pg_read_server_files FROM {role}_maint"),
+        ),
+        (
             format!("GRANT SELECT, INSERT ON visit_2025 TO {role}_maint; GRANT {role}_maint TO {role}"),
             "public.visit_2025 (".to_owned(),
             format!("{back}; REVOKE ALL ON visit_2025 FROM {role}_maint"),

@@ -415,17 +415,24 @@ AS $$
 $$;
 
 -- The first client of the application that no policy binds, by itself or as a role that it can become; null where all are
--- bound. Before PostgreSQL 16 whoever has CREATEROLE makes itself a member of any role that is no superuser.
+-- bound. Before PostgreSQL 16 whoever has CREATEROLE makes itself a member of any role that is no superuser; and whoever reads or
+-- writes the server's files, or runs programs there, has the tables' files.
 CREATE OR REPLACE FUNCTION tenancy.unbound(application text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
+    WITH server_files AS (
+        SELECT r.oid FROM pg_roles r
+        WHERE r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+    )
     SELECT c.rolname::text || CASE WHEN r.oid <> c.oid THEN ', as ' || r.rolname::text ELSE '' END || CASE
             WHEN r.rolsuper THEN ' (superuser)'
             WHEN r.rolbypassrls THEN ' (BYPASSRLS)'
+            WHEN r.oid IN (SELECT s.oid FROM server_files s) THEN ' (reaches the files of the database past every policy)'
             ELSE ' (CREATEROLE, which before PostgreSQL 16 makes it a member of every role, ours too)'
         END
     FROM tenancy.becomes(application) b JOIN pg_roles c ON c.oid = b.client JOIN pg_roles r ON r.oid = b.role
-    WHERE r.rolsuper OR r.rolbypassrls OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000)
+    WHERE r.rolsuper OR r.rolbypassrls OR r.oid IN (SELECT s.oid FROM server_files s)
+       OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000)
     ORDER BY c.rolname <> application, r.oid <> c.oid, c.rolname, r.rolname LIMIT 1
 $$;
 
