@@ -193,11 +193,24 @@ impl<'a> Entry<'a> {
 
     /// The longest time for one call, 10 ms to 10 min; not given, the cascade's own setting holds.
     pub(super) fn deadline(&mut self) -> Result<Option<Duration>, Error> {
-        let Some(text) = self.text("deadline")? else { return Ok(None) };
-        let range = Duration::from_millis(10)..=Duration::from_mins(10);
+        self.duration(
+            "deadline",
+            Duration::from_millis(10)..=Duration::from_mins(10),
+            "a time from `10ms` to `10m`",
+        )
+    }
+
+    /// A time of this range, which `expected` names; `None` where it is not given.
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<Duration>,
+        expected: &str,
+    ) -> Result<Option<Duration>, Error> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
         match parse_duration(&text) {
-            Some(deadline) if range.contains(&deadline) => Ok(Some(deadline)),
-            _ => Err(self.wrong("deadline", "a time from `10ms` to `10m`", &quoted(&text))),
+            Some(duration) if range.contains(&duration) => Ok(Some(duration)),
+            _ => Err(self.wrong(key, expected, &quoted(&text))),
         }
     }
 

@@ -18,6 +18,9 @@ pub struct Postgres {
     pub install: bool,
     /// Whether to end transactions of the role that began before a tenant was locked out, whomever they are busy with.
     pub ends_transactions: bool,
+    /// How long a look goes by what an earlier one found in order of tables, policies, owners and roles; 0 to 1 min. A change
+    /// of a tenant goes by what it finds itself.
+    pub rights_age: Duration,
     /// Rows removed in one statement, 1 to 100,000.
     pub batch: u32,
     /// Connections to it, 1 to 100.
@@ -42,6 +45,9 @@ impl Postgres {
             role,
             install: entry.switch("install", false)?,
             ends_transactions: entry.switch("end_transactions", false)?,
+            rights_age: entry
+                .duration("rights_age", Duration::ZERO..=Duration::from_mins(1), "a time from `0s` to `1m`")?
+                .unwrap_or(Duration::from_secs(1)),
             batch: entry.count("batch", 1_000, 1..=100_000)?,
             pool_size: entry.count("pool_size", 4, 1..=100)?,
             deadline: entry.deadline()?,

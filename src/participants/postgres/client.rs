@@ -21,12 +21,6 @@ pub(super) struct Seen {
     pub(super) visible: Option<String>,
 }
 
-/// Whether no table follows any tenant's state, as after `install`: what a client was seen to get says nothing then.
-pub(super) async fn is_bare(client: &impl GenericClient) -> Result<bool, Failure> {
-    let row = client.query_one(include_str!("../sql/probe/bare.sql"), &[]).await.map_err(failure)?;
-    Ok(row.get(0))
-}
-
 /// What a statement that goes through the application's tables failed for: also that none is touched, because the application
 /// could have its code run there.
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
@@ -45,38 +39,12 @@ fn said<'a>(error: &'a tokio_postgres::Error, code: &str) -> Option<&'a str> {
     error.as_db_error().filter(|error| error.code().code() == code).map(DbError::message)
 }
 
-/// What lets clients see what is others', or do as we do, in our words. What they get from a table can be tried only where the tenant has
-/// rows in it, and what a login gets whom no policy binds, only as that login.
-pub(super) async fn opened(client: &impl GenericClient, role: &str) -> Result<Option<String>, Failure> {
-    let row =
-        client.query_one(include_str!("../sql/probe/unprotected.sql"), &[&role]).await.map_err(failure)?;
-    let [table, unbound, overreach]: [Option<String>; 3] = [row.get(0), row.get(1), row.get(2)];
-    let bound = unbound.map(|login| not_bound(&login));
-    Ok(bound
-        .or_else(|| table.map(|table| not_protected(&table)))
-        .or_else(|| overreach.map(|what| overreaches(&what))))
-}
-
 /// Has the database remember what protected tables are called by now, so that another one of that name is found.
 pub(super) async fn learn_names(client: &impl GenericClient) -> Result<(), Failure> {
     client.execute(include_str!("../sql/install/names.sql"), &[]).await.map(drop).map_err(failure)
 }
 
-fn not_bound(login: &str) -> String {
-    format!(
-        "no policy binds the application's role {login}, which can see every tenant's rows: take that away (`ALTER ROLE … \
-         NOBYPASSRLS NOSUPERUSER NOCREATEROLE`), or its membership"
-    )
-}
-
-fn not_protected(table: &str) -> String {
-    format!(
-        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, drop policies that let more \
-         through, and revoke rights that no policy binds"
-    )
-}
-
-fn overreaches(what: &str) -> String {
+pub(super) fn overreaches(what: &str) -> String {
     format!(
         "the application could have its own code run as our database user, or let tenants in by itself: {what}; revoke that, or \
          give it to a role of which the application is no member (`ALTER … OWNER TO`); until then no row is looked at or removed"

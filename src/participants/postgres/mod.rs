@@ -7,6 +7,7 @@
 mod client;
 mod old;
 mod purge;
+mod rights;
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use self::client::{Seen, is_bare, learn_names, opened, probe};
+use self::client::{Seen, learn_names, probe};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
@@ -41,6 +42,7 @@ pub struct Postgres {
     deadline: Duration,
     ready: OnceCell<()>,
     waited_for: old::Remembered,
+    rights: rights::Found,
 }
 
 impl Postgres {
@@ -55,6 +57,7 @@ impl Postgres {
             deadline,
             ready: OnceCell::new(),
             waited_for: old::Remembered::default(),
+            rights: rights::Found::new(settings.rights_age),
         }
     }
 
@@ -98,8 +101,8 @@ impl Postgres {
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
         }
-        let ((), opened) = tokio::try_join!(learn_names(&**client), opened(&**client, &self.role))?;
-        match opened {
+        let ((), rights) = tokio::try_join!(learn_names(&**client), self.rights.now(&**client, &self.role))?;
+        match rights.opened {
             Some(why) => Err(Failure::permanent(why)),
             None => Ok(()),
         }
@@ -107,12 +110,18 @@ impl Postgres {
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let mut client = self.connection().await?;
-        let is_bare = is_bare(&**client).await?;
-        let seen = self.meet(&mut client, tenant).await?;
-        Ok(if is_bare { seen.with_unproven(NO_TABLE) } else { seen })
+        let rights = self.rights.lately(&**client, &self.role).await?;
+        let seen = self.meet(&mut client, tenant, rights.opened).await?;
+        Ok(if rights.is_bare { seen.with_unproven(NO_TABLE) } else { seen })
     }
 
-    async fn meet(&self, client: &mut Object, tenant: &TenantRef) -> Result<Observed, Failure> {
+    /// What an ordinary client of the tenant meets. Where something is `opened`, no table is touched, and ours neither.
+    async fn meet(
+        &self,
+        client: &mut Object,
+        tenant: &TenantRef,
+        opened: Option<String>,
+    ) -> Result<Observed, Failure> {
         let transaction = client.transaction().await.map_err(failure)?;
         let found = access::find(&*transaction, tenant).await?;
         if found.is_none()
@@ -121,8 +130,6 @@ impl Postgres {
         {
             return Ok(successor.leaves(None));
         }
-        // First: where something is, no table is touched, and ours neither.
-        let opened = opened(&*transaction, &self.role).await?;
         let (former, remains) = match found {
             _ if opened.is_some() => (None, None),
             Some((Desired::Deleted, _)) => (None, purge::remains(&transaction, tenant).await?),

@@ -42,7 +42,7 @@ pub(super) async fn connect(url: &str) -> Client {
 }
 
 pub(super) fn at(url: &str, more: &str) -> Arc<dyn Participant> {
-    target(&format!("kind = \"postgres\", url = \"{url}\"{more}"))
+    target(&format!("kind = \"postgres\", url = \"{url}\", rights_age = \"0s\"{more}"))
 }
 
 impl Application {

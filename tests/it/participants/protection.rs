@@ -62,7 +62,9 @@ async fn a_table_that_lost_its_protection_is_drift_is_named_and_can_be_protected
 pub(super) async fn served(drift: &str) -> (Application, Replica) {
     let application = Application::new("").await;
     let (url, role) = (&application.url, &application.role);
-    let targets = format!("orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\" }}");
+    let targets = format!(
+        "orders = {{ kind = \"postgres\", url = \"{url}\", rights_age = \"0s\", role = \"{role}\" }}"
+    );
     let settings = vec![("cascade.targets", targets), ("cascade.drift", drift.to_owned())];
     let mut replica = Replica::start(&Setup { settings, ..Setup::default() }).await;
     replica.tenant("finance").await;
@@ -121,8 +123,9 @@ async fn verify_finds_a_table_that_lost_its_protection_while_the_tenant_is_activ
 #[tokio::test]
 async fn a_database_without_a_protected_table_is_never_taken_for_proof() {
     let (url, role) = (empty_database().await, "app_without_tables");
-    let orders =
-        format!("orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\", install = true }}");
+    let orders = format!(
+        "orders = {{ kind = \"postgres\", url = \"{url}\", rights_age = \"0s\", role = \"{role}\", install = true }}"
+    );
     let setup = Setup { settings: vec![("cascade.targets", orders)], ..Setup::default() };
     let mut replica = Replica::start(&setup).await;
     // Its schema is made with the first tenant: that is no failure, and no proof.
@@ -245,4 +248,33 @@ async fn a_write_that_passes_although_nothing_is_read_is_drift_and_is_named() {
         assert_eq!(bring(&again, &acme, state, generation).await, Some(state));
         client.batch_execute(writes).await.expect_err("nothing is written");
     }
+}
+
+#[tokio::test]
+async fn looks_within_a_second_ask_once_for_rights_and_a_change_asks_itself() {
+    let application = Application::new("").await;
+    let (admin, acme) = (&application.admin, tenant("acme"));
+    let settings = "kind = \"postgres\", rights_age = \"1m\"";
+    let target =
+        super::target(&format!("{settings}, url = \"{}\", role = \"{}\"", application.url, application.role));
+    bring(&target, &acme, Desired::Active, 1).await;
+    admin.batch_execute("DROP POLICY tenant_reads ON document").await.unwrap();
+    assert_eq!(
+        target.observe(&acme).await.unwrap().amiss,
+        None,
+        "what was found holds for as long as it is told to"
+    );
+    let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2).await);
+    assert_eq!(
+        (kind, words.contains("public.document (policy tenant_reads)")),
+        (FailureKind::Permanent, true),
+        "{words}"
+    );
+    let seen = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
+    assert!(
+        seen.contains("public.document (policy tenant_reads)"),
+        "what is wrong is asked for anew: {seen}"
+    );
+    admin.batch_execute("SELECT tenancy.protect('document')").await.unwrap();
+    assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "so that what was mended is seen at once");
 }

@@ -113,7 +113,9 @@ async fn rows_are_handed_over_to_the_same_customers_new_tenant_as_the_manual_say
 /// The tenant `finance`, deleted and due to be purged while the application's database is paused; its purge goes on without.
 async fn purged_without_the_database(application: &Application) -> (Replica, v1::Tenant, v1::Operation) {
     let (url, role) = (&application.url, &application.role);
-    let targets = format!("orders = {{ kind = \"postgres\", url = \"{url}\", role = \"{role}\" }}");
+    let targets = format!(
+        "orders = {{ kind = \"postgres\", url = \"{url}\", rights_age = \"0s\", role = \"{role}\" }}"
+    );
     let settings = vec![("cascade.targets", targets), ("cascade.apply_deadline", "10s".to_owned())];
     let mut replica = Replica::start(&Setup { settings, ..Setup::default() }).await;
     let former = replica.tenant("finance").await;

@@ -330,8 +330,9 @@ BEGIN
         UNION ALL
         SELECT c.attrelid::regclass::text, a.grantee, a.privilege_type
         FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation, aclexplode(c.attacl) a
-        WHERE a.privilege_type = 'REFERENCES'
-           OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT')
+        WHERE c.attacl IS NOT NULL
+          AND (a.privilege_type = 'REFERENCES'
+               OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT'))
         UNION ALL
         SELECT c.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
         FROM called c JOIN pg_proc p ON p.oid = c.function
