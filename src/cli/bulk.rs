@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use clap::{Args, Subcommand};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand, value_parser};
 use serde_json::{Value, json};
 
 use super::contract::enum_name;
@@ -44,7 +45,8 @@ pub enum Command {
 /// A verb on many tenants.
 #[derive(Debug, Clone, Args)]
 pub struct Start {
-    /// For example suspend, activate, archive, change-tier.
+    /// One of activate, suspend, start-migration, finish-migration, archive, delete, undelete, change-tier, repair.
+    #[arg(value_parser = verb)]
     verb: String,
     /// Which tenants, for example `tier = "gold" AND region = "eu-*"`.
     #[arg(long)]
@@ -53,16 +55,16 @@ pub struct Start {
     #[arg(long)]
     reason: Option<String>,
     /// Operations at once, 1 to 1,000.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = value_parser!(u32).range(1..=1_000))]
     concurrent_max: u32,
     /// For change-tier: the new tier.
     #[arg(long)]
     tier: Option<String>,
     /// For start-migration: the region to move to.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     to_region: Option<String>,
     /// For start-migration: the part of the region.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     to_cell: Option<String>,
     /// Only say how many tenants there are.
     #[arg(long)]
@@ -70,6 +72,28 @@ pub struct Start {
     /// Do not wait for the end.
     #[arg(long)]
     no_wait: bool,
+}
+
+/// What can be asked of many tenants.
+const VERBS: [&str; 9] = [
+    "activate",
+    "suspend",
+    "start-migration",
+    "finish-migration",
+    "archive",
+    "delete",
+    "undelete",
+    "change-tier",
+    "repair",
+];
+
+/// A verb as requests have it.
+fn verb(text: &str) -> Result<String, String> {
+    let verb = text.to_lowercase().replace('_', "-");
+    if VERBS.contains(&verb.as_str()) {
+        return Ok(verb.to_uppercase().replace('-', "_"));
+    }
+    Err(format!("must be one of {}", VERBS.join(", ")))
 }
 
 /// At most so many tenants are told of that something lets in later.
@@ -109,7 +133,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
 }
 
 async fn start(context: &Context<'_>, given: Start) -> Result<(), Failure> {
-    let verb = given.verb.to_uppercase().replace('-', "_");
+    let verb = given.verb;
     let request = json!({
         "filter": given.filter,
         "verb": format!("OPERATION_VERB_{verb}"),
@@ -256,4 +280,15 @@ fn line(bulk: &Value) -> String {
         if bulk["error"].as_str().unwrap_or_default().is_empty() { "" } else { "; " },
         count("error")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_is_one_that_can_be_asked_of_many_however_it_is_written() {
+        assert_eq!(verb("CHANGE_TIER").as_deref(), Ok("CHANGE_TIER"));
+        assert!(verb("purge").unwrap_err().contains("must be one of activate, suspend, "));
+    }
 }

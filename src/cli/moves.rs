@@ -1,5 +1,6 @@
 //! Moves of tenants: what all have in common, and what only some have.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum, value_parser};
 use serde_json::{Value, json};
 
@@ -64,10 +65,10 @@ pub struct Start {
     #[command(flatten)]
     to: Move,
     /// The region it moves to.
-    #[arg(long, visible_alias = "region")]
+    #[arg(long, visible_alias = "region", value_parser = NonEmptyStringValueParser::new())]
     to_region: Option<String>,
     /// The part of the region it moves to.
-    #[arg(long, visible_alias = "cell")]
+    #[arg(long, visible_alias = "cell", value_parser = NonEmptyStringValueParser::new())]
     to_cell: Option<String>,
 }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use self::ahead::gives_no_more;
 pub use self::ahead::{Adoption, Ahead, Undecided};
 pub use self::begin::Request;
-pub use self::generation::{GENERATION_MAX, after as generation_after, is_believable};
+pub use self::generation::{GENERATION_MAX, after as generation_after, is_believable, is_explained};
 pub use self::intervene::{Drift, Refusal};
 pub use self::progress::backoff;
 pub use self::reading::READING_AGE_MAX;

@@ -4,10 +4,31 @@ use std::time::{Duration, Instant};
 
 use tenantry::participants::stub::{Fault, Stub};
 use tenantry::proto::v1;
+use tenantry::services::lifecycle::BULK_VERBS;
 use tokio::io::AsyncReadExt as _;
 
 use crate::command_line::tenantry;
 use crate::support::{Replica, Setup, empty_database, new_tenant, sql};
+
+/// As a script has them whose variable is not set.
+#[tokio::test]
+async fn what_names_nothing_is_refused_before_it_is_asked() {
+    let mut verbs = BULK_VERBS.map(|verb| verb.as_str().to_lowercase().replace('_', "-")).to_vec();
+    verbs.dedup();
+    let verbs = verbs.join(", ");
+    for (arguments, words) in [
+        (&["tenant", "start-migration", "acme", "--to-region", ""][..], "--to-region"),
+        (&["tenant", "start-migration", "acme", "--to-cell", ""], "--to-cell"),
+        (&["bulk", "start", "start-migration", "--filter", "tenant_id:*", "--to-region", ""], "--to-region"),
+        (&["bulk", "start", "start-migration", "--filter", "tenant_id:*", "--to-cell", ""], "--to-cell"),
+        (&["bulk", "start", "suspend", "--filter", "tenant_id:*", "--concurrent-max", "0"], "1..=1000"),
+        (&["bulk", "start", "suspend", "--filter", "tenant_id:*", "--concurrent-max", "1001"], "1..=1000"),
+        (&["bulk", "start", "frobnicate", "--filter", "tenant_id:*"], &verbs),
+    ] {
+        let (code, said) = tenantry(arguments).await;
+        assert!(code == Some(2) && said.contains(words), "{arguments:?}: {code:?} {said}");
+    }
+}
 
 #[tokio::test]
 async fn what_is_no_number_changes_nothing() {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::generation::{BELIEVED_MAX, OUTBID_MAX};
+use super::generation::{BELIEVED_MAX, is_explained};
 use super::{Operation, Step, TargetState, Unseen, generation_after};
 use crate::domain::ids::TargetName;
 use crate::domain::lifecycle::{Access, Desired, Status, Verb};
@@ -175,7 +175,7 @@ impl Operation {
                 };
                 continue;
             }
-            let is_far = generation.saturating_sub(self.generation) > OUTBID_MAX;
+            let is_far = !is_explained(generation, self.generation);
             // A repair is nobody's decision: what was closed further since the backup is not to be undone by it.
             let undoes = self.verb == Verb::Repair && observed.is_none_or(|held| held > step.desired);
             if !once && !is_far && !undoes && gives_no_more(step.desired, observed) {

@@ -15,6 +15,12 @@ pub const fn is_believable(held: u64, asked: u64) -> bool {
     held <= asked || held <= BELIEVED_MAX
 }
 
+/// Whether a target that holds a newer generation than is asked for can have it from an honest change: one since a backup, or one
+/// that has overtaken a late call. Whatever is further ahead waits for an operator.
+pub const fn is_explained(held: u64, asked: u64) -> bool {
+    held.saturating_sub(asked) <= OUTBID_MAX
+}
+
 /// The generation after another. The last one stays: nobody begins anything under it.
 pub const fn after(generation: u64) -> u64 {
     if generation < GENERATION_MAX { generation + 1 } else { generation }

@@ -38,6 +38,7 @@ use super::successor::Successor;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config::targets::{self, qdrant::Distance};
 use crate::domain::lifecycle::Desired;
+use crate::domain::operation::is_explained;
 use crate::proto::qdrant::{self as wire, CreateCollection};
 
 /// How often a call looks again whether a newer one came between: each round loses only to another call.
@@ -124,7 +125,11 @@ impl Qdrant {
             return Err(Failure::permanent(successor.words()));
         }
         let known = self.records.find(first, tenant).await?;
-        if known.as_ref().is_some_and(|known| known.generation > generation) {
+        if let Some(newer) = known.as_ref().filter(|known| known.generation > generation) {
+            // What no change explains keeps nobody in. Only what clients come by is taken away; the repair gives it back.
+            if !lets_in(desired) && !is_explained(newer.generation, generation) {
+                first.delete_alias(&place.alias).await.map_err(|status| first.failed(status))?;
+            }
             return Err(overtaken());
         }
         let wanted = self.wanted((first, &place), known, tenant, (desired, generation)).await?;

@@ -32,6 +32,7 @@ use self::user::Users;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::{Desired, Verification};
+use crate::domain::operation::is_explained;
 
 /// How often a call looks again whether a newer one came between: each round loses only to another call.
 const ROUNDS_MAX: u32 = 5;
@@ -83,7 +84,13 @@ impl Redis {
             Err(unseen) => Err(unseen),
         };
         let mut newest = match raised {
-            Ok(held) if held.generation > wanted.generation => return Err(overtaken()),
+            Ok(held) if held.generation > wanted.generation => {
+                // What no change explains keeps nobody in.
+                if wanted.state != Desired::Active && !is_explained(held.generation, wanted.generation) {
+                    self.restrict(&cluster, tenant, wanted).await?;
+                }
+                return Err(overtaken());
+            }
             Ok(held) => held,
             Err(unwritten) if wanted.state != Desired::Active => {
                 match self.restrict(&cluster, tenant, wanted).await? {
@@ -120,9 +127,10 @@ impl Redis {
         self.records.raise(cluster, tenant, wanted).await
     }
 
-    /// Takes from the tenant what a state of less access does not give, where the record cannot be written: nobody is to
-    /// work on because of the one node that has it. The call fails all the same. Answers what is to be made instead, where
-    /// the record shows that a newer change was there.
+    /// Takes from the tenant what a state of less access does not give, where the record cannot be written, or holds a
+    /// generation that is too far ahead to be of a newer change: nobody is to work on because of the one node that has it, or of
+    /// one wrong number. The call fails all the same. Answers what is to be made instead, where the record shows that a newer
+    /// change was there.
     ///
     /// Without the record it may be this call that is the older one, late. So it only takes away, never gives, and throws
     /// nothing away: no key, no password. What a newer change gave is missing then, but not for good:
@@ -140,7 +148,9 @@ impl Redis {
     ) -> Result<Option<Held>, Failure> {
         let newer = async || {
             let known = self.records.find(cluster, tenant).await.ok().flatten().map(|record| record.held());
-            known.filter(|known| known.generation > wanted.generation)
+            known.filter(|known| {
+                known.generation > wanted.generation && is_explained(known.generation, wanted.generation)
+            })
         };
         if newer().await.is_some() {
             return Err(overtaken());

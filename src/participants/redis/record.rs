@@ -7,12 +7,16 @@ use uuid::Uuid;
 use super::super::{Failure, TenantRef};
 use super::nodes::{Cluster, failure};
 use crate::domain::lifecycle::Desired;
+use crate::domain::text::quote;
 
 /// How long the record of a deleted tenant stays, in seconds: 31 days, a day longer than it can be undeleted.
 const DELETED_SECONDS: u32 = 31 * 24 * 60 * 60;
 
 /// What the server says of a key that holds something else than a command is for.
 const OTHER_TYPE: &str = "WRONGTYPE";
+
+/// Letters that are shown of what is no number: one more than the longest number has.
+const SHOWN_MAX: usize = 21;
 
 /// What the record holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +97,10 @@ impl Records {
         let mut script = redis::cmd("EVAL");
         script.arg(include_str!("raise.lua")).arg(1).arg(&key);
         script.arg(wanted.state.as_str()).arg(wanted.generation).arg(tenant.tenant_id.as_str()).arg(lifetime);
-        let held: (Option<String>, Option<u64>) =
+        let (state, generation): (Option<String>, Option<String>) =
             cluster.holder(&key).await?.run(&script).await.map_err(|error| unusable(&key, error))?;
-        decode(held)?.ok_or_else(|| Failure::retryable("the tenant's record was not kept"))
+        decode((state, number(&key, generation)?))?
+            .ok_or_else(|| Failure::retryable("the tenant's record was not kept"))
     }
 
     /// The record; `None` where there is none.
@@ -107,9 +112,9 @@ impl Records {
         let key = self.key(tenant);
         let mut command = redis::cmd("HMGET");
         command.arg(&key).arg("state").arg("applied").arg("generation");
-        let found: (Option<String>, Option<String>, Option<u64>) =
+        let (told, applied, generation): (Option<String>, Option<String>, Option<String>) =
             cluster.holder(&key).await?.run(&command).await.map_err(|error| unusable(&key, error))?;
-        let (told, applied, Some(generation)) = found else { return Ok(None) };
+        let Some(generation) = number(&key, generation)? else { return Ok(None) };
         if told.is_none() && applied.is_none() {
             return Ok(None);
         }
@@ -131,6 +136,20 @@ fn unusable(key: &str, error: RedisError) -> Failure {
         return failure(error);
     }
     Failure::permanent(format!("the tenant's record {key} is not a hash: delete that key, then retry"))
+}
+
+/// The generation as it is written.
+fn number(key: &str, written: Option<String>) -> Result<Option<u64>, Failure> {
+    let number = |text: String| {
+        text.parse().map_err(|_| {
+            let shown: String = text.chars().take(SHOWN_MAX).collect();
+            Failure::permanent(format!(
+                "the tenant's record {key} has a generation that is no number, {}: delete that key, then retry",
+                quote(&shown)
+            ))
+        })
+    };
+    written.map(number).transpose()
 }
 
 fn parse(name: &str) -> Result<Desired, Failure> {

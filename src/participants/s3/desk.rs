@@ -31,6 +31,7 @@ use super::record::{self, Record};
 use super::roster::{Roster, Said};
 use super::stamp::Stamp;
 use crate::domain::lifecycle::Desired;
+use crate::domain::operation::is_explained;
 
 /// Edits in one round. Bounds the time of a round: each has a record to read and to write.
 const ROUND_MAX: usize = 64;
@@ -356,13 +357,15 @@ impl Shared {
         known.await.into_iter().unzip()
     }
 
-    /// The record from before.
+    /// The record from before. One that is too far ahead to be of a newer change keeps nobody in; it is not written over.
     async fn not_overtaken(&self, edit: &Edit) -> Result<Option<Record>, Failure> {
         let record = record::read(&self.client, &edit.place).await;
         let record = record.map_err(|fault| fault.failing("the tenant's record cannot be read"))?;
         match record {
             Some(record) if record.generation > edit.record.generation => {
-                Err(Failure::permanent("a newer change was applied already"))
+                let is_explained = is_explained(record.generation, edit.record.generation);
+                let locks_out = edit.denial == Some(Denial::Everything);
+                if locks_out && !is_explained { Ok(Some(record)) } else { Err(overtaken()) }
             }
             known => Ok(known),
         }
@@ -373,8 +376,10 @@ impl Shared {
         if record.state != Desired::Deleted {
             claims::make(&self.client, place, &round.unclaimed[index]).await?;
         }
-        if record::read(&self.client, place).await.is_ok_and(|known| known.as_ref() == Some(record)) {
-            return Ok(());
+        match record::read(&self.client, place).await {
+            Ok(Some(known)) if known == *record => return Ok(()),
+            Ok(Some(known)) if known.generation > record.generation => return Err(overtaken()),
+            _ => {}
         }
         let stamp = self.stamp(round)?;
         let written = record::write(&self.client, place, record, &stamp).await;
@@ -480,6 +485,10 @@ pub(super) async fn read_policy(client: &Client, bucket: &str) -> Result<Policy,
     };
     Policy::parse(bucket, text.as_deref())
         .map_err(|_| Failure::permanent("the bucket's policy is no document that could be added to"))
+}
+
+fn overtaken() -> Failure {
+    Failure::permanent("a newer change was applied already")
 }
 
 fn no_room(bucket: &str, size: usize, max: usize) -> Failure {

@@ -29,6 +29,7 @@ mod purge;
 mod record;
 mod roster;
 mod stamp;
+mod unsaid;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -12,18 +12,19 @@ use futures_util::stream::{self, TryStreamExt as _};
 use super::super::Failure;
 use super::fault::Fault;
 use super::place::Place;
+use super::unsaid::{self, is_xml};
 use crate::domain::text::quote;
 
 /// Objects of one page, the most that S3 lists or removes with one call.
-const PAGE: i32 = 1_000;
+pub(super) const PAGE: i32 = 1_000;
 /// Calls at once where each removes one thing.
-const SINGLE_CALLS_MAX: usize = 16;
+pub(super) const SINGLE_CALLS_MAX: usize = 16;
 
 /// One thing to remove: an object, one of its versions, or a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Thing {
-    key: String,
-    version: Option<String>,
+pub(super) struct Thing {
+    pub(super) key: String,
+    pub(super) version: Option<String>,
 }
 
 /// An upload that was begun and not ended.
@@ -46,21 +47,29 @@ pub(super) struct Bounds {
 /// removes a page at least.
 pub(super) async fn purge(client: &Client, place: &Place, bounds: Bounds) -> Result<(), Failure> {
     let mut removed: usize = 0;
-    let mut before = (Vec::new(), Vec::new());
+    let (mut listed_before, mut before) = (Vec::new(), (Vec::new(), Vec::new()));
     loop {
-        let things = things(client, place, PAGE).await?;
-        let uploads = if things.is_empty() { uploads(client, place).await? } else { Vec::new() };
-        if things.is_empty() && uploads.is_empty() {
+        let listed = things(client, place, &place.prefix, PAGE).await?;
+        // Nothing of it went: its names may not be the true ones. What is left of uploads goes all the same.
+        let is_stuck = !listed.is_empty() && listed == listed_before;
+        let uploads = if listed.is_empty() || is_stuck { uploads(client, place).await? } else { Vec::new() };
+        if listed.is_empty() && uploads.is_empty() {
             return Ok(());
         }
+        let things = if is_stuck {
+            unsaid::find(client, place, &listed, bounds.deadline).await?
+        } else {
+            listed.clone()
+        };
         let page = (things, uploads);
-        if page == before {
-            return Err(still_listed());
+        if page == before || page == (Vec::new(), Vec::new()) {
+            let uploads = page.1.iter().map(|upload| &upload.key);
+            return Err(still_listed(page.0.iter().chain(&listed).map(|thing| &thing.key).chain(uploads)));
         }
         removed += page.0.len() + page.1.len();
         remove_all(client, place, &page.0).await?;
         abort_all(client, place, &page.1).await?;
-        before = page;
+        (listed_before, before) = (listed, page);
         if Instant::now() >= bounds.deadline || removed >= bounds.count {
             return Err(Failure::unfinished(format!(
                 "{removed} objects, versions and uploads were removed, more may be left"
@@ -73,39 +82,45 @@ pub(super) async fn purge(client: &Client, place: &Place, bounds: Bounds) -> Res
 pub(super) async fn remove_few(client: &Client, place: &Place) -> Result<(), Failure> {
     let mut before = Vec::new();
     loop {
-        let things = things(client, place, PAGE).await?;
+        let things = things(client, place, &place.prefix, PAGE).await?;
         if things.is_empty() {
             return Ok(());
         }
         if things == before {
-            return Err(still_listed());
+            return Err(still_listed(things.iter().map(|thing| &thing.key)));
         }
         remove_all(client, place, &things).await?;
         before = things;
     }
 }
 
-fn still_listed() -> Failure {
-    Failure::retryable("the object store still lists what it says it has removed")
+fn still_listed<'a>(mut keys: impl Iterator<Item = &'a String>) -> Failure {
+    let name = keys.next().map_or_else(String::new, |key| format!(": {} and maybe more", quote(key)));
+    Failure::retryable(format!("the object store still lists what it says it has removed{name}"))
 }
 
 /// Whether nothing is left; a bucket that is gone is empty.
 pub(super) async fn is_empty(client: &Client, place: &Place) -> Result<bool, Failure> {
-    Ok(things(client, place, 1).await?.is_empty() && uploads(client, place).await?.is_empty())
+    Ok(things(client, place, &place.prefix, 1).await?.is_empty() && uploads(client, place).await?.is_empty())
 }
 
 /// Some of the keys that are there to be read, in their order.
 pub(super) async fn some_keys(client: &Client, place: &Place, max: i32) -> Result<Vec<String>, Failure> {
-    Ok(objects(client, place, max).await?.into_iter().map(|thing| thing.key).collect())
+    Ok(objects(client, place, &place.prefix, max).await?.into_iter().map(|thing| thing.key).collect())
 }
 
-/// Up to a page of what is there. Where a server does not know versions, its objects.
-async fn things(client: &Client, place: &Place, max: i32) -> Result<Vec<Thing>, Failure> {
-    let list = client.list_object_versions().bucket(&place.bucket).prefix(&place.prefix);
+/// Up to a page of what is there below a prefix of the place. Where a server does not know versions, its objects.
+pub(super) async fn things(
+    client: &Client,
+    place: &Place,
+    prefix: &str,
+    max: i32,
+) -> Result<Vec<Thing>, Failure> {
+    let list = client.list_object_versions().bucket(&place.bucket).prefix(prefix);
     let page = match list.encoding_type(EncodingType::Url).max_keys(max).send().await.map_err(Fault::from) {
         Ok(page) => page,
         Err(fault) if fault.is_missing() => return Ok(Vec::new()),
-        Err(fault) if fault.is_unknown_call() => return objects(client, place, max).await,
+        Err(fault) if fault.is_unknown_call() => return objects(client, place, prefix, max).await,
         Err(fault) => return Err(fault.failing("the tenant's objects cannot be listed")),
     };
     let encoding = page.encoding_type();
@@ -121,8 +136,14 @@ async fn things(client: &Client, place: &Place, max: i32) -> Result<Vec<Thing>, 
     Ok(things)
 }
 
-async fn objects(client: &Client, place: &Place, max: i32) -> Result<Vec<Thing>, Failure> {
-    let list = client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix);
+/// The same of the objects that are there to be read.
+pub(super) async fn objects(
+    client: &Client,
+    place: &Place,
+    prefix: &str,
+    max: i32,
+) -> Result<Vec<Thing>, Failure> {
+    let list = client.list_objects_v2().bucket(&place.bucket).prefix(prefix);
     let page = list.encoding_type(EncodingType::Url).max_keys(max).send().await.map_err(Fault::from);
     let page = page.map_err(|fault| fault.failing("the tenant's objects cannot be listed"))?;
     let mut things = Vec::new();
@@ -256,12 +277,6 @@ async fn abort_all(client: &Client, place: &Place, uploads: &[Upload]) -> Result
         .await
 }
 
-/// Whether XML 1.0 can carry the text as it is. A carriage return becomes a line feed on the way.
-fn is_xml(text: &str) -> bool {
-    text.chars()
-        .all(|c| matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..))
-}
-
 /// Undoes the encoding of keys in lists: `%XX`, and `+` for a space.
 pub(super) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -302,16 +317,6 @@ mod tests {
             ("%01", "\u{1}"),
         ] {
             assert_eq!(decode(encoded), key, "{encoded}");
-        }
-    }
-
-    #[test]
-    fn what_xml_cannot_carry_goes_alone() {
-        for key in ["a b", "ä€😀", "a\nb", "a&<>\"'b", "%2F", "//"] {
-            assert!(is_xml(key), "{key:?}");
-        }
-        for key in ["\u{1}", "a\rb", "\u{fffe}", "\u{7f}\u{0}"] {
-            assert!(!is_xml(key), "{key:?}");
         }
     }
 }

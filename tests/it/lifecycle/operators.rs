@@ -174,12 +174,17 @@ async fn a_paused_target_is_left_alone_for_everybody_and_operations_wait_for_it_
     let shown = targets.targets.iter().find(|target| target.target == "cache").unwrap();
     assert_eq!((shown.waiting_operations, shown.circuit()), (1, v1::CircuitState::Closed));
     let resume = v1::ResumeTargetRequest { target: "cache".into(), ..Default::default() };
-    assert!(!replica.lifecycle.resume_target(resume).await.unwrap().into_inner().paused);
+    let resumed = replica.lifecycle.resume_target(resume).await.unwrap().into_inner();
+    assert!(!resumed.paused && resumed.reason.is_empty(), "{resumed:?}");
     let mut last = waiting;
     while let Some(told) = watch.message().await.unwrap() {
         last = told;
     }
     assert_eq!(last.state(), v1::OperationState::Succeeded, "{last:?}");
+    let targets =
+        replica.lifecycle.list_targets(v1::ListTargetsRequest::default()).await.unwrap().into_inner();
+    let shown = targets.targets.iter().find(|target| target.target == "cache").unwrap();
+    assert!(!shown.paused && shown.reason.is_empty(), "no longer why it was paused: {shown:?}");
     replica.lifecycle.activate_tenant(activate("finance")).await.unwrap();
     replica.stop().await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{FailureKind, Participant, TenantRef};
+use tenantry::proto::qdrant::value::Kind;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use super::server::{Fault, KEY, Options, Qdrant};
@@ -218,4 +219,30 @@ async fn a_server_with_mutual_tls_and_a_custom_authority_is_reached_by_those_who
     let distrusting = target(&format!("{settings}, deadline = \"3s\", {other}"));
     let (_, words) = told(distrusting.apply(&tenant("hr"), Desired::Active, 1).await);
     assert!(words.contains("its certificate is of no authority that we trust (`ca_file`)"), "{words}");
+}
+
+#[tokio::test]
+async fn a_number_on_record_that_is_too_high_or_far_ahead_keeps_nobody_in_and_removes_nothing() {
+    let server = server().await;
+    let (target, finance) = (at(&server, ""), named("finance", "fin"));
+    let clients = prepared(&server, &finance, Desired::Active).await;
+    for number in [4_503_599_627_370_400, i64::MAX] {
+        server.change(&finance, "generation", |held| *held = Kind::IntegerValue(number));
+        for (state, generation) in [(Desired::Suspended, 3), (Desired::Archived, 4), (Desired::Deleted, 5)] {
+            assert!(target.apply(&finance, state, generation).await.is_err(), "{number}: {state}");
+            let (read, written) = clients.meet().await;
+            assert!(read.is_err() && written.is_err(), "{number}, {state}: {read:?} {written:?}");
+        }
+        assert!(target.apply(&finance, Desired::Active, 6).await.is_err(), "{number}");
+        assert!(clients.meet().await.0.is_err(), "it gives nobody access: {number}");
+        assert!(server.collections().contains(&collection(&finance)), "{number}");
+        server.change(&finance, "generation", |held| *held = Kind::IntegerValue(2));
+        bring(&target, &finance, Desired::Active, 2).await;
+        assert_eq!(clients.meet().await, expected(Desired::Active), "mended, with its data");
+    }
+    // As far ahead as an honest one can be, of a late call.
+    bring(&target, &finance, Desired::Active, 1_000_003).await;
+    let (kind, said) = told(target.apply(&finance, Desired::Suspended, 3).await);
+    assert!(kind == FailureKind::Permanent && said.contains("a newer change was applied already"), "{said}");
+    assert_eq!(clients.meet().await, expected(Desired::Active));
 }

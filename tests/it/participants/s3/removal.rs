@@ -14,6 +14,7 @@ on_each_server!(
     a_removal_denies_before_it_removes,
     a_purge_never_lets_the_tenants_key_in_again,
     an_object_that_is_locked_needs_a_person,
+    no_name_of_an_object_blocks_a_purge,
 );
 
 /// Names that are hard to list, to encode or to write down.
@@ -219,4 +220,39 @@ async fn an_object_that_is_locked_needs_a_person(store: &'static Store) {
     assert!(failure.message.starts_with("\"t/acme/kept\" and maybe more cannot be removed"), "{failure}");
     assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Suspended, 2)));
     assert_eq!(versions(&bucket, "t/acme/other").await, 0, "the others are gone");
+}
+
+/// Of what XML cannot carry, some servers list something else.
+async fn no_name_of_an_object_blocks_a_purge(store: &'static Store) {
+    for is_versioned in [false, true] {
+        let bucket = store.bucket(if is_versioned { "names-versioned" } else { "names" }).await;
+        if is_versioned {
+            versioned(&bucket).await;
+        }
+        let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
+        bring(&target, &tenant, Desired::Active, 1).await;
+        let ours = store.ours();
+        let mut taken = 0;
+        for name in ["\u{1}ctl", "a\rb", "plain", "\u{1}", "\u{fffe}", "\u{fffd}ctl", "%01ctl"] {
+            for text in ["old", "new"] {
+                // Some servers refuse such names.
+                let put = put(&ours, &bucket.name, &format!("t/acme/{name}"), text).await;
+                taken += usize::from(put.is_ok());
+            }
+        }
+        assert!(taken >= 2, "{taken}");
+        // Where versions are kept, this marks them.
+        for name in ["\u{1}ctl", "deep/\u{1}\u{2}/\u{1f}"] {
+            let key = format!("t/acme/{name}");
+            let _ = put(&ours, &bucket.name, &key, "x").await;
+            let _ = ours.delete_object().bucket(&bucket.name).key(key).send().await;
+        }
+        for key in ["t/acme/unfinished", "t/acme2/unfinished"] {
+            ours.create_multipart_upload().bucket(&bucket.name).key(key).send().await.unwrap();
+        }
+        remove(&target, &tenant, 2).await;
+        assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Deleted, 2)));
+        assert_eq!(versions(&bucket, "t/acme/").await, 0);
+        assert_eq!(uploads(&bucket).await, ["t/acme2/unfinished"]);
+    }
 }

@@ -3,6 +3,7 @@
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{FailureKind, Observed, Participant as _};
 
+use super::client::put;
 use super::on_each_server;
 use super::store::{Store, bring};
 
@@ -21,6 +22,7 @@ const WALK: [Desired; 9] = [
 on_each_server!(
     every_state_is_read_back_and_applying_it_again_changes_nothing,
     an_older_change_is_refused_in_every_state,
+    a_number_that_is_too_high_or_far_ahead_keeps_nobody_in_and_removes_nothing,
     without_a_credential_to_try_the_answer_says_that_only_the_policy_was_read,
     a_tenants_own_bucket_is_made_tagged_and_removed_with_it,
 );
@@ -52,6 +54,46 @@ async fn an_older_change_is_refused_in_every_state(store: &'static Store) {
         assert_eq!(failure.message, "a newer change was applied already");
     }
     assert_eq!(target.observe(&tenant).await, Ok(Observed::effect(Desired::Suspended, 5)));
+}
+
+async fn a_number_that_is_too_high_or_far_ahead_keeps_nobody_in_and_removes_nothing(store: &'static Store) {
+    let bucket = store.bucket("numbers").await;
+    let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
+    let (ours, own) = (store.ours(), store.of("acme"));
+    let record = format!(".tenantry/{}", tenant.uid.simple());
+    bring(&target, &tenant, Desired::Active, 2).await;
+    let get = ours.get_object().bucket(&bucket.name).key(&record).send().await.unwrap();
+    let honest = String::from_utf8(get.body.collect().await.unwrap().to_vec()).unwrap();
+    let holds = async |number: &str| {
+        let text = honest.replace("\"generation\":2", &format!("\"generation\":{number}"));
+        put(&ours, &bucket.name, &record, &text).await.unwrap();
+    };
+    for number in ["4503599627370400", "9223372036854775807"] {
+        put(&own, &bucket.name, "t/acme/a", "x").await.expect("it is let in");
+        holds(number).await;
+        // It takes nothing but all: whether reading gives or takes, nobody knows.
+        for (state, generation) in [
+            (Desired::Suspended, 3),
+            (Desired::Archived, 4),
+            (Desired::Deleted, 5),
+            (Desired::ReadOnly, 6),
+            (Desired::Active, 7),
+        ] {
+            let failure = target.apply(&tenant, state, generation).await.unwrap_err();
+            assert_eq!(failure.message, "a newer change was applied already", "{number}: {state}");
+            assert!(put(&own, &bucket.name, "t/acme/a", "y").await.is_err(), "{number}: {state}");
+            let read = own.get_object().bucket(&bucket.name).key("t/acme/a").send().await;
+            assert!(read.is_err(), "{number}: {state}");
+        }
+        let list = ours.list_objects_v2().bucket(&bucket.name).prefix("t/acme/a").send().await.unwrap();
+        assert_eq!(list.contents().len(), 1, "{number}: its data is there");
+        holds("2").await;
+        bring(&target, &tenant, Desired::Active, 2).await;
+    }
+    // As far ahead as an honest one can be, of a late call.
+    bring(&target, &tenant, Desired::Active, 1_000_003).await;
+    target.apply(&tenant, Desired::Suspended, 3).await.unwrap_err();
+    put(&own, &bucket.name, "t/acme/a", "x").await.expect("it is not shut out");
 }
 
 async fn without_a_credential_to_try_the_answer_says_that_only_the_policy_was_read(store: &'static Store) {

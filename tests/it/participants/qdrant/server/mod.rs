@@ -156,6 +156,14 @@ impl Qdrant {
 
     /// Makes a purge that is on record older.
     pub(crate) fn purged_earlier(&self, tenant: &TenantRef, by: Duration) {
+        self.change(tenant, "purged_at", |at| {
+            let Kind::IntegerValue(seconds) = at else { panic!("no time") };
+            *seconds -= i64::try_from(by.as_secs()).unwrap();
+        });
+    }
+
+    /// Somebody changes what is on record of a tenant.
+    pub(crate) fn change(&self, tenant: &TenantRef, name: &str, how: impl FnOnce(&mut Kind)) {
         let mut state = self.shared.state();
         let records = state.collections.get_mut("tenantry.records").unwrap();
         let uid = Some(Kind::StringValue(tenant.uid.to_string()));
@@ -163,9 +171,7 @@ impl Qdrant {
         let record = points
             .find(|point| point.payload.get("uid").is_some_and(|value| value.kind == uid))
             .expect("the tenant has a record");
-        let at = record.payload.get_mut("purged_at").expect("it was purged");
-        let Some(Kind::IntegerValue(seconds)) = &mut at.kind else { panic!("no time") };
-        *seconds -= i64::try_from(by.as_secs()).unwrap();
+        how(record.payload.get_mut(name).and_then(|value| value.kind.as_mut()).expect("it is on record"));
     }
 
     /// Whether a tenant has a record.
