@@ -7,6 +7,8 @@ use std::sync::Arc;
 use rustls::CertificateError;
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::store::error::NO_WRITES;
+
 /// Longest part of the transports' words that is logged.
 const CAUSE_MAX: usize = 400;
 /// How rustls, and what wraps it and keeps nothing but the text, begins to tell of an alert.
@@ -91,6 +93,9 @@ fn why(error: &(dyn Error + 'static), ours: &str) -> Option<String> {
             // The resolver's errors have no kind of their own.
             _ if text.starts_with("failed to lookup address information") => {
                 Some("its host's name cannot be resolved".to_owned())
+            }
+            _ if text == NO_WRITES => {
+                Some("it is read-only: a hot standby, or `default_transaction_read_only` is on".to_owned())
             }
             // HTTP/2 keeps the text of an alert that comes after the handshake, and nothing else.
             _ => alert(&text, ours),
