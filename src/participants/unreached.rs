@@ -7,13 +7,13 @@ use std::sync::Arc;
 use rustls::CertificateError;
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::store::error::NO_WRITES;
-
 /// Longest part of the transports' words that is logged.
 const CAUSE_MAX: usize = 400;
 /// How rustls, and what wraps it and keeps nothing but the text, begins to tell of an alert.
 const ALERT: &str = "received fatal alert: ";
 const CLOSES: &str = "it closes the connection";
+/// What PostgreSQL's client says of a server on which nothing can be written.
+const NO_WRITES: &str = "database does not allow writes";
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

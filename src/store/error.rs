@@ -3,7 +3,7 @@
 use crate::domain;
 
 /// What the driver says of a connection on which nothing can be written.
-pub(crate) const NO_WRITES: &str = "database does not allow writes";
+const NO_WRITES: &str = "database does not allow writes";
 
 /// A failure of the store, for the log; callers see [`domain::error::Error`].
 #[derive(Debug, thiserror::Error)]

@@ -103,6 +103,15 @@ async fn a_failure_tells_the_table_and_the_databases_words_and_not_an_applicatio
         assert_eq!(kind, FailureKind::Retryable, "{words}");
         assert_eq!(words, format!("the database did not do what it was asked {expected}"));
     }
+    // As a server becomes that is made a standby while we are connected.
+    let demoted = "DROP TRIGGER refuse ON document;
+        CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN SET LOCAL transaction_read_only = on; RETURN NULL; END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON document EXECUTE FUNCTION refuse()";
+    admin.batch_execute(demoted).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    let expected = "the database is read-only: a hot standby, or `default_transaction_read_only` is on";
+    assert_eq!((kind, words.as_str()), (FailureKind::Retryable, expected));
     admin.batch_execute("DROP TRIGGER refuse ON document").await.unwrap();
     assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
 }
