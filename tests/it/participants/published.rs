@@ -106,7 +106,7 @@ async fn a_failure_tells_the_table_and_the_databases_words_and_not_an_applicatio
     // As a server becomes that is made a standby while we are connected.
     let demoted = "DROP TRIGGER refuse ON document;
         CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN SET LOCAL transaction_read_only = on; RETURN NULL; END $$;
+            $$ BEGIN SET LOCAL transaction_read_only = on; DELETE FROM public.folder; RETURN NULL; END $$;
         CREATE TRIGGER refuse BEFORE DELETE ON document EXECUTE FUNCTION refuse()";
     admin.batch_execute(demoted).await.unwrap();
     let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
