@@ -13,6 +13,10 @@ use super::unreached::{Unreached, unreached_without_certificate};
 use super::{Failure, TenantRef};
 use crate::domain::lifecycle::Desired;
 
+/// How the codes of errors begin whose words are the server's own and name things of the database. Those of others quote what
+/// was in a row, or are an application's.
+const NAMES_THINGS: [&str; 10] = ["0A", "25", "40", "42P", "427", "428", "53", "54", "55", "57"];
+
 /// Longest part of the server's own words in ours.
 const DENIED_MAX: usize = 120;
 
@@ -153,11 +157,14 @@ pub(super) fn denied(error: &tokio_postgres::Error) -> String {
     message.chars().take(DENIED_MAX).collect()
 }
 
-/// What a failed statement means. Else the server's own words are for the log.
+/// What a failed statement means.
 #[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
 pub(super) fn failure(error: tokio_postgres::Error) -> Failure {
     tracing::warn!(error = ?error, "the postgres target failed");
-    let Some(state) = error.code() else { return Failure::unknown("the connection to the database broke") };
+    let Some(said) = error.as_db_error() else {
+        return Failure::unknown("the connection to the database broke");
+    };
+    let state = said.code();
     if *state == SqlState::INSUFFICIENT_PRIVILEGE {
         return Failure::permanent(format!(
             "our database user lacks a right ({}): it must see every row and be able to act as the role",
@@ -167,5 +174,26 @@ pub(super) fn failure(error: tokio_postgres::Error) -> Failure {
     if *state == SqlState::QUERY_CANCELED {
         return Failure::unknown("the database did not answer in time");
     }
-    Failure::retryable("the database did not do what it was asked")
+    if *state == SqlState::READ_ONLY_SQL_TRANSACTION {
+        return Failure::retryable(
+            "the database is read-only: a hot standby, or `default_transaction_read_only` is on",
+        );
+    }
+    let table = said.table().map(|table| [said.schema().unwrap_or_default(), table].join("."));
+    Failure::retryable(not_done(state.code(), table.as_deref(), said.message()))
 }
+
+/// Says of an error what may be said: its code, the table that it was about, and the words where they are the server's own.
+fn not_done(code: &str, table: Option<&str>, words: &str) -> String {
+    let at = table.map(|table| format!(", at {table}")).unwrap_or_default();
+    let words: String = if NAMES_THINGS.iter().any(|class| code.starts_with(class)) {
+        format!(": {words}").chars().take(DENIED_MAX).collect()
+    } else {
+        "; its words are in our log".to_owned()
+    };
+    format!("the database did not do what it was asked (SQLSTATE {code}{at}{words})")
+}
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

@@ -12,6 +12,8 @@ const CAUSE_MAX: usize = 400;
 /// How rustls, and what wraps it and keeps nothing but the text, begins to tell of an alert.
 const ALERT: &str = "received fatal alert: ";
 const CLOSES: &str = "it closes the connection";
+/// What PostgreSQL's client says of a server on which nothing can be written.
+const NO_WRITES: &str = "database does not allow writes";
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +93,9 @@ fn why(error: &(dyn Error + 'static), ours: &str) -> Option<String> {
             // The resolver's errors have no kind of their own.
             _ if text.starts_with("failed to lookup address information") => {
                 Some("its host's name cannot be resolved".to_owned())
+            }
+            _ if text == NO_WRITES => {
+                Some("it is read-only: a hot standby, or `default_transaction_read_only` is on".to_owned())
             }
             // HTTP/2 keeps the text of an alert that comes after the handshake, and nothing else.
             _ => alert(&text, ours),

@@ -352,15 +352,20 @@ async fn an_application_that_can_grant_itself_our_account_is_named() {
 }
 
 #[tokio::test]
-async fn a_partition_that_was_detached_is_purged_and_named_until_it_is_protected_or_released() {
+async fn a_detached_partition_that_a_client_reaches_is_purged_and_named_until_it_is_protected_or_released() {
     let application = Application::new("").await;
     let (target, admin) = (&application.target, &application.admin);
     let acme = tenant("acme");
     application.fill(&acme, 5).await;
     bring(target, &acme, Desired::Archived, 1).await;
-    let attach =
-        "ALTER TABLE visit ATTACH PARTITION visit_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')";
-    admin.batch_execute("ALTER TABLE visit DETACH PARTITION visit_2026").await.unwrap();
+    let role = &application.role;
+    let attach = &format!(
+        "REVOKE ALL ON visit_2026 FROM {role};
+         ALTER TABLE visit ATTACH PARTITION visit_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')"
+    );
+    let detach =
+        &format!("ALTER TABLE visit DETACH PARTITION visit_2026; GRANT SELECT ON visit_2026 TO {role}");
+    admin.batch_execute(detach).await.unwrap();
     let named = "public.visit_2026 (was a partition of public.visit: ";
     let why = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
     assert!(why.contains(named), "{why:?}");
@@ -377,9 +382,8 @@ async fn a_partition_that_was_detached_is_purged_and_named_until_it_is_protected
         admin.batch_execute(mended).await.unwrap();
         assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted), "{mended}");
         assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{mended}");
-        let back = "ALTER TABLE visit DETACH PARTITION visit_2026";
         if mended == attach {
-            admin.batch_execute(back).await.unwrap();
+            admin.batch_execute(detach).await.unwrap();
         }
         let forgotten = "DELETE FROM tenancy.protected WHERE relation = 'visit_2026'::regclass";
         admin.batch_execute(forgotten).await.unwrap();
@@ -468,7 +472,7 @@ async fn a_rule_whose_owner_is_bound_by_policies_is_not_called_a_right_that_we_l
     application.admin.batch_execute(&keeps).await.unwrap();
     let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
     assert_eq!(kind, FailureKind::Permanent, "{words}");
-    for part in ["public.document", "a rule or a function of another owner", "for table \"document\""] {
+    for part in ["public.document: a rule, or", "as an owner whom policies bind", "for table \"document\""] {
         assert!(words.contains(part), "{words}");
     }
     assert!(!words.contains("lacks a right"), "{words}");

@@ -131,26 +131,3 @@ async fn a_user_that_may_not_make_the_schema_is_told_what_it_lacks_and_makes_it_
     sql(&url, &format!("GRANT CREATE ON DATABASE {database} TO installer")).await;
     assert_eq!(bring(&target, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
 }
-
-#[tokio::test]
-async fn the_owner_of_a_table_protects_it_with_the_grants_of_the_manual() {
-    let application = Application::new("").await;
-    let role = &application.role;
-    let own = format!(
-        "CREATE ROLE {role}_owner; CREATE SCHEMA shop AUTHORIZATION {role}_owner;
-         GRANT USAGE ON SCHEMA tenancy TO {role}_owner;
-         GRANT EXECUTE ON FUNCTION tenancy.protect(regclass) TO {role}_owner;
-         GRANT INSERT ON tenancy.protected TO {role}_owner;
-         SET ROLE {role}_owner;
-         CREATE TABLE shop.bill (tenant_id text NOT NULL);
-         SELECT tenancy.protect('shop.bill'); SELECT tenancy.protect('shop.bill');
-         RESET ROLE"
-    );
-    application.admin.batch_execute(&own).await.unwrap();
-    let acme = tenant("acme");
-    application.admin.execute("INSERT INTO shop.bill VALUES ('acme')", &[]).await.unwrap();
-    bring(&application.target, &acme, Desired::Suspended, 1).await;
-    let left = "SELECT tenancy.leftover('acme')";
-    let table: Option<String> = application.admin.query_one(left, &[]).await.unwrap().get(0);
-    assert_eq!(table.as_deref(), Some("shop.bill"));
-}

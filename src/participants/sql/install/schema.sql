@@ -58,6 +58,8 @@ BEGIN
     END IF;
 END
 $$;
+-- Where all tables are published, one without a key takes no DELETE; columns that may be null make none.
+ALTER TABLE tenancy.protected REPLICA IDENTITY FULL;
 
 -- The partitions that protected tables had: one that is detached keeps its rows, and gives them to the next tenant of an id when
 -- it is attached again.
@@ -67,13 +69,25 @@ CREATE TABLE IF NOT EXISTS tenancy.part (
 );
 
 -- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too. Called again it puts
--- back what somebody took away; policies of other names are left alone.
+-- back what somebody took away; policies of other names are left alone. Whoever removes rows may do so there: the owner of this
+-- schema, and who may write the access row.
 CREATE OR REPLACE FUNCTION tenancy.protect(protected regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     policy name;
+    grants text;
 BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = protected AND a.attname = 'tenant_id' AND NOT a.attisdropped AND t.typcategory = 'S')
+    THEN
+        RAISE EXCEPTION '% has no column tenant_id of a text type: `%ALTER TABLE % ADD tenant_id text GENERATED ALWAYS AS (org_id::text) '
+            'STORED` for a column org_id that says whose a row is (of a uuid ''t-'' || org_id::text: a tenant''s id begins with a letter), '
+            'then protect it', protected,
+            (SELECT coalesce(max(format('ALTER TABLE %s RENAME tenant_id TO org_id; ', protected)), '') FROM pg_attribute a
+             WHERE a.attrelid = protected AND a.attname = 'tenant_id' AND NOT a.attisdropped), protected;
+    END IF;
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', protected);
     FOREACH policy IN ARRAY ARRAY['tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads']
     LOOP
@@ -96,6 +110,27 @@ BEGIN
         SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = protected
         ON CONFLICT DO NOTHING;
+        FOR grants IN
+            SELECT unnest(ARRAY[
+                format('GRANT SELECT, DELETE ON %s TO %I', protected, r.rolname),
+                CASE WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE')
+                    THEN format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, r.rolname) END])
+            FROM pg_roles r, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.oid = protected AND NOT r.rolsuper
+              AND r.oid IN (
+                  SELECT s.nspowner FROM pg_namespace s WHERE s.nspname = 'tenancy'
+                  UNION ALL
+                  SELECT g.grantee FROM pg_class a, aclexplode(a.relacl) g
+                  WHERE a.oid = 'tenancy.access'::regclass AND g.privilege_type = 'INSERT')
+        LOOP
+            CONTINUE WHEN grants IS NULL;
+            BEGIN
+                EXECUTE grants;
+            -- Not every owner of a table owns its schema. A purge says what it lacks.
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;
+            END;
+        END LOOP;
     END IF;
 END
 $$;
@@ -498,6 +533,12 @@ AS $$
         SELECT d.relation, 'was a partition of ' || d.parent || ': `SELECT tenancy.protect(' || named || ')` or `SELECT tenancy.release('
             || named || ')`'
         FROM tenancy.detached() d, quote_literal(d.relation::text) AS named
+        -- One that nobody reaches, as between a migration's DETACH and its DROP, is a purge's business alone.
+        WHERE EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, d.relation, 'SELECT, INSERT, UPDATE')
+                                             OR has_table_privilege(taken.oid, d.relation, 'DELETE, TRUNCATE'))
+           OR NOT EXISTS (
+               SELECT 1 FROM pg_attribute a
+               WHERE a.attrelid = d.relation AND a.attname = 'tenant_id' AND NOT a.attisdropped)
         UNION ALL
         SELECT r.relation, 'policy ' || m.polname FROM reached r CROSS JOIN model m
         WHERE NOT EXISTS (
@@ -518,6 +559,54 @@ AS $$
             END || quote_literal(named) || ')`)'
          FROM tenancy.replaced() AS named WHERE named IS NOT NULL),
         (SELECT relation::regclass || ' (' || what || ')' FROM difference ORDER BY relation, what LIMIT 1))
+$$;
+
+-- Fails as a statement about a table did, and says where. In our words (TN002) where somebody is to do something about it.
+CREATE OR REPLACE FUNCTION tenancy.fail(relation regclass, code text, words text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    us text := quote_ident(current_user);
+    at_schema name;
+    at_table name;
+    remedy text;
+BEGIN
+    SELECT n.nspname, c.relname,
+        concat_ws('; ',
+            CASE WHEN NOT has_schema_privilege(n.oid, 'USAGE') THEN format('GRANT USAGE ON SCHEMA %I TO %s', n.nspname, us) END,
+            CASE WHEN NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'DELETE'))
+                THEN format('GRANT SELECT, DELETE ON %s TO %s', relation, us) END)
+    INTO at_schema, at_table, remedy
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    IF code = '42501' AND remedy <> '' THEN
+        RAISE EXCEPTION '%: %: `%`, or as its owner `SELECT tenancy.protect(%)`', relation, words, remedy, quote_literal(relation::text)
+        USING ERRCODE = 'TN002';
+    END IF;
+    -- Us no policy binds: it is whoever a rule or a function there acts as.
+    IF code = '42501' AND (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles r WHERE r.rolname = current_user) THEN
+        IF words LIKE 'query would be affected by row-level security%' THEN
+            RAISE EXCEPTION '%: a rule, or a SECURITY DEFINER function of a trigger there, acts as an owner whom policies bind: have the '
+                'function (of a rule: the table) owned by a role of its own with BYPASSRLS (%)', relation, words
+            USING ERRCODE = 'TN002';
+        END IF;
+        RAISE EXCEPTION '%: what runs there when a row goes lacks a right (%): grant it to %, or to the owner of the rule''s table or of '
+            'the SECURITY DEFINER function that does it', relation, words, us
+        USING ERRCODE = 'TN002';
+    END IF;
+    SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', c.oid::regclass) INTO remedy
+    FROM pg_class c
+    WHERE c.oid IN (SELECT relation UNION ALL SELECT p.relid FROM pg_partition_tree(relation) p)
+      AND c.relkind = 'r' AND c.relreplident <> 'f'
+      AND NOT EXISTS (
+          SELECT 1 FROM pg_index i
+          WHERE i.indrelid = c.oid AND ((c.relreplident = 'd' AND i.indisprimary) OR (c.relreplident = 'i' AND i.indisreplident)))
+    -- The one that it failed at, of many partitions.
+    ORDER BY position('"' || c.relname || '"' in words) = 0, c.oid LIMIT 1;
+    IF code = '55000' AND words LIKE '%replica identity%' AND remedy IS NOT NULL THEN
+        RAISE EXCEPTION '%: %: `%`, or give it a primary key', relation, words, remedy USING ERRCODE = 'TN002';
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = code, MESSAGE = words, SCHEMA = at_schema, TABLE = at_table;
+END
 $$;
 
 -- Removes up to so many of a tenant's rows from each table, and answers how many went. A row that others refer to waits
@@ -547,15 +636,8 @@ BEGIN
             EXCEPTION
                 WHEN foreign_key_violation OR restrict_violation THEN
                     NULL;
-                WHEN insufficient_privilege THEN
-                    -- Us no policy binds: it is whoever a rule or a function there acts as.
-                    IF SQLERRM LIKE 'query would be affected by row-level security%'
-                        AND (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles r WHERE r.rolname = current_user)
-                    THEN
-                        RAISE EXCEPTION '%: a rule or a function of another owner on it is bound by policies (%)', relation, SQLERRM
-                        USING ERRCODE = 'TN002';
-                    END IF;
-                    RAISE;
+                WHEN OTHERS THEN
+                    PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
             END;
         END LOOP;
     END LOOP;
@@ -572,8 +654,12 @@ DECLARE
     is_there boolean;
 BEGIN
     FOR relation IN SELECT tenancy.tenant_tables() LOOP
-        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation)
-        INTO is_there USING purged;
+        BEGIN
+            EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation)
+            INTO is_there USING purged;
+        EXCEPTION WHEN OTHERS THEN
+            PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
+        END;
         IF is_there THEN
             RETURN relation::text;
         END IF;
@@ -603,7 +689,8 @@ BEGIN
             IF is_there THEN
                 RETURN relation || ': DELETE leaves them and fails with no error, so a trigger or a rule keeps them';
             END IF;
-        EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+        EXCEPTION
+          WHEN foreign_key_violation OR restrict_violation THEN
             GET STACKED DIAGNOSTICS
                 found_schema = SCHEMA_NAME, found_table = TABLE_NAME, found_key = CONSTRAINT_NAME;
             referring := to_regclass(format('%I.%I', found_schema, found_table));
@@ -619,6 +706,8 @@ BEGIN
                 why := relation || coalesce(': rows of ' || referring || ' refer to them (foreign key '
                     || quote_ident(found_key) || ')', ': a trigger refuses to let them go');
             END IF;
+          WHEN OTHERS THEN
+            PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
         END;
     END LOOP;
     RETURN why;
