@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (12, "target places", include_str!("migrations/0012_target_places.sql")),
     (13, "targets reached", include_str!("migrations/0013_targets_reached.sql")),
     (14, "undecided targets", include_str!("migrations/0014_undecided_targets.sql")),
+    (15, "published tables", include_str!("migrations/0015_published_tables.sql")),
 ];
 
 /// What was done.

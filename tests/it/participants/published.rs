@@ -5,7 +5,7 @@ use tenantry::participants::FailureKind;
 
 use super::postgres::{Application, at, connect};
 use super::{bring, tenant, told};
-use crate::support::{empty_database, sql};
+use crate::support::{Replica, Setup, empty_database, sql};
 
 #[tokio::test]
 async fn a_database_all_of_whose_tables_are_published_is_installed_and_brought_up_to_date() {
@@ -141,4 +141,17 @@ async fn a_database_that_is_read_only_is_said_to_be_and_is_asked_again() {
     mended.batch_execute(&set("off")).await.unwrap();
     let target = at(&application.url, &format!(", role = \"{}\"", application.role));
     assert_eq!(bring(&target, &acme, Desired::Suspended, 2).await, Some(Desired::Suspended));
+}
+
+#[tokio::test]
+async fn every_table_of_the_registry_may_be_published() {
+    let replica = Replica::start(&Setup::default()).await;
+    let admin = connect(&replica.database_url).await;
+    let keyless = "SELECT c.oid::regclass::text FROM pg_class c
+        WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 AND c.relreplident = 'd'
+          AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
+    let keyless: Vec<String> =
+        admin.query(keyless, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(keyless, Vec::<String>::new(), "takes no UPDATE and no DELETE where all tables are published");
+    replica.stop().await;
 }
