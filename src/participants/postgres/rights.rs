@@ -73,7 +73,7 @@ fn not_bound(login: &str) -> String {
 
 fn not_protected(table: &str) -> String {
     format!(
-        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, drop policies that let more \
-         through, and revoke rights that no policy binds"
+        "a table is no longer as `tenancy.protect` makes it, or something leads past its policies: {table}; run that for it again, \
+         drop policies that let more through, and revoke rights that no policy binds"
     )
 }

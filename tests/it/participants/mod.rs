@@ -6,6 +6,7 @@ mod kept;
 mod no_row;
 mod outside;
 mod overreach;
+mod passages;
 pub(crate) mod postgres;
 mod protection;
 mod qdrant;
