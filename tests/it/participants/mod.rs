@@ -3,6 +3,7 @@
 mod alertmanager;
 pub(crate) mod certificates;
 mod kept;
+mod migrations;
 mod no_row;
 mod outside;
 mod overreach;
