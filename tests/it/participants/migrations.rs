@@ -7,7 +7,7 @@ use super::postgres::{Application, connect, tries};
 use super::{bring, tenant, told};
 
 impl Application {
-    /// The set-up of the manual: NAME_owner, to whom everything belongs; and NAME_migrator, who logs in for migrations.
+    /// The set-up of the manual: `ROLE_owner`, to whom everything belongs; and `ROLE_migrator`, who logs in for migrations.
     async fn with_roles_of_the_manual(&self) -> Client {
         let role = &self.role;
         let make = format!(
@@ -70,10 +70,7 @@ async fn migrations_change_every_tenants_rows_and_swap_tables_with_the_roles_of_
     assert_eq!(application.number(sum).await, 32, "every row was changed and came over");
     // The view still is the migrator's, whom no policy binds.
     let why = target.observe(&acme).await.unwrap().amiss.unwrap();
-    assert!(
-        why.contains(&format!("shop.bills (shows rows past every policy: its owner {role}_migrator has")),
-        "{why}"
-    );
+    assert!(why.contains(&format!("shop.bills (past every policy: its owner {role}_migrator has")), "{why}");
     migrator.batch_execute(&format!("ALTER VIEW shop.bills OWNER TO {role}_owner")).await.unwrap();
     assert_eq!(target.observe(&acme).await.unwrap().amiss, None);
     let client = application.client().await;

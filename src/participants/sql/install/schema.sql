@@ -499,11 +499,11 @@ BEGIN
         FROM shown s JOIN view v ON v.below = s.relation
         JOIN family f ON f.relation = s.base,
         LATERAL (SELECT CASE
-            WHEN v.relkind = 'm' THEN 'a copy of rows that no policy filters'
+            WHEN v.relkind = 'm' THEN 'a copy that no policy filters'
             WHEN s.relation <> s.base OR v.is_invokers THEN NULL
             WHEN v.rolsuper THEN 'its owner ' || v.rolname || ' is superuser'
             WHEN v.rolbypassrls THEN 'its owner ' || v.rolname || ' has BYPASSRLS'
-            WHEN f.is_open_part THEN s.base::regclass || ' is a partition without policies of its own: protect it'
+            WHEN f.is_open_part THEN s.base::regclass || ' is a partition that is not protected'
             WHEN EXISTS (
                 SELECT 1 FROM pg_policy p, unnest(p.polroles) AS given (role)
                 WHERE p.polrelid = s.base AND p.polpermissive AND role <> 0 AND pg_has_role(v.owner, role, 'USAGE'))
@@ -512,19 +512,15 @@ BEGIN
     )
     (SELECT DISTINCT ON (s.relation) s.relation,
         CASE WHEN t.relkind = 'm' AND t.oid = s.relation THEN s.why
-            ELSE 'shows rows past every policy' || CASE WHEN t.oid = s.relation THEN '' ELSE ' through ' || t.oid::regclass END || ': '
-                || s.why END
-        || CASE WHEN t.relkind = 'm' THEN '; revoke the application''s rights in it'
-            ELSE '; `ALTER VIEW ' || t.oid::regclass || ' SET (security_invoker = true)`, or an owner whom policies bind' END
-        || ', or, where it is meant so, `SELECT tenancy.permit(' || quote_literal(s.relation::regclass::text) || ')`'
+            ELSE 'past every policy' || CASE WHEN t.oid = s.relation THEN '' ELSE ' through ' || t.oid::regclass END || ': ' || s.why END
     FROM shown s JOIN pg_class t ON t.oid = s.through
     WHERE NOT EXISTS (SELECT 1 FROM tenancy.permitted p WHERE p.relation IN (s.relation, s.through))
       AND EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, s.relation, 'SELECT, INSERT, UPDATE')
                                          OR has_table_privilege(taken.oid, s.relation, 'DELETE'))
     ORDER BY s.relation, s.through <> s.relation, s.through)
     UNION ALL
-    SELECT k.conrelid, 'its foreign key ' || quote_ident(k.conname) || ' changes tenant_id with a row of ' || k.confrelid::regclass
-        || ', which the application may update: protect that too, revoke the right, or make the key anew without ON UPDATE'
+    SELECT k.conrelid, 'foreign key ' || quote_ident(k.conname) || ': an update of ' || k.confrelid::regclass
+        || ', which is not protected, changes tenant_id'
     FROM family f JOIN pg_constraint k ON k.conrelid = f.relation
     JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'tenant_id'
     WHERE k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd') AND k.conparentid = 0 AND a.attnum = ANY (k.conkey)
@@ -619,8 +615,10 @@ AS $$
          FROM tenancy.replaced() AS named WHERE named IS NOT NULL),
         (SELECT string_agg(n.relation::regclass || ' (' || n.what || ')', '; ' ORDER BY n.place) FILTER (WHERE n.place <= 5)
             || CASE WHEN count(*) > 5 THEN '; and ' || count(*) - 5 || ' more' ELSE '' END
+            || CASE WHEN bool_or(c.relkind IN ('v', 'm')) THEN '; views: `ALTER VIEW v SET (security_invoker = true)`, or an owner whom '
+                'policies bind, or, where it is meant so, `SELECT tenancy.permit(''v'')`' ELSE '' END
          FROM (SELECT d.relation, min(d.what) AS what, row_number() OVER (ORDER BY d.relation) AS place
-               FROM difference d GROUP BY d.relation) n))
+               FROM difference d GROUP BY d.relation) n JOIN pg_class c ON c.oid = n.relation))
 $$;
 
 -- Removes up to so many of a tenant's rows from each table, and answers how many went. A row that others refer to waits
