@@ -71,9 +71,9 @@ fn not_bound(login: &str) -> String {
     )
 }
 
-fn not_protected(table: &str) -> String {
+fn not_protected(named: &str) -> String {
     format!(
-        "a table is no longer as `tenancy.protect` makes it: {table}; run that for it again, drop policies that let more \
+        "tables or views are not as `tenancy.protect` wants them: {named}; run that for it again, drop policies that let more \
          through, and revoke rights that no policy binds"
     )
 }

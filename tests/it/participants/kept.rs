@@ -89,7 +89,7 @@ async fn a_schema_from_before_reasons_were_told_is_brought_up_to_date() {
     let application = Application::new("").await;
     application.fill(&tenant("acme"), 5).await;
     // As it was: `forget` had a sentence of its own.
-    let older = "DROP FUNCTION IF EXISTS tenancy.kept(text), tenancy.overreach(); DROP TABLE tenancy.part;
+    let older = "DROP FUNCTION IF EXISTS tenancy.kept(text), tenancy.overreach(); DROP TABLE tenancy.part, tenancy.permitted;
         CREATE TABLE bill (tenant_id text, document_id bigint, FOREIGN KEY (tenant_id, document_id) REFERENCES document);
         INSERT INTO bill VALUES ('acme', 1)";
     application.admin.batch_execute(older).await.unwrap();

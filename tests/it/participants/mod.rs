@@ -3,10 +3,12 @@
 mod alertmanager;
 pub(crate) mod certificates;
 mod kept;
+mod migrations;
 mod no_row;
 mod outside;
 mod overreach;
 mod owners;
+mod passages;
 pub(crate) mod postgres;
 mod protection;
 mod published;

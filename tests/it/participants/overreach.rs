@@ -203,6 +203,11 @@ async fn an_application_that_may_change_what_this_schema_decides_by_is_named() {
             format!("REVOKE DELETE ON tenancy.protected FROM {role}_login"),
         ),
         (
+            format!("GRANT INSERT ON tenancy.permitted TO {role}"),
+            format!("tenancy.permitted ({role} has INSERT)"),
+            format!("REVOKE INSERT ON tenancy.permitted FROM {role}"),
+        ),
+        (
             format!("GRANT TRIGGER ON tenancy.probe TO {role}"),
             format!("tenancy.probe ({role} has TRIGGER)"),
             format!("REVOKE TRIGGER ON tenancy.probe FROM {role}"),
@@ -264,7 +269,7 @@ async fn an_application_that_owns_the_database_or_the_schema_of_a_protected_tabl
 }
 
 /// That a tenant is drift while something is so, with these words, and no longer once it is taken back.
-async fn is_named_until(
+pub(super) async fn is_named_until(
     application: &Application,
     acme: &TenantRef,
     (change, named, back): (String, String, String),

@@ -212,7 +212,7 @@ async fn a_schema_of_an_older_version_is_brought_up_to_date_and_knows_its_tables
     application.fill(&acme, 5).await;
     bring(&application.target, &acme, Desired::Suspended, 1).await;
     let older = "DROP FUNCTION tenancy.kept(text), tenancy.release(text), tenancy.unprotected(text), tenancy.overreach();
-        DROP TABLE tenancy.protected, tenancy.part";
+        DROP TABLE tenancy.protected, tenancy.part, tenancy.permitted";
     application.admin.batch_execute(older).await.unwrap();
     let settings = format!(", role = \"{}\"", application.role);
     let (kind, words) = told(at(&application.url, &settings).apply(&acme, Desired::Suspended, 1).await);

@@ -1,2 +1,2 @@
 -- The newest table: an older schema has none.
-SELECT to_regclass('tenancy.part') IS NOT NULL
+SELECT to_regclass('tenancy.permitted') IS NOT NULL

@@ -68,6 +68,12 @@ CREATE TABLE IF NOT EXISTS tenancy.part (
     parent regclass NOT NULL
 );
 
+-- Views that are meant to show rows past the policies.
+CREATE TABLE IF NOT EXISTS tenancy.permitted (
+    relation regclass PRIMARY KEY
+);
+DELETE FROM tenancy.permitted p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
+
 -- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too. Called again it puts
 -- back what somebody took away; policies of other names are left alone. Whoever removes rows may do so there: the owner of this
 -- schema, and who may write the access row.
@@ -302,6 +308,9 @@ BEGIN
         SELECT r.oid, r.rolname FROM pg_roles r JOIN member USING (oid)
         WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname <> session_user
     ),
+    decides (relation) AS (
+        VALUES ('tenancy.access'::regclass), ('tenancy.protected'), ('tenancy.part'), ('tenancy.permitted')
+    ),
     -- Those with tenants' rows, ours, and whatever a look or a removal leads to from there: partitions, tables that refer to them,
     -- and what their rules and policies, and views in these, are about.
     touched (relation) AS (
@@ -361,13 +370,13 @@ BEGIN
         SELECT c.oid::regclass::text, a.grantee, a.privilege_type
         FROM touched JOIN pg_class c ON c.oid = touched.relation, aclexplode(c.relacl) a
         WHERE a.privilege_type IN ('TRIGGER', 'REFERENCES')
-           OR (c.oid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT')
+           OR (c.oid IN (SELECT d.relation FROM decides d) AND a.privilege_type <> 'SELECT')
         UNION ALL
         SELECT c.attrelid::regclass::text, a.grantee, a.privilege_type
         FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation, aclexplode(c.attacl) a
         WHERE c.attacl IS NOT NULL
           AND (a.privilege_type = 'REFERENCES'
-               OR (c.attrelid IN ('tenancy.access'::regclass, 'tenancy.protected'::regclass, 'tenancy.part'::regclass) AND a.privilege_type <> 'SELECT'))
+               OR (c.attrelid IN (SELECT d.relation FROM decides d) AND a.privilege_type <> 'SELECT'))
         UNION ALL
         SELECT c.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
         FROM called c JOIN pg_proc p ON p.oid = c.function
@@ -394,10 +403,14 @@ BEGIN
         ORDER BY g.role, c.oid NOT IN (SELECT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
             WHERE p.oid = 'tenancy.visible()'::regprocedure), c.rolname
     )
-    SELECT g.named || ' (' || h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') || ')'
-    FROM given g JOIN holder h USING (role)
-    GROUP BY g.named, h.rolname
-    ORDER BY g.named, h.rolname LIMIT 1
+    SELECT string_agg(n.said, '; ' ORDER BY n.place) FILTER (WHERE n.place <= 5)
+        || CASE WHEN count(*) > 5 THEN '; and ' || count(*) - 5 || ' more' ELSE '' END
+    FROM (
+        SELECT g.named || ' (' || h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') || ')' AS said,
+            row_number() OVER (ORDER BY g.named, h.rolname) AS place
+        FROM given g JOIN holder h USING (role)
+        GROUP BY g.named, h.rolname
+    ) n
     );
 END
 $$;
@@ -472,7 +485,88 @@ AS $$
     ORDER BY c.rolname <> application, r.oid <> c.oid, c.rolname, r.rolname LIMIT 1
 $$;
 
--- The first table that no longer is as `protect` makes it, and in what; null where all are. A partition counts where the
+-- Says that a view is to show rows whatever their tenants' state, as one with statistics over all tenants.
+CREATE OR REPLACE FUNCTION tenancy.permit(permitted regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = permitted AND c.relkind IN ('v', 'm')) THEN
+        RAISE EXCEPTION '% is no view', permitted;
+    END IF;
+    INSERT INTO tenancy.permitted (relation) VALUES (permitted) ON CONFLICT DO NOTHING;
+END
+$$;
+
+-- What leads the application past the policies of protected tables, and how. Views: rows are asked for as the owner of the view right
+-- above the table, unless that is an invoker's; what stands above it changes nothing. A materialised view is a copy that no policy
+-- filters, whoever made it. And foreign keys, whose actions ask no policy. In this language a session plans it once.
+CREATE OR REPLACE FUNCTION tenancy.passages(application text) RETURNS TABLE (relation oid, what text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE family AS MATERIALIZED (
+        SELECT f.relation, bool_or(f.parent IS NOT NULL) AND NOT bool_and(c.relrowsecurity AND c.relforcerowsecurity) AS is_open_part
+        FROM tenancy.family() f JOIN pg_class c ON c.oid = f.relation GROUP BY f.relation
+    ),
+    taken AS MATERIALIZED (
+        SELECT DISTINCT r.oid
+        FROM tenancy.becomes(application) b JOIN pg_roles c ON c.oid = b.client JOIN pg_roles r ON r.oid = b.role
+        WHERE NOT c.rolsuper AND NOT c.rolbypassrls AND NOT r.rolsuper AND NOT r.rolbypassrls
+    ),
+    -- Each view, and what is right below it. Those of PostgreSQL's own have smaller numbers.
+    view AS MATERIALIZED (
+        SELECT DISTINCT v.oid, d.refobjid AS below, v.relkind, o.oid AS owner, o.rolname, o.rolsuper, o.rolbypassrls,
+            -- Its other rules act as its owner.
+            r.ev_type = '1' AND EXISTS (
+                SELECT 1 FROM pg_options_to_table(v.reloptions) p
+                WHERE p.option_name = 'security_invoker' AND p.option_value::boolean) AS is_invokers
+        FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm') JOIN pg_roles o ON o.oid = v.relowner
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+            AND d.refobjid <> v.oid
+        WHERE r.oid >= 16384
+    ),
+    shown (relation, base, through, why) AS (
+        SELECT f.relation, f.relation, NULL::oid, NULL::text COLLATE "C" FROM family f
+        UNION
+        SELECT v.oid, s.base, coalesce(s.through, CASE WHEN passed.why IS NOT NULL THEN v.oid END), coalesce(s.why, passed.why)
+        FROM shown s JOIN view v ON v.below = s.relation
+        JOIN family f ON f.relation = s.base,
+        LATERAL (SELECT CASE
+            WHEN v.relkind = 'm' THEN 'a copy that no policy filters'
+            WHEN s.relation <> s.base OR v.is_invokers THEN NULL
+            WHEN v.rolsuper THEN 'its owner ' || v.rolname || ' is superuser'
+            WHEN v.rolbypassrls THEN 'its owner ' || v.rolname || ' has BYPASSRLS'
+            WHEN f.is_open_part THEN s.base::regclass || ' is a partition that is not protected'
+            WHEN EXISTS (
+                SELECT 1 FROM pg_policy p, unnest(p.polroles) AS given (role)
+                WHERE p.polrelid = s.base AND p.polpermissive AND role <> 0 AND pg_has_role(v.owner, role, 'USAGE'))
+            THEN 'its owner ' || v.rolname || ' has a policy of its own there'
+        END) AS passed (why)
+    )
+    (SELECT DISTINCT ON (s.relation) s.relation,
+        CASE WHEN t.relkind = 'm' AND t.oid = s.relation THEN s.why
+            ELSE 'past every policy' || CASE WHEN t.oid = s.relation THEN '' ELSE ' through ' || t.oid::regclass END || ': ' || s.why END
+    FROM shown s JOIN pg_class t ON t.oid = s.through
+    WHERE NOT EXISTS (SELECT 1 FROM tenancy.permitted p WHERE p.relation IN (s.relation, s.through))
+      AND EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, s.relation, 'SELECT, INSERT, UPDATE')
+                                         OR has_table_privilege(taken.oid, s.relation, 'DELETE'))
+    ORDER BY s.relation, s.through <> s.relation, s.through)
+    UNION ALL
+    SELECT k.conrelid, 'foreign key ' || quote_ident(k.conname) || ': an update of ' || k.confrelid::regclass
+        || ', which is not protected, changes tenant_id'
+    FROM family f JOIN pg_constraint k ON k.conrelid = f.relation
+    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'tenant_id'
+    WHERE k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd') AND k.conparentid = 0 AND a.attnum = ANY (k.conkey)
+      AND k.confrelid NOT IN (SELECT t.relation FROM family t)
+      AND EXISTS (SELECT 1 FROM taken, unnest(k.confkey) AS key (number)
+                  WHERE has_column_privilege(taken.oid, k.confrelid, key.number, 'UPDATE'));
+END
+$$;
+
+-- Tables that no longer are as `protect` makes them, each with what is first amiss, and what leads past their policies; null where
+-- all are. A partition counts where the
 -- application may use it by its own name: the policies of the table above do not bind it then. Policies that narrow, and
 -- those for roles that the application cannot become, are others' business. Beyond the four rights that policies bind, the
 -- application may have none: TRUNCATE takes everybody's rows, REFERENCES tells which keys there are, a trigger runs as
@@ -550,6 +644,8 @@ AS $$
           AND EXISTS (
               SELECT 1 FROM unnest(p.polroles) AS given (role)
               WHERE role = 0 OR EXISTS (SELECT 1 FROM client WHERE pg_has_role(client.oid, role, 'MEMBER')))
+        UNION ALL
+        SELECT p.relation, p.what FROM tenancy.passages(application) p
     )
     -- First that which nothing else tells of: all that follows is about the table that was there before.
     SELECT coalesce(
@@ -558,7 +654,12 @@ AS $$
                 ELSE ' (another than the one that was protected; where it has no tenants'' rows: `SELECT tenancy.release('
             END || quote_literal(named) || ')`)'
          FROM tenancy.replaced() AS named WHERE named IS NOT NULL),
-        (SELECT relation::regclass || ' (' || what || ')' FROM difference ORDER BY relation, what LIMIT 1))
+        (SELECT string_agg(n.relation::regclass || ' (' || n.what || ')', '; ' ORDER BY n.place) FILTER (WHERE n.place <= 5)
+            || CASE WHEN count(*) > 5 THEN '; and ' || count(*) - 5 || ' more' ELSE '' END
+            || CASE WHEN bool_or(c.relkind IN ('v', 'm')) THEN '; views: `ALTER VIEW v SET (security_invoker = true)`, or an owner whom '
+                'policies bind, or, where it is meant so, `SELECT tenancy.permit(''v'')`' ELSE '' END
+         FROM (SELECT d.relation, min(d.what) AS what, row_number() OVER (ORDER BY d.relation) AS place
+               FROM difference d GROUP BY d.relation) n JOIN pg_class c ON c.oid = n.relation))
 $$;
 
 -- Fails as a statement about a table did, and says where. In our words (TN002) where somebody is to do something about it.

@@ -1,0 +1,212 @@
+//! What leads past the policies of tables that are protected as they should be: views, copies and foreign keys.
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::FailureKind;
+
+use super::overreach::is_named_until;
+use super::postgres::Application;
+use super::{bring, tenant, told};
+
+impl Application {
+    /// Roles of its own server-wide name: an owner of views whom no policy binds, and one whom they bind.
+    async fn with_owners_of_views(&self) {
+        let role = &self.role;
+        let make = format!(
+            "CREATE ROLE {role}_flyway BYPASSRLS; CREATE ROLE {role}_owner;
+             GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}_flyway, {role}_owner"
+        );
+        self.admin.batch_execute(&make).await.unwrap();
+    }
+
+    /// What a client sees in a view, without saying whose it is.
+    async fn sees(&self, view: &str) -> i64 {
+        let count = format!("SELECT count(*) FROM {view}");
+        self.client().await.query_one(&count, &[]).await.unwrap().get(0)
+    }
+
+    async fn amiss(&self, tenant: &tenantry::participants::TenantRef) -> Option<String> {
+        self.target.observe(tenant).await.unwrap().amiss
+    }
+}
+
+#[tokio::test]
+async fn a_view_that_shows_a_suspended_tenants_rows_since_no_policy_binds_its_owner_is_named() {
+    let application = Application::new("").await;
+    application.with_owners_of_views().await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    for (right, who) in [
+        ("SELECT", format!("{role}_flyway has BYPASSRLS")),
+        ("UPDATE", format!("{role}_flyway has BYPASSRLS")),
+        ("SELECT", format!("{role}_boss is superuser")),
+    ] {
+        let owner = who.split(' ').next().unwrap();
+        let make = format!(
+            "CREATE VIEW shown AS SELECT * FROM document;
+             DO $$ BEGIN CREATE ROLE {role}_boss SUPERUSER; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+             ALTER VIEW shown OWNER TO {owner}; GRANT {right} ON shown TO {role}"
+        );
+        for (mended, seen) in [
+            ("ALTER VIEW shown SET (security_invoker = true)".to_owned(), 0),
+            (format!("ALTER VIEW shown OWNER TO {role}_owner"), 0),
+            (format!("REVOKE ALL ON shown FROM {role}"), -1),
+        ] {
+            let named = format!("public.shown (past every policy: its owner {who}); views: `ALTER VIEW ");
+            is_named_until(&application, &acme, (make.clone(), named, mended.clone())).await;
+            if right == "SELECT" && seen >= 0 {
+                assert_eq!(application.sees("shown").await, seen, "{mended}");
+            }
+            admin.batch_execute("DROP VIEW shown").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn views_of_views_copies_and_views_of_partitions_are_named_by_what_they_really_show() {
+    let application = Application::new("").await;
+    application.with_owners_of_views().await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    let inner =
+        format!("CREATE VIEW inside AS SELECT * FROM document; ALTER VIEW inside OWNER TO {role}_flyway");
+    for (made, named, back) in [
+        (
+            format!(
+                "{inner}; GRANT SELECT ON inside TO {role}_owner; CREATE VIEW shown AS SELECT * FROM inside;
+                 ALTER VIEW shown OWNER TO {role}_owner"
+            ),
+            format!("public.shown (past every policy through public.inside: its owner {role}_flyway"),
+            "DROP VIEW inside CASCADE",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW shown AS SELECT * FROM document".to_owned(),
+            "public.shown (a copy that no policy filters".to_owned(),
+            "DROP MATERIALIZED VIEW shown",
+        ),
+        (
+            format!(
+                "CREATE MATERIALIZED VIEW copy AS SELECT * FROM document; GRANT SELECT ON copy TO {role}_owner;
+                 CREATE VIEW shown AS SELECT * FROM copy; ALTER VIEW shown OWNER TO {role}_owner"
+            ),
+            "public.shown (past every policy through public.copy: a copy that".to_owned(),
+            "DROP MATERIALIZED VIEW copy CASCADE",
+        ),
+        (
+            format!("CREATE VIEW shown AS SELECT * FROM visit_2025; ALTER VIEW shown OWNER TO {role}_owner"),
+            "public.shown (past every policy: public.visit_2025 is a partition".to_owned(),
+            "DROP VIEW shown",
+        ),
+        (
+            format!(
+                "CREATE VIEW shown AS SELECT * FROM document; ALTER VIEW shown OWNER TO {role}_owner;
+                 CREATE POLICY staff ON document FOR SELECT TO {role}_owner USING (true)"
+            ),
+            format!("public.shown (past every policy: its owner {role}_owner has a policy of its own"),
+            "DROP VIEW shown; DROP POLICY staff ON document",
+        ),
+    ] {
+        let made = format!("{made}; GRANT SELECT ON shown TO {role}");
+        is_named_until(&application, &acme, (made.clone(), named, back.to_owned())).await;
+        application.admin.batch_execute(&made).await.unwrap();
+        assert!(application.sees("shown").await > 0, "it does show them: {made}");
+        application.admin.batch_execute(back).await.unwrap();
+    }
+    // Right above the table stands an invoker's: nothing further up changes whose rights count there.
+    let harmless = format!(
+        "{inner}; ALTER VIEW inside SET (security_invoker = true); CREATE VIEW shown AS SELECT * FROM inside;
+         ALTER VIEW shown OWNER TO {role}_flyway; GRANT SELECT ON shown TO {role};
+         CREATE VIEW for_staff AS SELECT * FROM document"
+    );
+    application.admin.batch_execute(&harmless).await.unwrap();
+    assert_eq!((application.amiss(&acme).await, application.sees("shown").await), (None, 0));
+}
+
+#[tokio::test]
+async fn a_view_that_is_meant_to_show_every_tenant_is_permitted_by_name() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let make = format!(
+        "CREATE VIEW totals AS SELECT tenant_id, count(*) FROM document GROUP BY 1; GRANT SELECT ON totals TO {role}"
+    );
+    admin.batch_execute(&make).await.unwrap();
+    let why = application.amiss(&acme).await.unwrap();
+    assert!(why.contains("public.totals (past every policy"), "{why}");
+    admin
+        .batch_execute("SELECT tenancy.permit('public.totals'); SELECT tenancy.permit('totals')")
+        .await
+        .unwrap();
+    assert_eq!(application.amiss(&acme).await, None);
+    assert_eq!(bring(&application.target, &acme, Desired::Suspended, 2).await, Some(Desired::Suspended));
+    // Another view of that name is another view; and nothing else is permitted that way.
+    admin.batch_execute(&format!("DROP VIEW totals; {make}")).await.unwrap();
+    assert!(application.amiss(&acme).await.is_some_and(|why| why.contains("public.totals")));
+    let table = admin.batch_execute("SELECT tenancy.permit('document')").await.unwrap_err();
+    assert!(table.as_db_error().unwrap().message().contains("is no view"), "{table}");
+    application.client().await.batch_execute("SELECT tenancy.permit('totals')").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_gives_a_tenants_rows_to_another_with_an_update_of_an_open_table_is_named() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let account = format!(
+        "CREATE TABLE account (id text PRIMARY KEY, name text); INSERT INTO account SELECT DISTINCT tenant_id FROM document;
+         GRANT SELECT, UPDATE (name) ON account TO {role}"
+    );
+    application.admin.batch_execute(&account).await.unwrap();
+    let back =
+        format!("ALTER TABLE document DROP CONSTRAINT whose; REVOKE UPDATE (id) ON account FROM {role}");
+    for action in ["CASCADE", "SET NULL", "SET DEFAULT"] {
+        let key = format!(
+            "ALTER TABLE document ADD CONSTRAINT whose FOREIGN KEY (tenant_id) REFERENCES account ON UPDATE {action}"
+        );
+        application.admin.batch_execute(&key).await.unwrap();
+        assert_eq!(application.amiss(&acme).await, None, "{action}: nobody may change the key");
+        let named = "public.document (foreign key whose: an update of public.account, which is not protected, changes tenant_id)";
+        let grant = format!("GRANT UPDATE (id) ON account TO {role}");
+        is_named_until(&application, &acme, (grant, named.to_owned(), back.clone())).await;
+    }
+    // An update that is refused, and one of a table that is protected itself, harm nobody.
+    let harmless = format!(
+        "GRANT UPDATE ON account TO {role}; ALTER TABLE document ADD CONSTRAINT whose FOREIGN KEY (tenant_id) REFERENCES account;
+         ALTER TABLE folder ADD UNIQUE (tenant_id, folder_id); ALTER TABLE document ADD FOREIGN KEY (tenant_id, folder_id)
+         REFERENCES folder (tenant_id, folder_id) ON UPDATE CASCADE"
+    );
+    application.admin.batch_execute(&harmless).await.unwrap();
+    assert_eq!(application.amiss(&acme).await, None);
+}
+
+#[tokio::test]
+async fn what_is_amiss_with_several_tables_is_told_at_once() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    admin.batch_execute(&format!("GRANT TRUNCATE ON folder, document TO {role}")).await.unwrap();
+    let why = application.amiss(&acme).await.unwrap();
+    let both =
+        format!("public.folder ({role} has TRUNCATE); public.document ({role} has TRUNCATE); run that");
+    assert!(why.contains(&both), "{why}");
+    admin.batch_execute(&format!("REVOKE TRUNCATE ON folder, document FROM {role}")).await.unwrap();
+    let many = format!(
+        "DO $$ BEGIN FOR n IN 1..7 LOOP
+             EXECUTE format('CREATE VIEW shown_%s AS SELECT * FROM document', n);
+             EXECUTE format('GRANT SELECT ON shown_%s TO {role}', n);
+         END LOOP; END $$;
+         CREATE SCHEMA own AUTHORIZATION {role}_login; CREATE TABLE own.a (tenant_id text); CREATE TABLE own.b (tenant_id text);"
+    );
+    admin.batch_execute(&many).await.unwrap();
+    let why = application.amiss(&acme).await.unwrap();
+    let names: Vec<bool> = (1..=7).map(|n| why.contains(&format!("public.shown_{n} ("))).collect();
+    assert_eq!(names, [true, true, true, true, true, false, false], "{why}");
+    assert!(why.contains("; and 2 more; views: `ALTER VIEW"), "{why}");
+    let fewer = "DO $$ BEGIN FOR n IN 1..7 LOOP EXECUTE format('DROP VIEW shown_%s', n); END LOOP; END $$;
+        SELECT tenancy.protect('own.a'); SELECT tenancy.protect('own.b')";
+    admin.batch_execute(fewer).await.unwrap();
+    let (kind, words) = told(application.target.apply(&acme, Desired::Suspended, 2).await);
+    let own = format!("own.a ({role}_login has OWNERSHIP of its schema); own.b ({role}_login has");
+    assert_eq!((kind, words.contains(&own)), (FailureKind::Permanent, true), "{words}");
+}
