@@ -13,6 +13,9 @@ use super::unreached::{Unreached, unreached_without_certificate};
 use super::{Failure, TenantRef};
 use crate::domain::lifecycle::Desired;
 
+/// Said where a lock was waited for in vain.
+pub(super) const LOCKED: &str = "the database did not give a lock in time";
+
 /// Longest part of the server's own words in ours.
 const DENIED_MAX: usize = 120;
 
@@ -163,6 +166,9 @@ pub(super) fn failure(error: tokio_postgres::Error) -> Failure {
             "our database user lacks a right ({}): it must see every row and be able to act as the role",
             denied(&error)
         ));
+    }
+    if *state == SqlState::LOCK_NOT_AVAILABLE {
+        return Failure::unknown(LOCKED);
     }
     if *state == SqlState::QUERY_CANCELED {
         return Failure::unknown("the database did not answer in time");
