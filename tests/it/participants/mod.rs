@@ -15,6 +15,7 @@ mod replaced;
 mod reused;
 mod rights;
 mod s3;
+mod strangers;
 mod transactions;
 mod unreached;
 
