@@ -372,7 +372,7 @@ async fn beside_a_long_writer_from_before_the_change_new_transactions_are_not_wa
     let (applied, later) = tokio::join!(target.apply(&acme, Desired::Suspended, 2), async {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         old.commit().await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
         begun(&mut last, &neighbour, IsolationLevel::RepeatableRead).await
     });
     applied.unwrap();

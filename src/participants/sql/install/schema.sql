@@ -283,12 +283,19 @@ $$;
 
 -- Those of them in which ids that differ may be one, and what makes it so: what is done to a tenant there is done to others, too.
 CREATE OR REPLACE FUNCTION tenancy.loose() RETURNS TABLE (relation regclass, what text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    -- Hardly a database has one, and each batch of a purge asks.
+    IF NOT EXISTS (SELECT 1 FROM pg_collation c WHERE NOT c.collisdeterministic) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
     SELECT t, 'tenant_id has the nondeterministic collation ' || c.oid::regcollation || ', for which ids that differ may be one'
     FROM tenancy.named_tables() AS t
     JOIN pg_attribute a ON a.attrelid = t AND a.attname = 'tenant_id' AND NOT a.attisdropped
-    JOIN pg_collation c ON c.oid = a.attcollation AND NOT c.collisdeterministic
+    JOIN pg_collation c ON c.oid = a.attcollation AND NOT c.collisdeterministic;
+END
 $$;
 
 -- Whether the application could have its own code run as whoever looks or purges, who sees every row, or could let tenants in
