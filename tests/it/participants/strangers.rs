@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::postgres::{Application, at, connect};
 use super::{bring, tenant, told};
-use crate::support::{empty_database, sql};
+use crate::support::{Replica, Setup, empty_database, sql};
 
 const SCHEMA: &str = include_str!("../../../src/participants/sql/install/schema.sql");
 
@@ -143,23 +143,35 @@ async fn nothing_that_a_user_put_into_public_runs_as_us_when_the_schema_is_made(
     assert_eq!(path, "public, information_schema");
 }
 
+/// Notes, with each write of an access row, where the session finds names.
+const NOTE: &str = "CREATE TABLE public.path (says text);
+    CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO public.path VALUES (current_setting(''search_path'')); RETURN NEW; END';
+    CREATE TRIGGER t BEFORE INSERT OR UPDATE ON tenancy.access FOR EACH ROW EXECUTE FUNCTION public.note()";
+
+async fn noted(admin: &Client) -> Vec<String> {
+    let rows = admin.query("SELECT DISTINCT says FROM public.path", &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
 #[tokio::test]
 async fn every_statement_of_ours_finds_names_in_the_servers_own_schema_alone() {
     let application = Application::new("").await;
     let (admin, role) = (&application.admin, &application.role);
-    let note = "CREATE TABLE public.path (says text);
-        CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
-            'BEGIN INSERT INTO public.path VALUES (current_setting(''search_path'')); RETURN NEW; END';
-        CREATE TRIGGER t BEFORE INSERT OR UPDATE ON tenancy.access FOR EACH ROW EXECUTE FUNCTION public.note()";
-    admin.batch_execute(note).await.unwrap();
+    admin.batch_execute(NOTE).await.unwrap();
     let acme = tenant("acme");
     for (more, generation) in [("", 1), (", install = true", 2)] {
         let target = at(&application.url, &format!(", role = \"{role}\"{more}"));
         bring(&target, &acme, Desired::Suspended, generation).await;
     }
-    let rows = admin.query("SELECT DISTINCT says FROM public.path", &[]).await.unwrap();
-    let paths: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    assert_eq!(paths, ["pg_catalog,pg_temp"]);
+    assert_eq!(noted(admin).await, ["pg_catalog,pg_temp"]);
+    // The registry's own table is no different.
+    let mut replica = Replica::start(&Setup::default()).await;
+    let admin = connect(&replica.database_url).await;
+    admin.batch_execute(NOTE).await.unwrap();
+    replica.tenant("finance").await;
+    assert_eq!(noted(&admin).await, ["pg_catalog,pg_temp"]);
+    replica.stop().await;
 }
 
 #[tokio::test]
