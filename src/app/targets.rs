@@ -41,6 +41,9 @@ pub enum WiringError {
     },
 }
 
+/// The part of its deadline that a statement in an application's database waits for a lock: the rest is for asking who holds it.
+const LOCK_WAIT: f64 = 0.6;
+
 /// The longest that one call of any target may take.
 pub fn longest_call(settings: &Cascade) -> Duration {
     let own = settings.targets.values().filter_map(Target::deadline).max();
@@ -107,5 +110,7 @@ fn pool(settings: &targets::Postgres, deadline: Duration, ground: &Ground<'_>) -
         statement_timeout: deadline,
         ..ground.config.database.clone()
     };
-    Database::new(&settings).map(Database::into_pool).map_err(|error| Unusable(error.to_string()))
+    Database::of_a_target(&settings, deadline.mul_f64(LOCK_WAIT))
+        .map(Database::into_pool)
+        .map_err(|error| Unusable(error.to_string()))
 }

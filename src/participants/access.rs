@@ -17,6 +17,9 @@ use crate::domain::lifecycle::Desired;
 /// was in a row, or are an application's.
 const NAMES_THINGS: [&str; 10] = ["0A", "25", "40", "42P", "427", "428", "53", "54", "55", "57"];
 
+/// Said where a lock was waited for in vain.
+pub(super) const LOCKED: &str = "the database did not give a lock in time";
+
 /// Longest part of the server's own words in ours.
 const DENIED_MAX: usize = 120;
 
@@ -170,6 +173,9 @@ pub(super) fn failure(error: tokio_postgres::Error) -> Failure {
             "our database user lacks a right ({}): it must see every row and be able to act as the role",
             denied(&error)
         ));
+    }
+    if *state == SqlState::LOCK_NOT_AVAILABLE {
+        return Failure::unknown(LOCKED);
     }
     if *state == SqlState::QUERY_CANCELED {
         return Failure::unknown("the database did not answer in time");

@@ -11,6 +11,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{Error, tls};
 use crate::config;
 
+/// Said with the connection, so that it holds from the first statement on, whatever the role or the database is set to.
+const OWN_NAMES: &str = "-c search_path=pg_catalog,pg_temp";
+
 /// How to reach the registry's database.
 #[derive(Clone)]
 pub struct Database {
@@ -27,6 +30,21 @@ impl Database {
     ///
     /// Where there is no usable URL, or no usable certificate to trust.
     pub fn new(settings: &config::Database) -> Result<Self, config::Error> {
+        Self::with_options(settings, "")
+    }
+
+    /// The same for a target system, in whose database others may make functions and operators too: one that fits a call of ours
+    /// more exactly than the server's own must not run as us. A lock is waited for at most `lock_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn of_a_target(settings: &config::Database, lock_timeout: Duration) -> Result<Self, config::Error> {
+        let lock_timeout = lock_timeout.as_millis().max(1);
+        Self::with_options(settings, &format!(" {OWN_NAMES} -c lock_timeout={lock_timeout}"))
+    }
+
+    fn with_options(settings: &config::Database, more: &str) -> Result<Self, config::Error> {
         let url = settings.required_url()?;
         let mut config = url.config().clone();
         config
@@ -40,7 +58,7 @@ impl Database {
             // Short statements over JSON look costly to the planner; compiling each of them took seconds a batch.
             .options(format!(
                 "-c statement_timeout={0} -c idle_in_transaction_session_timeout={0} -c timezone=UTC \
-                 -c client_min_messages=error -c jit=off",
+                 -c client_min_messages=error -c jit=off{more}",
                 settings.statement_timeout.as_millis()
             ));
         let tls = MakeRustlsConnect::new(tls::client(url.mode(), settings.authorities.as_deref())?);
@@ -53,10 +71,14 @@ impl Database {
         Ok(self.pool.get().await?)
     }
 
-    /// So many connections apart from the pool, for a target system that is in this database.
+    /// So many connections apart from the pool, for a target system that is in this database. They find names as those of
+    /// [`Self::of_a_target`] do.
     pub fn separate_pool(&self, connections: usize) -> Result<Pool, config::Error> {
         let settings = config::Database { pool_size: connections, ..self.settings.clone() };
-        pool(&self.config, &self.tls, &settings)
+        let mut config = self.config.clone();
+        let options = config.get_options().unwrap_or_default().to_owned();
+        config.options(format!("{options} {OWN_NAMES}"));
+        pool(&config, &self.tls, &settings)
     }
 
     /// The pool alone, for a target system that is a database of its own.

@@ -1,9 +1,10 @@
 //! Being an ordinary client for a moment.
 
+use deadpool_postgres::Pool;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{GenericClient, Transaction};
 
-use super::super::access::{become_tenant, failure};
+use super::super::access::{LOCKED, become_tenant, connection, failure};
 use super::super::{Failure, TenantRef};
 
 /// The code of `tenancy.tenant_tables` where it names no table.
@@ -37,6 +38,24 @@ pub(super) fn untouched(error: tokio_postgres::Error) -> Failure {
 /// The words of our own functions, where they refused with this code.
 fn said<'a>(error: &'a tokio_postgres::Error, code: &str) -> Option<&'a str> {
     error.as_db_error().filter(|error| error.code().code() == code).map(DbError::message)
+}
+
+/// What came of work, with whoever holds a lock on a table of ours named where it waited for one in vain.
+pub(super) async fn with_lockers<T>(pool: &Pool, ended: Result<T, Failure>) -> Result<T, Failure> {
+    let Err(failed) = ended else { return ended };
+    if failed.message != LOCKED {
+        return Err(failed);
+    }
+    let client = connection(pool).await?;
+    let rows = client.query(include_str!("../sql/access/lockers.sql"), &[]).await.map_err(failure)?;
+    let named: Vec<String> = rows
+        .iter()
+        .map(|row| format!("process {} locks {}", row.get::<_, i32>(0), row.get::<_, &str>(1)))
+        .collect();
+    if named.is_empty() {
+        return Err(failed);
+    }
+    Err(Failure::unknown(format!("{LOCKED}: {}", named.join(", "))))
 }
 
 /// Has the database remember what protected tables are called by now, so that another one of that name is found.

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use self::client::{Seen, learn_names, probe};
+use self::client::{Seen, learn_names, probe, with_lockers};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
@@ -233,11 +233,13 @@ fn state(
 #[async_trait]
 impl Participant for Postgres {
     async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
-        access::in_time(self.deadline, self.converge(tenant, desired, generation)).await
+        let work = async { with_lockers(&self.pool, self.converge(tenant, desired, generation).await).await };
+        access::in_time(self.deadline, work).await
     }
 
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
-        access::in_time(self.deadline, self.look(tenant)).await
+        let work = async { with_lockers(&self.pool, self.look(tenant).await).await };
+        access::in_time(self.deadline, work).await
     }
 
     fn concurrent_max(&self) -> Option<usize> {

@@ -8,8 +8,11 @@
 //!
 //! Which tenant a session of the application is busy with, nobody outside it can know: those of other tenants are waited
 //! for as well, and are ended as well where that is configured. What was not found at first, right after the change, began
-//! after it and is never waited for, by no later attempt either. Prepared transactions are the exception: where one that is
-//! waited for leaves its session, it may be any of them.
+//! after it and is not waited for, by no later attempt either, with two exceptions. Where one that is waited for leaves its
+//! session, it may be any of the prepared ones. And while it is open, it may hand its snapshot on (`pg_export_snapshot`) to one
+//! that begins later, and goes on after it: so when all are gone, whoever has a snapshot from before the change by then is
+//! waited for, too, and so on. Beside a long writer from before the change, which may be anybody's, new snapshots look as old:
+//! there, where all of a later set are gone within a second, as those of a busy application are, none is looked for any more.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -55,6 +58,10 @@ enum Old {
 struct Found {
     change: String,
     old: Vec<Old>,
+    /// Those of them that have a snapshot from before the change, or may have written with one.
+    behind: Vec<Old>,
+    /// Whether one of these has a snapshot that new ones cannot look like.
+    is_handed_on: bool,
 }
 
 /// What each tenant's last change still waited for when an attempt ended. Without it, as after a start, the next attempt
@@ -76,17 +83,43 @@ impl Remembered {
     }
 }
 
-/// Waits until none is left that began before the tenant's row was written.
+/// Waits until none is left that began before the tenant's row was written, or has its snapshot from one that did.
 pub(super) async fn wait(
     client: &Object,
     tenant: &TenantRef,
     remembered: &Remembered,
     patience: Patience<'_>,
 ) -> Result<(), Failure> {
-    let mut left = find(client, tenant, patience.role).await?;
-    if let Some(before) = remembered.get(tenant.uid).filter(|before| before.change == left.change) {
-        left.old = still_there(&before.old, left.old);
+    let now = find(client, tenant, patience.role).await?;
+    let before = remembered.get(tenant.uid).filter(|before| before.change == now.change);
+    // Where nobody was there at first, nobody can have handed anything on.
+    let mut looks_on = before.is_some() || !now.old.is_empty();
+    let mut left = match before {
+        Some(before) => Found { old: still_there(&before.old, now.old), ..now },
+        None => now,
+    };
+    let mut is_first = true;
+    while looks_on {
+        let from = Instant::now();
+        until_gone(client, tenant, remembered, patience, &mut left).await?;
+        let next = find(client, tenant, patience.role).await?;
+        let is_for_certain = is_first || next.is_handed_on || from.elapsed() >= GRACE;
+        looks_on = !next.behind.is_empty() && is_for_certain;
+        left.old = next.behind;
+        is_first = false;
     }
+    remembered.put(tenant.uid, None);
+    Ok(())
+}
+
+/// Waits until none of a set is left.
+async fn until_gone(
+    client: &Object,
+    tenant: &TenantRef,
+    remembered: &Remembered,
+    patience: Patience<'_>,
+    left: &mut Found,
+) -> Result<(), Failure> {
     let end_from = (Instant::now() + GRACE).min(patience.until);
     let mut look_again = LOOK_AGAIN_MIN;
     while !left.old.is_empty() {
@@ -103,7 +136,6 @@ pub(super) async fn wait(
         look_again = (look_again * 2).min(LOOK_AGAIN_MAX);
         left.old = still_there(&left.old, find(client, tenant, patience.role).await?.old);
     }
-    remembered.put(tenant.uid, None);
     Ok(())
 }
 
@@ -123,11 +155,16 @@ async fn find(client: &Object, tenant: &TenantRef, role: &str) -> Result<Found, 
     let mut found = Found::default();
     for row in rows {
         found.change = row.get(0);
-        match (row.get(1), row.get(2), row.get(3)) {
-            (Some(pid), Some(transaction), _) => found.old.push(Old::Running { pid, transaction }),
-            (_, Some(transaction), Some(words)) => found.old.push(Old::Prepared { transaction, words }),
-            _ => {}
+        let one = match (row.get(1), row.get(2), row.get(3)) {
+            (Some(pid), Some(transaction), _) => Old::Running { pid, transaction },
+            (_, Some(transaction), Some(words)) => Old::Prepared { transaction, words },
+            _ => continue,
+        };
+        if row.get(4) {
+            found.behind.push(one.clone());
         }
+        found.is_handed_on |= row.get::<_, bool>(5);
+        found.old.push(one);
     }
     Ok(found)
 }

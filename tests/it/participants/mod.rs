@@ -19,6 +19,7 @@ mod replaced;
 mod reused;
 mod rights;
 mod s3;
+mod strangers;
 mod transactions;
 mod unreached;
 

@@ -3,6 +3,7 @@
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
 
+use super::overreach::is_named_until;
 use super::postgres::{Application, at};
 use super::{bring, tenant, told};
 use crate::support::{empty_database, sql};
@@ -38,6 +39,50 @@ async fn a_role_that_no_policy_binds_is_named_whatever_state_a_tenant_is_in() {
     );
     application.admin.batch_execute(&control).await.unwrap();
     assert_eq!(target.observe(&acme).await.unwrap().amiss, None);
+}
+
+#[tokio::test]
+async fn a_login_that_copies_the_database_or_reads_or_writes_all_of_it_is_named_with_how() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    let make = format!("CREATE ROLE {role}_maint; GRANT {role}_maint TO {role}_login");
+    admin.batch_execute(&make).await.unwrap();
+    for (right, named, back) in [
+        (
+            format!("ALTER ROLE {role}_login REPLICATION"),
+            format!("role {role}_login (REPLICATION, which copies the whole database)"),
+            format!("ALTER ROLE {role}_login NOREPLICATION"),
+        ),
+        (
+            format!("GRANT pg_read_all_data TO {role}"),
+            format!("role {role}, as pg_read_all_data (reads what the planner keeps of every tenant's rows)"),
+            format!("REVOKE pg_read_all_data FROM {role}"),
+        ),
+        (
+            format!("GRANT pg_write_all_data TO {role}_maint"),
+            format!("role {role}_login, as pg_write_all_data (writes the access rows)"),
+            format!("REVOKE pg_write_all_data FROM {role}_maint"),
+        ),
+        // A role that was admitted beside the target's own.
+        (
+            format!(
+                "CREATE ROLE {role}_beside; SELECT tenancy.admit('{role}_beside'); GRANT pg_write_all_data TO {role}_beside"
+            ),
+            format!("tenancy.access ({role}_beside has DELETE, INSERT, UPDATE by pg_write_all_data)"),
+            format!("REVOKE pg_write_all_data FROM {role}_beside"),
+        ),
+        (
+            format!("GRANT UPDATE ON tenancy.access TO pg_monitor; GRANT pg_monitor TO {role}_maint"),
+            format!("tenancy.access ({role}_login has UPDATE)"),
+            format!("REVOKE UPDATE ON tenancy.access FROM pg_monitor; REVOKE pg_monitor FROM {role}_maint"),
+        ),
+    ] {
+        is_named_until(&application, &acme, (right, named, back)).await;
+    }
+    let harmless = format!("GRANT pg_monitor, pg_signal_backend, pg_checkpoint TO {role}");
+    admin.batch_execute(&harmless).await.unwrap();
+    assert_eq!(application.target.observe(&acme).await.unwrap().amiss, None);
 }
 
 #[tokio::test]

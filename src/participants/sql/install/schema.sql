@@ -3,6 +3,12 @@
 --
 -- The tables of the application follow by `SELECT tenancy.protect('schema.table')` for each table that has a column
 -- `tenant_id text`. An application's transaction says whose it is: `SELECT set_config('tenancy.tenant', $1, true)`.
+
+-- No name here is to lead to what somebody put into a schema of the session's path: an operator that fits more exactly than the
+-- server's own would run as us. The end puts the path back.
+SELECT pg_catalog.set_config('tenancy.path', pg_catalog.current_setting('search_path'), false);
+SET search_path = pg_catalog, pg_temp;
+
 CREATE SCHEMA IF NOT EXISTS tenancy;
 
 CREATE TABLE IF NOT EXISTS tenancy.access (
@@ -83,6 +89,9 @@ AS $$
 DECLARE
     policy name;
     grants text;
+    loose text := (
+        SELECT c.oid::regcollation FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
+        WHERE a.attrelid = protected AND a.attname = 'tenant_id' AND NOT a.attisdropped AND NOT c.collisdeterministic);
 BEGIN
     IF NOT EXISTS (
         SELECT 1 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -93,6 +102,9 @@ BEGIN
             'then protect it', protected,
             (SELECT coalesce(max(format('ALTER TABLE %s RENAME tenant_id TO org_id; ', protected)), '') FROM pg_attribute a
              WHERE a.attrelid = protected AND a.attname = 'tenant_id' AND NOT a.attisdropped), protected;
+    END IF;
+    IF loose IS NOT NULL THEN
+        RAISE EXCEPTION '%: tenant_id has the nondeterministic collation %, for which ids that differ may be one', protected, loose;
     END IF;
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', protected);
     FOREACH policy IN ARRAY ARRAY['tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads']
@@ -140,19 +152,34 @@ BEGIN
     END IF;
 END
 $$;
+-- Whoever may run it is trusted with saying which tables are ours (`named_tables`), from here on.
+REVOKE ALL ON FUNCTION tenancy.protect(regclass) FROM PUBLIC;
 
 -- Where an ordinary client is tried, and the model of what a protected table looks like. It is empty but inside the
 -- transactions that try, which are rolled back.
 CREATE UNLOGGED TABLE IF NOT EXISTS tenancy.probe (tenant_id text NOT NULL);
 SELECT tenancy.protect('tenancy.probe');
 
+-- The tables whose policies ask `resolve`, by what they depend on, and whose owner the operator trusted with protecting tables.
+-- Anybody writes its name into a policy of a table of its own, to have us go there.
+CREATE OR REPLACE FUNCTION tenancy.asking() RETURNS TABLE (relation regclass)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT DISTINCT p.polrelid::regclass
+    FROM pg_depend d JOIN pg_policy p ON p.oid = d.objid JOIN pg_class c ON c.oid = p.polrelid
+    WHERE d.classid = 'pg_policy'::regclass
+      AND d.refclassid = 'pg_proc'::regclass
+      AND d.refobjid = 'tenancy.resolve(text)'::regprocedure
+      AND c.relpersistence <> 't'
+      AND p.polrelid <> 'tenancy.probe'::regclass
+      AND has_function_privilege(c.relowner, 'tenancy.protect(regclass)'::regprocedure, 'EXECUTE')
+$$;
+
 -- Those that were protected before there was a list of them.
 INSERT INTO tenancy.protected (relation)
-SELECT DISTINCT p.polrelid::regclass FROM pg_policy p
-WHERE p.polrelid <> 'tenancy.probe'::regclass
-  AND p.polrelid NOT IN (SELECT t.relation FROM tenancy.protected t)
-  AND p.polname IN ('tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads')
-  AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) LIKE '%tenancy.resolve(%';
+SELECT DISTINCT a.relation FROM tenancy.asking() a JOIN pg_policy p ON p.polrelid = a.relation
+WHERE a.relation NOT IN (SELECT t.relation FROM tenancy.protected t)
+  AND p.polname IN ('tenant_reads', 'tenant_inserts', 'tenant_updates', 'tenant_deletes', 'archive_reads');
 
 -- The protected tables, and what is attached to them by now, at whatever depth.
 CREATE OR REPLACE FUNCTION tenancy.family() RETURNS TABLE (relation oid, parent oid)
@@ -193,6 +220,20 @@ AS $$
     DELETE FROM tenancy.part p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation)
 $$;
 SELECT tenancy.learn_names();
+-- Versions before gave it to the application, which could keep what it writes locked. Control planes keep it.
+DO $$
+DECLARE
+    holder regrole;
+BEGIN
+    FOR holder IN
+        SELECT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
+        WHERE p.oid = 'tenancy.learn_names()'::regprocedure AND a.grantee NOT IN (0, p.proowner)
+          AND NOT has_table_privilege(a.grantee, 'tenancy.access'::regclass, 'INSERT')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION tenancy.learn_names() FROM %s', holder);
+    END LOOP;
+END
+$$;
 -- Without a name stay only those that were gone before names were learnt.
 DELETE FROM tenancy.protected p
 WHERE p.table_name IS NULL AND EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
@@ -259,7 +300,7 @@ BEGIN
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
         EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
-            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced(), tenancy.learn_names() TO %I', member);
+            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced() TO %I', member);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -268,8 +309,8 @@ BEGIN
 END
 $$;
 
--- The tables with tenants' rows: those that were protected or a part of one, and those whose policies ask `resolve`. Another session's
--- temporary ones are out of everybody's reach, and end with it.
+-- The tables with tenants' rows: those that were protected or a part of one, and those of trusted owners whose policies ask
+-- `resolve`. Another session's temporary ones are out of everybody's reach, and end with it.
 CREATE OR REPLACE FUNCTION tenancy.named_tables() RETURNS SETOF regclass
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -278,12 +319,24 @@ AS $$
     UNION
     SELECT d.relation FROM tenancy.detached() d
     UNION
-    SELECT p.polrelid::regclass
-    FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-    WHERE c.relpersistence <> 't'
-      AND p.polrelid <> 'tenancy.probe'::regclass
-      AND coalesce(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
-          LIKE '%tenancy.resolve(%'
+    SELECT a.relation FROM tenancy.asking() a
+$$;
+
+-- Those of them in which ids that differ may be one, and what makes it so: what is done to a tenant there is done to others, too.
+CREATE OR REPLACE FUNCTION tenancy.loose() RETURNS TABLE (relation regclass, what text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Hardly a database has one, and each batch of a purge asks.
+    IF NOT EXISTS (SELECT 1 FROM pg_collation c WHERE NOT c.collisdeterministic) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT t, 'tenant_id has the nondeterministic collation ' || c.oid::regcollation || ', for which ids that differ may be one'
+    FROM tenancy.named_tables() AS t
+    JOIN pg_attribute a ON a.attrelid = t AND a.attname = 'tenant_id' AND NOT a.attisdropped
+    JOIN pg_collation c ON c.oid = a.attcollation AND NOT c.collisdeterministic;
+END
 $$;
 
 -- Whether the application could have its own code run as whoever looks or purges, who sees every row, or could let tenants in
@@ -387,6 +440,10 @@ BEGIN
         SELECT typed.relation::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype
         FROM typed JOIN pg_type t ON t.oid = typed.type
         UNION ALL
+        -- It stands in no list of rights.
+        SELECT 'tenancy.access', r.oid, 'DELETE, INSERT, UPDATE by pg_write_all_data' FROM pg_roles r
+        WHERE r.rolname = 'pg_write_all_data'
+        UNION ALL
         SELECT 'the schema tenancy', a.grantee, a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
         WHERE n.nspname = 'tenancy' AND a.privilege_type = 'CREATE'
         UNION ALL
@@ -432,6 +489,7 @@ BEGIN
     WHERE NOT EXISTS (
         SELECT 1 FROM pg_attribute a WHERE a.attrelid = d.relation AND a.attname = 'tenant_id' AND NOT a.attisdropped)
     ORDER BY d.relation LIMIT 1;
+    why := coalesce(why, (SELECT l.relation || ': ' || l.what FROM tenancy.loose() l ORDER BY l.relation LIMIT 1));
     IF why IS NOT NULL THEN
         RAISE EXCEPTION '%', why USING ERRCODE = 'TN002';
     END IF;
@@ -464,23 +522,29 @@ AS $$
 $$;
 
 -- The first client of the application that no policy binds, by itself or as a role that it can become; null where all are
--- bound. Before PostgreSQL 16 whoever has CREATEROLE makes itself a member of any role that is no superuser; and whoever reads or
--- writes the server's files, or runs programs there, has the tables' files.
+-- bound. Before PostgreSQL 16 whoever has CREATEROLE makes itself a member of any role that is no superuser; whoever reads or
+-- writes the server's files, or runs programs there, has the tables' files; REPLICATION hands out those, and every change; and
+-- reading or writing all data reaches pg_statistic, where values of the rows are, and `access`.
 CREATE OR REPLACE FUNCTION tenancy.unbound(application text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    WITH server_files AS (
-        SELECT r.oid FROM pg_roles r
-        WHERE r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+    WITH past (role, how) AS (
+        VALUES ('pg_execute_server_program', 'reaches the files of the database past every policy'),
+            ('pg_read_server_files', 'reaches the files of the database past every policy'),
+            ('pg_write_server_files', 'reaches the files of the database past every policy'),
+            ('pg_read_all_data', 'reads what the planner keeps of every tenant''s rows'),
+            ('pg_write_all_data', 'writes the access rows')
     )
     SELECT c.rolname::text || CASE WHEN r.oid <> c.oid THEN ', as ' || r.rolname::text ELSE '' END || CASE
             WHEN r.rolsuper THEN ' (superuser)'
             WHEN r.rolbypassrls THEN ' (BYPASSRLS)'
-            WHEN r.oid IN (SELECT s.oid FROM server_files s) THEN ' (reaches the files of the database past every policy)'
+            WHEN p.how IS NOT NULL THEN ' (' || p.how || ')'
+            WHEN r.rolreplication THEN ' (REPLICATION, which copies the whole database)'
             ELSE ' (CREATEROLE, which before PostgreSQL 16 makes it a member of every role, ours too)'
         END
     FROM tenancy.becomes(application) b JOIN pg_roles c ON c.oid = b.client JOIN pg_roles r ON r.oid = b.role
-    WHERE r.rolsuper OR r.rolbypassrls OR r.oid IN (SELECT s.oid FROM server_files s)
+    LEFT JOIN past p ON p.role = r.rolname
+    WHERE r.rolsuper OR r.rolbypassrls OR r.rolreplication OR p.how IS NOT NULL
        OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000)
     ORDER BY c.rolname <> application, r.oid <> c.oid, c.rolname, r.rolname LIMIT 1
 $$;
@@ -633,6 +697,8 @@ AS $$
            OR NOT EXISTS (
                SELECT 1 FROM pg_attribute a
                WHERE a.attrelid = d.relation AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+        UNION ALL
+        SELECT f.relation, l.what FROM tenancy.loose() l JOIN family f ON f.relation = l.relation
         UNION ALL
         SELECT r.relation, 'policy ' || m.polname FROM reached r CROSS JOIN model m
         WHERE NOT EXISTS (
@@ -868,3 +934,4 @@ END
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tenancy FROM PUBLIC;
+SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('tenancy.path'), false);

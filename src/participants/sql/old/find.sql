@@ -10,7 +10,11 @@ WITH held AS MATERIALIZED (
 SELECT a.xmin::text AS change, s.pid AS pid,
     -- Null where it has ended just now.
     (SELECT h.virtualxid FROM held h WHERE h.pid = s.pid LIMIT 1) AS transaction,
-    NULL::text AS prepared
+    NULL::text AS prepared,
+    coalesce(age(s.backend_xmin) >= age(a.xmin), false) AS is_behind,
+    -- With a snapshot that nobody can take any more: it had it before, or from one that had.
+    coalesce(age(s.backend_xmin) >= age(a.xmin), false)
+        AND age(pg_snapshot_xmin(pg_current_snapshot())::xid) < age(a.xmin) AS is_handed_on
 FROM pg_stat_activity s
 JOIN pg_roles r ON r.oid = s.usesysid
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
@@ -24,7 +28,9 @@ WHERE s.datname = current_database()
 UNION ALL
 SELECT a.xmin::text, NULL, p.transaction::text,
     -- As texts: for another type an application's operator could be the nearest.
-    quote_literal(p.gid) || ' of ' || p.owner::text || ' since ' || date_trunc('second', p.prepared)::text
+    quote_literal(p.gid) || ' of ' || p.owner::text || ' since ' || date_trunc('second', p.prepared)::text,
+    -- Nobody can see with which snapshot it wrote.
+    true, false
 FROM pg_prepared_xacts p
 JOIN pg_roles r ON r.rolname = p.owner
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
