@@ -13,6 +13,9 @@ const OVERREACH: &str = "TN001";
 /// The code of what goes through the tables where it cannot go through one of them, and says which and why.
 const IN_THE_WAY: &str = "TN002";
 
+/// The code of the schema's statements where there is one that others own.
+const NOT_OURS: &str = "TN003";
+
 /// What an ordinary client can do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -33,6 +36,11 @@ pub(super) fn untouched(error: tokio_postgres::Error) -> Failure {
         return Failure::permanent(format!("rows of the tenant cannot be looked for or removed: {what}"));
     }
     failure(error)
+}
+
+/// What the schema could not be made for: others own it.
+pub(super) fn not_ours(error: &tokio_postgres::Error) -> Option<Failure> {
+    said(error, NOT_OURS).map(Failure::permanent)
 }
 
 /// The words of our own functions, where they refused with this code.

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use self::client::{Seen, learn_names, probe, with_lockers};
+use self::client::{Seen, learn_names, not_ours, probe, with_lockers};
 use super::access::{self, failure};
 use super::{Failure, Observed, Participant, TenantRef};
 use crate::config;
@@ -179,6 +179,9 @@ async fn comes_upon_nothing(transaction: &Transaction<'_>, tenant: &TenantRef) -
 
 /// What is denied while the schema is made is another right than what a change needs.
 fn not_installed(error: tokio_postgres::Error) -> Failure {
+    if let Some(not_ours) = not_ours(&error) {
+        return not_ours;
+    }
     if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
         return failure(error);
     }

@@ -215,3 +215,84 @@ async fn the_application_may_not_run_what_would_hold_up_every_change() {
     let (_, words) = told(old.apply(&tenant("acme"), Desired::Suspended, 1).await);
     assert!(words.contains("install = true"), "{words}");
 }
+
+#[tokio::test]
+async fn a_trigger_of_a_stranger_on_a_table_that_refers_to_a_protected_one_never_runs_as_us() {
+    let application = Application::new("").await;
+    let (target, admin, acme) = (&application.target, &application.admin, tenant("acme"));
+    application.fill(&acme, 5).await;
+    let eve = stranger(&application).await;
+    let right = format!("GRANT REFERENCES ON document TO {}_eve", application.role);
+    admin.batch_execute(&right).await.unwrap();
+    let trap = "CREATE TABLE eves.kid (tenant_id text, document_id bigint,
+            FOREIGN KEY (tenant_id, document_id) REFERENCES public.document ON DELETE CASCADE);
+        INSERT INTO eves.kid VALUES ('acme', 1)";
+    eve.batch_execute(trap).await.unwrap();
+    bring(target, &acme, Desired::Archived, 1).await;
+    assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "a table that refers to it is no fault");
+    let code = "CREATE CONSTRAINT TRIGGER t AFTER DELETE ON eves.kid DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION eves.spring()";
+    eve.batch_execute(code).await.unwrap();
+    let named = format!(
+        "eves.kid (trigger t runs code of {}_eve, who may not run tenancy.protect)",
+        application.role
+    );
+    let why = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
+    assert!(why.contains(&named), "{why}");
+    let (_, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    assert!(words.contains(&named), "{words}");
+    assert!(!ran(admin, "eves.ran").await, "it ran");
+    eve.batch_execute("DROP TRIGGER t ON eves.kid").await.unwrap();
+    assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+}
+
+#[tokio::test]
+async fn what_a_stranger_put_in_the_place_of_our_schema_is_not_taken_over() {
+    let url = empty_database().await;
+    sql(&url, "CREATE ROLE eve_beforehand").await;
+    for (squat, whose) in [
+        ("CREATE SCHEMA tenancy AUTHORIZATION eve_beforehand", "the schema tenancy is there already and belongs to eve_beforehand"),
+        (
+            "CREATE SCHEMA tenancy; CREATE TABLE tenancy.access (tenant_id text PRIMARY KEY, uid uuid NOT NULL, state text NOT NULL,
+                generation bigint NOT NULL); ALTER TABLE tenancy.access OWNER TO eve_beforehand",
+            "tenancy.access is there already and belongs to eve_beforehand",
+        ),
+    ] {
+        sql(&url, squat).await;
+        let target = at(&url, ", install = true, role = \"app_beforehand\"");
+        let (_, words) = told(target.apply(&tenant("acme"), Desired::Suspended, 1).await);
+        assert!(words.contains(whose), "{words}");
+        sql(&url, "DROP SCHEMA tenancy CASCADE").await;
+        assert_eq!(bring(&target, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+        sql(&url, "DROP SCHEMA tenancy CASCADE").await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_on_a_table_of_a_strangers_own_holds_nobody_up() {
+    let application = Application::new("").await;
+    let eve = stranger(&application).await;
+    eve.batch_execute("CREATE TEMP TABLE x (a int); CREATE POLICY p ON x USING (true)").await.unwrap();
+    eve.batch_execute("BEGIN; LOCK TABLE x").await.unwrap();
+    let target = application.modest(", deadline = \"3s\"").await;
+    assert_eq!(bring(&target, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+}
+
+#[tokio::test]
+async fn the_application_cannot_fill_the_table_that_looks_try_with() {
+    let application = Application::new("").await;
+    let (admin, login, acme) = (&application.admin, application.client().await, tenant("acme"));
+    bring(&application.target, &acme, Desired::Active, 1).await;
+    let fill = "BEGIN; SET LOCAL tenancy.tenant = 'acme'; INSERT INTO tenancy.probe VALUES ('acme'); COMMIT";
+    let before = format!("GRANT INSERT, UPDATE ON tenancy.probe TO {}", application.role);
+    admin.batch_execute(&before).await.unwrap();
+    login.batch_execute(fill).await.unwrap();
+    // As versions before gave it.
+    admin.batch_execute(SCHEMA).await.unwrap();
+    let left: i64 = admin.query_one("SELECT count(*) FROM tenancy.probe", &[]).await.unwrap().get(0);
+    assert_eq!(left, 0);
+    let error = login.batch_execute(fill).await.unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().message(), "permission denied for table probe");
+    assert_eq!(bring(&application.target, &acme, Desired::ReadOnly, 2).await, Some(Desired::ReadOnly));
+    assert_eq!(bring(&application.target, &acme, Desired::Active, 3).await, Some(Desired::Active));
+}

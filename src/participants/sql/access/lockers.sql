@@ -1,10 +1,10 @@
--- Sessions whose lock on a table of ours keeps even our reading or writing of rows out.
+-- Sessions whose lock on a table of ours, or a protected one, keeps even our reading or writing of rows out.
 SELECT DISTINCT l.pid, c.oid::regclass::text AS relation
 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
 WHERE l.locktype = 'relation'
   AND l.granted
   AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-  AND c.relnamespace = 'tenancy'::regnamespace
+  AND (c.relnamespace = 'tenancy'::regnamespace OR c.oid IN (SELECT t::oid FROM tenancy.named_tables() AS t))
   AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 ORDER BY l.pid, relation LIMIT 5

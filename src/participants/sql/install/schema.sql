@@ -9,6 +9,32 @@
 SELECT pg_catalog.set_config('tenancy.path', pg_catalog.current_setting('search_path'), false);
 SET search_path = pg_catalog, pg_temp;
 
+-- Nothing is taken over that somebody put here beforehand: whoever owns a table of ours lets in whom it likes. What is ours belongs
+-- to whoever runs this, or to one who sees every row anyway.
+DO $$
+DECLARE
+    what text;
+    whose text;
+BEGIN
+    SELECT o.what, r.rolname INTO what, whose
+    FROM (
+        SELECT 'the schema tenancy', n.nspowner, 0 FROM pg_namespace n WHERE n.nspname = 'tenancy'
+        UNION ALL
+        SELECT 'tenancy.' || c.relname, c.relowner, 1 FROM pg_class c
+        WHERE c.relnamespace = to_regnamespace('tenancy') AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        UNION ALL
+        SELECT 'tenancy.' || p.proname, p.proowner, 2 FROM pg_proc p WHERE p.pronamespace = to_regnamespace('tenancy')
+    ) AS o (what, owner, place) JOIN pg_roles r ON r.oid = o.owner
+    WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname <> current_user
+    ORDER BY o.place, o.what LIMIT 1;
+    IF what IS NOT NULL THEN
+        RAISE EXCEPTION '% is there already and belongs to %, who could let tenants in: drop it, or give it to our database user, after a '
+            'look at what it is', what, whose
+        USING ERRCODE = 'TN003';
+    END IF;
+END
+$$;
+
 CREATE SCHEMA IF NOT EXISTS tenancy;
 
 CREATE TABLE IF NOT EXISTS tenancy.access (
@@ -220,11 +246,21 @@ AS $$
     DELETE FROM tenancy.part p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation)
 $$;
 SELECT tenancy.learn_names();
--- Versions before gave it to the application, which could keep what it writes locked. Control planes keep it.
+-- Versions before gave it to the application, which could keep what it writes locked; and let it write the probe, where its rows are in
+-- everybody's way. Control planes keep both.
 DO $$
 DECLARE
     holder regrole;
 BEGIN
+    FOR holder IN
+        SELECT DISTINCT a.grantee FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.oid = 'tenancy.probe'::regclass AND a.grantee NOT IN (0, c.relowner) AND a.privilege_type IN ('INSERT', 'UPDATE')
+          AND NOT has_table_privilege(a.grantee, 'tenancy.access'::regclass, 'INSERT')
+    LOOP
+        EXECUTE format('REVOKE INSERT, UPDATE ON tenancy.probe FROM %s', holder);
+        -- Without a look at each row, of which there may be many.
+        TRUNCATE tenancy.probe;
+    END LOOP;
     FOR holder IN
         SELECT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
         WHERE p.oid = 'tenancy.learn_names()'::regprocedure AND a.grantee NOT IN (0, p.proowner)
@@ -301,7 +337,7 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
         EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
             'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced() TO %I', member);
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.probe TO %I', member);
+        EXECUTE format('GRANT SELECT, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
         EXECUTE format('GRANT %I TO CURRENT_USER', admitted);
@@ -361,13 +397,24 @@ BEGIN
         SELECT r.oid, r.rolname FROM pg_roles r JOIN member USING (oid)
         WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname <> session_user
     ),
+    named AS MATERIALIZED (
+        SELECT t::oid AS relation FROM tenancy.named_tables() AS t
+    ),
+    -- Whose code may run with ours. Owners of what is protected are: they could switch everything off.
+    trusted (oid) AS (
+        SELECT r.oid FROM pg_roles r
+        WHERE r.rolsuper OR r.rolbypassrls OR r.rolname = session_user
+           OR has_function_privilege(r.oid, 'tenancy.protect(regclass)'::regprocedure, 'EXECUTE')
+        UNION
+        SELECT c.relowner FROM named JOIN pg_class c ON c.oid = named.relation
+    ),
     decides (relation) AS (
         VALUES ('tenancy.access'::regclass), ('tenancy.protected'), ('tenancy.part'), ('tenancy.permitted')
     ),
     -- Those with tenants' rows, ours, and whatever a look or a removal leads to from there: partitions, tables that refer to them,
     -- and what their rules and policies, and views in these, are about.
     touched (relation) AS (
-        (SELECT t::oid FROM tenancy.named_tables() AS t
+        (SELECT named.relation FROM named
          UNION ALL
          SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'tenancy'::regnamespace AND c.relkind = 'r')
         UNION
@@ -463,10 +510,23 @@ BEGIN
     SELECT string_agg(n.said, '; ' ORDER BY n.place) FILTER (WHERE n.place <= 5)
         || CASE WHEN count(*) > 5 THEN '; and ' || count(*) - 5 || ' more' ELSE '' END
     FROM (
-        SELECT g.named || ' (' || h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') || ')' AS said,
-            row_number() OVER (ORDER BY g.named, h.rolname) AS place
-        FROM given g JOIN holder h USING (role)
-        GROUP BY g.named, h.rolname
+        SELECT said, row_number() OVER (ORDER BY said) AS place
+        FROM (
+            SELECT g.named || ' (' || h.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') || ')' AS said
+            FROM given g JOIN holder h USING (role)
+            GROUP BY g.named, h.rolname
+            UNION
+            -- Code that is there of those who were given nothing in `tenancy`, as on a table of theirs that refers to one of these.
+            SELECT t.tgrelid::regclass || ' (trigger ' || quote_ident(t.tgname) || ' runs code of ' || o.rolname || ', who may not run tenancy.protect)'
+            FROM touched JOIN pg_trigger t ON t.tgrelid = touched.relation AND NOT t.tgisinternal
+            JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_roles o ON o.oid = p.proowner
+            WHERE p.proowner NOT IN (SELECT trusted.oid FROM trusted) AND p.proowner NOT IN (SELECT client.oid FROM client)
+            UNION
+            SELECT c.oid::regclass || ' (rule ' || quote_ident(r.rulename) || ' is of ' || o.rolname || ', who may not run tenancy.protect)'
+            FROM touched JOIN pg_class c ON c.oid = touched.relation AND c.relkind IN ('r', 'p')
+            JOIN pg_rewrite r ON r.ev_class = c.oid JOIN pg_roles o ON o.oid = c.relowner
+            WHERE c.relowner NOT IN (SELECT trusted.oid FROM trusted) AND c.relowner NOT IN (SELECT client.oid FROM client)
+        ) s
     ) n
     );
 END
@@ -679,6 +739,8 @@ AS $$
             replace(concat_ws(' ', p.polcmd, p.polpermissive, p.polroles, 'using', pg_get_expr(p.polqual, p.polrelid),
                 'check', pg_get_expr(p.polwithcheck, p.polrelid)), '(tenant_id)::text', 'tenant_id') AS says
         FROM pg_policy p
+        -- To write out another's takes a lock on its table, which its owner may hold against us.
+        WHERE p.polrelid IN (SELECT f.relation FROM family f UNION ALL SELECT 'tenancy.probe'::regclass)
     ),
     model AS (SELECT polname, says FROM policy WHERE polrelid = 'tenancy.probe'::regclass),
     difference (relation, what) AS (

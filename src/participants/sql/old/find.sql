@@ -6,6 +6,14 @@
 WITH held AS MATERIALIZED (
     -- Read only where a session counts.
     SELECT l.pid, l.virtualxid FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
+),
+-- Transactions at a protected table. One whose login has no right there is by way of a role that was taken from it meanwhile, which
+-- it keeps until it gives it back.
+at_work AS MATERIALIZED (
+    SELECT l.pid, l.virtualtransaction, l.relation FROM pg_locks l
+    WHERE l.locktype = 'relation'
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.relation IN (SELECT t::oid FROM tenancy.named_tables() AS t)
 )
 SELECT a.xmin::text AS change, s.pid AS pid,
     -- Null where it has ended just now.
@@ -16,14 +24,18 @@ SELECT a.xmin::text AS change, s.pid AS pid,
     coalesce(age(s.backend_xmin) >= age(a.xmin), false)
         AND age(pg_snapshot_xmin(pg_current_snapshot())::xid) < age(a.xmin) AS is_handed_on
 FROM pg_stat_activity s
-JOIN pg_roles r ON r.oid = s.usesysid
+LEFT JOIN pg_roles r ON r.oid = s.usesysid
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
 WHERE s.datname = current_database()
   AND s.pid <> pg_backend_pid()
   AND s.backend_type IS DISTINCT FROM 'parallel worker'
-  AND NOT r.rolsuper
-  AND NOT r.rolbypassrls
-  AND pg_has_role(s.usesysid, $3::name, 'MEMBER')
+  AND s.usesysid IS NOT NULL
+  AND NOT coalesce(r.rolsuper OR r.rolbypassrls, false)
+  AND (pg_has_role(r.oid, $3::name, 'MEMBER')
+       OR EXISTS (
+           SELECT 1 FROM at_work w
+           WHERE w.pid = s.pid
+             AND NOT coalesce(has_table_privilege(r.oid, w.relation, 'SELECT, INSERT, UPDATE, DELETE'), false)))
   AND (s.backend_xid IS NOT NULL OR age(s.backend_xmin) >= age(a.xmin))
 UNION ALL
 SELECT a.xmin::text, NULL, p.transaction::text,
@@ -32,9 +44,12 @@ SELECT a.xmin::text, NULL, p.transaction::text,
     -- Nobody can see with which snapshot it wrote.
     true, false
 FROM pg_prepared_xacts p
-JOIN pg_roles r ON r.rolname = p.owner
+LEFT JOIN pg_roles r ON r.rolname = p.owner
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
 WHERE p.database = current_database()
-  AND NOT r.rolsuper
-  AND NOT r.rolbypassrls
-  AND pg_has_role(r.oid, $3::name, 'MEMBER')
+  AND NOT coalesce(r.rolsuper OR r.rolbypassrls, false)
+  AND (pg_has_role(r.oid, $3::name, 'MEMBER')
+       OR EXISTS (
+           SELECT 1 FROM at_work w
+           WHERE w.virtualtransaction = '-1/' || p.transaction::text
+             AND NOT coalesce(has_table_privilege(r.oid, w.relation, 'SELECT, INSERT, UPDATE, DELETE'), false)))
