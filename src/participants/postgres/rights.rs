@@ -74,6 +74,6 @@ fn not_bound(login: &str) -> String {
 fn not_protected(named: &str) -> String {
     format!(
         "tables or views are not as `tenancy.protect` wants them: {named}; run that for it again, drop policies that let more \
-         through, and revoke rights that no policy binds"
+         through, revoke rights that no policy binds (of an owner: `ALTER … OWNER TO`)"
     )
 }

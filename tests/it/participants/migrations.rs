@@ -55,6 +55,7 @@ async fn migrations_change_every_tenants_rows_and_swap_tables_with_the_roles_of_
     migrator.batch_execute(change).await.unwrap();
     let swap = format!(
         "BEGIN;
+         LOCK TABLE shop.bill IN SHARE ROW EXCLUSIVE MODE;
          CREATE TABLE shop.bill_new (tenant_id text NOT NULL, bill_id bigint PRIMARY KEY, amount int);
          SELECT tenancy.protect('shop.bill_new');
          INSERT INTO shop.bill_new SELECT * FROM shop.bill;

@@ -111,6 +111,10 @@ async fn a_table_that_is_dropped_for_good_or_renamed_hinders_nobody_until_its_na
     application.fill(&acme, 5).await;
     application.migrate("DROP TABLE document; ALTER TABLE folder RENAME TO shelf").await;
     assert_eq!(bring(target, &acme, Desired::Suspended, 1).await, Some(Desired::Suspended));
+    let numbers = "SELECT count(*) FROM tenancy.protected p
+        WHERE p.relation::oid <> 0 AND NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation)";
+    let numbers: i64 = application.admin.query_one(numbers, &[]).await.unwrap().get(0);
+    assert_eq!(numbers, 0, "in a dump it would be another relation's");
     // Both names stand for a protected table now, and neither is taken for granted.
     application.migrate("CREATE TABLE document (notice text); CREATE VIEW folder AS SELECT 1 AS one").await;
     for name in ["public.document", "public.folder"] {

@@ -69,7 +69,7 @@ async fn a_login_that_copies_the_database_or_reads_or_writes_all_of_it_is_named_
             format!(
                 "CREATE ROLE {role}_beside; SELECT tenancy.admit('{role}_beside'); GRANT pg_write_all_data TO {role}_beside"
             ),
-            format!("tenancy.access ({role}_beside has DELETE, INSERT, UPDATE by pg_write_all_data)"),
+            format!("role {role}_beside, as pg_write_all_data (writes the access rows)"),
             format!("REVOKE pg_write_all_data FROM {role}_beside"),
         ),
         (

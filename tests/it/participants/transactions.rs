@@ -414,3 +414,30 @@ async fn a_login_that_the_role_was_taken_from_while_its_transaction_runs_is_wait
     target.apply(&acme, Desired::Suspended, 4).await.unwrap();
     report.batch_execute("COMMIT").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_second_role_that_was_admitted_is_waited_for_and_looked_at_like_the_first() {
+    let application = Application::new("").await;
+    let (admin, role) = (&application.admin, &application.role);
+    let acme = tenant("acme");
+    application.fill(&acme, 50).await;
+    bring(&application.target, &acme, Desired::Active, 1).await;
+    let make = format!(
+        "SELECT tenancy.admit('{role}_batch'); GRANT SELECT, INSERT, UPDATE, DELETE ON document TO {role}_batch;
+         CREATE ROLE {role}_job LOGIN PASSWORD 'pass'; GRANT {role}_batch TO {role}_job"
+    );
+    admin.batch_execute(&make).await.unwrap();
+    let target = application.modest(", deadline = \"3s\"").await;
+    let (_, place) = application.url.rsplit_once('@').unwrap();
+    let job = connect(&format!("postgres://{role}_job:pass@{place}")).await;
+    let read = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL tenancy.tenant = 'acme'; TABLE document";
+    job.batch_execute(read).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2).await);
+    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+    job.batch_execute("COMMIT").await.unwrap();
+    target.apply(&acme, Desired::Suspended, 2).await.unwrap();
+    assert_eq!(target.observe(&acme).await.unwrap().amiss, None);
+    admin.batch_execute(&format!("ALTER ROLE {role}_job BYPASSRLS")).await.unwrap();
+    let why = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
+    assert!(why.contains(&format!("{role}_job (BYPASSRLS)")), "{why}");
+}

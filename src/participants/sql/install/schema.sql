@@ -228,7 +228,7 @@ AS $$
 $$;
 
 -- Adds the names that protected tables have by now: one that was renamed is missed under each of its names. And the
--- partitions that they have.
+-- partitions that they have. Of one that is gone the name stays, and its number goes: in a dump it would be another relation's.
 CREATE OR REPLACE FUNCTION tenancy.learn_names() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -239,6 +239,13 @@ AS $$
         SELECT 1 FROM tenancy.protected k
         WHERE k.relation = c.oid AND k.schema_name = n.nspname AND k.table_name = c.relname)
     ON CONFLICT DO NOTHING;
+    INSERT INTO tenancy.protected (relation, schema_name, table_name)
+    SELECT DISTINCT 0::oid::regclass, p.schema_name, p.table_name FROM tenancy.protected p
+    WHERE p.relation <> 0::oid::regclass AND p.table_name IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation)
+    ON CONFLICT DO NOTHING;
+    DELETE FROM tenancy.protected p
+    WHERE p.relation <> 0::oid::regclass AND p.table_name IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
+    DELETE FROM tenancy.permitted p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
     INSERT INTO tenancy.part (relation, parent)
     SELECT f.relation, f.parent FROM tenancy.family() f
     WHERE f.parent IS NOT NULL AND f.relation NOT IN (SELECT p.relation FROM tenancy.part p)
@@ -265,6 +272,8 @@ BEGIN
         SELECT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
         WHERE p.oid = 'tenancy.learn_names()'::regprocedure AND a.grantee NOT IN (0, p.proowner)
           AND NOT has_table_privilege(a.grantee, 'tenancy.access'::regclass, 'INSERT')
+          -- Owners of tables have it for `release`.
+          AND NOT has_function_privilege(a.grantee, 'tenancy.protect(regclass)'::regprocedure, 'EXECUTE')
     LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION tenancy.learn_names() FROM %s', holder);
     END LOOP;
@@ -319,6 +328,22 @@ BEGIN
 END
 $$;
 
+-- The roles of applications: the one that is named, and those that were admitted beside it. Not who may write the access row, nor
+-- whoever reads archives.
+CREATE OR REPLACE FUNCTION tenancy.admitted(application text) RETURNS TABLE (role oid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT r.oid FROM pg_roles r WHERE r.rolname = application
+    UNION
+    SELECT a.grantee
+    FROM pg_proc p, aclexplode(p.proacl) a
+    WHERE p.pronamespace = 'tenancy'::regnamespace AND p.proname = 'visible' AND a.grantee NOT IN (0, p.proowner)
+      AND a.grantee NOT IN (SELECT r.oid FROM pg_roles r WHERE r.rolname = 'tenantry_archive')
+      AND NOT EXISTS (
+          SELECT 1 FROM pg_class c, aclexplode(c.relacl) w
+          WHERE c.oid = 'tenancy.access'::regclass AND w.grantee = a.grantee AND w.privilege_type = 'INSERT')
+$$;
+
 -- Lets a role of applications in: it must exist for `verify` to act as an ordinary client.
 CREATE OR REPLACE FUNCTION tenancy.admit(admitted text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -336,7 +361,7 @@ BEGIN
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
         EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
-            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced() TO %I', member);
+            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced(), tenancy.admitted(text) TO %I', member);
         EXECUTE format('GRANT SELECT, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -407,6 +432,14 @@ BEGIN
            OR has_function_privilege(r.oid, 'tenancy.protect(regclass)'::regprocedure, 'EXECUTE')
         UNION
         SELECT c.relowner FROM named JOIN pg_class c ON c.oid = named.relation
+    ),
+    -- Roles that somebody else is or can become.
+    strange (oid) AS (
+        SELECT r.oid FROM pg_roles r
+        WHERE r.oid NOT IN (SELECT trusted.oid FROM trusted) AND r.oid NOT IN (SELECT client.oid FROM client)
+          AND EXISTS (
+              SELECT 1 FROM pg_roles l
+              WHERE l.rolcanlogin AND l.oid NOT IN (SELECT trusted.oid FROM trusted) AND pg_has_role(l.oid, r.oid, 'MEMBER'))
     ),
     decides (relation) AS (
         VALUES ('tenancy.access'::regclass), ('tenancy.protected'), ('tenancy.part'), ('tenancy.permitted')
@@ -520,12 +553,12 @@ BEGIN
             SELECT t.tgrelid::regclass || ' (trigger ' || quote_ident(t.tgname) || ' runs code of ' || o.rolname || ', who may not run tenancy.protect)'
             FROM touched JOIN pg_trigger t ON t.tgrelid = touched.relation AND NOT t.tgisinternal
             JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_roles o ON o.oid = p.proowner
-            WHERE p.proowner NOT IN (SELECT trusted.oid FROM trusted) AND p.proowner NOT IN (SELECT client.oid FROM client)
+            WHERE p.proowner IN (SELECT strange.oid FROM strange)
             UNION
             SELECT c.oid::regclass || ' (rule ' || quote_ident(r.rulename) || ' is of ' || o.rolname || ', who may not run tenancy.protect)'
             FROM touched JOIN pg_class c ON c.oid = touched.relation AND c.relkind IN ('r', 'p')
             JOIN pg_rewrite r ON r.ev_class = c.oid JOIN pg_roles o ON o.oid = c.relowner
-            WHERE c.relowner NOT IN (SELECT trusted.oid FROM trusted) AND c.relowner NOT IN (SELECT client.oid FROM client)
+            WHERE c.relowner IN (SELECT strange.oid FROM strange)
         ) s
     ) n
     );
@@ -557,22 +590,22 @@ BEGIN
 END
 $$;
 
--- The application's clients, and every role that each can become (`SET ROLE`), itself first of all: its role, and the logins that
--- are members of that. Logins of a control plane are none of them: ours, and others that pass policies and write the access
+-- The application's clients, and every role that each can become (`SET ROLE`), itself first of all: its roles, and the logins that
+-- are members of them. Logins of a control plane are none of them: ours, and others that pass policies and write the access
 -- row. By the grants themselves: pg_has_role, which knows of changes that this statement does not see yet, holds a role that
 -- becomes a superuser meanwhile, for whichever database, for a member of every role.
 CREATE OR REPLACE FUNCTION tenancy.becomes(application text) RETURNS TABLE (client oid, role oid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH RECURSIVE member (oid) AS (
-        SELECT r.oid FROM pg_roles r WHERE r.rolname = application
+        SELECT a.role FROM tenancy.admitted(application) a
         UNION
         SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
     ),
     taken (client, role) AS (
         SELECT r.oid, r.oid FROM pg_roles r JOIN member USING (oid)
         WHERE r.rolname <> session_user
-          AND (r.rolname = application
+          AND (r.oid IN (SELECT a.role FROM tenancy.admitted(application) a)
                OR (r.rolcanlogin
                    AND (r.rolsuper OR NOT r.rolbypassrls OR NOT has_table_privilege(r.oid, 'tenancy.access', 'INSERT'))))
         UNION

@@ -31,7 +31,7 @@ WHERE s.datname = current_database()
   AND s.backend_type IS DISTINCT FROM 'parallel worker'
   AND s.usesysid IS NOT NULL
   AND NOT coalesce(r.rolsuper OR r.rolbypassrls, false)
-  AND (pg_has_role(r.oid, $3::name, 'MEMBER')
+  AND (EXISTS (SELECT 1 FROM tenancy.admitted($3::text) m WHERE pg_has_role(r.oid, m.role, 'MEMBER'))
        OR EXISTS (
            SELECT 1 FROM at_work w
            WHERE w.pid = s.pid
@@ -48,7 +48,7 @@ LEFT JOIN pg_roles r ON r.rolname = p.owner
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
 WHERE p.database = current_database()
   AND NOT coalesce(r.rolsuper OR r.rolbypassrls, false)
-  AND (pg_has_role(r.oid, $3::name, 'MEMBER')
+  AND (EXISTS (SELECT 1 FROM tenancy.admitted($3::text) m WHERE pg_has_role(r.oid, m.role, 'MEMBER'))
        OR EXISTS (
            SELECT 1 FROM at_work w
            WHERE w.virtualtransaction = '-1/' || p.transaction::text
