@@ -28,7 +28,7 @@ const TABLES: &str = "
 struct Shop {
     url: String,
     /// The database as the target's user.
-    plane: String,
+    target_url: String,
     target: Arc<dyn Participant>,
     /// The superuser.
     admin: Client,
@@ -51,8 +51,8 @@ impl Shop {
         );
         sql(&url, &accounts).await;
         let account = |who: &str| format!("postgres://{name}_{who}:pass@{place}/{database}");
-        let plane = account("plane");
-        let target = at(&plane, &format!(", install = true, role = \"{name}_app\""));
+        let target_url = account("plane");
+        let target = at(&target_url, &format!(", install = true, role = \"{name}_app\""));
         bring(&target, &tenant("first"), Desired::Suspended, 1).await;
         sql(&url, &GRANTS.replace(" TO o", &format!(" TO {name}_owner"))).await;
         let owner = connect(&account("owner")).await;
@@ -63,7 +63,7 @@ impl Shop {
         );
         owner.batch_execute(&uses).await.unwrap();
         let admin = connect(&url).await;
-        Self { url, plane, target, admin, owner, name }
+        Self { url, target_url, target, admin, owner, name }
     }
 
     async fn fill(&self, tenant: &TenantRef) {
@@ -198,7 +198,7 @@ async fn a_detached_partition_that_no_client_reaches_hinders_no_change_and_is_pu
     shop.purged(&hr).await;
     assert_eq!(shop.count("app.ev_1 WHERE tenant_id = 'hr'").await, 0);
     // A schema that is brought up to date leaves an owner what the manual has it granted.
-    let again = at(&shop.plane, &format!(", install = true, role = \"{app}\""));
+    let again = at(&shop.target_url, &format!(", install = true, role = \"{app}\""));
     assert_eq!(again.observe(&kai).await.unwrap().amiss, None);
     // One that is only archived elsewhere and dropped.
     let archived = "ALTER TABLE app.ev DETACH PARTITION app.ev_2; SELECT tenancy.release('app.ev_2'); DROP TABLE app.ev_2";
