@@ -104,7 +104,6 @@ CREATE TABLE IF NOT EXISTS tenancy.part (
 CREATE TABLE IF NOT EXISTS tenancy.permitted (
     relation regclass PRIMARY KEY
 );
-DELETE FROM tenancy.permitted p WHERE NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = p.relation);
 
 -- Turns a table's row-level security on and has it ask the access row: for everybody, the owner too. Called again it puts
 -- back what somebody took away; policies of other names are left alone. Whoever removes rows may do so there: the owner of this
@@ -597,15 +596,18 @@ $$;
 CREATE OR REPLACE FUNCTION tenancy.becomes(application text) RETURNS TABLE (client oid, role oid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    WITH RECURSIVE member (oid) AS (
+    WITH RECURSIVE admitted AS MATERIALIZED (
         SELECT a.role FROM tenancy.admitted(application) a
+    ),
+    member (oid) AS (
+        SELECT a.role FROM admitted a
         UNION
         SELECT g.member FROM pg_auth_members g JOIN member m ON m.oid = g.roleid
     ),
     taken (client, role) AS (
         SELECT r.oid, r.oid FROM pg_roles r JOIN member USING (oid)
         WHERE r.rolname <> session_user
-          AND (r.oid IN (SELECT a.role FROM tenancy.admitted(application) a)
+          AND (r.oid IN (SELECT a.role FROM admitted a)
                OR (r.rolcanlogin
                    AND (r.rolsuper OR NOT r.rolbypassrls OR NOT has_table_privilege(r.oid, 'tenancy.access', 'INSERT'))))
         UNION
