@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dev_postgres::{self, Options, PrivatePostgres};
-use super::serve::stop_signal;
+use super::serve::StopSignal;
 use super::server::{self, Server};
 use crate::cli;
 use crate::config::dev::SeedCatalogue;
@@ -73,20 +73,30 @@ async fn keep_alive(postgres: Arc<PrivatePostgres>) {
 }
 
 async fn run(config: &mut Config, postgres: &PrivatePostgres) -> Result<ExitCode, super::Error> {
-    config.database.url = database::Url::parse(&postgres.url()).ok();
-    let stubs = start_stubs(config, postgres.data_dir()).await?;
-    let database = server::prepare(config, true).await?;
-    let server = Server::start(config, database).await?;
-    seed(&server.registry, config.dev.seed_catalogue).await?;
+    let mut stop = StopSignal::listen()?;
+    let (server, stubs) = tokio::select! {
+        started = start(config, postgres) => started?,
+        () = stop.told() => return Ok(ExitCode::SUCCESS),
+    };
     greet(&server, postgres, &stubs)?;
-    let exit = stop_signal().await;
+    stop.told().await;
     tracing::info!("going down: open calls get time to end");
     server.stop().await;
     for (_, stub) in &stubs {
         stub.stop();
     }
-    exit?;
     Ok(ExitCode::SUCCESS)
+}
+
+type Stubs = Vec<(&'static str, Stub)>;
+
+async fn start(config: &mut Config, postgres: &PrivatePostgres) -> Result<(Server, Stubs), super::Error> {
+    config.database.url = database::Url::parse(&postgres.url()).ok();
+    let stubs = start_stubs(config, postgres.data_dir()).await?;
+    let database = server::prepare(config, true).await?;
+    let server = Server::start(config, database).await?;
+    seed(&server.registry, config.dev.seed_catalogue).await?;
+    Ok((server, stubs))
 }
 
 /// Says whether the ports of the private PostgreSQL and of the stubs can be had, before anything is made. Where there is a
@@ -117,11 +127,8 @@ fn no_stub(name: &str, port: u16, error: &std::io::Error) -> super::Error {
 
 /// Starts a stub for each system that the configuration does not already have. They keep their state beside the
 /// database, which remembers what it asked of them.
-async fn start_stubs(
-    config: &mut Config,
-    data_dir: &Path,
-) -> Result<Vec<(&'static str, Stub)>, super::Error> {
-    let mut stubs = Vec::new();
+async fn start_stubs(config: &mut Config, data_dir: &Path) -> Result<Stubs, super::Error> {
+    let mut stubs = Stubs::new();
     for (name, port) in stubs_to_start(config) {
         let file = data_dir.join(format!("stub-{name}.jsonl"));
         let started = Stub::start_kept(STUB_LATENCY, port, &file).await;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_postgres::Client;
 
 use super::server::{self, Server};
@@ -18,9 +18,13 @@ pub async fn serve(config: &Config) -> Result<ExitCode, super::Error> {
     config.server.check_exposure(false)?;
     config.openfeature.check_exposure(false)?;
     let database = server::prepare(config, false).await?;
-    let server = Server::start(config, database).await?;
+    let mut stop = StopSignal::listen()?;
+    let server = tokio::select! {
+        started = Server::start(config, database) => started?,
+        () = stop.told() => return Ok(ExitCode::SUCCESS),
+    };
     tracing::info!(grpc = %server.grpc, http = %server.http, "serving");
-    stop_signal().await?;
+    stop.told().await;
     tracing::info!("going down: open calls get time to end");
     server.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -76,13 +80,24 @@ async fn refuse_if_served(client: &Client) -> Result<(), super::Error> {
     }
 }
 
-/// Waits to be told to stop.
-pub(super) async fn stop_signal() -> Result<(), std::io::Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, from when it was made on: what comes before it is waited for is kept.
+pub(super) struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    /// To be made before anybody can hear that the server is there: who stops it then must not kill it.
+    pub(super) fn listen() -> Result<Self, std::io::Error> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
     }
-    Ok(())
+
+    /// Waits to be told to stop.
+    pub(super) async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

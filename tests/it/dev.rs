@@ -129,6 +129,20 @@ fn a_data_directory_that_is_a_file_is_a_wrong_argument() {
     assert_eq!(std::fs::read_to_string(file).unwrap(), "x");
 }
 
+/// It opened its listeners, and died of a signal that came before it waited for one.
+#[test]
+fn a_stop_that_comes_while_it_starts_is_a_stop() {
+    let folder = place();
+    let mut child = dev(&folder.path().join("data")).stdout(Stdio::null()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("\"Served.\"")));
+    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    let rest = log.collect::<Vec<_>>();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {rest:#?}");
+}
+
 #[test]
 fn a_mistyped_variable_is_told() {
     let folder = place();
