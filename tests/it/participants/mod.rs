@@ -2,6 +2,7 @@
 
 mod alertmanager;
 pub(crate) mod certificates;
+mod former;
 mod kept;
 mod migrations;
 mod no_row;

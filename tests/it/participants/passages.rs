@@ -210,3 +210,89 @@ async fn what_is_amiss_with_several_tables_is_told_at_once() {
     let own = format!("own.a ({role}_login has OWNERSHIP of its schema); own.b ({role}_login has");
     assert_eq!((kind, words.contains(&own)), (FailureKind::Permanent, true), "{words}");
 }
+
+#[tokio::test]
+async fn a_table_that_is_not_protected_above_a_partition_that_is_is_named() {
+    let application = Application::new("").await;
+    application.with_owners_of_views().await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    let make = format!(
+        "CREATE TABLE call (tenant_id text NOT NULL, year int) PARTITION BY LIST (year); CREATE TABLE call_1 (LIKE call);
+         SELECT tenancy.protect('call_1'); INSERT INTO call_1 VALUES ('acme', 1); GRANT SELECT ON call TO {role}_owner;
+         CREATE VIEW calls AS SELECT * FROM call; ALTER VIEW calls OWNER TO {role}_owner"
+    );
+    admin.batch_execute(&make).await.unwrap();
+    for (right, of, named) in [
+        (
+            "SELECT",
+            "call",
+            "public.call (past every policy: public.call_1 is below it: `SELECT tenancy.protect('public.call')`)",
+        ),
+        ("TRUNCATE", "call", "public.call (past every policy: public.call_1 is below it"),
+        ("SELECT", "calls", "public.calls (past every policy through public.call: public.call_1 is below it"),
+    ] {
+        let made = format!(
+            "ALTER TABLE call ATTACH PARTITION call_1 FOR VALUES IN (1); GRANT {right} ON {of} TO {role}"
+        );
+        let back = format!("REVOKE {right} ON {of} FROM {role}");
+        is_named_until(&application, &acme, (made.clone(), named.to_owned(), back)).await;
+        if right == "SELECT" {
+            admin.batch_execute(&format!("GRANT {right} ON {of} TO {role}")).await.unwrap();
+            assert_eq!(application.sees(of).await, 1, "it does show them");
+            admin.batch_execute(&format!("REVOKE {right} ON {of} FROM {role}")).await.unwrap();
+        }
+        admin.batch_execute("ALTER TABLE call DETACH PARTITION call_1").await.unwrap();
+    }
+    let protect = format!(
+        "ALTER TABLE call ATTACH PARTITION call_1 FOR VALUES IN (1); GRANT SELECT ON call, calls TO {role}; SELECT tenancy.protect('call')"
+    );
+    admin.batch_execute(&protect).await.unwrap();
+    assert_eq!((application.amiss(&acme).await, application.sees("call").await), (None, 0));
+}
+
+/// PostgreSQL asks for no right below a view when it is made: whoever has none makes one that shows nothing, for everybody to read.
+#[tokio::test]
+async fn a_view_that_nobody_can_read_or_that_can_show_nothing_is_no_fault() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let make =
+        format!("CREATE ROLE {role}_eve; CREATE SCHEMA eves AUTHORIZATION {role}_eve; CREATE SCHEMA hidden");
+    admin.batch_execute(&make).await.unwrap();
+    let of_eve = |schema: &str, kind: &str, table: &str, more: &str| {
+        format!(
+            "SET ROLE {role}_eve; CREATE {kind} eves.shown AS SELECT * FROM public.{table} {more};
+             GRANT SELECT ON eves.shown TO PUBLIC; GRANT USAGE ON SCHEMA eves TO PUBLIC; RESET ROLE; GRANT USAGE ON SCHEMA {schema} TO {role}"
+        )
+    };
+    for harmless in [
+        of_eve("eves", "VIEW", "visit_2025", ""),
+        of_eve("eves", "MATERIALIZED VIEW", "document", "WITH NO DATA"),
+        // Nobody of the application finds it.
+        format!("CREATE VIEW hidden.shown AS SELECT * FROM document; GRANT SELECT ON hidden.shown TO {role}"),
+    ] {
+        admin.batch_execute(&harmless).await.unwrap();
+        assert_eq!(application.amiss(&acme).await, None, "{harmless}");
+        admin.batch_execute("DROP SCHEMA hidden, eves CASCADE").await.unwrap();
+        admin
+            .batch_execute(&format!("CREATE SCHEMA eves AUTHORIZATION {role}_eve; CREATE SCHEMA hidden"))
+            .await
+            .unwrap();
+    }
+    let named = "eves.shown (a copy that no policy filters); materialised views: revoke the application's rights there, or,";
+    let made = format!(
+        "{}; GRANT SELECT ON document TO {role}_eve; ALTER ROLE {role}_eve BYPASSRLS; REFRESH MATERIALIZED VIEW eves.shown",
+        of_eve("eves", "MATERIALIZED VIEW", "document", "WITH NO DATA")
+    );
+    is_named_until(&application, &acme, (made, named.to_owned(), "DROP SCHEMA eves CASCADE".to_owned()))
+        .await;
+    let client = application.client().await;
+    let own = "CREATE TEMP VIEW mine AS SELECT * FROM public.visit_2025; GRANT SELECT ON mine TO PUBLIC";
+    client.batch_execute(own).await.unwrap();
+    assert_eq!(
+        application.amiss(&acme).await,
+        None,
+        "a temporary view of a table that its owner may not read"
+    );
+}

@@ -384,38 +384,6 @@ async fn beside_a_long_writer_from_before_the_change_new_transactions_are_not_wa
 }
 
 #[tokio::test]
-async fn a_login_that_the_role_was_taken_from_while_its_transaction_runs_is_waited_for_and_a_report_is_not() {
-    let application = Application::new("").await;
-    let (admin, role) = (&application.admin, &application.role);
-    let target = application.modest(", deadline = \"3s\"").await;
-    let acme = tenant("acme");
-    application.fill(&acme, 50).await;
-    bring(&target, &acme, Desired::Active, 1).await;
-    let make = format!(
-        "CREATE ROLE {role}_former LOGIN PASSWORD 'pass'; GRANT {role} TO {role}_former;
-         CREATE ROLE {role}_report LOGIN PASSWORD 'pass'; GRANT SELECT ON document TO {role}_report;
-         CREATE POLICY report ON document FOR SELECT TO {role}_report USING (true)"
-    );
-    admin.batch_execute(&make).await.unwrap();
-    let (_, place) = application.url.rsplit_once('@').unwrap();
-    let login = async |name: &str| connect(&format!("postgres://{role}_{name}:pass@{place}")).await;
-    let (former, report) = (login("former").await, login("report").await);
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
-    report.batch_execute(&format!("{begin}; SELECT count(*) FROM document")).await.unwrap();
-    bring(&target, &acme, Desired::Suspended, 2).await;
-    bring(&target, &acme, Desired::Active, 3).await;
-    let read = format!("SET ROLE {role}; {begin}; SET LOCAL tenancy.tenant = 'acme'; TABLE document");
-    former.batch_execute(&read).await.unwrap();
-    admin.batch_execute(&format!("REVOKE {role} FROM {role}_former")).await.unwrap();
-    let (kind, words) = told(target.apply(&acme, Desired::Suspended, 4).await);
-    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
-    assert_eq!(seen_by(&former).await, 50, "it keeps the role");
-    former.batch_execute("COMMIT").await.unwrap();
-    target.apply(&acme, Desired::Suspended, 4).await.unwrap();
-    report.batch_execute("COMMIT").await.unwrap();
-}
-
-#[tokio::test]
 async fn a_second_role_that_was_admitted_is_waited_for_and_looked_at_like_the_first() {
     let application = Application::new("").await;
     let (admin, role) = (&application.admin, &application.role);

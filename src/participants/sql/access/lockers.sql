@@ -1,10 +1,16 @@
--- Sessions whose lock on a table of ours, or a protected one, keeps even our reading or writing of rows out.
+-- Sessions whose lock on a table of ours, on a protected one, or on one that refers to such a one, keeps even our reading or writing
+-- of rows out.
+WITH RECURSIVE gone_to (relation) AS (
+    SELECT t::oid FROM tenancy.named_tables() AS t
+    UNION
+    SELECT k.conrelid FROM gone_to g JOIN pg_constraint k ON k.confrelid = g.relation AND k.contype = 'f'
+)
 SELECT DISTINCT l.pid, c.oid::regclass::text AS relation
 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
 WHERE l.locktype = 'relation'
   AND l.granted
   AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-  AND (c.relnamespace = 'tenancy'::regnamespace OR c.oid IN (SELECT t::oid FROM tenancy.named_tables() AS t))
+  AND (c.relnamespace = 'tenancy'::regnamespace OR c.oid IN (SELECT g.relation FROM gone_to g))
   AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 ORDER BY l.pid, relation LIMIT 5

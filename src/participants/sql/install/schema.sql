@@ -45,11 +45,18 @@ CREATE TABLE IF NOT EXISTS tenancy.access (
 );
 
 -- The tenant of this session where its state allows the kind of access ('r' read, 'w' write, 'a' read from the archive),
--- else null. Called once a statement, because policies wrap it in a subquery.
+-- else null. Called once a statement, because policies wrap it in a subquery. A session keeps the role that it has set when that is
+-- taken from its login, and a transaction its snapshot; but who is a member is not read from that, so such a login is refused here.
+-- One that has worked at a table before is waited for, by its locks there (old/find.sql).
 CREATE OR REPLACE FUNCTION tenancy.resolve(kind text) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    taken text := current_setting('role');
 BEGIN
+    IF taken <> 'none' AND NOT coalesce(pg_has_role(session_user, to_regrole(quote_ident(taken)), 'MEMBER'), false) THEN
+        RAISE EXCEPTION '% is no member of % any more', session_user, taken USING ERRCODE = 'insufficient_privilege';
+    END IF;
     RETURN (
         SELECT a.tenant_id FROM tenancy.access a
         WHERE a.tenant_id = nullif(current_setting('tenancy.tenant', true), '')
@@ -433,7 +440,7 @@ BEGIN
         SELECT c.relowner FROM named JOIN pg_class c ON c.oid = named.relation
     ),
     -- Roles that somebody else is or can become.
-    strange (oid) AS (
+    strange (role) AS (
         SELECT r.oid FROM pg_roles r
         WHERE r.oid NOT IN (SELECT trusted.oid FROM trusted) AND r.oid NOT IN (SELECT client.oid FROM client)
           AND EXISTS (
@@ -494,42 +501,43 @@ BEGIN
         FROM typed JOIN pg_constraint k ON k.contypid = typed.type
         JOIN pg_depend d ON d.classid = k.tableoid AND d.objid = k.oid AND d.refclassid = 'pg_proc'::regclass
     ),
-    given (named, role, what) AS (
-        SELECT c.oid::regclass::text, owner.role, owner.what
+    -- With some of it, whoever has it puts code where we go, also after a look at what is there: a stranger is to have none of that either.
+    given (named, role, what, is_code) AS (
+        SELECT c.oid::regclass::text, owner.role, owner.what, owner.is_code
         FROM touched JOIN pg_class c ON c.oid = touched.relation JOIN pg_namespace n ON n.oid = c.relnamespace,
-            LATERAL (VALUES (c.relowner, 'OWNERSHIP'), (n.nspowner, 'OWNERSHIP of its schema')) AS owner (role, what)
+            LATERAL (VALUES (c.relowner, 'OWNERSHIP', true), (n.nspowner, 'OWNERSHIP of its schema', false)) AS owner (role, what, is_code)
         UNION ALL
-        SELECT c.oid::regclass::text, a.grantee, a.privilege_type
+        SELECT c.oid::regclass::text, a.grantee, a.privilege_type, a.privilege_type IN ('TRIGGER', 'REFERENCES')
         FROM touched JOIN pg_class c ON c.oid = touched.relation, aclexplode(c.relacl) a
         WHERE a.privilege_type IN ('TRIGGER', 'REFERENCES')
            OR (c.oid IN (SELECT d.relation FROM decides d) AND a.privilege_type <> 'SELECT')
         UNION ALL
-        SELECT c.attrelid::regclass::text, a.grantee, a.privilege_type
+        SELECT c.attrelid::regclass::text, a.grantee, a.privilege_type, a.privilege_type = 'REFERENCES'
         FROM touched JOIN pg_attribute c ON c.attrelid = touched.relation, aclexplode(c.attacl) a
         WHERE c.attacl IS NOT NULL
           AND (a.privilege_type = 'REFERENCES'
                OR (c.attrelid IN (SELECT d.relation FROM decides d) AND a.privilege_type <> 'SELECT'))
         UNION ALL
-        SELECT c.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure
+        SELECT c.relation::regclass::text, p.proowner, 'OWNERSHIP of the function ' || p.oid::regprocedure, true
         FROM called c JOIN pg_proc p ON p.oid = c.function
         UNION ALL
-        SELECT u.relation::regclass::text, o.oprowner, 'OWNERSHIP of the operator ' || o.oid::regoperator
+        SELECT u.relation::regclass::text, o.oprowner, 'OWNERSHIP of the operator ' || o.oid::regoperator, true
         FROM used u JOIN pg_operator o ON u.class = 'pg_operator'::regclass AND o.oid = u.object
         UNION ALL
-        SELECT typed.relation::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype
+        SELECT typed.relation::regclass::text, t.typowner, 'OWNERSHIP of the type ' || t.oid::regtype, t.typtype = 'd'
         FROM typed JOIN pg_type t ON t.oid = typed.type
         UNION ALL
         -- It stands in no list of rights.
-        SELECT 'tenancy.access', r.oid, 'DELETE, INSERT, UPDATE by pg_write_all_data' FROM pg_roles r
+        SELECT 'tenancy.access', r.oid, 'DELETE, INSERT, UPDATE by pg_write_all_data', false FROM pg_roles r
         WHERE r.rolname = 'pg_write_all_data'
         UNION ALL
-        SELECT 'the schema tenancy', a.grantee, a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
+        SELECT 'the schema tenancy', a.grantee, a.privilege_type, false FROM pg_namespace n, aclexplode(n.nspacl) a
         WHERE n.nspname = 'tenancy' AND a.privilege_type = 'CREATE'
         UNION ALL
-        SELECT 'the function ' || p.oid::regprocedure, p.proowner, 'OWNERSHIP' FROM pg_proc p
+        SELECT 'the function ' || p.oid::regprocedure, p.proowner, 'OWNERSHIP', false FROM pg_proc p
         WHERE p.pronamespace = 'tenancy'::regnamespace
         UNION ALL
-        SELECT 'the database ' || quote_ident(d.datname), d.datdba, 'OWNERSHIP' FROM pg_database d
+        SELECT 'the database ' || quote_ident(d.datname), d.datdba, 'OWNERSHIP', false FROM pg_database d
         WHERE d.datname = current_database()
     ),
     -- Of the clients that have what was given to a role, or to everybody, one is named.
@@ -548,16 +556,10 @@ BEGIN
             FROM given g JOIN holder h USING (role)
             GROUP BY g.named, h.rolname
             UNION
-            -- Code that is there of those who were given nothing in `tenancy`, as on a table of theirs that refers to one of these.
-            SELECT t.tgrelid::regclass || ' (trigger ' || quote_ident(t.tgname) || ' runs code of ' || o.rolname || ', who may not run tenancy.protect)'
-            FROM touched JOIN pg_trigger t ON t.tgrelid = touched.relation AND NOT t.tgisinternal
-            JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_roles o ON o.oid = p.proowner
-            WHERE p.proowner IN (SELECT strange.oid FROM strange)
-            UNION
-            SELECT c.oid::regclass || ' (rule ' || quote_ident(r.rulename) || ' is of ' || o.rolname || ', who may not run tenancy.protect)'
-            FROM touched JOIN pg_class c ON c.oid = touched.relation AND c.relkind IN ('r', 'p')
-            JOIN pg_rewrite r ON r.ev_class = c.oid JOIN pg_roles o ON o.oid = c.relowner
-            WHERE c.relowner IN (SELECT strange.oid FROM strange)
+            SELECT g.named || ' (' || r.rolname || ' has ' || string_agg(DISTINCT g.what, ', ') || ', and may not run tenancy.protect)'
+            FROM given g JOIN strange USING (role) JOIN pg_roles r ON r.oid = g.role
+            WHERE g.is_code
+            GROUP BY g.named, r.rolname
         ) s
     ) n
     );
@@ -656,7 +658,7 @@ BEGIN
 END
 $$;
 
--- What leads the application past the policies of protected tables, and how. Views: rows are asked for as the owner of the view right
+-- What leads the application past the policies of protected tables, and how. Tables above them that are not protected. Views: rows are asked for as the owner of the view right
 -- above the table, unless that is an invoker's; what stands above it changes nothing. A materialised view is a copy that no policy
 -- filters, whoever made it. And foreign keys, whose actions ask no policy. In this language a session plans it once.
 CREATE OR REPLACE FUNCTION tenancy.passages(application text) RETURNS TABLE (relation oid, what text)
@@ -674,9 +676,16 @@ BEGIN
         FROM tenancy.becomes(application) b JOIN pg_roles c ON c.oid = b.client JOIN pg_roles r ON r.oid = b.role
         WHERE NOT c.rolsuper AND NOT c.rolbypassrls AND NOT r.rolsuper AND NOT r.rolbypassrls
     ),
+    -- What is asked for as a table above a partition is asked for with the rights and policies of that table alone.
+    above (relation, base) AS (
+        SELECT i.inhparent, f.relation FROM family f JOIN pg_inherits i ON i.inhrelid = f.relation
+        WHERE i.inhparent NOT IN (SELECT t.relation FROM family t)
+        UNION
+        SELECT i.inhparent, a.base FROM above a JOIN pg_inherits i ON i.inhrelid = a.relation
+    ),
     -- Each view, and what is right below it. Those of PostgreSQL's own have smaller numbers.
     view AS MATERIALIZED (
-        SELECT DISTINCT v.oid, d.refobjid AS below, v.relkind, o.oid AS owner, o.rolname, o.rolsuper, o.rolbypassrls,
+        SELECT DISTINCT v.oid, d.refobjid AS below, v.relkind, v.relispopulated, o.oid AS owner, o.rolname, o.rolsuper, o.rolbypassrls,
             -- Its other rules act as its owner.
             r.ev_type = '1' AND EXISTS (
                 SELECT 1 FROM pg_options_to_table(v.reloptions) p
@@ -687,7 +696,11 @@ BEGIN
         WHERE r.oid >= 16384
     ),
     shown (relation, base, through, why) AS (
-        SELECT f.relation, f.relation, NULL::oid, NULL::text COLLATE "C" FROM family f
+        (SELECT f.relation, f.relation, NULL::oid, NULL::text COLLATE "C" FROM family f
+         UNION ALL
+         SELECT a.relation, min(a.base), a.relation, min(a.base)::regclass || ' is below it: `SELECT tenancy.protect('
+             || quote_literal(a.relation::regclass::text) || ')`'
+         FROM above a GROUP BY a.relation)
         UNION
         SELECT v.oid, s.base, coalesce(s.through, CASE WHEN passed.why IS NOT NULL THEN v.oid END), coalesce(s.why, passed.why)
         FROM shown s JOIN view v ON v.below = s.relation
@@ -703,14 +716,19 @@ BEGIN
                 WHERE p.polrelid = s.base AND p.polpermissive AND role <> 0 AND pg_has_role(v.owner, role, 'USAGE'))
             THEN 'its owner ' || v.rolname || ' has a policy of its own there'
         END) AS passed (why)
+        -- No right below it is asked for when a view is made: one whose owner has none shows nothing, and a copy was never filled.
+        WHERE v.is_invokers OR (v.relkind = 'm' AND v.relispopulated)
+           OR has_any_column_privilege(v.owner, v.below, 'SELECT, INSERT, UPDATE') OR has_table_privilege(v.owner, v.below, 'DELETE')
     )
     (SELECT DISTINCT ON (s.relation) s.relation,
         CASE WHEN t.relkind = 'm' AND t.oid = s.relation THEN s.why
             ELSE 'past every policy' || CASE WHEN t.oid = s.relation THEN '' ELSE ' through ' || t.oid::regclass END || ': ' || s.why END
     FROM shown s JOIN pg_class t ON t.oid = s.through
+    JOIN pg_class c ON c.oid = s.relation
     WHERE NOT EXISTS (SELECT 1 FROM tenancy.permitted p WHERE p.relation IN (s.relation, s.through))
       AND EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, s.relation, 'SELECT, INSERT, UPDATE')
-                                         OR has_table_privilege(taken.oid, s.relation, 'DELETE'))
+                                         OR has_table_privilege(taken.oid, s.relation, 'DELETE, TRUNCATE'))
+      AND EXISTS (SELECT 1 FROM taken WHERE has_schema_privilege(taken.oid, c.relnamespace, 'USAGE'))
     ORDER BY s.relation, s.through <> s.relation, s.through)
     UNION ALL
     SELECT k.conrelid, 'foreign key ' || quote_ident(k.conname) || ': an update of ' || k.confrelid::regclass
@@ -819,8 +837,10 @@ AS $$
          FROM tenancy.replaced() AS named WHERE named IS NOT NULL),
         (SELECT string_agg(n.relation::regclass || ' (' || n.what || ')', '; ' ORDER BY n.place) FILTER (WHERE n.place <= 5)
             || CASE WHEN count(*) > 5 THEN '; and ' || count(*) - 5 || ' more' ELSE '' END
-            || CASE WHEN bool_or(c.relkind IN ('v', 'm')) THEN '; views: `ALTER VIEW v SET (security_invoker = true)`, or an owner whom '
+            || CASE WHEN bool_or(c.relkind = 'v') THEN '; views: `ALTER VIEW v SET (security_invoker = true)`, or an owner whom '
                 'policies bind, or, where it is meant so, `SELECT tenancy.permit(''v'')`' ELSE '' END
+            || CASE WHEN bool_or(c.relkind = 'm') THEN '; materialised views: revoke the application''s rights there, or, where it is '
+                'meant so, `SELECT tenancy.permit(''v'')`' ELSE '' END
          FROM (SELECT d.relation, min(d.what) AS what, row_number() OVER (ORDER BY d.relation) AS place
                FROM difference d GROUP BY d.relation) n JOIN pg_class c ON c.oid = n.relation))
 $$;

@@ -7,10 +7,14 @@ WITH held AS MATERIALIZED (
     -- Read only where a session counts.
     SELECT l.pid, l.virtualxid FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
 ),
--- Transactions at a protected table. One whose login has no right there is by way of a role that was taken from it meanwhile, which
--- it keeps until it gives it back.
+-- Transactions at a protected table. One whose login is no member may be there by way of a role that was taken from it meanwhile,
+-- which it keeps until it gives it back; not so an owner's, and those that a policy of their own lets in.
 at_work AS MATERIALIZED (
-    SELECT l.pid, l.virtualtransaction, l.relation FROM pg_locks l
+    SELECT l.pid, l.virtualtransaction,
+        c.relowner || ARRAY(
+            SELECT given.role FROM pg_policy p, unnest(p.polroles) AS given (role)
+            WHERE p.polrelid = c.oid AND p.polpermissive AND given.role <> 0) AS let_in
+    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
     WHERE l.locktype = 'relation'
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
       AND l.relation IN (SELECT t::oid FROM tenancy.named_tables() AS t)
@@ -35,7 +39,7 @@ WHERE s.datname = current_database()
        OR EXISTS (
            SELECT 1 FROM at_work w
            WHERE w.pid = s.pid
-             AND NOT coalesce(has_table_privilege(r.oid, w.relation, 'SELECT, INSERT, UPDATE, DELETE'), false)))
+             AND NOT EXISTS (SELECT 1 FROM unnest(w.let_in) AS l (role) WHERE pg_has_role(r.oid, l.role, 'MEMBER'))))
   AND (s.backend_xid IS NOT NULL OR age(s.backend_xmin) >= age(a.xmin))
 UNION ALL
 SELECT a.xmin::text, NULL, p.transaction::text,
@@ -52,4 +56,4 @@ WHERE p.database = current_database()
        OR EXISTS (
            SELECT 1 FROM at_work w
            WHERE w.virtualtransaction = '-1/' || p.transaction::text
-             AND NOT coalesce(has_table_privilege(r.oid, w.relation, 'SELECT, INSERT, UPDATE, DELETE'), false)))
+             AND NOT EXISTS (SELECT 1 FROM unnest(w.let_in) AS l (role) WHERE pg_has_role(r.oid, l.role, 'MEMBER'))))

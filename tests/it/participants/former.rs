@@ -1,0 +1,97 @@
+//! Logins that the application's role was taken from while they are connected.
+
+use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::FailureKind;
+
+use super::postgres::{Application, connect};
+use super::{bring, tenant, told};
+
+#[tokio::test]
+async fn a_login_that_the_role_was_taken_from_while_its_transaction_runs_is_waited_for_and_a_report_is_not() {
+    let application = Application::new("").await;
+    let (admin, role) = (&application.admin, &application.role);
+    let target = application.modest(", deadline = \"3s\"").await;
+    let acme = tenant("acme");
+    application.fill(&acme, 50).await;
+    bring(&target, &acme, Desired::Active, 1).await;
+    let make = format!(
+        "CREATE ROLE {role}_former LOGIN PASSWORD 'pass'; GRANT {role} TO {role}_former;
+         CREATE ROLE {role}_report LOGIN PASSWORD 'pass'; GRANT SELECT ON document TO {role}_report;
+         CREATE POLICY report ON document FOR SELECT TO {role}_report USING (true)"
+    );
+    admin.batch_execute(&make).await.unwrap();
+    let (_, place) = application.url.rsplit_once('@').unwrap();
+    let login = async |name: &str| connect(&format!("postgres://{role}_{name}:pass@{place}")).await;
+    let (former, report) = (login("former").await, login("report").await);
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+    report.batch_execute(&format!("{begin}; SELECT count(*) FROM document")).await.unwrap();
+    bring(&target, &acme, Desired::Suspended, 2).await;
+    bring(&target, &acme, Desired::Active, 3).await;
+    let read = format!(
+        "SET ROLE {role}; {begin}; SET LOCAL tenancy.tenant = 'acme'; DECLARE c CURSOR FOR TABLE document; FETCH 1 FROM c"
+    );
+    former.batch_execute(&read).await.unwrap();
+    admin.batch_execute(&format!("REVOKE {role} FROM {role}_former")).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Suspended, 4).await);
+    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+    let fetched = former.query("FETCH ALL FROM c", &[]).await.unwrap();
+    assert_eq!(fetched.len(), 49, "a cursor goes on");
+    former.batch_execute("COMMIT").await.unwrap();
+    target.apply(&acme, Desired::Suspended, 4).await.unwrap();
+    report.batch_execute("COMMIT").await.unwrap();
+}
+
+/// It keeps the role that it has set, and was seen by the locks that it holds alone: one has none yet, one has given its own up
+/// again, and one has a right of its own at the table.
+#[tokio::test]
+async fn a_login_that_the_role_was_taken_from_reads_and_writes_nothing_after_a_suspension_whatever_it_held() {
+    let application = Application::new("").await;
+    let (admin, role) = (&application.admin, &application.role);
+    let target = application.modest(", deadline = \"1s\"").await;
+    let (_, place) = application.url.rsplit_once('@').unwrap();
+    let begin = format!(
+        "SET ROLE {role}; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('tenancy.tenant', 'acme', true)"
+    );
+    let acme = tenant("acme");
+    application.fill(&acme, 50).await;
+    for (name, more, generation) in [
+        ("idle", "SELECT 1", 1),
+        ("back", "SAVEPOINT a; TABLE document; ROLLBACK TO a", 3),
+        ("direct", "TABLE document", 5),
+    ] {
+        bring(&target, &acme, Desired::Active, generation).await;
+        let make = format!(
+            "CREATE ROLE {role}_{name} LOGIN NOINHERIT PASSWORD 'pass'; GRANT {role} TO {role}_{name};
+             GRANT SELECT, INSERT ON document TO {role}_direct"
+        );
+        let make = if name == "direct" { make } else { make.split_once('\n').unwrap().0.to_owned() };
+        admin.batch_execute(&make).await.unwrap();
+        let former = connect(&format!("postgres://{role}_{name}:pass@{place}")).await;
+        former.batch_execute(&format!("{begin}; {more}")).await.unwrap();
+        admin.batch_execute(&format!("REVOKE {role} FROM {role}_{name}")).await.unwrap();
+        let suspended = target.apply(&acme, Desired::Suspended, generation + 1).await;
+        if name == "direct" {
+            let (kind, words) = told(suspended);
+            assert_eq!(
+                (kind, words.matches("processes").count()),
+                (FailureKind::Waiting, 1),
+                "{name}: {words}"
+            );
+            former.batch_execute("COMMIT").await.unwrap();
+            assert_eq!(
+                bring(&target, &acme, Desired::Suspended, generation + 1).await,
+                Some(Desired::Suspended)
+            );
+            continue;
+        }
+        suspended.unwrap();
+        for statement in
+            ["TABLE document", "INSERT INTO document (tenant_id, document_id) VALUES ('acme', 99)"]
+        {
+            let error = former.batch_execute(&format!("SAVEPOINT b; {statement}")).await.unwrap_err();
+            let words = error.as_db_error().unwrap().message().to_owned();
+            assert_eq!(words, format!("{role}_{name} is no member of {role} any more"), "{statement}");
+            former.batch_execute("ROLLBACK TO b").await.unwrap();
+        }
+    }
+}
