@@ -216,12 +216,12 @@ async fn a_table_that_is_not_protected_above_a_partition_that_is_is_named() {
     let application = Application::new("").await;
     application.with_owners_of_views().await;
     let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
-    let make = format!(
+    let tables = format!(
         "CREATE TABLE call (tenant_id text NOT NULL, year int) PARTITION BY LIST (year); CREATE TABLE call_1 (LIKE call);
          SELECT tenancy.protect('call_1'); INSERT INTO call_1 VALUES ('acme', 1); GRANT SELECT ON call TO {role}_owner;
          CREATE VIEW calls AS SELECT * FROM call; ALTER VIEW calls OWNER TO {role}_owner"
     );
-    admin.batch_execute(&make).await.unwrap();
+    admin.batch_execute(&tables).await.unwrap();
     for (right, of, named) in [
         (
             "SELECT",
@@ -257,9 +257,9 @@ async fn a_view_that_nobody_can_read_or_that_can_show_nothing_is_no_fault() {
     let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
     application.fill(&acme, 5).await;
     bring(&application.target, &acme, Desired::Suspended, 1).await;
-    let make =
+    let schemas =
         format!("CREATE ROLE {role}_eve; CREATE SCHEMA eves AUTHORIZATION {role}_eve; CREATE SCHEMA hidden");
-    admin.batch_execute(&make).await.unwrap();
+    admin.batch_execute(&schemas).await.unwrap();
     let of_eve = |schema: &str, kind: &str, table: &str, more: &str| {
         format!(
             "SET ROLE {role}_eve; CREATE {kind} eves.shown AS SELECT * FROM public.{table} {more};
