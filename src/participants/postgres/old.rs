@@ -53,6 +53,15 @@ enum Old {
     Prepared { transaction: String, words: String },
 }
 
+impl Old {
+    fn pid(&self) -> Option<i32> {
+        match self {
+            Self::Running { pid, .. } => Some(*pid),
+            Self::Prepared { .. } => None,
+        }
+    }
+}
+
 /// Those that were found right after a change, by the transaction that made it.
 #[derive(Debug, Clone, Default)]
 struct Found {
@@ -130,7 +139,8 @@ async fn until_gone(
             end(client, &left.old).await?;
         }
         if now >= patience.until {
-            return Err(Failure::waiting(still(&left.old)));
+            let elder = elder(client, tenant, &left.old).await?;
+            return Err(Failure::waiting(still(&left.old) + &elder));
         }
         tokio::time::sleep(look_again).await;
         look_again = (look_again * 2).min(LOOK_AGAIN_MAX);
@@ -167,6 +177,21 @@ async fn find(client: &Object, tenant: &TenantRef, role: &str) -> Result<Found, 
         found.old.push(one);
     }
     Ok(found)
+}
+
+/// The writer that makes newer transactions look as old as it, as words to follow those of who is waited for: one of any login, in any
+/// database of the server, and none of these.
+async fn elder(client: &Object, tenant: &TenantRef, old: &[Old]) -> Result<String, Failure> {
+    let id = tenant.tenant_id.as_str();
+    let known: Vec<i32> = old.iter().filter_map(Old::pid).collect();
+    let row = client
+        .query_opt(include_str!("../sql/old/elder.sql"), &[&id, &tenant.uid, &known])
+        .await
+        .map_err(failure)?;
+    Ok(row.map_or_else(String::new, |row| {
+        let pid: i32 = row.get(0);
+        format!("; while process {pid} has a write open that began before the change, newer ones may look as old and be waited for as well")
+    }))
 }
 
 /// A prepared one is another system's to decide, and ends by its owner alone.

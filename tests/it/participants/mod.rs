@@ -20,6 +20,7 @@ mod replaced;
 mod reused;
 mod rights;
 mod s3;
+mod snapshots;
 mod strangers;
 mod transactions;
 mod unreached;

@@ -47,8 +47,12 @@ pub(super) fn at(url: &str, more: &str) -> Arc<dyn Participant> {
 
 impl Application {
     pub(super) async fn new(more: &str) -> Self {
+        Self::on(empty_database().await, more).await
+    }
+
+    /// In a database that is empty.
+    pub(super) async fn on(url: String, more: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let url = empty_database().await;
         let role = format!("app_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let target = at(&url, &format!(", install = true, role = \"{role}\"{more}"));
         // The first call makes the schema; its tenant is nobody's.
