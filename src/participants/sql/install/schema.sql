@@ -658,9 +658,10 @@ BEGIN
 END
 $$;
 
--- What leads the application past the policies of protected tables, and how. Tables above them that are not protected. Views: rows are asked for as the owner of the view right
--- above the table, unless that is an invoker's; what stands above it changes nothing. A materialised view is a copy that no policy
--- filters, whoever made it. And foreign keys, whose actions ask no policy. In this language a session plans it once.
+-- What leads the application past the policies of protected tables, and how. Tables above them that are not protected. Views: rows are
+-- asked for as the owner of the view right above the table, unless that is an invoker's; what stands above it changes nothing. A
+-- materialised view is a copy that no policy filters, whoever made it. And foreign keys, whose actions ask no policy. In this language
+-- a session plans it once.
 CREATE OR REPLACE FUNCTION tenancy.passages(application text) RETURNS TABLE (relation oid, what text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
