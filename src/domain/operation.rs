@@ -32,7 +32,7 @@ use super::ids::{OperationId, Revision, TargetName, TenantId, TierId};
 use super::lifecycle::{Desired, Status, Verb, Verification};
 
 /// Longest error text of a target, in characters.
-pub const ERROR_MAX: usize = 300;
+pub const ERROR_MAX: usize = 1_000;
 
 /// Where an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -73,8 +73,9 @@ pub(super) async fn learn_names(client: &impl GenericClient) -> Result<(), Failu
 
 pub(super) fn overreaches(what: &str) -> String {
     format!(
-        "the application could have its own code run as our database user, or let tenants in by itself: {what}; revoke that, or \
-         give it to a role of which the application is no member (`ALTER … OWNER TO`); until then no row is looked at or removed"
+        "somebody could have code of their own run as our database user, or let tenants in: {what}; revoke that, or \
+         give it to a role of which the application is no member (`ALTER … OWNER TO`); who is trusted and no client is granted EXECUTE on \
+         `tenancy.protect(regclass)`; until then no row is looked at or removed"
     )
 }
 

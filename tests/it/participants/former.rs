@@ -2,6 +2,7 @@
 
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
+use tokio_postgres::Client;
 
 use super::postgres::{Application, connect};
 use super::{bring, tenant, told};
@@ -90,8 +91,124 @@ async fn a_login_that_the_role_was_taken_from_reads_and_writes_nothing_after_a_s
         {
             let error = former.batch_execute(&format!("SAVEPOINT b; {statement}")).await.unwrap_err();
             let words = error.as_db_error().unwrap().message().to_owned();
-            assert_eq!(words, format!("{role}_{name} is no member of {role} any more"), "{statement}");
+            assert_eq!(
+                words,
+                format!(
+                    "{role}_{name} is no member of the application's role, or was none when this transaction began"
+                ),
+                "{statement}"
+            );
             former.batch_execute("ROLLBACK TO b").await.unwrap();
         }
     }
+}
+
+impl Application {
+    /// A login that has no role, and its connection.
+    async fn login(&self, name: &str) -> Client {
+        let role = &self.role;
+        let make = format!("CREATE ROLE {role}_{name} LOGIN PASSWORD 'pass'");
+        self.admin.batch_execute(&make).await.unwrap();
+        let (_, place) = self.url.rsplit_once('@').unwrap();
+        connect(&format!("postgres://{role}_{name}:pass@{place}")).await
+    }
+
+    /// That a client in a transaction is refused by `resolve`, whatever it asks.
+    async fn refuses(&self, client: &Client, statements: &[&str]) {
+        for statement in statements {
+            let error = client.batch_execute(&format!("SAVEPOINT b; {statement}")).await.unwrap_err();
+            let words = error.as_db_error().unwrap().message().to_owned();
+            assert!(words.contains("is no member of the application's role"), "{statement}: {words}");
+            client.batch_execute("ROLLBACK TO b").await.unwrap();
+        }
+    }
+}
+
+const SNAPSHOT: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('tenancy.tenant', 'acme', true); SELECT 1";
+
+/// Who is no member is not waited for, and its snapshot goes on showing the tenant as it was.
+#[tokio::test]
+async fn a_login_that_becomes_a_member_after_a_suspension_sees_nothing_with_its_snapshot_from_before() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    application.fill(&acme, 50).await;
+    bring(&application.target, &acme, Desired::Active, 1).await;
+    let late = application.login("late").await;
+    late.batch_execute(SNAPSHOT).await.unwrap();
+    bring(&application.target, &acme, Desired::Suspended, 2).await;
+    let group = format!("CREATE ROLE {role}_group; GRANT {role} TO {role}_group");
+    admin.batch_execute(&group).await.unwrap();
+    for through in ["", "_group"] {
+        admin.batch_execute(&format!("GRANT {role}{through} TO {role}_late")).await.unwrap();
+        let write = "INSERT INTO document (tenant_id, document_id) VALUES ('acme', 99)";
+        application.refuses(&late, &["TABLE document", write]).await;
+        admin.batch_execute(&format!("REVOKE {role}{through} FROM {role}_late")).await.unwrap();
+    }
+    late.batch_execute("COMMIT").await.unwrap();
+    // By way of another role it is a client like any other, from its next transaction on.
+    bring(&application.target, &acme, Desired::Active, 3).await;
+    admin.batch_execute(&format!("GRANT {role}_group TO {role}_late")).await.unwrap();
+    late.batch_execute(SNAPSHOT).await.unwrap();
+    let seen: i64 = late.query_one("SELECT count(*) FROM document", &[]).await.unwrap().get(0);
+    assert_eq!(seen, 50);
+}
+
+#[tokio::test]
+async fn a_function_that_a_member_left_behind_lets_it_in_no_longer_than_it_is_one() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    application.fill(&acme, 50).await;
+    bring(&application.target, &acme, Desired::Active, 1).await;
+    let former = application.login("former").await;
+    admin.batch_execute(&format!("GRANT {role} TO {role}_former")).await.unwrap();
+    let leave = format!(
+        "SET ROLE {role}; CREATE FUNCTION pg_temp.reads() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM document';
+         RESET ROLE"
+    );
+    former.batch_execute(&leave).await.unwrap();
+    former.batch_execute(SNAPSHOT).await.unwrap();
+    admin.batch_execute(&format!("REVOKE {role} FROM {role}_former")).await.unwrap();
+    bring(&application.target, &acme, Desired::Suspended, 2).await;
+    application.refuses(&former, &["SELECT pg_temp.reads()"]).await;
+}
+
+#[tokio::test]
+async fn what_a_former_member_has_prepared_is_waited_for() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    let target = application.modest(", deadline = \"1s\"").await;
+    bring(&target, &acme, Desired::Active, 1).await;
+    let former = application.login("former").await;
+    let prepare = format!(
+        "BEGIN; SELECT set_config('tenancy.tenant', 'acme', true); INSERT INTO document (tenant_id, document_id) VALUES ('acme', 99);
+         PREPARE TRANSACTION '{role}'"
+    );
+    admin.batch_execute(&format!("GRANT {role} TO {role}_former")).await.unwrap();
+    former.batch_execute(&prepare).await.unwrap();
+    admin.batch_execute(&format!("REVOKE {role} FROM {role}_former")).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2).await);
+    assert_eq!(
+        (kind, words.contains(&format!("prepared: '{role}' of {role}_former"))),
+        (FailureKind::Waiting, true),
+        "{words}"
+    );
+    former.batch_execute(&format!("ROLLBACK PREPARED '{role}'")).await.unwrap();
+    target.apply(&acme, Desired::Suspended, 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_of_archives_is_waited_for_like_the_application() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    let target = application.modest(", deadline = \"1s\"").await;
+    application.fill(&acme, 50).await;
+    bring(&target, &acme, Desired::Archived, 1).await;
+    let reader = application.login("reader").await;
+    admin.batch_execute(&format!("GRANT tenantry_archive TO {role}_reader")).await.unwrap();
+    reader.batch_execute(&format!("{SNAPSHOT}; TABLE document")).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+    reader.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(bring(&target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
 }

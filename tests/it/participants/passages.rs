@@ -92,6 +92,22 @@ async fn views_of_views_copies_and_views_of_partitions_are_named_by_what_they_re
             "DROP MATERIALIZED VIEW copy CASCADE",
         ),
         (
+            format!(
+                "CREATE TABLE shown (tenant_id text); ALTER TABLE shown OWNER TO {role}_flyway; INSERT INTO shown VALUES ('x');
+                 CREATE RULE r AS ON DELETE TO shown DO ALSO SELECT d.tenant_id FROM document d"
+            ),
+            format!("public.shown (past every policy: its owner {role}_flyway has BYPASSRLS"),
+            "DROP TABLE shown",
+        ),
+        (
+            format!(
+                "ALTER TABLE visit DETACH PARTITION visit_2026; CREATE VIEW shown AS SELECT * FROM visit_2026;
+                 GRANT SELECT ON visit_2026 TO {role}_owner; ALTER VIEW shown OWNER TO {role}_owner"
+            ),
+            "public.shown (past every policy: public.visit_2026 is a partition".to_owned(),
+            "DROP VIEW shown; ALTER TABLE visit ATTACH PARTITION visit_2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+        ),
+        (
             format!("CREATE VIEW shown AS SELECT * FROM visit_2025; ALTER VIEW shown OWNER TO {role}_owner"),
             "public.shown (past every policy: public.visit_2025 is a partition".to_owned(),
             "DROP VIEW shown",
@@ -111,9 +127,18 @@ async fn views_of_views_copies_and_views_of_partitions_are_named_by_what_they_re
         assert!(application.sees("shown").await > 0, "it does show them: {made}");
         application.admin.batch_execute(back).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_view_of_another_owner_above_an_invokers_view_is_no_fault() {
+    let application = Application::new("").await;
+    application.with_owners_of_views().await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
     // Right above the table stands an invoker's: nothing further up changes whose rights count there.
     let harmless = format!(
-        "{inner}; ALTER VIEW inside SET (security_invoker = true); CREATE VIEW shown AS SELECT * FROM inside;
+        "CREATE VIEW inside AS SELECT * FROM document; ALTER VIEW inside OWNER TO {role}_flyway; ALTER VIEW inside SET (security_invoker = true); CREATE VIEW shown AS SELECT * FROM inside;
          ALTER VIEW shown OWNER TO {role}_flyway; GRANT SELECT ON shown TO {role};
          CREATE VIEW for_staff AS SELECT * FROM document"
     );
@@ -269,6 +294,9 @@ async fn a_view_that_nobody_can_read_or_that_can_show_nothing_is_no_fault() {
     for harmless in [
         of_eve("eves", "VIEW", "visit_2025", ""),
         of_eve("eves", "MATERIALIZED VIEW", "document", "WITH NO DATA"),
+        // Filled, with nothing of the table but its number.
+        format!("CREATE MATERIALIZED VIEW hidden.shown AS SELECT 'document'::regclass AS r; GRANT USAGE ON SCHEMA hidden TO {role};
+             ALTER MATERIALIZED VIEW hidden.shown OWNER TO {role}_eve; GRANT SELECT ON hidden.shown TO {role}"),
         // Nobody of the application finds it.
         format!("CREATE VIEW hidden.shown AS SELECT * FROM document; GRANT SELECT ON hidden.shown TO {role}"),
     ] {

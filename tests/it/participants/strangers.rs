@@ -174,14 +174,11 @@ async fn every_statement_of_ours_finds_names_in_the_servers_own_schema_alone() {
     replica.stop().await;
 }
 
-impl Application {
-    /// A client in a transaction that keeps everybody else's writes out of a table, and its process.
-    async fn locks(&self, table: &str) -> (Client, i32) {
-        let login = self.client().await;
-        let process = login.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-        login.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE")).await.unwrap();
-        (login, process)
-    }
+/// Has a session keep everybody else's writes out of a table until its transaction ends, and answers its process.
+async fn locks(client: &Client, table: &str) -> i32 {
+    let process = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    client.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE")).await.unwrap();
+    process
 }
 
 #[tokio::test]
@@ -191,7 +188,8 @@ async fn whoever_locks_a_table_of_ours_is_named() {
     application.fill(&acme, 5).await;
     bring(&application.target, &acme, Desired::Active, 1).await;
     let target = application.modest(", deadline = \"3s\"").await;
-    let (login, process) = application.locks("tenancy.probe").await;
+    let login = application.client().await;
+    let process = locks(&login, "tenancy.probe").await;
     // It locks its tenant out all the same.
     target.apply(&acme, Desired::Suspended, 2).await.unwrap();
     let words = target.observe(&acme).await.unwrap_err().message;
@@ -218,7 +216,7 @@ async fn the_application_may_not_run_what_would_hold_up_every_change() {
     denied().await;
     assert_eq!(bring(&modest, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
     // An older schema is asked for again, so that all of this is so.
-    admin.batch_execute("DROP TABLE tenancy.permitted").await.unwrap();
+    admin.batch_execute("DROP FUNCTION tenancy.is_client()").await.unwrap();
     let old = at(&application.url, &format!(", role = \"{}\"", application.role));
     let (_, words) = told(old.apply(&tenant("acme"), Desired::Suspended, 1).await);
     assert!(words.contains("install = true"), "{words}");
@@ -280,7 +278,7 @@ async fn a_table_of_a_stranger_that_refers_to_a_protected_one_is_named_before_it
 }
 
 #[tokio::test]
-async fn whoever_locks_a_table_that_refers_to_a_protected_one_is_named_when_it_holds_up_a_purge() {
+async fn whoever_locks_what_a_purge_leads_to_is_named() {
     let application = Application::new("").await;
     let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
     application.fill(&acme, 5).await;
@@ -291,11 +289,63 @@ async fn whoever_locks_a_table_that_refers_to_a_protected_one_is_named_when_it_h
     );
     admin.batch_execute(&kid).await.unwrap();
     let target = application.modest(", deadline = \"2s\"").await;
-    let (login, process) = application.locks("kid").await;
-    let (_, words) = told(target.apply(&acme, Desired::Deleted, 1).await);
-    assert!(words.contains(&format!("process {process} locks public.kid")), "{words}");
-    login.batch_execute("ROLLBACK").await.unwrap();
+    for (locker, table) in [(&application.client().await, "kid"), (admin, "visit_2025")] {
+        let process = locks(locker, table).await;
+        let (_, words) = told(target.apply(&acme, Desired::Deleted, 1).await);
+        assert!(words.contains(&format!("process {process} locks public.{table}")), "{words}");
+        locker.batch_execute("ROLLBACK").await.unwrap();
+    }
     assert_eq!(bring(&target, &acme, Desired::Deleted, 1).await, Some(Desired::Deleted));
+}
+
+/// Whoever owns the schema puts another table in the place of a protected one, and commits that when a statement of ours waits for
+/// its lock: it goes by the name then, after the look.
+#[tokio::test]
+async fn what_a_stranger_swaps_in_for_a_table_while_we_wait_for_its_lock_never_runs_as_us() {
+    let application = Application::new("").await;
+    let (admin, role) = (&application.admin, &application.role);
+    let eve = stranger(&application).await;
+    let trigger = "CREATE TABLE eves.note (tenant_id text); INSERT INTO eves.note VALUES ('acme');
+        CREATE TRIGGER t BEFORE DELETE ON eves.note FOR EACH STATEMENT EXECUTE FUNCTION eves.spring()";
+    let view = "CREATE VIEW eves.note AS SELECT eves.peek() AS tenant_id";
+    for (ours, trap) in [
+        ("SELECT tenancy.purge_batch('acme', 100)", trigger),
+        ("SELECT tenancy.kept('acme')", trigger),
+        ("SELECT tenancy.leftover('acme')", view),
+        ("SELECT tenancy.visible()", view),
+    ] {
+        let note = format!(
+            "CREATE TABLE eves.note (tenant_id text); INSERT INTO eves.note VALUES ('acme'); SELECT tenancy.protect('eves.note');
+             GRANT SELECT ON eves.note TO {role}"
+        );
+        admin.batch_execute(&note).await.unwrap();
+        let swap = format!("BEGIN; DROP TABLE eves.note; {trap}; GRANT ALL ON eves.note TO PUBLIC");
+        admin.batch_execute(&format!("ALTER TABLE eves.note OWNER TO {role}_eve")).await.unwrap();
+        eve.batch_execute(&swap).await.unwrap();
+        let (ended, ()) = tokio::join!(admin.batch_execute(ours), async {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            eve.batch_execute("COMMIT").await.unwrap();
+        });
+        assert!(!ran(admin, "eves.ran").await, "{ours}: it ran");
+        let words = ended.unwrap_err().as_db_error().unwrap().message().to_owned();
+        assert_eq!(words, "eves.note was replaced while we waited for it", "{ours}");
+        let gone = if trap == view { "DROP VIEW eves.note" } else { "DROP TABLE eves.note" };
+        admin.batch_execute(&format!("{gone}; SELECT tenancy.release('eves.note')")).await.unwrap();
+    }
+}
+
+/// A start makes the schema again: that took locks that a mere reader has.
+#[tokio::test]
+async fn a_client_that_has_read_what_it_may_of_ours_holds_up_no_change_after_a_start() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    application.fill(&acme, 5).await;
+    bring(&application.target, &acme, Desired::Active, 1).await;
+    let login = application.client().await;
+    let read = "BEGIN; SELECT count(*) FROM tenancy.probe; SELECT tenancy.named_tables(); SELECT tenancy.unprotected('x')";
+    login.batch_execute(read).await.unwrap();
+    let again = at(&application.url, &format!(", install = true, role = \"{role}\", deadline = \"3s\""));
+    assert_eq!(bring(&again, &acme, Desired::Suspended, 2).await, Some(Desired::Suspended));
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
--- Sessions whose lock on a table of ours, on a protected one, or on one that refers to such a one, keeps even our reading or writing
--- of rows out.
+-- Sessions whose lock on a table of ours, on a protected one, or on one that is a part of such a one or refers to it, keeps even our
+-- reading or writing of rows out.
 WITH RECURSIVE gone_to (relation) AS (
     SELECT t::oid FROM tenancy.named_tables() AS t
     UNION
-    SELECT k.conrelid FROM gone_to g JOIN pg_constraint k ON k.confrelid = g.relation AND k.contype = 'f'
+    SELECT further.relation
+    FROM gone_to g JOIN (
+        SELECT k.confrelid, k.conrelid FROM pg_constraint k WHERE k.contype = 'f'
+        UNION ALL
+        SELECT i.inhparent, i.inhrelid FROM pg_inherits i
+    ) AS further (above, relation) ON further.above = g.relation
 )
 SELECT DISTINCT l.pid, c.oid::regclass::text AS relation
 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation

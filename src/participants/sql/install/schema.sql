@@ -44,18 +44,51 @@ CREATE TABLE IF NOT EXISTS tenancy.access (
     generation bigint NOT NULL
 );
 
+-- Whether the login of this session is one of those who may ask `resolve`, or a member of one: now, and when the snapshot of the
+-- statement was taken. The former is not read from a snapshot, and a session keeps a role that it has set, or that a function of its own
+-- acts as, when that is taken from its login. The latter is: one that becomes a member later could see a tenant as it was before a
+-- change that waited for members alone. The first look finds most. Each statement of the application asks, so this is within `resolve`
+-- alone, whose owner it runs as and whose path it has.
+CREATE OR REPLACE FUNCTION tenancy.is_client() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    login oid := to_regrole(quote_ident(session_user));
+    ask oid[];
+BEGIN
+    IF EXISTS (
+        SELECT 1 FROM pg_proc p
+        WHERE p.oid = 'tenancy.resolve(text)'::regprocedure
+          AND (p.proacl @> makeaclitem(login, p.proowner, 'EXECUTE', false)
+               OR EXISTS (
+                   SELECT 1 FROM pg_auth_members m
+                   WHERE m.member = login AND p.proacl @> makeaclitem(m.roleid, p.proowner, 'EXECUTE', false)
+                     AND pg_has_role(login, m.roleid, 'MEMBER'))))
+    THEN
+        RETURN true;
+    END IF;
+    ask := ARRAY(SELECT g.grantee FROM pg_proc p, aclexplode(p.proacl) g WHERE p.oid = 'tenancy.resolve(text)'::regprocedure);
+    RETURN 0 = ANY (ask)
+        OR EXISTS (
+            WITH RECURSIVE mine (oid) AS (
+                VALUES (login)
+                UNION
+                SELECT m.roleid FROM pg_auth_members m JOIN mine ON mine.oid = m.member
+            )
+            SELECT 1 FROM mine WHERE mine.oid = ANY (ask) AND pg_has_role(login, mine.oid, 'MEMBER'))
+        OR EXISTS (SELECT 1 FROM pg_roles r WHERE r.oid = login AND (r.rolsuper OR r.rolbypassrls));
+END
+$$;
+
 -- The tenant of this session where its state allows the kind of access ('r' read, 'w' write, 'a' read from the archive),
--- else null. Called once a statement, because policies wrap it in a subquery. A session keeps the role that it has set when that is
--- taken from its login, and a transaction its snapshot; but who is a member is not read from that, so such a login is refused here.
--- One that has worked at a table before is waited for, by its locks there (old/find.sql).
+-- else null. Called once a statement, because policies wrap it in a subquery.
 CREATE OR REPLACE FUNCTION tenancy.resolve(kind text) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    taken text := current_setting('role');
 BEGIN
-    IF taken <> 'none' AND NOT coalesce(pg_has_role(session_user, to_regrole(quote_ident(taken)), 'MEMBER'), false) THEN
-        RAISE EXCEPTION '% is no member of % any more', session_user, taken USING ERRCODE = 'insufficient_privilege';
+    IF NOT tenancy.is_client() THEN
+        RAISE EXCEPTION '% is no member of the application''s role, or was none when this transaction began', session_user
+        USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN (
         SELECT a.tenant_id FROM tenancy.access a
@@ -98,7 +131,13 @@ BEGIN
 END
 $$;
 -- Where all tables are published, one without a key takes no DELETE; columns that may be null make none.
-ALTER TABLE tenancy.protected REPLICA IDENTITY FULL;
+DO $$
+BEGIN
+    IF (SELECT c.relreplident <> 'f' FROM pg_class c WHERE c.oid = 'tenancy.protected'::regclass) THEN
+        ALTER TABLE tenancy.protected REPLICA IDENTITY FULL;
+    END IF;
+END
+$$;
 
 -- The partitions that protected tables had: one that is detached keeps its rows, and gives them to the next tenant of an id when
 -- it is attached again.
@@ -190,7 +229,10 @@ REVOKE ALL ON FUNCTION tenancy.protect(regclass) FROM PUBLIC;
 -- Where an ordinary client is tried, and the model of what a protected table looks like. It is empty but inside the
 -- transactions that try, which are rolled back.
 CREATE UNLOGGED TABLE IF NOT EXISTS tenancy.probe (tenant_id text NOT NULL);
-SELECT tenancy.protect('tenancy.probe');
+-- Where it is so already it is left alone: whoever may read it could hold up every change from a start on.
+SELECT tenancy.protect(c.oid) FROM pg_class c
+WHERE c.oid = 'tenancy.probe'::regclass
+  AND NOT (c.relrowsecurity AND c.relforcerowsecurity AND (SELECT count(*) = 5 FROM pg_policy p WHERE p.polrelid = c.oid));
 
 -- The tables whose policies ask `resolve`, by what they depend on, and whose owner the operator trusted with protecting tables.
 -- Anybody writes its name into a policy of a table of its own, to have us go there.
@@ -367,7 +409,7 @@ BEGIN
     FOREACH member IN ARRAY ARRAY[admitted, 'tenantry_archive'] LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA tenancy TO %I', member);
         EXECUTE format('GRANT EXECUTE ON FUNCTION tenancy.resolve(text), tenancy.named_tables(), tenancy.tenant_tables(), tenancy.visible(), '
-            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced(), tenancy.admitted(text) TO %I', member);
+            'tenancy.unprotected(text), tenancy.unbound(text), tenancy.overreach(), tenancy.replaced(), tenancy.admitted(text), tenancy.hold(regclass, text) TO %I', member);
         EXECUTE format('GRANT SELECT, DELETE ON tenancy.probe TO %I', member);
     END LOOP;
     IF NOT pg_has_role(current_user, admitted, 'MEMBER') THEN
@@ -669,8 +711,11 @@ AS $$
 BEGIN
     RETURN QUERY
     WITH RECURSIVE family AS MATERIALIZED (
-        SELECT f.relation, bool_or(f.parent IS NOT NULL) AND NOT bool_and(c.relrowsecurity AND c.relforcerowsecurity) AS is_open_part
-        FROM tenancy.family() f JOIN pg_class c ON c.oid = f.relation GROUP BY f.relation
+        SELECT f.relation, bool_or(f.is_part) AND NOT bool_and(c.relrowsecurity AND c.relforcerowsecurity) AS is_open_part
+        FROM (SELECT f.relation, f.parent IS NOT NULL FROM tenancy.family() f
+              UNION ALL
+              SELECT d.relation, true FROM tenancy.detached() d) AS f (relation, is_part)
+        JOIN pg_class c ON c.oid = f.relation GROUP BY f.relation
     ),
     taken AS MATERIALIZED (
         SELECT DISTINCT r.oid
@@ -684,14 +729,17 @@ BEGIN
         UNION
         SELECT i.inhparent, a.base FROM above a JOIN pg_inherits i ON i.inhrelid = a.relation
     ),
-    -- Each view, and what is right below it. Those of PostgreSQL's own have smaller numbers.
+    -- Each view, or table with a rule, and what is right below it. Those of PostgreSQL's own have smaller numbers. A copy that only has
+    -- a table's number in it has none of its rows.
     view AS MATERIALIZED (
-        SELECT DISTINCT v.oid, d.refobjid AS below, v.relkind, v.relispopulated, o.oid AS owner, o.rolname, o.rolsuper, o.rolbypassrls,
+        SELECT DISTINCT v.oid, d.refobjid AS below, v.relkind,
+            v.relkind = 'm' AND v.relispopulated AND position(':relid ' || d.refobjid || ' ' IN r.ev_action::text) > 0 AS is_filled,
+            o.oid AS owner, o.rolname, o.rolsuper, o.rolbypassrls,
             -- Its other rules act as its owner.
             r.ev_type = '1' AND EXISTS (
                 SELECT 1 FROM pg_options_to_table(v.reloptions) p
                 WHERE p.option_name = 'security_invoker' AND p.option_value::boolean) AS is_invokers
-        FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm') JOIN pg_roles o ON o.oid = v.relowner
+        FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class JOIN pg_roles o ON o.oid = v.relowner
         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
             AND d.refobjid <> v.oid
         WHERE r.oid >= 16384
@@ -718,7 +766,7 @@ BEGIN
             THEN 'its owner ' || v.rolname || ' has a policy of its own there'
         END) AS passed (why)
         -- No right below it is asked for when a view is made: one whose owner has none shows nothing, and a copy was never filled.
-        WHERE v.is_invokers OR (v.relkind = 'm' AND v.relispopulated)
+        WHERE v.is_invokers OR v.is_filled
            OR has_any_column_privilege(v.owner, v.below, 'SELECT, INSERT, UPDATE') OR has_table_privilege(v.owner, v.below, 'DELETE')
     )
     (SELECT DISTINCT ON (s.relation) s.relation,
@@ -890,7 +938,26 @@ BEGIN
     IF code = '55000' AND words LIKE '%replica identity%' AND remedy IS NOT NULL THEN
         RAISE EXCEPTION '%: %: `%`, or give it a primary key', relation, words, remedy USING ERRCODE = 'TN002';
     END IF;
+    -- One that is gone meanwhile has no name.
+    IF at_table IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = words;
+    END IF;
     RAISE EXCEPTION USING ERRCODE = code, MESSAGE = words, SCHEMA = at_schema, TABLE = at_table;
+END
+$$;
+
+-- Locks a table as a statement about it will, so that its name stays its own until the end: a statement that waits for a lock goes
+-- to whatever has the name by then, which whoever owns the schema could have put there.
+CREATE OR REPLACE FUNCTION tenancy.hold(held regclass, mode text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    named text := held::text;
+BEGIN
+    EXECUTE format('LOCK TABLE %s IN %s MODE', named, mode);
+    IF to_regclass(named) IS DISTINCT FROM held THEN
+        RAISE EXCEPTION '% was replaced while we waited for it', named USING ERRCODE = 'serialization_failure';
+    END IF;
 END
 $$;
 
@@ -911,6 +978,7 @@ BEGIN
         EXIT WHEN total > 0;
         FOR relation IN SELECT tenancy.tenant_tables() LOOP
             BEGIN
+                PERFORM tenancy.hold(relation, 'ROW EXCLUSIVE');
                 EXECUTE format(
                     'DELETE FROM %1$s WHERE tenant_id = $1 AND ctid = ANY (ARRAY('
                     'SELECT ctid FROM %1$s WHERE tenant_id = $1 LIMIT $2))', relation)
@@ -940,6 +1008,7 @@ DECLARE
 BEGIN
     FOR relation IN SELECT tenancy.tenant_tables() LOOP
         BEGIN
+            PERFORM tenancy.hold(relation, 'ACCESS SHARE');
             EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation)
             INTO is_there USING purged;
         EXCEPTION WHEN OTHERS THEN
@@ -969,6 +1038,7 @@ DECLARE
 BEGIN
     FOR relation IN SELECT t FROM tenancy.tenant_tables() AS t ORDER BY t LOOP
         BEGIN
+            PERFORM tenancy.hold(relation, 'ROW EXCLUSIVE');
             EXECUTE format('DELETE FROM %s WHERE tenant_id = $1', relation) USING purged;
             EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation) INTO is_there USING purged;
             IF is_there THEN
@@ -1042,6 +1112,7 @@ BEGIN
     FOR relation IN SELECT tenancy.tenant_tables() LOOP
         CONTINUE WHEN NOT has_table_privilege(relation, 'SELECT')
             OR NOT has_schema_privilege((SELECT relnamespace FROM pg_class WHERE oid = relation), 'USAGE');
+        PERFORM tenancy.hold(relation, 'ACCESS SHARE');
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s)', relation) INTO is_seen;
         IF is_seen THEN
             RETURN relation::text;
