@@ -212,3 +212,54 @@ async fn a_reader_of_archives_is_waited_for_like_the_application() {
     reader.batch_execute("COMMIT").await.unwrap();
     assert_eq!(bring(&target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
 }
+
+#[tokio::test]
+async fn whoever_may_ask_without_having_been_admitted_is_waited_for() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    let target = application.modest(", deadline = \"1s\"").await;
+    application.fill(&acme, 50).await;
+    let batch = application.login("batch").await;
+    let grant =
+        format!("GRANT USAGE ON SCHEMA tenancy TO {role}_batch; GRANT SELECT ON document TO {role}_batch");
+    admin.batch_execute(&grant).await.unwrap();
+    for (generation, whom) in (0..).zip([format!("{role}_batch"), "PUBLIC".to_owned()]) {
+        bring(&target, &acme, Desired::Active, 2 * generation + 1).await;
+        let may = |verb: &str| format!("{verb} EXECUTE ON FUNCTION tenancy.resolve(text) {whom}");
+        admin.batch_execute(&may("GRANT").replace(&whom, &format!("TO {whom}"))).await.unwrap();
+        batch.batch_execute(SNAPSHOT).await.unwrap();
+        let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2 * generation + 2).await);
+        assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{whom}: {words}");
+        batch.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(
+            bring(&target, &acme, Desired::Suspended, 2 * generation + 2).await,
+            Some(Desired::Suspended)
+        );
+        admin.batch_execute(&may("REVOKE").replace(&whom, &format!("FROM {whom}"))).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_former_member_that_had_bypassrls_once_is_refused() {
+    let application = Application::new("").await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    application.fill(&acme, 50).await;
+    bring(&application.target, &acme, Desired::Active, 1).await;
+    let former = application.login("former").await;
+    admin.batch_execute(&format!("GRANT {role} TO {role}_former")).await.unwrap();
+    let leave = format!(
+        "SET ROLE {role}; CREATE FUNCTION pg_temp.reads() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM document';
+         RESET ROLE"
+    );
+    former.batch_execute(&leave).await.unwrap();
+    for attribute in ["BYPASSRLS", "SUPERUSER"] {
+        admin
+            .batch_execute(&format!("REVOKE {role} FROM {role}_former; ALTER ROLE {role}_former {attribute}"))
+            .await
+            .unwrap();
+        former.batch_execute(SNAPSHOT).await.unwrap();
+        admin.batch_execute(&format!("ALTER ROLE {role}_former NO{attribute}")).await.unwrap();
+        application.refuses(&former, &["SELECT pg_temp.reads()"]).await;
+        former.batch_execute("ROLLBACK").await.unwrap();
+    }
+}

@@ -101,3 +101,29 @@ async fn a_schema_from_before_reasons_were_told_is_brought_up_to_date() {
     let (kind, words) = told(target.apply(&tenant("acme"), Desired::Deleted, 2).await);
     assert_eq!((kind, words.contains("public.bill")), (FailureKind::Permanent, true), "{words}");
 }
+
+#[tokio::test]
+async fn a_partition_that_is_on_another_server_is_purged_also_once_it_is_detached() {
+    let application = Application::new("").await;
+    let (admin, acme) = (&application.admin, tenant("acme"));
+    let place: tokio_postgres::Config = application.url.parse().unwrap();
+    let make = format!(
+        "CREATE EXTENSION postgres_fdw;
+         CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{}', dbname '{}');
+         CREATE USER MAPPING FOR CURRENT_USER SERVER loop OPTIONS (user '{}', password '{}');
+         CREATE TABLE far (tenant_id text NOT NULL, year int); INSERT INTO far VALUES ('acme', 1), ('beta', 1);
+         CREATE TABLE call (tenant_id text NOT NULL, year int) PARTITION BY LIST (year);
+         CREATE FOREIGN TABLE call_1 PARTITION OF call FOR VALUES IN (1) SERVER loop OPTIONS (schema_name 'public', table_name 'far');
+         SELECT tenancy.protect('call')",
+        place.get_ports()[0],
+        place.get_dbname().unwrap(),
+        place.get_user().unwrap(),
+        String::from_utf8_lossy(place.get_password().unwrap_or_default())
+    );
+    admin.batch_execute(&make).await.unwrap();
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    admin.batch_execute("ALTER TABLE call DETACH PARTITION call_1").await.unwrap();
+    assert_eq!(bring(&application.target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+    let left: i64 = admin.query_one("SELECT count(*) FROM far", &[]).await.unwrap().get(0);
+    assert_eq!(left, 1, "the neighbour's");
+}

@@ -7,11 +7,11 @@ WITH held AS MATERIALIZED (
     -- Read only where a session counts.
     SELECT l.pid, l.virtualxid FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
 ),
--- Whom policies let in.
+-- Whom policies let in (`is_client`): also who was given `resolve` alone, or everybody (0).
 reader AS MATERIALIZED (
     SELECT m.role FROM tenancy.admitted($3::text) m
     UNION ALL
-    SELECT r.oid FROM pg_roles r WHERE r.rolname = 'tenantry_archive'
+    SELECT g.grantee FROM pg_proc p, aclexplode(p.proacl) g WHERE p.oid = 'tenancy.resolve(text)'::regprocedure
 ),
 -- Transactions at a protected table. One whose login is no member may be there by way of a role that was taken from it meanwhile,
 -- which it keeps until it gives it back; not so an owner's, and those that a policy of their own lets in.
@@ -41,7 +41,7 @@ WHERE s.datname = current_database()
   AND s.backend_type IS DISTINCT FROM 'parallel worker'
   AND s.usesysid IS NOT NULL
   AND NOT coalesce(r.rolsuper OR r.rolbypassrls, false)
-  AND (EXISTS (SELECT 1 FROM reader m WHERE pg_has_role(r.oid, m.role, 'MEMBER'))
+  AND (EXISTS (SELECT 1 FROM reader m WHERE m.role = 0 OR pg_has_role(r.oid, m.role, 'MEMBER'))
        OR EXISTS (
            SELECT 1 FROM at_work w
            WHERE w.pid = s.pid
@@ -58,7 +58,7 @@ LEFT JOIN pg_roles r ON r.rolname = p.owner
 JOIN tenancy.access a ON a.tenant_id = $1 AND a.uid = $2
 WHERE p.database = current_database()
   AND NOT coalesce(r.rolsuper OR r.rolbypassrls, false)
-  AND (EXISTS (SELECT 1 FROM reader m WHERE pg_has_role(r.oid, m.role, 'MEMBER'))
+  AND (EXISTS (SELECT 1 FROM reader m WHERE m.role = 0 OR pg_has_role(r.oid, m.role, 'MEMBER'))
        OR EXISTS (
            -- It keeps its session's number until the server starts again.
            SELECT 1 FROM pg_locks l JOIN at_work w ON w.virtualtransaction = l.virtualtransaction AND w.pid IS NULL
