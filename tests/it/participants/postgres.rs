@@ -219,7 +219,7 @@ async fn a_large_purge_is_not_listed_as_stuck_while_it_gets_on() {
     let setup = Setup { settings: vec![("cascade.targets", target)], ..Setup::default() };
     let mut replica = Replica::start(&setup).await;
     replica.tenant("finance").await;
-    application.fill(&tenant("finance"), 2_000).await;
+    application.fill(&tenant("finance"), 800).await;
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN PERFORM pg_sleep(0.05); RETURN OLD; END';
         CREATE TRIGGER slow BEFORE DELETE ON document FOR EACH ROW EXECUTE FUNCTION slow()";
