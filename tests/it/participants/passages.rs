@@ -205,6 +205,32 @@ async fn a_foreign_key_that_gives_a_tenants_rows_to_another_with_an_update_of_an
     assert_eq!(application.amiss(&acme).await, None);
 }
 
+/// By way of a column that tenant_id is generated from, of a table further up, and of a view over it.
+#[tokio::test]
+async fn a_foreign_key_that_leads_to_tenant_id_over_a_detour_is_named() {
+    let application = Application::new("").await;
+    application.with_owners_of_views().await;
+    let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let tables = format!(
+        "CREATE TABLE top (id text PRIMARY KEY, name text); CREATE TABLE mid (id text PRIMARY KEY REFERENCES top ON UPDATE CASCADE, name text);
+         CREATE TABLE leaf (id text REFERENCES mid ON UPDATE CASCADE, tenant_id text GENERATED ALWAYS AS (id) STORED);
+         SELECT tenancy.protect('leaf'); GRANT SELECT, UPDATE (name) ON top, mid TO {role}; GRANT SELECT, UPDATE ON top TO {role}_owner;
+         CREATE VIEW tops AS SELECT * FROM top; ALTER VIEW tops OWNER TO {role}_owner;
+         CREATE VIEW counts AS SELECT id, count(*) FROM top GROUP BY 1; ALTER VIEW counts OWNER TO {role}_owner; GRANT UPDATE ON counts TO {role}"
+    );
+    admin.batch_execute(&tables).await.unwrap();
+    assert_eq!(application.amiss(&acme).await, None, "nobody may change a key");
+    for place in ["mid", "top", "tops"] {
+        let named = format!(
+            "public.leaf (foreign key leaf_id_fkey: an update of public.{place}, which is not protected, changes tenant_id)"
+        );
+        let grant = format!("GRANT UPDATE ON {place} TO {role}");
+        let back = format!("REVOKE UPDATE ON {place} FROM {role}; GRANT UPDATE (name) ON top, mid TO {role}");
+        is_named_until(&application, &acme, (grant, named, back)).await;
+    }
+}
+
 #[tokio::test]
 async fn what_is_amiss_with_several_tables_is_told_at_once() {
     let application = Application::new("").await;

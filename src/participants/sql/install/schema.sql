@@ -769,6 +769,24 @@ BEGIN
         -- No right below it is asked for when a view is made: one whose owner has none shows nothing, and a copy was never filled.
         WHERE v.is_invokers OR v.is_filled
            OR has_any_column_privilege(v.owner, v.below, 'SELECT, INSERT, UPDATE') OR has_table_privilege(v.owner, v.below, 'DELETE')
+    ),
+    -- Columns outside of what is protected that foreign keys take tenant_id from, or what it is generated from, at whatever distance.
+    leads (base, key, relation, number) AS (
+        SELECT k.conrelid, k.conname, k.confrelid, pair.theirs
+        FROM family f JOIN pg_constraint k ON k.conrelid = f.relation
+        JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'tenant_id', unnest(k.conkey, k.confkey) AS pair (ours, theirs)
+        WHERE k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd') AND k.conparentid = 0
+          AND k.confrelid NOT IN (SELECT t.relation FROM family t)
+          AND (a.attnum = ANY (k.conkey)
+               OR EXISTS (
+                   SELECT 1 FROM pg_attrdef d JOIN pg_depend p ON p.classid = d.tableoid AND p.objid = d.oid
+                   WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated <> ''
+                     AND p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid AND p.refobjsubid = ANY (k.conkey)))
+        UNION
+        SELECT l.base, l.key, k.confrelid, pair.theirs
+        FROM leads l JOIN pg_constraint k ON k.conrelid = l.relation, unnest(k.conkey, k.confkey) AS pair (ours, theirs)
+        WHERE k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd') AND k.conparentid = 0 AND l.number = ANY (k.conkey)
+          AND k.confrelid NOT IN (SELECT t.relation FROM family t)
     )
     (SELECT DISTINCT ON (s.relation) s.relation,
         CASE WHEN t.relkind = 'm' AND t.oid = s.relation THEN s.why
@@ -781,14 +799,17 @@ BEGIN
       AND EXISTS (SELECT 1 FROM taken WHERE has_schema_privilege(taken.oid, c.relnamespace, 'USAGE'))
     ORDER BY s.relation, s.through <> s.relation, s.through)
     UNION ALL
-    SELECT k.conrelid, 'foreign key ' || quote_ident(k.conname) || ': an update of ' || k.confrelid::regclass
+    SELECT DISTINCT l.base, 'foreign key ' || quote_ident(l.key) || ': an update of ' || at.relation::regclass
         || ', which is not protected, changes tenant_id'
-    FROM family f JOIN pg_constraint k ON k.conrelid = f.relation
-    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'tenant_id'
-    WHERE k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd') AND k.conparentid = 0 AND a.attnum = ANY (k.conkey)
-      AND k.confrelid NOT IN (SELECT t.relation FROM family t)
-      AND EXISTS (SELECT 1 FROM taken, unnest(k.confkey) AS key (number)
-                  WHERE has_column_privilege(taken.oid, k.confrelid, key.number, 'UPDATE'));
+    FROM leads l, LATERAL (
+        SELECT l.relation WHERE EXISTS (SELECT 1 FROM taken WHERE has_column_privilege(taken.oid, l.relation, l.number, 'UPDATE'))
+        UNION ALL
+        -- 4 is UPDATE.
+        SELECT v.oid FROM view v
+        WHERE v.below = l.relation AND v.relkind = 'v' AND NOT v.is_invokers AND has_any_column_privilege(v.owner, l.relation, 'UPDATE')
+          AND pg_relation_is_updatable(v.oid, true) & 4 <> 0
+          AND EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, v.oid, 'UPDATE'))
+    ) AS at (relation);
 END
 $$;
 
