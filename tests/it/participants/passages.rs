@@ -205,7 +205,7 @@ async fn a_foreign_key_that_gives_a_tenants_rows_to_another_with_an_update_of_an
     assert_eq!(application.amiss(&acme).await, None);
 }
 
-/// By way of a column that tenant_id is generated from, of a table further up, and of a view over it.
+/// By way of a column that `tenant_id` is generated from, of a table further up, and of a view over it.
 #[tokio::test]
 async fn a_foreign_key_that_leads_to_tenant_id_over_a_detour_is_named() {
     let application = Application::new("").await;
