@@ -49,7 +49,6 @@ async fn a_login_that_the_role_was_taken_from_reads_and_writes_nothing_after_a_s
     let application = Application::new("").await;
     let (admin, role) = (&application.admin, &application.role);
     let target = application.modest(", deadline = \"1s\"").await;
-    let (_, place) = application.url.rsplit_once('@').unwrap();
     let begin = format!(
         "SET ROLE {role}; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('tenancy.tenant', 'acme', true)"
     );
@@ -61,13 +60,14 @@ async fn a_login_that_the_role_was_taken_from_reads_and_writes_nothing_after_a_s
         ("direct", "TABLE document", 5),
     ] {
         bring(&target, &acme, Desired::Active, generation).await;
-        let make = format!(
-            "CREATE ROLE {role}_{name} LOGIN NOINHERIT PASSWORD 'pass'; GRANT {role} TO {role}_{name};
-             GRANT SELECT, INSERT ON document TO {role}_direct"
-        );
-        let make = if name == "direct" { make } else { make.split_once('\n').unwrap().0.to_owned() };
-        admin.batch_execute(&make).await.unwrap();
-        let former = connect(&format!("postgres://{role}_{name}:pass@{place}")).await;
+        let former = application.login(name).await;
+        admin
+            .batch_execute(&format!("ALTER ROLE {role}_{name} NOINHERIT; GRANT {role} TO {role}_{name}"))
+            .await
+            .unwrap();
+        if name == "direct" {
+            admin.batch_execute(&format!("GRANT SELECT, INSERT ON document TO {role}_direct")).await.unwrap();
+        }
         former.batch_execute(&format!("{begin}; {more}")).await.unwrap();
         admin.batch_execute(&format!("REVOKE {role} FROM {role}_{name}")).await.unwrap();
         let suspended = target.apply(&acme, Desired::Suspended, generation + 1).await;
@@ -86,20 +86,7 @@ async fn a_login_that_the_role_was_taken_from_reads_and_writes_nothing_after_a_s
             continue;
         }
         suspended.unwrap();
-        for statement in
-            ["TABLE document", "INSERT INTO document (tenant_id, document_id) VALUES ('acme', 99)"]
-        {
-            let error = former.batch_execute(&format!("SAVEPOINT b; {statement}")).await.unwrap_err();
-            let words = error.as_db_error().unwrap().message().to_owned();
-            assert_eq!(
-                words,
-                format!(
-                    "{role}_{name} is no member of the application's role, or was none when this transaction began"
-                ),
-                "{statement}"
-            );
-            former.batch_execute("ROLLBACK TO b").await.unwrap();
-        }
+        application.refuses(name, &former, &["TABLE document", WRITE]).await;
     }
 }
 
@@ -113,17 +100,31 @@ impl Application {
         connect(&format!("postgres://{role}_{name}:pass@{place}")).await
     }
 
-    /// That a client in a transaction is refused by `resolve`, whatever it asks.
-    async fn refuses(&self, client: &Client, statements: &[&str]) {
+    /// A member, with a function of its session that acts as the application's role.
+    async fn member_with_a_function(&self) -> Client {
+        let (role, member) = (&self.role, self.login("former").await);
+        self.admin.batch_execute(&format!("GRANT {role} TO {role}_former")).await.unwrap();
+        let make = format!(
+            "SET ROLE {role}; CREATE FUNCTION pg_temp.reads() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM document';
+             RESET ROLE"
+        );
+        member.batch_execute(&make).await.unwrap();
+        member
+    }
+
+    /// That a login in a transaction is refused by `resolve`, whatever it asks.
+    async fn refuses(&self, name: &str, client: &Client, statements: &[&str]) {
+        let said = "is no member of the application's role, or was none when this transaction began";
         for statement in statements {
             let error = client.batch_execute(&format!("SAVEPOINT b; {statement}")).await.unwrap_err();
-            let words = error.as_db_error().unwrap().message().to_owned();
-            assert!(words.contains("is no member of the application's role"), "{statement}: {words}");
+            let words = error.as_db_error().unwrap().message();
+            assert_eq!(words, format!("{}_{name} {said}", self.role), "{statement}");
             client.batch_execute("ROLLBACK TO b").await.unwrap();
         }
     }
 }
 
+const WRITE: &str = "INSERT INTO document (tenant_id, document_id) VALUES ('acme', 99)";
 const SNAPSHOT: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('tenancy.tenant', 'acme', true); SELECT 1";
 
@@ -141,8 +142,7 @@ async fn a_login_that_becomes_a_member_after_a_suspension_sees_nothing_with_its_
     admin.batch_execute(&group).await.unwrap();
     for through in ["", "_group"] {
         admin.batch_execute(&format!("GRANT {role}{through} TO {role}_late")).await.unwrap();
-        let write = "INSERT INTO document (tenant_id, document_id) VALUES ('acme', 99)";
-        application.refuses(&late, &["TABLE document", write]).await;
+        application.refuses("late", &late, &["TABLE document", WRITE]).await;
         admin.batch_execute(&format!("REVOKE {role}{through} FROM {role}_late")).await.unwrap();
     }
     late.batch_execute("COMMIT").await.unwrap();
@@ -160,17 +160,11 @@ async fn a_function_that_a_member_left_behind_lets_it_in_no_longer_than_it_is_on
     let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
     application.fill(&acme, 50).await;
     bring(&application.target, &acme, Desired::Active, 1).await;
-    let former = application.login("former").await;
-    admin.batch_execute(&format!("GRANT {role} TO {role}_former")).await.unwrap();
-    let leave = format!(
-        "SET ROLE {role}; CREATE FUNCTION pg_temp.reads() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM document';
-         RESET ROLE"
-    );
-    former.batch_execute(&leave).await.unwrap();
+    let former = application.member_with_a_function().await;
     former.batch_execute(SNAPSHOT).await.unwrap();
     admin.batch_execute(&format!("REVOKE {role} FROM {role}_former")).await.unwrap();
     bring(&application.target, &acme, Desired::Suspended, 2).await;
-    application.refuses(&former, &["SELECT pg_temp.reads()"]).await;
+    application.refuses("former", &former, &["SELECT pg_temp.reads()"]).await;
 }
 
 #[tokio::test]
@@ -225,8 +219,8 @@ async fn whoever_may_ask_without_having_been_admitted_is_waited_for() {
     admin.batch_execute(&grant).await.unwrap();
     for (generation, whom) in (0..).zip([format!("{role}_batch"), "PUBLIC".to_owned()]) {
         bring(&target, &acme, Desired::Active, 2 * generation + 1).await;
-        let may = |verb: &str| format!("{verb} EXECUTE ON FUNCTION tenancy.resolve(text) {whom}");
-        admin.batch_execute(&may("GRANT").replace(&whom, &format!("TO {whom}"))).await.unwrap();
+        let right = "EXECUTE ON FUNCTION tenancy.resolve(text)";
+        admin.batch_execute(&format!("GRANT {right} TO {whom}")).await.unwrap();
         batch.batch_execute(SNAPSHOT).await.unwrap();
         let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2 * generation + 2).await);
         assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{whom}: {words}");
@@ -235,7 +229,7 @@ async fn whoever_may_ask_without_having_been_admitted_is_waited_for() {
             bring(&target, &acme, Desired::Suspended, 2 * generation + 2).await,
             Some(Desired::Suspended)
         );
-        admin.batch_execute(&may("REVOKE").replace(&whom, &format!("FROM {whom}"))).await.unwrap();
+        admin.batch_execute(&format!("REVOKE {right} FROM {whom}")).await.unwrap();
     }
 }
 
@@ -245,13 +239,7 @@ async fn a_former_member_that_had_bypassrls_once_is_refused() {
     let (admin, role, acme) = (&application.admin, &application.role, tenant("acme"));
     application.fill(&acme, 50).await;
     bring(&application.target, &acme, Desired::Active, 1).await;
-    let former = application.login("former").await;
-    admin.batch_execute(&format!("GRANT {role} TO {role}_former")).await.unwrap();
-    let leave = format!(
-        "SET ROLE {role}; CREATE FUNCTION pg_temp.reads() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM document';
-         RESET ROLE"
-    );
-    former.batch_execute(&leave).await.unwrap();
+    let former = application.member_with_a_function().await;
     for attribute in ["BYPASSRLS", "SUPERUSER"] {
         admin
             .batch_execute(&format!("REVOKE {role} FROM {role}_former; ALTER ROLE {role}_former {attribute}"))
@@ -259,7 +247,7 @@ async fn a_former_member_that_had_bypassrls_once_is_refused() {
             .unwrap();
         former.batch_execute(SNAPSHOT).await.unwrap();
         admin.batch_execute(&format!("ALTER ROLE {role}_former NO{attribute}")).await.unwrap();
-        application.refuses(&former, &["SELECT pg_temp.reads()"]).await;
+        application.refuses("former", &former, &["SELECT pg_temp.reads()"]).await;
         former.batch_execute("ROLLBACK").await.unwrap();
     }
 }
