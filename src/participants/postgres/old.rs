@@ -30,6 +30,8 @@ const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
 /// How long they may go on before they are ended.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long the first attempt waits before it says for whom; those after it have said.
+const SAID_WITHIN: Duration = Duration::from_secs(2);
 /// Transactions of each kind that a failure names.
 const NAMED_MAX: usize = 5;
 
@@ -45,20 +47,31 @@ pub(super) struct Patience<'a> {
 }
 
 /// A transaction of the application.
+#[derive(Debug, Clone)]
+struct Old {
+    id: Id,
+    /// Whose it is, by what name, and since when.
+    words: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Old {
+enum Id {
     /// Of a session: its process, and the transaction's virtual number.
     Running { pid: i32, transaction: String },
-    /// Of none any more: the transaction's number, and its name, owner and time in words.
-    Prepared { transaction: String, words: String },
+    /// Of none any more: the transaction's number.
+    Prepared { transaction: String },
 }
 
 impl Old {
     fn pid(&self) -> Option<i32> {
-        match self {
-            Self::Running { pid, .. } => Some(*pid),
-            Self::Prepared { .. } => None,
+        match self.id {
+            Id::Running { pid, .. } => Some(pid),
+            Id::Prepared { .. } => None,
         }
+    }
+
+    fn is_among(&self, others: &[Self]) -> bool {
+        others.iter().any(|other| other.id == self.id)
     }
 }
 
@@ -101,6 +114,10 @@ pub(super) async fn wait(
 ) -> Result<(), Failure> {
     let now = find(client, tenant, patience.role).await?;
     let before = remembered.get(tenant.uid).filter(|before| before.change == now.change);
+    let patience = match before {
+        Some(_) => patience,
+        None => Patience { until: patience.until.min(Instant::now() + SAID_WITHIN), ..patience },
+    };
     // Where nobody was there at first, nobody can have handed anything on.
     let mut looks_on = before.is_some() || !now.old.is_empty();
     let mut left = match before {
@@ -151,8 +168,8 @@ async fn until_gone(
 
 /// Those of `before` that are there by now. A session's that is gone may be any of the prepared ones.
 fn still_there(before: &[Old], mut now: Vec<Old>) -> Vec<Old> {
-    let any_left = before.iter().any(|one| matches!(one, Old::Running { .. }) && !now.contains(one));
-    now.retain(|one| before.contains(one) || (any_left && matches!(one, Old::Prepared { .. })));
+    let any_left = before.iter().any(|one| one.pid().is_some() && !one.is_among(&now));
+    now.retain(|one| one.is_among(before) || (any_left && one.pid().is_none()));
     now
 }
 
@@ -165,11 +182,12 @@ async fn find(client: &Object, tenant: &TenantRef, role: &str) -> Result<Found, 
     let mut found = Found::default();
     for row in rows {
         found.change = row.get(0);
-        let one = match (row.get(1), row.get(2), row.get(3)) {
-            (Some(pid), Some(transaction), _) => Old::Running { pid, transaction },
-            (_, Some(transaction), Some(words)) => Old::Prepared { transaction, words },
-            _ => continue,
+        let Some(transaction) = row.get(2) else { continue };
+        let id = match row.get(1) {
+            Some(pid) => Id::Running { pid, transaction },
+            None => Id::Prepared { transaction },
         };
+        let one = Old { id, words: row.get(3) };
         if row.get(4) {
             found.behind.push(one.clone());
         }
@@ -197,7 +215,7 @@ async fn elder(client: &Object, tenant: &TenantRef, old: &[Old]) -> Result<Strin
 /// A prepared one is another system's to decide, and ends by its owner alone.
 async fn end(client: &Object, old: &[Old]) -> Result<(), Failure> {
     for one in old {
-        let Old::Running { pid, transaction } = one else { continue };
+        let Id::Running { pid, transaction } = &one.id else { continue };
         tracing::warn!(pid, "a transaction that began before a tenant was locked out is ended");
         let ended = client.execute(include_str!("../sql/old/end.sql"), &[pid, transaction]).await;
         ended.map_err(|error| match error.code() {
@@ -213,14 +231,14 @@ async fn end(client: &Object, old: &[Old]) -> Result<(), Failure> {
 fn still(old: &[Old]) -> String {
     let (mut processes, mut prepared) = (Vec::new(), Vec::new());
     for one in old {
-        match one {
-            Old::Running { pid, .. } => processes.push(pid.to_string()),
-            Old::Prepared { words, .. } => prepared.push(words.clone()),
+        match one.id {
+            Id::Running { pid, .. } => processes.push(format!("process {pid} of {}", one.words)),
+            Id::Prepared { .. } => prepared.push(one.words.as_str()),
         }
     }
     let mut named = Vec::new();
     if !processes.is_empty() {
-        named.push(format!("processes {}", listed(&processes)));
+        named.push(listed(&processes));
     }
     if !prepared.is_empty() {
         named.push(format!(
@@ -228,15 +246,19 @@ fn still(old: &[Old]) -> String {
             listed(&prepared)
         ));
     }
+    let transactions = if old.len() == 1 { "transaction" } else { "transactions" };
     format!(
-        "{} transactions that began before the change may still see the tenant as it was, or have written for it what is not \
-         committed yet ({})",
+        "{} {transactions} from before the change may still see the tenant as it was, or commit what was written for it \
+         before ({})",
         old.len(),
         named.join("; ")
     )
 }
 
-fn listed(named: &[String]) -> String {
-    let more = if named.len() > NAMED_MAX { ", …" } else { "" };
-    format!("{}{more}", named[..named.len().min(NAMED_MAX)].join(", "))
+fn listed<T: AsRef<str>>(named: &[T]) -> String {
+    let mut text = named.iter().take(NAMED_MAX).map(T::as_ref).collect::<Vec<_>>().join(", ");
+    if named.len() > NAMED_MAX {
+        text.push_str(", …");
+    }
+    text
 }

@@ -50,9 +50,10 @@ pub(super) fn check(snapshot: &Snapshot, tenant_id: &TenantId, to: Status) -> Re
         return Ok(());
     }
     let named = in_the_way[..in_the_way.len().min(NAMED_MAX)].join(",");
+    let (tenants, have) = if in_the_way.len() == 1 { ("tenant", "has") } else { ("tenants", "have") };
     Err(Error::new(
         Reason::ChildrenInTheWay,
-        format!("{} tenants below it have more access than {to} grants: {named}", in_the_way.len()),
+        format!("{} {tenants} below it {have} more access than {to} grants: {named}", in_the_way.len()),
     )
     .with("children", named)
     .with("count", in_the_way.len()))

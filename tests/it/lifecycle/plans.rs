@@ -36,7 +36,7 @@ async fn a_plan_for_later_looks_at_each_target_and_says_why_it_would_be_refused_
     let refused = "would be refused as things are now: ";
     let blocked = replica.lifecycle.suspend_tenant(block).await.unwrap().into_inner();
     assert_eq!(seen(&blocked), suspended);
-    let why = format!("{refused}1 tenants below it have more access than SUSPENDED grants: kid");
+    let why = format!("{refused}1 tenant below it has more access than SUSPENDED grants: kid");
     assert_eq!(blocked.error, why);
     let there = v1::ActivateTenantRequest { at, validate_only: true, wait: None, ..activate("par") };
     let there = replica.lifecycle.activate_tenant(there).await.unwrap().into_inner();

@@ -34,7 +34,7 @@ async fn a_login_that_the_role_was_taken_from_while_its_transaction_runs_is_wait
     former.batch_execute(&read).await.unwrap();
     admin.batch_execute(&format!("REVOKE {role} FROM {role}_former")).await.unwrap();
     let (kind, words) = told(target.apply(&acme, Desired::Suspended, 4).await);
-    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+    assert_eq!((kind, words.matches("(process ").count()), (FailureKind::Waiting, 1), "{words}");
     let fetched = former.query("FETCH ALL FROM c", &[]).await.unwrap();
     assert_eq!(fetched.len(), 49, "a cursor goes on");
     former.batch_execute("COMMIT").await.unwrap();
@@ -74,7 +74,7 @@ async fn a_login_that_the_role_was_taken_from_reads_and_writes_nothing_after_a_s
         if name == "direct" {
             let (kind, words) = told(suspended);
             assert_eq!(
-                (kind, words.matches("processes").count()),
+                (kind, words.matches("(process ").count()),
                 (FailureKind::Waiting, 1),
                 "{name}: {words}"
             );
@@ -202,7 +202,7 @@ async fn a_reader_of_archives_is_waited_for_like_the_application() {
     admin.batch_execute(&format!("GRANT tenantry_archive TO {role}_reader")).await.unwrap();
     reader.batch_execute(&format!("{SNAPSHOT}; TABLE document")).await.unwrap();
     let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
-    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+    assert_eq!((kind, words.matches("(process ").count()), (FailureKind::Waiting, 1), "{words}");
     reader.batch_execute("COMMIT").await.unwrap();
     assert_eq!(bring(&target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
 }
@@ -223,7 +223,7 @@ async fn whoever_may_ask_without_having_been_admitted_is_waited_for() {
         admin.batch_execute(&format!("GRANT {right} TO {whom}")).await.unwrap();
         batch.batch_execute(SNAPSHOT).await.unwrap();
         let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2 * generation + 2).await);
-        assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{whom}: {words}");
+        assert_eq!((kind, words.matches("(process ").count()), (FailureKind::Waiting, 1), "{whom}: {words}");
         batch.batch_execute("COMMIT").await.unwrap();
         assert_eq!(
             bring(&target, &acme, Desired::Suspended, 2 * generation + 2).await,

@@ -64,7 +64,7 @@ async fn a_session_that_takes_over_the_snapshot_of_one_that_is_waited_for_is_wai
             assert_eq!(told(applied).0, FailureKind::Waiting);
         }
         let (kind, words) = told(suspend().await);
-        assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+        assert_eq!((kind, words.matches("(process ").count()), (FailureKind::Waiting, 1), "{words}");
         assert_eq!(seen_by(&second).await, 50, "what was said is so");
         second.batch_execute("UPDATE document SET title = 'late'; COMMIT").await.unwrap();
         suspend().await.unwrap();

@@ -65,13 +65,10 @@ async fn a_transaction_that_began_before_a_suspension_is_waited_for_and_said() {
     for state in [Desired::ReadOnly, Desired::Deleted] {
         let (kind, words) = told(target.apply(&acme, state, 2).await);
         assert_eq!(kind, FailureKind::Waiting, "{state}: {words}");
-        assert!(
-            words.starts_with("1 transactions that began before the change may still see"),
-            "{state}: {words}"
-        );
+        assert!(words.starts_with("1 transaction from before the change may still see"), "{state}: {words}");
     }
     let (kind, words) = told(target.apply(&acme, Desired::Suspended, 3).await);
-    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+    assert_eq!((kind, words.matches("(process ").count()), (FailureKind::Waiting, 1), "{words}");
     assert_eq!((documents(&old).await, changes(&modern).await), (50, 0), "what was said is so");
     let mut fresh = application.client().await;
     assert_eq!(tries(&mut fresh, &acme).await, (0, false), "whoever begins now is refused");
@@ -86,6 +83,24 @@ async fn a_transaction_that_began_before_a_suspension_is_waited_for_and_said() {
         Some(Desired::Active),
         "more access waits for none"
     );
+}
+
+#[tokio::test]
+async fn who_is_waited_for_is_said_by_login_and_application_long_before_the_deadline() {
+    let application = Application::new("").await;
+    let target = application.modest(", deadline = \"5m\"").await;
+    let acme = tenant("acme");
+    application.fill(&acme, 50).await;
+    bring(&target, &acme, Desired::Active, 1).await;
+    let mut client = application.client().await;
+    client.batch_execute("SET application_name = 'night job'").await.unwrap();
+    let old = begun(&mut client, &acme, IsolationLevel::RepeatableRead).await;
+    let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2).await);
+    // Since when is told to whoever may see it: a member of that login, or of pg_read_all_stats.
+    let whose = format!(" of {}_login ('night job')", application.role);
+    assert_eq!((kind, words.contains(&whose)), (FailureKind::Waiting, true), "{words}");
+    old.rollback().await.unwrap();
+    target.apply(&acme, Desired::Suspended, 2).await.unwrap();
 }
 
 #[tokio::test]
@@ -139,7 +154,7 @@ async fn a_write_that_is_not_committed_is_waited_for_before_any_state_of_less_ac
     for (state, generation) in states.into_iter().chain([(Desired::Deleted, 5)]) {
         let (kind, words) = told(target.apply(&acme, state, generation).await);
         assert_eq!(kind, FailureKind::Waiting, "{state}: {words}");
-        assert!(words.starts_with("1 transactions that began before the change"), "{state}: {words}");
+        assert!(words.starts_with("1 transaction from before the change"), "{state}: {words}");
     }
     // A write that began since then is of no tenant that was let in: the step is not put off for ever.
     let later = application.client().await;
@@ -261,7 +276,7 @@ async fn a_second_role_that_was_admitted_is_waited_for_and_looked_at_like_the_fi
     let read = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL tenancy.tenant = 'acme'; TABLE document";
     job.batch_execute(read).await.unwrap();
     let (kind, words) = told(target.apply(&acme, Desired::Suspended, 2).await);
-    assert_eq!((kind, words.matches("processes").count()), (FailureKind::Waiting, 1), "{words}");
+    assert_eq!((kind, words.matches("(process ").count()), (FailureKind::Waiting, 1), "{words}");
     job.batch_execute("COMMIT").await.unwrap();
     target.apply(&acme, Desired::Suspended, 2).await.unwrap();
     assert_eq!(target.observe(&acme).await.unwrap().amiss, None);

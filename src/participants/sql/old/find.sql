@@ -28,7 +28,9 @@ at_work AS MATERIALIZED (
 SELECT a.xmin::text AS change, s.pid AS pid,
     -- Null where it has ended just now.
     (SELECT h.virtualxid FROM held h WHERE h.pid = s.pid LIMIT 1) AS transaction,
-    NULL::text AS prepared,
+    -- As texts: for another type an application's operator could be the nearest. A number is shown of a login that is gone.
+    coalesce(s.usename::text, s.usesysid::text) || coalesce(' (' || quote_literal(nullif(s.application_name, '')) || ')', '')
+        || coalesce(' since ' || date_trunc('second', s.xact_start)::text, '') AS words,
     coalesce(age(s.backend_xmin) >= age(a.xmin), false) AS is_behind,
     -- With a snapshot that nobody can take any more: it had it before, or from one that had.
     coalesce(age(s.backend_xmin) >= age(a.xmin), false)
@@ -49,7 +51,6 @@ WHERE s.datname = current_database()
   AND (s.backend_xid IS NOT NULL OR age(s.backend_xmin) >= age(a.xmin))
 UNION ALL
 SELECT a.xmin::text, NULL, p.transaction::text,
-    -- As texts: for another type an application's operator could be the nearest.
     quote_literal(p.gid) || ' of ' || p.owner::text || ' since ' || date_trunc('second', p.prepared)::text,
     -- Nobody can see with which snapshot it wrote.
     true, false
