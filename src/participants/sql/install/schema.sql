@@ -169,9 +169,9 @@ BEGIN
         SELECT 1 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         WHERE a.attrelid = protected AND a.attname = 'tenant_id' AND NOT a.attisdropped AND t.typcategory = 'S')
     THEN
-        RAISE EXCEPTION '% has no column tenant_id of a text type: `%ALTER TABLE % ADD tenant_id text GENERATED ALWAYS AS (org_id::text) '
-            'STORED` for a column org_id that says whose a row is (of a uuid ''t-'' || org_id::text: a tenant''s id begins with a letter), '
-            'then protect it', protected,
+        RAISE EXCEPTION '% has no column tenant_id of a text type: `%ALTER TABLE % ADD tenant_id text GENERATED ALWAYS AS (''t-'' || '
+            'org_id::text) STORED` for a column org_id, uuid or number, that says whose a row is (a tenant''s id begins with a letter; '
+            'where org_id does, write org_id::text alone), then protect it', protected,
             (SELECT coalesce(max(format('ALTER TABLE %s RENAME tenant_id TO org_id; ', protected)), '') FROM pg_attribute a
              WHERE a.attrelid = protected AND a.attname = 'tenant_id' AND NOT a.attisdropped), protected;
     END IF;
