@@ -100,6 +100,15 @@ impl Url {
         &self.config
     }
 
+    /// The same with a password that was kept elsewhere; an error where it has one.
+    pub(in crate::config) fn with_password(mut self, password: &str) -> Result<Self, String> {
+        if self.config.get_password().is_some() {
+            return Err("given beside one in `url`".to_owned());
+        }
+        self.config.password(password);
+        Ok(self)
+    }
+
     /// How a connection is protected.
     pub const fn mode(&self) -> SslMode {
         self.mode

@@ -36,7 +36,12 @@ impl Postgres {
         if role.len() > 63 {
             return Err(entry.wrong("role", "a role's name of up to 63 letters", "longer"));
         }
-        let url = entry.database_url("url")?;
+        let mut url = entry.database_url("url")?;
+        if let Some(password) = entry.secret("password")? {
+            url = url
+                .with_password(password.expose())
+                .map_err(|given| entry.wrong("password", "given once", &given))?;
+        }
         let authorities = entry.path("ca_file")?.map(|path| url.authorities(&path)).transpose();
         let authorities = authorities.map_err(|why| entry.unusable("ca_file", why))?;
         Ok(Self {

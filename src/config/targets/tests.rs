@@ -149,6 +149,10 @@ fn a_wrong_value_of_any_kind_of_target_is_told_by_its_key() {
             "must be a PostgreSQL URL such as `postgres://user:password@host/name?sslmode=verify-full`, but is something else (not shown).",
         ),
         (
+            "kind = \"postgres\", url = \"postgres://ada:s3cr3t@a/b\", password = \"a\"",
+            ".password` in the flag `--targets` must be given once, but is given beside one in `url`.",
+        ),
+        (
             "kind = \"postgres\", url = \"postgres://a/b\", ca_file = \"/ca\"",
             "but is given for one with `sslmode=prefer`, which verifies nobody.",
         ),
@@ -173,8 +177,15 @@ fn a_secret_can_come_from_a_file_and_is_shown_nowhere() {
         format!("kind = \"redis\", url = \"redis://a\", password_file = \"{}\"", kept.path().display());
     let Target::Redis(redis) = target(&text) else { panic!("redis") };
     assert_eq!(redis.password.as_ref().map(|password| password.expose().as_str()), Some("s3cr3t"));
+    let orders = format!(
+        "kind = \"postgres\", url = \"postgres://ada@a/b\", password_file = \"{}\"",
+        kept.path().display()
+    );
+    let Target::Postgres(postgres) = target(&orders) else { panic!("postgres") };
+    assert_eq!(postgres.url.config().get_password(), Some(b"s3cr3t".as_slice()));
     for text in [
         text,
+        orders,
         "kind = \"redis\", url = \"redis://ada:s3cr3t@a\", password = \"s3cr3t\"".to_owned(),
         "kind = \"redis\", mode = \"cluster\", urls = [\"redis://:s3cr3t@a\", \"redis://b\"]".to_owned(),
         "kind = \"alertmanager\", url = \"http://a\", token = \"s3cr3t\"".to_owned(),

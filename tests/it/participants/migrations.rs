@@ -86,40 +86,6 @@ async fn migrations_change_every_tenants_rows_and_swap_tables_with_the_roles_of_
     assert_eq!(application.number("SELECT count(*) FROM shop.bill").await, 1, "the neighbour's");
 }
 
-/// The migration that the manual prints, for another application's names.
-fn printed(application: &Application) -> String {
-    let manual = include_str!("../../../docs/OPERATIONS.md");
-    let (_, from) = manual.split_once("-- a migration, as orders_migrator").unwrap();
-    let (text, _) = from.split_once("```").unwrap();
-    let role = &application.role;
-    text.replace("orders_owner", &format!("{role}_owner"))
-        .replace("orders_app", role)
-        .replace("app.", "shop.")
-}
-
-#[tokio::test]
-async fn a_table_with_a_serial_key_is_swapped_as_the_manual_prints_it() {
-    let application = Application::new("").await;
-    let (target, role, acme) = (&application.target, &application.role, tenant("acme"));
-    let migrator = application.with_roles_of_the_manual().await;
-    let make = format!(
-        "CREATE TABLE shop.orders (tenant_id text NOT NULL, id bigserial PRIMARY KEY);
-         ALTER TABLE shop.orders OWNER TO {role}_owner;
-         SELECT tenancy.protect('shop.orders');
-         INSERT INTO shop.orders (tenant_id) VALUES ('acme'), ('other')"
-    );
-    migrator.batch_execute(&make).await.unwrap();
-    bring(target, &acme, Desired::Suspended, 1).await;
-    let swap = printed(&application);
-    assert!(swap.contains("shop.orders_new"), "{swap}");
-    migrator.batch_execute(&swap).await.unwrap();
-    migrator.batch_execute("INSERT INTO shop.orders (tenant_id) VALUES ('other')").await.unwrap();
-    assert_eq!(application.number("SELECT max(id) FROM shop.orders").await, 3, "numbers go on");
-    assert_eq!(target.observe(&acme).await.unwrap().amiss, None);
-    assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
-    assert_eq!(application.number("SELECT count(*) FROM shop.orders").await, 2, "the neighbour's");
-}
-
 #[tokio::test]
 async fn an_owner_whom_policies_bind_is_refused_rather_than_shown_no_rows() {
     let application = Application::new("").await;

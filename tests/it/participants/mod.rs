@@ -4,6 +4,7 @@ mod alertmanager;
 pub(crate) mod certificates;
 mod former;
 mod kept;
+mod manual;
 mod migrations;
 mod no_row;
 mod outside;

@@ -12,10 +12,10 @@ use super::postgres::{at, connect};
 use super::{bring, tenant, told};
 use crate::support::{empty_database, sql};
 
-/// What the manual has an owner granted, who is `o` there.
-const GRANTS: &str = "GRANT USAGE ON SCHEMA tenancy TO o; GRANT EXECUTE ON FUNCTION tenancy.protect(regclass), \
-                      tenancy.release(text), tenancy.learn_names(), tenancy.detached() TO o; GRANT SELECT, INSERT, DELETE \
-                      ON tenancy.protected TO o; GRANT SELECT, DELETE ON tenancy.part TO o";
+/// What the manual has the tables' owner granted.
+const GRANTS: &str = "GRANT USAGE ON SCHEMA tenancy TO orders_owner; GRANT EXECUTE ON FUNCTION tenancy.protect(regclass), \
+                      tenancy.release(text), tenancy.learn_names(), tenancy.detached() TO orders_owner; GRANT SELECT, INSERT, \
+                      DELETE ON tenancy.protected TO orders_owner; GRANT SELECT, DELETE ON tenancy.part TO orders_owner";
 
 const TABLES: &str = "
     CREATE TABLE app.orders (tenant_id text NOT NULL, id bigint, PRIMARY KEY (tenant_id, id));
@@ -54,7 +54,7 @@ impl Shop {
         let target_url = account("plane");
         let target = at(&target_url, &format!(", install = true, role = \"{name}_app\""));
         bring(&target, &tenant("first"), Desired::Suspended, 1).await;
-        sql(&url, &GRANTS.replace(" TO o", &format!(" TO {name}_owner"))).await;
+        sql(&url, &GRANTS.replace("orders_owner", &format!("{name}_owner"))).await;
         let owner = connect(&account("owner")).await;
         owner.batch_execute(TABLES).await.unwrap();
         let uses = format!(
@@ -100,7 +100,7 @@ fn flowing(text: &str) -> String {
 
 #[test]
 fn the_grants_of_an_owner_are_those_of_the_manual() {
-    assert!(flowing(include_str!("../../../docs/OPERATIONS.md")).contains(GRANTS), "{GRANTS}");
+    assert!(flowing(include_str!("../../../docs/targets/postgres.md")).contains(GRANTS), "{GRANTS}");
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn an_audit_trigger_that_policies_bind_is_named_and_does_its_work_with_a_r
     }
     let recipe = "CREATE ROLE audit_writer NOLOGIN BYPASSRLS; GRANT USAGE ON SCHEMA app TO audit_writer; \
                   GRANT INSERT ON app.log TO audit_writer; ALTER FUNCTION app.audit() OWNER TO audit_writer";
-    assert!(flowing(include_str!("../../../docs/OPERATIONS.md")).contains(recipe), "{recipe}");
+    assert!(flowing(include_str!("../../../docs/targets/postgres.md")).contains(recipe), "{recipe}");
     let recipe = recipe.replace("audit_writer", &format!("{}_audit_writer", shop.name));
     shop.admin.batch_execute(&recipe).await.unwrap();
     shop.purged(&acme).await;

@@ -1,5 +1,5 @@
 //! An ordinary client of a vector database, with a token as a platform makes it for its tenant: the claims that
-//! docs/OPERATIONS.md tells, signed here by other code than the adapter's.
+//! docs/targets/qdrant.md tells, signed here by other code than the adapter's.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
