@@ -1,5 +1,6 @@
 //! What the compiler does not check: the floors, sizes, names, where SQL is, what no file may say.
 
+mod links;
 mod source;
 
 use std::{
@@ -200,6 +201,18 @@ fn no_file_is_tied_to_one_machine() {
                     line + 1
                 ));
             }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn links_in_the_documentation_lead_somewhere() {
+    let mut wrong = Vec::new();
+    for page in files(root()) {
+        if page.extension().is_some_and(|extension| extension == "md") {
+            let broken = links::broken(&page);
+            wrong.extend(broken.iter().map(|link| format!("{}: {link}", page.display())));
         }
     }
     assert_none(&wrong);
