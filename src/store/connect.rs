@@ -12,7 +12,11 @@ use super::{Error, tls};
 use crate::config;
 
 /// Said with the connection, so that it holds from the first statement on, whatever the role or the database is set to.
-const OWN_NAMES: &str = "-c search_path=pg_catalog,pg_temp";
+const OWN_SETTINGS: &str =
+    "-c search_path=pg_catalog,pg_temp -c role=none -c row_security=on -c quote_all_identifiers=off";
+
+/// The first statement of each session.
+const DURABLE: &str = include_str!("sql/session/durable.sql");
 
 /// How to reach the registry's database.
 #[derive(Clone)]
@@ -41,7 +45,7 @@ impl Database {
     /// As above.
     pub fn of_a_target(settings: &config::Database, lock_timeout: Duration) -> Result<Self, config::Error> {
         let lock_timeout = lock_timeout.as_millis().max(1);
-        Self::with_options(settings, &format!(" {OWN_NAMES} -c lock_timeout={lock_timeout}"))
+        Self::with_options(settings, &format!(" {OWN_SETTINGS} -c lock_timeout={lock_timeout}"))
     }
 
     fn with_options(settings: &config::Database, more: &str) -> Result<Self, config::Error> {
@@ -71,13 +75,13 @@ impl Database {
         Ok(self.pool.get().await?)
     }
 
-    /// So many connections apart from the pool, for a target system that is in this database. They find names as those of
-    /// [`Self::of_a_target`] do.
+    /// So many connections apart from the pool, for a target system that is in this database. They have the settings of
+    /// [`Self::of_a_target`].
     pub fn separate_pool(&self, connections: usize) -> Result<Pool, config::Error> {
         let settings = config::Database { pool_size: connections, ..self.settings.clone() };
         let mut config = self.config.clone();
         let options = config.get_options().unwrap_or_default().to_owned();
-        config.options(format!("{options} {OWN_NAMES}"));
+        config.options(format!("{options} {OWN_SETTINGS}"));
         pool(&config, &self.tls, &settings)
     }
 
@@ -102,6 +106,7 @@ impl Database {
                 }
             }
         });
+        client.batch_execute(DURABLE).await?;
         Ok(client)
     }
 
@@ -129,6 +134,9 @@ fn pool(
         .wait_timeout(Some(settings.pool_wait_timeout))
         .create_timeout(Some(settings.connect_timeout))
         .recycle_timeout(Some(settings.pool_wait_timeout))
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move { client.batch_execute(DURABLE).await.map_err(HookError::Backend) })
+        }))
         .pre_recycle(Hook::sync_fn(|client, _| {
             if client.is_closed() { Err(HookError::message("closed")) } else { Ok(()) }
         }))

@@ -127,3 +127,39 @@ async fn a_partition_that_is_on_another_server_is_purged_also_once_it_is_detache
     let left: i64 = admin.query_one("SELECT count(*) FROM far", &[]).await.unwrap().get(0);
     assert_eq!(left, 1, "the neighbour's");
 }
+
+/// From when on `DETACH … CONCURRENTLY` waits for others, and for good once it was broken off, the table above no longer reaches it.
+#[tokio::test]
+async fn a_partition_that_is_half_detached_is_purged_and_no_next_tenant_of_that_id_gets_its_rows() {
+    let application = Application::new("").await;
+    let (target, admin) = (&application.target, &application.admin);
+    let acme = tenant("acme");
+    application.fill(&acme, 5).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    // One that no change of a tenant has seen attached.
+    let late = "CREATE TABLE visit_2027 PARTITION OF visit FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
+        INSERT INTO visit VALUES ('acme', '2027-02-03')";
+    admin.batch_execute(late).await.unwrap();
+    let reader = application.client().await;
+    for part in ["visit_2026", "visit_2027"] {
+        reader
+            .batch_execute("BEGIN; SELECT count(*) FROM tenancy.probe; LOCK TABLE visit IN ACCESS SHARE MODE")
+            .await
+            .unwrap();
+        admin.batch_execute("SET statement_timeout = '300ms'").await.unwrap();
+        let detach = format!("ALTER TABLE visit DETACH PARTITION {part} CONCURRENTLY");
+        admin.batch_execute(&detach).await.unwrap_err();
+        reader.batch_execute("ROLLBACK").await.unwrap();
+        admin.batch_execute("RESET statement_timeout").await.unwrap();
+        if part == "visit_2026" {
+            // Only one of a table can be half-way.
+            assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+            admin.batch_execute("ALTER TABLE visit DETACH PARTITION visit_2026 FINALIZE").await.unwrap();
+            admin.batch_execute("INSERT INTO visit VALUES ('acme', '2027-02-03')").await.unwrap();
+        }
+    }
+    assert_ne!(target.observe(&acme).await.unwrap().state, Some(Desired::Deleted), "it still has a row");
+    assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+    let left = "SELECT (SELECT count(*) FROM visit_2026) + (SELECT count(*) FROM visit_2027)";
+    assert_eq!(admin.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+}

@@ -17,6 +17,7 @@ mod published;
 mod qdrant;
 mod redis;
 mod remote;
+mod removal;
 mod replaced;
 mod reused;
 mod rights;

@@ -231,6 +231,91 @@ async fn a_foreign_key_that_leads_to_tenant_id_over_a_detour_is_named() {
     }
 }
 
+/// The rows would be a neighbour's, or nobody's, and no purge would find them.
+#[tokio::test]
+async fn a_foreign_key_that_empties_tenant_id_with_a_removal_from_an_open_table_is_named() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let tables = format!(
+        "CREATE TABLE top (id text PRIMARY KEY); CREATE TABLE account (id text PRIMARY KEY REFERENCES top ON DELETE CASCADE);
+         CREATE TABLE leaf (tenant_id text, note int); SELECT tenancy.protect('leaf'); GRANT SELECT ON top, account TO {role}"
+    );
+    application.admin.batch_execute(&tables).await.unwrap();
+    for action in ["SET NULL", "SET DEFAULT", "SET NULL (tenant_id)"] {
+        let key = format!(
+            "ALTER TABLE leaf ADD CONSTRAINT whose FOREIGN KEY (tenant_id) REFERENCES account ON DELETE {action}"
+        );
+        application.admin.batch_execute(&key).await.unwrap();
+        assert_eq!(application.amiss(&acme).await, None, "{action}: nobody may remove what it refers to");
+        for place in ["account", "top"] {
+            let named = format!(
+                "public.leaf (foreign key whose: a removal from public.{place}, which is not protected, empties tenant_id, or makes it another's)"
+            );
+            let grant = format!("GRANT DELETE ON {place} TO {role}");
+            let back = format!("REVOKE DELETE ON {place} FROM {role}");
+            is_named_until(&application, &acme, (grant, named, back)).await;
+        }
+        application.admin.batch_execute("ALTER TABLE leaf DROP CONSTRAINT whose").await.unwrap();
+    }
+    // Where the rows go along, or another column is emptied, nothing becomes anybody's else.
+    let harmless = format!(
+        "GRANT DELETE ON account TO {role}; ALTER TABLE leaf ADD FOREIGN KEY (tenant_id) REFERENCES account ON DELETE CASCADE;
+         ALTER TABLE account ADD n int, ADD UNIQUE (id, n);
+         ALTER TABLE leaf ADD FOREIGN KEY (tenant_id, note) REFERENCES account (id, n) ON DELETE SET NULL (note)"
+    );
+    application.admin.batch_execute(&harmless).await.unwrap();
+    assert_eq!(application.amiss(&acme).await, None);
+}
+
+#[tokio::test]
+async fn a_foreign_key_from_tenant_id_to_another_column_of_a_protected_table_is_named() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let tables = "CREATE TABLE org (tenant_id text, id text PRIMARY KEY, UNIQUE (tenant_id, id)); SELECT tenancy.protect('org');
+        CREATE TABLE memo (tenant_id text REFERENCES org (id) ON UPDATE CASCADE ON DELETE SET NULL); SELECT tenancy.protect('memo')";
+    application.admin.batch_execute(tables).await.unwrap();
+    for (right, named) in [
+        ("UPDATE (id)", "an update of public.org, where it is not about tenant_id, changes tenant_id"),
+        (
+            "DELETE",
+            "a removal from public.org, where it is not about tenant_id, empties tenant_id, or makes it another's",
+        ),
+    ] {
+        let named = format!("public.memo (foreign key memo_tenant_id_fkey: {named})");
+        let grant = format!("GRANT {right} ON org TO {role}");
+        is_named_until(&application, &acme, (grant, named, format!("REVOKE {right} ON org FROM {role}")))
+            .await;
+    }
+    // A tenant's own row leads to its own alone, also where both tell the tenant by another column.
+    let harmless = format!(
+        "DROP TABLE memo; GRANT UPDATE, DELETE ON org TO {role};
+         CREATE TABLE memo (tenant_id text, org text, FOREIGN KEY (tenant_id, org) REFERENCES org (tenant_id, id) ON UPDATE CASCADE ON DELETE SET NULL);
+         CREATE TABLE firm (id text PRIMARY KEY, tenant_id text GENERATED ALWAYS AS (id) STORED);
+         CREATE TABLE work (firm text REFERENCES firm ON UPDATE CASCADE ON DELETE SET NULL, tenant_id text GENERATED ALWAYS AS (firm) STORED);
+         SELECT tenancy.protect(t::regclass) FROM unnest(ARRAY['memo', 'firm', 'work']) AS t; GRANT UPDATE, DELETE ON firm TO {role}"
+    );
+    application.admin.batch_execute(&harmless).await.unwrap();
+    assert_eq!(application.amiss(&acme).await, None);
+}
+
+/// Its statements were taken in when it was made, so nobody needs the schema's USAGE to run them.
+#[tokio::test]
+async fn a_view_in_a_schema_that_nobody_may_use_is_named_where_a_function_leads_to_it() {
+    let application = Application::new("").await;
+    let (role, acme) = (&application.role, tenant("acme"));
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let view = format!(
+        "CREATE SCHEMA hidden; CREATE VIEW hidden.v AS SELECT * FROM public.document; GRANT SELECT ON hidden.v TO {role}"
+    );
+    application.admin.batch_execute(&view).await.unwrap();
+    assert_eq!(application.amiss(&acme).await, None, "nobody gets there");
+    let function = "CREATE FUNCTION shown() RETURNS SETOF bigint LANGUAGE sql BEGIN ATOMIC SELECT document_id FROM hidden.v; END";
+    let named = "hidden.v (past every policy: its owner ".to_owned();
+    is_named_until(&application, &acme, (function.to_owned(), named, "DROP FUNCTION shown".to_owned())).await;
+}
+
 #[tokio::test]
 async fn what_is_amiss_with_several_tables_is_told_at_once() {
     let application = Application::new("").await;

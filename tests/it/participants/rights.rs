@@ -160,6 +160,39 @@ async fn a_role_of_another_database_that_becomes_a_superuser_meanwhile_is_none_o
     flapping.abort();
 }
 
+/// A change that was read back and is gone after a crash would let a tenant in that nobody looks at any more.
+#[tokio::test]
+async fn what_a_database_or_a_role_is_set_to_weakens_no_change_and_misleads_no_look() {
+    let application = Application::new("").await;
+    let (admin, acme) = (&application.admin, tenant("acme"));
+    application.fill(&acme, 5).await;
+    let (_, database) = application.url.rsplit_once('/').unwrap();
+    let settings = format!(
+        "ALTER TABLE document ALTER tenant_id TYPE varchar; CREATE TABLE written (how text);
+         CREATE FUNCTION write_down() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO public.written VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+         CREATE TRIGGER writes AFTER INSERT OR UPDATE ON tenancy.access FOR EACH ROW EXECUTE FUNCTION write_down();
+         GRANT INSERT ON written TO PUBLIC;
+         ALTER DATABASE {database} SET synchronous_commit = off; ALTER DATABASE {database} SET row_security = off;
+         ALTER DATABASE {database} SET quote_all_identifiers = on"
+    );
+    // The policies are in the way of the column's type.
+    admin.batch_execute("DO $$ DECLARE p name; BEGIN FOR p IN SELECT polname FROM pg_policy WHERE polrelid = 'document'::regclass
+        LOOP EXECUTE format('DROP POLICY %I ON document', p); END LOOP; END $$").await.unwrap();
+    admin.batch_execute(&settings).await.unwrap();
+    admin.execute("SELECT tenancy.protect('document')", &[]).await.unwrap();
+    let target = application.modest("").await;
+    let acts = format!("ALTER ROLE {0}_control SET role = {0}", application.role);
+    admin.batch_execute(&acts).await.unwrap();
+    for (state, generation) in [(Desired::Active, 1), (Desired::Suspended, 2), (Desired::Deleted, 3)] {
+        assert_eq!(bring(&target, &acme, state, generation).await, Some(state));
+        assert_eq!(target.observe(&acme).await.unwrap().amiss, None, "{state}");
+    }
+    let how = "SELECT count(*), count(*) FILTER (WHERE how = 'on') FROM written";
+    let row = admin.query_one(how, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (3, 3));
+}
+
 #[tokio::test]
 async fn a_user_that_may_not_make_the_schema_is_told_what_it_lacks_and_makes_it_with_what_the_manual_lists() {
     let url = empty_database().await;

@@ -231,6 +231,10 @@ async fn a_table_of_a_stranger_that_refers_to_a_protected_one_is_named_before_it
     application.fill(&acme, 5).await;
     let stranger = stranger(&application).await;
     bring(target, &acme, Desired::Archived, 1).await;
+    let less =
+        "CREATE FUNCTION eves.less(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 0; END'";
+    stranger.batch_execute(less).await.unwrap();
+    let (_, database) = application.url.rsplit_once('/').unwrap();
     let kid = "CREATE TABLE kid (tenant_id text, document_id bigint,
         FOREIGN KEY (tenant_id, document_id) REFERENCES public.document ON DELETE CASCADE); INSERT INTO kid VALUES ('acme', 1)";
     for (made, named, back) in [
@@ -255,6 +259,30 @@ async fn a_table_of_a_stranger_that_refers_to_a_protected_one_is_named_before_it
                 "public.document ({eve} has OWNERSHIP of the function eves.peek(), and may not run tenancy.protect)"
             ),
             "DROP POLICY narrow ON document".to_owned(),
+        ),
+        // What the planner works out.
+        (
+            "CREATE STATISTICS wide ON tenant_id, (document_id + eves.less(1)) FROM document".to_owned(),
+            format!(
+                "public.document ({eve} has OWNERSHIP of the function eves.less(integer), and may not run tenancy.protect)"
+            ),
+            "DROP STATISTICS wide".to_owned(),
+        ),
+        (
+            "CREATE TABLE parted (tenant_id text, n int) PARTITION BY LIST ((n + eves.less(1))); SELECT tenancy.protect('parted')".to_owned(),
+            format!(
+                "public.parted ({eve} has OWNERSHIP of the function eves.less(integer), and may not run tenancy.protect)"
+            ),
+            "DROP TABLE parted".to_owned(),
+        ),
+        // Names lead elsewhere once it is renamed, whatever lock the table is under.
+        (
+            format!(
+                "CREATE TABLE eves.plain (tenant_id text); SELECT tenancy.protect('eves.plain');
+                 GRANT CREATE ON DATABASE {database} TO {eve}"
+            ),
+            format!("eves.plain ({eve} has OWNERSHIP of its schema, and may not run tenancy.protect)"),
+            format!("REVOKE CREATE ON DATABASE {database} FROM {eve}"),
         ),
     ] {
         admin.batch_execute(&made).await.unwrap();

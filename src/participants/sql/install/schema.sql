@@ -263,17 +263,23 @@ AS $$
     WITH RECURSIVE family (relation, parent) AS (
         SELECT c.oid, NULL::oid FROM tenancy.protected t JOIN pg_class c ON c.oid = t.relation
         UNION
-        SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN family f ON f.relation = i.inhparent
+        SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN family f ON f.relation = i.inhparent WHERE NOT i.inhdetachpending
     )
     SELECT f.relation, f.parent FROM family f
 $$;
 
--- What was attached to a protected table and is there by itself.
+-- What was attached to a protected table and is there by itself. Also from when on the table above no longer reaches it, while it is
+-- detached concurrently, which may take as long as another's transaction, or never end.
 CREATE OR REPLACE FUNCTION tenancy.detached() RETURNS TABLE (relation regclass, parent regclass)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+    WITH family AS MATERIALIZED (
+        SELECT f.relation FROM tenancy.family() f
+    )
     SELECT p.relation, p.parent FROM tenancy.part p JOIN pg_class c ON c.oid = p.relation
-    WHERE p.relation NOT IN (SELECT f.relation FROM tenancy.family() f)
+    WHERE p.relation NOT IN (SELECT f.relation FROM family f)
+    UNION
+    SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN family f ON f.relation = i.inhparent WHERE i.inhdetachpending
 $$;
 
 -- Adds the names that protected tables have by now: one that was renamed is missed under each of its names. And the
@@ -490,6 +496,14 @@ BEGIN
               SELECT 1 FROM pg_roles l
               WHERE l.rolcanlogin AND l.oid NOT IN (SELECT trusted.oid FROM trusted) AND pg_has_role(l.oid, r.oid, 'MEMBER'))
     ),
+    -- Of those, who owns a schema and may rename it: names lead elsewhere then, whatever lock a table is under.
+    renames (role) AS (
+        SELECT strange.role FROM strange
+        WHERE EXISTS (
+            SELECT 1 FROM pg_roles l
+            WHERE l.rolcanlogin AND l.oid NOT IN (SELECT trusted.oid FROM trusted) AND pg_has_role(l.oid, strange.role, 'MEMBER')
+              AND has_database_privilege(l.oid, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()), 'CREATE'))
+    ),
     decides (relation) AS (
         VALUES ('tenancy.access'::regclass), ('tenancy.protected'), ('tenancy.part'), ('tenancy.permitted')
     ),
@@ -520,6 +534,9 @@ BEGIN
         UNION ALL SELECT k.conrelid, k.tableoid, k.oid FROM pg_constraint k
         UNION ALL SELECT d.adrelid, d.tableoid, d.oid FROM pg_attrdef d
         UNION ALL SELECT i.indrelid, 'pg_class'::regclass, i.indexrelid FROM pg_index i
+        -- The planner works these out.
+        UNION ALL SELECT s.stxrelid, s.tableoid, s.oid FROM pg_statistic_ext s
+        UNION ALL SELECT p.partrelid, 'pg_class'::regclass, p.partrelid FROM pg_partitioned_table p
     ),
     used (relation, class, object) AS (
         SELECT a.relation, d.refclassid, d.refobjid
@@ -548,7 +565,7 @@ BEGIN
     given (named, role, what, is_code) AS (
         SELECT c.oid::regclass::text, owner.role, owner.what, owner.is_code
         FROM touched JOIN pg_class c ON c.oid = touched.relation JOIN pg_namespace n ON n.oid = c.relnamespace,
-            LATERAL (VALUES (c.relowner, 'OWNERSHIP', true), (n.nspowner, 'OWNERSHIP of its schema', false)) AS owner (role, what, is_code)
+            LATERAL (VALUES (c.relowner, 'OWNERSHIP', true), (n.nspowner, 'OWNERSHIP of its schema', n.nspowner IN (SELECT renames.role FROM renames))) AS owner (role, what, is_code)
         UNION ALL
         SELECT c.oid::regclass::text, a.grantee, a.privilege_type, a.privilege_type IN ('TRIGGER', 'REFERENCES')
         FROM touched JOIN pg_class c ON c.oid = touched.relation, aclexplode(c.relacl) a
@@ -770,22 +787,53 @@ BEGIN
         WHERE v.is_invokers OR v.is_filled
            OR has_any_column_privilege(v.owner, v.below, 'SELECT, INSERT, UPDATE') OR has_table_privilege(v.owner, v.below, 'DELETE')
     ),
-    -- Columns outside of what is protected that foreign keys take tenant_id from, or what it is generated from, at whatever distance.
+    -- The columns that say whose a row is: tenant_id, and what it is generated from.
+    says_whose (relation, number) AS MATERIALIZED (
+        SELECT a.attrelid, a.attnum FROM family f JOIN pg_attribute a ON a.attrelid = f.relation
+        WHERE a.attname = 'tenant_id' AND NOT a.attisdropped
+        UNION
+        SELECT a.attrelid, p.refobjsubid::smallint
+        FROM family f JOIN pg_attribute a ON a.attrelid = f.relation AND a.attname = 'tenant_id' AND a.attgenerated <> ''
+        JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        JOIN pg_depend p ON p.classid = d.tableoid AND p.objid = d.oid
+            AND p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid AND p.refobjsubid NOT IN (0, a.attnum)
+    ),
+    -- Keys that say whose a row is, and refer to what is not protected; or to rows of a protected table, whosever they are.
+    outward AS MATERIALIZED (
+        SELECT DISTINCT k.oid, k.conrelid, k.conname, k.confrelid, k.conkey, k.confkey, k.confupdtype,
+            -- 'n' and 'd' may be of some columns alone.
+            CASE WHEN EXISTS (
+                SELECT 1 FROM says_whose w
+                WHERE w.relation = k.conrelid AND w.number = ANY (coalesce(nullif(k.confdelsetcols, '{}'), k.conkey)))
+            THEN k.confdeltype ELSE 'a' END AS deletes
+        FROM says_whose w JOIN pg_constraint k ON k.conrelid = w.relation AND w.number = ANY (k.conkey)
+        WHERE k.contype = 'f' AND k.conparentid = 0
+          AND NOT EXISTS (
+              SELECT 1 FROM unnest(k.conkey, k.confkey) AS pair (ours, theirs)
+              JOIN says_whose o ON o.relation = k.conrelid AND o.number = pair.ours
+              JOIN says_whose t ON t.relation = k.confrelid AND t.number = pair.theirs)
+    ),
+    -- Columns whose update changes tenant_id, at whatever distance.
     leads (base, key, relation, number) AS (
-        SELECT k.conrelid, k.conname, k.confrelid, pair.theirs
-        FROM family f JOIN pg_constraint k ON k.conrelid = f.relation
-        JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attname = 'tenant_id', unnest(k.conkey, k.confkey) AS pair (ours, theirs)
-        WHERE k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd') AND k.conparentid = 0
-          AND k.confrelid NOT IN (SELECT t.relation FROM family t)
-          AND (a.attnum = ANY (k.conkey)
-               OR EXISTS (
-                   SELECT 1 FROM pg_attrdef d JOIN pg_depend p ON p.classid = d.tableoid AND p.objid = d.oid
-                   WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated <> ''
-                     AND p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid AND p.refobjsubid = ANY (k.conkey)))
+        SELECT l.conrelid, l.conname, l.confrelid, pair.theirs
+        FROM outward l, unnest(l.conkey, l.confkey) AS pair (ours, theirs)
+        -- CASCADE changes the column that goes with the one above; the others change all.
+        WHERE l.confupdtype IN ('n', 'd')
+           OR (l.confupdtype = 'c' AND pair.ours IN (SELECT w.number FROM says_whose w WHERE w.relation = l.conrelid))
         UNION
         SELECT l.base, l.key, k.confrelid, pair.theirs
         FROM leads l JOIN pg_constraint k ON k.conrelid = l.relation, unnest(k.conkey, k.confkey) AS pair (ours, theirs)
-        WHERE k.contype = 'f' AND k.confupdtype IN ('c', 'n', 'd') AND k.conparentid = 0 AND l.number = ANY (k.conkey)
+        WHERE k.contype = 'f' AND k.conparentid = 0 AND l.number = ANY (k.conkey)
+          AND (k.confupdtype IN ('n', 'd') OR (k.confupdtype = 'c' AND pair.ours = l.number))
+          AND k.confrelid NOT IN (SELECT t.relation FROM family t)
+    ),
+    -- Tables whose rows, once removed, leave tenant_id empty, or another's. One that takes the rows along leads no further.
+    empties (base, key, relation) AS (
+        SELECT l.conrelid, l.conname, l.confrelid FROM outward l WHERE l.deletes IN ('n', 'd')
+        UNION
+        SELECT e.base, e.key, k.confrelid
+        FROM empties e JOIN pg_constraint k ON k.conrelid = e.relation
+        WHERE k.contype = 'f' AND k.confdeltype = 'c' AND k.conparentid = 0
           AND k.confrelid NOT IN (SELECT t.relation FROM family t)
     )
     (SELECT DISTINCT ON (s.relation) s.relation,
@@ -796,11 +844,14 @@ BEGIN
     WHERE NOT EXISTS (SELECT 1 FROM tenancy.permitted p WHERE p.relation IN (s.relation, s.through))
       AND EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, s.relation, 'SELECT, INSERT, UPDATE')
                                          OR has_table_privilege(taken.oid, s.relation, 'DELETE, TRUNCATE'))
-      AND EXISTS (SELECT 1 FROM taken WHERE has_schema_privilege(taken.oid, c.relnamespace, 'USAGE'))
+      -- A function that was given its statements as such (BEGIN ATOMIC) goes to what they are about by its number.
+      AND (EXISTS (SELECT 1 FROM taken WHERE has_schema_privilege(taken.oid, c.relnamespace, 'USAGE'))
+           OR EXISTS (
+               SELECT 1 FROM pg_depend d JOIN taken ON has_function_privilege(taken.oid, d.objid, 'EXECUTE')
+               WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = s.relation))
     ORDER BY s.relation, s.through <> s.relation, s.through)
     UNION ALL
-    SELECT DISTINCT l.base, 'foreign key ' || quote_ident(l.key) || ': an update of ' || at.relation::regclass
-        || ', which is not protected, changes tenant_id'
+    SELECT DISTINCT l.base, 'foreign key ' || quote_ident(l.key) || ': an update of ' || at.relation::regclass || w.whose || 'changes tenant_id'
     FROM leads l, LATERAL (
         SELECT l.relation WHERE EXISTS (SELECT 1 FROM taken WHERE has_column_privilege(taken.oid, l.relation, l.number, 'UPDATE'))
         UNION ALL
@@ -809,7 +860,23 @@ BEGIN
         WHERE v.below = l.relation AND v.relkind = 'v' AND NOT v.is_invokers AND has_any_column_privilege(v.owner, l.relation, 'UPDATE')
           AND pg_relation_is_updatable(v.oid, true) & 4 <> 0
           AND EXISTS (SELECT 1 FROM taken WHERE has_any_column_privilege(taken.oid, v.oid, 'UPDATE'))
-    ) AS at (relation);
+    ) AS at (relation),
+    LATERAL (SELECT CASE WHEN l.relation IN (SELECT t.relation FROM family t)
+        THEN ', where it is not about tenant_id, ' ELSE ', which is not protected, ' END) AS w (whose)
+    UNION ALL
+    SELECT DISTINCT e.base, 'foreign key ' || quote_ident(e.key) || ': a removal from ' || at.relation::regclass || w.whose
+        || 'empties tenant_id, or makes it another''s'
+    FROM empties e, LATERAL (
+        SELECT e.relation WHERE EXISTS (SELECT 1 FROM taken WHERE has_table_privilege(taken.oid, e.relation, 'DELETE'))
+        UNION ALL
+        -- 16 is DELETE.
+        SELECT v.oid FROM view v
+        WHERE v.below = e.relation AND v.relkind = 'v' AND NOT v.is_invokers AND has_table_privilege(v.owner, e.relation, 'DELETE')
+          AND pg_relation_is_updatable(v.oid, true) & 16 <> 0
+          AND EXISTS (SELECT 1 FROM taken WHERE has_table_privilege(taken.oid, v.oid, 'DELETE'))
+    ) AS at (relation),
+    LATERAL (SELECT CASE WHEN e.relation IN (SELECT t.relation FROM family t)
+        THEN ', where it is not about tenant_id, ' ELSE ', which is not protected, ' END) AS w (whose);
 END
 $$;
 
@@ -933,6 +1000,13 @@ BEGIN
                 THEN format('GRANT SELECT, DELETE ON %s TO %s', relation, us) END)
     INTO at_schema, at_table, remedy
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    IF NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+        AND at_table IS NOT NULL
+    THEN
+        RAISE EXCEPTION '%: its policies ask tenancy.resolve, and it has no column tenant_id, so nobody can tell whose its rows are: add '
+            'one, then protect it; or, where they are nobody''s, have its policies ask something else', relation
+        USING ERRCODE = 'TN002';
+    END IF;
     IF code = '42501' AND remedy <> '' THEN
         RAISE EXCEPTION '%: %: `%`, or as its owner `SELECT tenancy.protect(%)`', relation, words, remedy, quote_literal(relation::text)
         USING ERRCODE = 'TN002';
@@ -986,39 +1060,209 @@ BEGIN
 END
 $$;
 
--- Removes up to so many of a tenant's rows from each table, and answers how many went. A row that others refer to waits
--- for them: the next call finds it. Where no table gives any that way, rows of a table refer to each other, and each table
--- is emptied of them in one statement. Fails rather than see less than everything, so nothing stays behind unseen.
-CREATE OR REPLACE FUNCTION tenancy.purge_batch(purged text, rows_max integer) RETURNS bigint
+-- In which order a tenant's rows go: what refers to other rows before these. Else a foreign key's action would empty tenant_id there,
+-- or make it another's, and no purge would find that row again; and a trigger that lets no row go before its parts would stop all.
+-- Tables that refer to each other in a circle are one step; `behind` are all that refer to it, at whatever distance, also by way of
+-- tables that are not ours. `is_at_once` says that a key within the circle would do so: no row of it may go without the others.
+-- `is_wary` says that one of those behind it would do so, or that triggers or rules are there: a removal may do more than it says.
+CREATE OR REPLACE FUNCTION tenancy.removal() RETURNS TABLE (together regclass[], behind regclass[], is_at_once boolean, is_wary boolean)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE ours AS MATERIALIZED (
+        SELECT t::oid AS relation FROM tenancy.tenant_tables() AS t
+    ),
+    -- With what goes along with it.
+    part (relation, root) AS (
+        SELECT o.relation, o.relation FROM ours o
+        UNION
+        SELECT i.inhrelid, p.root FROM part p JOIN pg_inherits i ON i.inhparent = p.relation
+    ),
+    key AS MATERIALIZED (
+        SELECT DISTINCT k.conrelid, k.confrelid FROM pg_constraint k WHERE k.contype = 'f'
+    ),
+    reached (root, relation) AS (
+        SELECT p.root, k.conrelid FROM part p JOIN key k ON k.confrelid = p.relation
+        UNION
+        SELECT r.root, k.conrelid FROM reached r JOIN key k ON k.confrelid = r.relation
+    ),
+    after (root, other) AS MATERIALIZED (
+        SELECT DISTINCT r.root, p.root FROM reached r JOIN part p ON p.relation = r.relation WHERE p.root <> r.root
+    ),
+    mutual AS MATERIALIZED (
+        SELECT a.root, a.other FROM after a JOIN after back ON back.root = a.other AND back.other = a.root
+    ),
+    says_whose (relation, number) AS (
+        SELECT p.relation, a.attnum FROM part p JOIN pg_attribute a ON a.attrelid = p.relation AND a.attname = 'tenant_id'
+        UNION
+        SELECT p.relation, d.refobjsubid::smallint
+        FROM part p JOIN pg_attribute a ON a.attrelid = p.relation AND a.attname = 'tenant_id' AND a.attgenerated <> ''
+        JOIN pg_attrdef g ON g.adrelid = a.attrelid AND g.adnum = a.attnum
+        JOIN pg_depend d ON d.classid = g.tableoid AND d.objid = g.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid
+    ),
+    -- Tables whose tenant_id a removal at the end of a way through `reached` changes, by that end.
+    emptied (relation, root) AS MATERIALIZED (
+        SELECT DISTINCT ours.root, r.root
+        FROM pg_constraint k JOIN part ours ON ours.relation = k.conrelid
+        JOIN says_whose w ON w.relation = k.conrelid AND w.number = ANY (coalesce(nullif(k.confdelsetcols, '{}'), k.conkey))
+        JOIN reached r ON r.relation = k.conrelid
+        WHERE k.contype = 'f' AND k.confdeltype IN ('n', 'd')
+    ),
+    busy (root) AS (
+        SELECT p.root FROM part p JOIN pg_trigger t ON t.tgrelid = p.relation WHERE NOT t.tgisinternal
+        UNION
+        SELECT p.root FROM part p JOIN pg_rewrite r ON r.ev_class = p.relation
+    ),
+    others AS (
+        SELECT a.root, array_agg(a.other) AS all_of_them FROM after a GROUP BY a.root
+    ),
+    step AS (
+        SELECT o.relation, coalesce(n.all_of_them, '{}') AS others,
+            ARRAY(SELECT o.relation UNION SELECT m.other FROM mutual m WHERE m.root = o.relation ORDER BY 1) AS circle
+        FROM ours o LEFT JOIN others n ON n.root = o.relation
+    )
+    SELECT s.circle::regclass[],
+        CASE WHEN cardinality(s.circle) = 1 THEN s.others ELSE ARRAY(SELECT unnest(s.others) EXCEPT SELECT unnest(s.circle)) END::regclass[],
+        EXISTS (SELECT 1 FROM emptied e WHERE e.root = ANY (s.circle) AND e.relation = ANY (s.circle)),
+        EXISTS (SELECT 1 FROM emptied e WHERE e.root = ANY (s.circle)) OR EXISTS (SELECT 1 FROM busy b WHERE b.root = ANY (s.circle))
+    FROM step s
+    WHERE s.relation = s.circle[1]
+    -- What refers to something has fewer behind it than that, or as many where both are in one circle.
+    ORDER BY cardinality(s.others), s.relation;
+END
+$$;
+
+-- Removes all rows of a tenant from tables that may refer to each other, in one statement, and answers how many went.
+CREATE OR REPLACE FUNCTION tenancy.remove_at_once(together regclass[], purged text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off
 AS $$
 DECLARE
-    relation regclass;
-    most integer;
     gone bigint;
-    total bigint := 0;
 BEGIN
-    -- No limit is null.
-    FOREACH most IN ARRAY ARRAY[rows_max, NULL] LOOP
-        EXIT WHEN total > 0;
-        FOR relation IN SELECT tenancy.tenant_tables() LOOP
+    IF cardinality(together) = 1 THEN
+        EXECUTE format('DELETE FROM %s WHERE tenant_id = $1', together[1]) USING purged;
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        RETURN gone;
+    END IF;
+    EXECUTE (
+        SELECT 'WITH ' || string_agg(format('gone_%s AS (DELETE FROM %s WHERE tenant_id = $1 RETURNING 1)', n, t), ', ')
+            || ' SELECT ' || string_agg(format('(SELECT count(*) FROM gone_%s)', n), ' + ')
+        FROM unnest(together) WITH ORDINALITY AS one (t, n))
+    INTO gone USING purged;
+    RETURN gone;
+END
+$$;
+
+-- Whether a tenant has rows in one of these tables.
+CREATE OR REPLACE FUNCTION tenancy.has_rows(together regclass[], asked text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+DECLARE
+    relation regclass;
+    is_there boolean;
+BEGIN
+    FOREACH relation IN ARRAY together LOOP
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation) INTO is_there USING asked;
+        IF is_there THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END
+$$;
+
+-- One step of a removal: up to so many rows of each of its tables, or all where there is no limit. Answers how many went, and whether
+-- there may be more: others have to go first, or something refers to them that is no step before this one.
+CREATE OR REPLACE FUNCTION tenancy.remove_some(
+    together regclass[], behind regclass[], is_at_once boolean, is_wary boolean, occupied regclass[], purged text, most integer,
+    OUT gone bigint, OUT is_left boolean
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+DECLARE
+    relation regclass := together[1];
+    went bigint;
+BEGIN
+    gone := 0;
+    -- A trigger may have put rows where there were none any more.
+    is_left := behind && occupied OR (is_wary AND tenancy.has_rows(behind, purged));
+    IF is_left THEN
+        RETURN;
+    END IF;
+    BEGIN
+        PERFORM tenancy.hold(t, 'ROW EXCLUSIVE') FROM unnest(together) AS t;
+    EXCEPTION WHEN OTHERS THEN
+        PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
+    END;
+    IF most IS NULL THEN
+        BEGIN
+            gone := tenancy.remove_at_once(together, purged);
+        EXCEPTION
+            WHEN integrity_constraint_violation THEN
+                is_left := true;
+            WHEN OTHERS THEN
+                PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
+        END;
+    ELSIF NOT is_at_once THEN
+        FOREACH relation IN ARRAY together LOOP
             BEGIN
-                PERFORM tenancy.hold(relation, 'ROW EXCLUSIVE');
                 EXECUTE format(
                     'DELETE FROM %1$s WHERE tenant_id = $1 AND ctid = ANY (ARRAY('
                     'SELECT ctid FROM %1$s WHERE tenant_id = $1 LIMIT $2))', relation)
                 USING purged, most;
-                GET DIAGNOSTICS gone = ROW_COUNT;
-                total := total + gone;
-            -- From PostgreSQL 18 on, RESTRICT has a code of its own.
+                GET DIAGNOSTICS went = ROW_COUNT;
+                gone := gone + went;
+                is_left := is_left OR went >= most;
             EXCEPTION
-                WHEN foreign_key_violation OR restrict_violation THEN
-                    NULL;
+                WHEN integrity_constraint_violation THEN
+                    is_left := true;
                 WHEN OTHERS THEN
                     PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
             END;
         END LOOP;
+    END IF;
+    is_left := is_left OR (is_wary AND tenancy.has_rows(together, purged));
+END
+$$;
+
+-- Removes up to so many of a tenant's rows from each table whose rows nobody refers to any more, and answers how many went. Where none
+-- goes that way, rows of a table, or of tables in a circle, refer to each other: these are emptied of them at once. Fails rather than see
+-- less than everything, so nothing stays behind unseen.
+CREATE OR REPLACE FUNCTION tenancy.purge_batch(purged text, rows_max integer) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+DECLARE
+    -- The same for both rounds: to find it out takes longer than to go through it.
+    steps CURSOR FOR SELECT * FROM tenancy.removal();
+    step record;
+    most integer;
+    gone bigint;
+    is_left boolean;
+    total bigint := 0;
+    occupied regclass[];
+BEGIN
+    -- What is put off to the commit would fail there, where nobody can say at which table.
+    SET CONSTRAINTS ALL IMMEDIATE;
+    OPEN steps;
+    -- No limit is null.
+    FOREACH most IN ARRAY ARRAY[rows_max, NULL] LOOP
+        EXIT WHEN total > 0;
+        occupied := '{}';
+        MOVE ABSOLUTE 0 IN steps;
+        LOOP
+            FETCH steps INTO step;
+            EXIT WHEN NOT FOUND;
+            SELECT r.gone, r.is_left INTO gone, is_left
+            FROM tenancy.remove_some(step.together, step.behind, step.is_at_once, step.is_wary, occupied, purged, most) r;
+            total := total + gone;
+            IF is_left THEN
+                occupied := occupied || step.together;
+            END IF;
+        END LOOP;
     END LOOP;
+    CLOSE steps;
     RETURN total;
 END
 $$;
@@ -1034,8 +1278,7 @@ BEGIN
     FOR relation IN SELECT tenancy.tenant_tables() LOOP
         BEGIN
             PERFORM tenancy.hold(relation, 'ACCESS SHARE');
-            EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation)
-            INTO is_there USING purged;
+            is_there := tenancy.has_rows(ARRAY[relation], purged);
         EXCEPTION WHEN OTHERS THEN
             PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
         END;
@@ -1053,44 +1296,37 @@ CREATE OR REPLACE FUNCTION tenancy.kept(purged text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off
 AS $$
 DECLARE
+    step record;
     relation regclass;
     referring regclass;
-    is_there boolean;
     found_schema text;
     found_table text;
     found_key text;
-    why text;
 BEGIN
-    FOR relation IN SELECT t FROM tenancy.tenant_tables() AS t ORDER BY t LOOP
+    SET CONSTRAINTS ALL IMMEDIATE;
+    FOR step IN SELECT * FROM tenancy.removal() LOOP
+        relation := step.together[1];
         BEGIN
-            PERFORM tenancy.hold(relation, 'ROW EXCLUSIVE');
-            EXECUTE format('DELETE FROM %s WHERE tenant_id = $1', relation) USING purged;
-            EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', relation) INTO is_there USING purged;
-            IF is_there THEN
+            PERFORM tenancy.hold(t, 'ROW EXCLUSIVE') FROM unnest(step.together) AS t;
+            CONTINUE WHEN NOT tenancy.has_rows(step.together, purged);
+            PERFORM tenancy.remove_at_once(step.together, purged);
+            IF tenancy.has_rows(step.together, purged) THEN
                 RETURN relation || ': DELETE leaves them and fails with no error, so a trigger or a rule keeps them';
             END IF;
         EXCEPTION
+          -- From PostgreSQL 18 on, RESTRICT has a code of its own.
           WHEN foreign_key_violation OR restrict_violation THEN
             GET STACKED DIAGNOSTICS
                 found_schema = SCHEMA_NAME, found_table = TABLE_NAME, found_key = CONSTRAINT_NAME;
             referring := to_regclass(format('%I.%I', found_schema, found_table));
-            is_there := false;
-            IF coalesce(pg_partition_root(referring), referring) <> relation
-                AND coalesce(pg_partition_root(referring), referring) IN (SELECT tenancy.tenant_tables())
-            THEN
-                EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE tenant_id = $1)', referring)
-                INTO is_there USING purged;
-            END IF;
-            IF why IS NULL OR NOT is_there THEN
-                -- No table is named where a trigger of the application raised it.
-                why := relation || coalesce(': rows of ' || referring || ' refer to them (foreign key '
-                    || quote_ident(found_key) || ')', ': a trigger refuses to let them go');
-            END IF;
+            -- No table is named where a trigger of the application raised it.
+            RETURN relation || coalesce(': rows of ' || referring || ' refer to them (foreign key ' || quote_ident(found_key) || ')',
+                ': a trigger refuses to let them go');
           WHEN OTHERS THEN
             PERFORM tenancy.fail(relation, SQLSTATE, SQLERRM);
         END;
     END LOOP;
-    RETURN why;
+    RETURN NULL;
 END
 $$;
 
