@@ -16,6 +16,9 @@ use crate::participants::{Failure, FailureKind, Observed, TenantRef};
 /// Longest look at a target that has failed: one that hangs is not to keep its place as long again.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(2);
 
+/// Longest wait for what a target says an attempt hangs on, before it is asked again and says for whom by then.
+const WORTH_TRYING_MAX: Duration = Duration::from_secs(10);
+
 /// What is to be done at a target.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
@@ -74,6 +77,13 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
     let Some(system) = inner.targets.get(&task.target) else {
         return Outcome::Retryable("this target is not in the server's configuration".to_owned());
     };
+    if !task.only_look && !task.held_back {
+        let worth_trying = system.participant.until_worth_trying(&task.tenant, task.generation);
+        tokio::select! {
+            _ = tokio::time::timeout(WORTH_TRYING_MAX, worth_trying) => {}
+            () = inner.stop.cancelled() => {}
+        }
+    }
     let Some(pass) = system.gate.enter(task.class).await else {
         return Outcome::Retryable("the server is going down".to_owned());
     };

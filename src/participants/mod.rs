@@ -217,6 +217,10 @@ pub trait Participant: Send + Sync {
         false
     }
 
+    /// Returns once what an attempt of this change hung on ([`FailureKind::Waiting`]) may be gone. Waited for without one of the
+    /// places that calls share, and not for ever.
+    async fn until_worth_trying(&self, _tenant: &TenantRef, _generation: u64) {}
+
     /// How many calls it can serve at once, where that is known: further ones wait, and have no deadline while they do.
     fn concurrent_max(&self) -> Option<usize> {
         None

@@ -4,6 +4,7 @@
 //! policies let through. That client is a new one; what those see that came before the change is in `old`. What it needs in
 //! the database is `sql/install/schema.sql`.
 
+mod awaited;
 mod client;
 mod old;
 mod purge;
@@ -41,7 +42,7 @@ pub struct Postgres {
     batch: u32,
     deadline: Duration,
     ready: OnceCell<()>,
-    waited_for: old::Remembered,
+    waited_for: awaited::Remembered,
     rights: rights::Found,
 }
 
@@ -56,7 +57,7 @@ impl Postgres {
             batch: settings.batch,
             deadline,
             ready: OnceCell::new(),
-            waited_for: old::Remembered::default(),
+            waited_for: awaited::Remembered::default(),
             rights: rights::Found::new(settings.rights_age),
         }
     }
@@ -96,7 +97,7 @@ impl Postgres {
         transaction.commit().await.map_err(failure)?;
         if desired != Desired::Active {
             let patience = old::Patience { role: &self.role, ends: self.ends_transactions, until };
-            old::wait(&client, tenant, &self.waited_for, patience).await?;
+            old::wait(&client, tenant, generation, &self.waited_for, patience).await?;
         }
         if desired == Desired::Deleted {
             purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
@@ -243,6 +244,12 @@ impl Participant for Postgres {
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let work = async { with_lockers(&self.pool, self.look(tenant).await).await };
         access::in_time(self.deadline, work).await
+    }
+
+    async fn until_worth_trying(&self, tenant: &TenantRef, generation: u64) {
+        // What cannot be looked at, the next attempt says.
+        let gone = self.waited_for.until_gone(&self.pool, tenant, generation, self.ends_transactions).await;
+        gone.unwrap_or_default();
     }
 
     fn concurrent_max(&self) -> Option<usize> {

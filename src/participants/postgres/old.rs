@@ -13,25 +13,26 @@
 //! that begins later, and goes on after it: so when all are gone, whoever has a snapshot from before the change by then is
 //! waited for, too, and so on. Beside a long writer from before the change, which may be anybody's, new snapshots look as old:
 //! there, where all of a later set are gone within a second, as those of a busy application are, none is looked for any more.
+//!
+//! Whoever waits in an attempt keeps one of the target's few places from others: so it waits for a moment, and not where another
+//! tenant has waited for the same transaction for longer. What is left is waited for between attempts (`awaited`).
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Object;
 use tokio_postgres::error::SqlState;
-use uuid::Uuid;
 
 use super::super::access::failure;
 use super::super::{Failure, TenantRef};
+use super::awaited::{Awaited, Remembered};
 
 /// How soon to look whether they are gone, at first; then half as often each time.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
 /// How long they may go on before they are ended.
-const GRACE: Duration = Duration::from_secs(1);
-/// How long the first attempt waits before it says for whom; those after it have said.
-const SAID_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+/// How long an attempt waits before it says for whom, and gives its place up.
+const IN_PLACE_MAX: Duration = Duration::from_secs(2);
 /// Transactions of each kind that a failure names.
 const NAMED_MAX: usize = 5;
 
@@ -48,14 +49,15 @@ pub(super) struct Patience<'a> {
 
 /// A transaction of the application.
 #[derive(Debug, Clone)]
-struct Old {
-    id: Id,
+pub(super) struct Old {
+    pub(super) id: Id,
     /// Whose it is, by what name, and since when.
-    words: String,
+    pub(super) words: String,
 }
 
+/// What tells one from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Id {
+pub(super) enum Id {
     /// Of a session: its process, and the transaction's virtual number.
     Running { pid: i32, transaction: String },
     /// Of none any more: the transaction's number.
@@ -70,15 +72,15 @@ impl Old {
         }
     }
 
-    fn is_among(&self, others: &[Self]) -> bool {
+    pub(super) fn is_among(&self, others: &[Self]) -> bool {
         others.iter().any(|other| other.id == self.id)
     }
 }
 
-/// Those that were found right after a change, by the transaction that made it.
-#[derive(Debug, Clone, Default)]
+/// Those that are there, by a change's number.
+#[derive(Debug, Default)]
 struct Found {
-    change: String,
+    change: u32,
     old: Vec<Old>,
     /// Those of them that have a snapshot from before the change, or may have written with one.
     behind: Vec<Old>,
@@ -86,55 +88,33 @@ struct Found {
     is_handed_on: bool,
 }
 
-/// What each tenant's last change still waited for when an attempt ended. Without it, as after a start, the next attempt
-/// waits for whatever is open by then.
-#[derive(Debug, Default)]
-pub(super) struct Remembered(Mutex<HashMap<Uuid, Found>>);
-
-impl Remembered {
-    fn put(&self, uid: Uuid, found: Option<Found>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match found {
-            Some(found) => all.insert(uid, found),
-            None => all.remove(&uid),
-        };
-    }
-
-    fn get(&self, uid: Uuid) -> Option<Found> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
-    }
-}
-
 /// Waits until none is left that began before the tenant's row was written, or has its snapshot from one that did.
 pub(super) async fn wait(
     client: &Object,
     tenant: &TenantRef,
+    generation: u64,
     remembered: &Remembered,
     patience: Patience<'_>,
 ) -> Result<(), Failure> {
+    let until = patience.until.min(Instant::now() + IN_PLACE_MAX);
+    let patience = Patience { until, ..patience };
     let now = find(client, tenant, patience.role).await?;
-    let before = remembered.get(tenant.uid).filter(|before| before.change == now.change);
-    let patience = match before {
-        Some(_) => patience,
-        None => Patience { until: patience.until.min(Instant::now() + SAID_WITHIN), ..patience },
-    };
+    let before = remembered.awaited().get(&tenant.uid).filter(|before| before.change == now.change).cloned();
     // Where nobody was there at first, nobody can have handed anything on.
     let mut looks_on = before.is_some() || !now.old.is_empty();
+    let since = Instant::now();
     let mut left = match before {
-        Some(before) => Found { old: still_there(&before.old, now.old), ..now },
-        None => now,
+        Some(before) => Awaited { old: still_there(&before.old, now.old), generation, ..before },
+        None => Awaited { change: now.change, generation, old: now.old, since, is_first: true },
     };
-    let mut is_first = true;
     while looks_on {
-        let from = Instant::now();
         until_gone(client, tenant, remembered, patience, &mut left).await?;
         let next = find(client, tenant, patience.role).await?;
-        let is_for_certain = is_first || next.is_handed_on || from.elapsed() >= GRACE;
+        let is_for_certain = left.is_first || next.is_handed_on || left.since.elapsed() >= GRACE;
         looks_on = !next.behind.is_empty() && is_for_certain;
-        left.old = next.behind;
-        is_first = false;
+        left = Awaited { old: next.behind, since: Instant::now(), is_first: false, ..left };
     }
-    remembered.put(tenant.uid, None);
+    remembered.awaited().remove(&tenant.uid);
     Ok(())
 }
 
@@ -144,18 +124,16 @@ async fn until_gone(
     tenant: &TenantRef,
     remembered: &Remembered,
     patience: Patience<'_>,
-    left: &mut Found,
+    left: &mut Awaited,
 ) -> Result<(), Failure> {
-    let end_from = (Instant::now() + GRACE).min(patience.until);
     let mut look_again = LOOK_AGAIN_MIN;
     while !left.old.is_empty() {
         // At once: an attempt may be cut off anywhere.
-        remembered.put(tenant.uid, Some(left.clone()));
-        let now = Instant::now();
-        if patience.ends && now >= end_from {
+        remembered.awaited().insert(tenant.uid, left.clone());
+        if patience.ends && (left.since.elapsed() >= GRACE || Instant::now() >= patience.until) {
             end(client, &left.old).await?;
         }
-        if now >= patience.until {
+        if Instant::now() >= patience.until || (!patience.ends && remembered.knows_of(tenant.uid, left)) {
             let elder = elder(client, tenant, &left.old).await?;
             return Err(Failure::waiting(still(&left.old) + &elder));
         }
@@ -164,6 +142,11 @@ async fn until_gone(
         left.old = still_there(&left.old, find(client, tenant, patience.role).await?.old);
     }
     Ok(())
+}
+
+/// A transaction's number, which SQL has no type for that is sent.
+pub(super) fn number(sent: i64) -> u32 {
+    u32::try_from(sent).unwrap_or_default()
 }
 
 /// Those of `before` that are there by now. A session's that is gone may be any of the prepared ones.
@@ -181,7 +164,7 @@ async fn find(client: &Object, tenant: &TenantRef, role: &str) -> Result<Found, 
         .map_err(failure)?;
     let mut found = Found::default();
     for row in rows {
-        found.change = row.get(0);
+        found.change = number(row.get(0));
         let Some(transaction) = row.get(2) else { continue };
         let id = match row.get(1) {
             Some(pid) => Id::Running { pid, transaction },

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::{FailureKind, Participant, TenantRef};
+use tenantry::proto::v1;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use super::postgres::{Application, at, connect, tries};
 use super::{bring, tenant, told};
+use crate::support::{Replica, Setup};
 
 /// A transaction of a tenant, after its first look.
 pub(super) async fn begun<'a>(
@@ -127,6 +129,53 @@ async fn a_transaction_that_began_before_a_suspension_is_ended_where_that_is_wan
     assert!(old.query_one("SELECT count(*) FROM document", &[]).await.is_err(), "it was ended");
     assert_eq!(changes(&idle).await, 0, "one that reads what is committed was left alone, and is refused");
     assert_eq!(documents(&dump).await, 50, "and the site's own");
+}
+
+#[tokio::test]
+async fn one_transaction_that_stays_open_keeps_no_other_tenants_row_from_being_written() {
+    const TENANTS: i64 = 30;
+    let application = Application::new("").await;
+    let orders = format!(
+        "orders = {{ kind = \"postgres\", url = \"{}\", role = \"{}\", deadline = \"1m\" }}",
+        application.url, application.role
+    );
+    let setup = Setup { settings: vec![("cascade.targets", orders)], ..Setup::default() };
+    let mut replica = Replica::start(&setup).await;
+    for n in 0..TENANTS {
+        replica.tenant(&format!("t{n}")).await;
+    }
+    let mut client = application.client().await;
+    let neighbour = tenant("neighbour");
+    application.fill(&neighbour, 50).await;
+    bring(&application.target, &neighbour, Desired::Active, 1).await;
+    let old = begun(&mut client, &neighbour, IsolationLevel::RepeatableRead).await;
+    for n in 0..TENANTS {
+        let request = v1::SuspendTenantRequest { tenant_id: format!("t{n}"), ..Default::default() };
+        replica.lifecycle.suspend_tenant(request).await.unwrap();
+    }
+    let count = "SELECT count(*) FROM tenancy.access WHERE tenant_id ~ '^t[0-9]+$' AND state = 'SUSPENDED'";
+    let written = async || application.admin.query_one(count, &[]).await.unwrap().get::<_, i64>(0);
+    // One after the other for as long as an attempt waits, they took minutes.
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
+    while written().await < TENANTS {
+        assert!(tokio::time::Instant::now() < until, "{} of {TENANTS}", written().await);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // A new tenant, which waits for nobody, finds a place.
+    replica.tenant("newcomer").await;
+    let list = v1::ListOperationsRequest {
+        filter: "verb = SUSPEND AND state = RUNNING".into(),
+        ..Default::default()
+    };
+    let running = replica.lifecycle.list_operations(list.clone()).await.unwrap().into_inner().total_size;
+    assert_eq!(i64::from(running), TENANTS, "none is done before it has ended");
+    old.rollback().await.unwrap();
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
+    while replica.lifecycle.list_operations(list.clone()).await.unwrap().into_inner().total_size > 0 {
+        assert!(tokio::time::Instant::now() < until, "all go on by themselves");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    replica.stop().await;
 }
 
 /// Writes a row of a tenant and leaves the transaction open, by the simple protocol as psql and psycopg2 do: it idles without

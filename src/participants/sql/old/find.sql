@@ -25,7 +25,8 @@ at_work AS MATERIALIZED (
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
       AND l.relation IN (SELECT t::oid FROM tenancy.named_tables() AS t)
 )
-SELECT a.xmin::text AS change, s.pid AS pid,
+-- Numbers of transactions as bigints: their own type is sent to nobody.
+SELECT a.xmin::text::bigint AS change, s.pid AS pid,
     -- Null where it has ended just now.
     (SELECT h.virtualxid FROM held h WHERE h.pid = s.pid LIMIT 1) AS transaction,
     -- As texts: for another type an application's operator could be the nearest. A number is shown of a login that is gone.
@@ -50,7 +51,7 @@ WHERE s.datname = current_database()
              AND NOT EXISTS (SELECT 1 FROM unnest(w.let_in) AS l (role) WHERE pg_has_role(r.oid, l.role, 'MEMBER'))))
   AND (s.backend_xid IS NOT NULL OR age(s.backend_xmin) >= age(a.xmin))
 UNION ALL
-SELECT a.xmin::text, NULL, p.transaction::text,
+SELECT a.xmin::text::bigint, NULL, p.transaction::text,
     quote_literal(p.gid) || ' of ' || p.owner::text || ' since ' || date_trunc('second', p.prepared)::text,
     -- Nobody can see with which snapshot it wrote.
     true, false
