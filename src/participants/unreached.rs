@@ -118,6 +118,8 @@ fn refused(code: &SqlState) -> Option<&'static str> {
     match code.code() {
         code if code.starts_with("28") => Some("it does not accept our account"),
         "3D000" => Some("it has no database of this name"),
+        "53300" => Some("it, the database or our account has too many connections already"),
+        "57P03" => Some("it is starting or shutting down"),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
@@ -41,7 +41,9 @@ pub struct Postgres {
     ends_transactions: bool,
     batch: u32,
     deadline: Duration,
-    ready: OnceCell<()>,
+    /// Whether the database was seen to have what this needs.
+    ready: Mutex<bool>,
+    batches: purge::Batches,
     waited_for: awaited::Remembered,
     rights: rights::Found,
 }
@@ -56,7 +58,8 @@ impl Postgres {
             ends_transactions: settings.ends_transactions,
             batch: settings.batch,
             deadline,
-            ready: OnceCell::new(),
+            ready: Mutex::new(false),
+            batches: purge::Batches::default(),
             waited_for: awaited::Remembered::default(),
             rights: rights::Found::new(settings.rights_age),
         }
@@ -65,11 +68,39 @@ impl Postgres {
     /// A connection to a database that has what this needs.
     async fn connection(&self) -> Result<Object, Failure> {
         let client = access::connection(&self.pool).await?;
-        self.ready.get_or_try_init(|| self.prepare(&client)).await?;
+        let mut ready = self.ready.lock().await;
+        if !*ready {
+            self.prepare(&client).await?;
+            *ready = true;
+        }
         Ok(client)
     }
 
-    /// Looked at once a process. With `install` the schema is written again, which brings an older one up to date.
+    /// After a failure: somebody may have dropped the schema, or put an empty database in the place of this one.
+    async fn doubt(&self) {
+        let Ok(client) = access::connection(&self.pool).await else { return };
+        let known = client.query_one(include_str!("../sql/install/known.sql"), &[]).await;
+        if known.is_ok_and(|known| !known.get::<_, bool>(0)) {
+            *self.ready.lock().await = false;
+        }
+    }
+
+    /// Does work in time. With whoever holds a lock named where that is what it failed for.
+    async fn doing<T: Send>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, Failure> {
+        let work = async {
+            let ended = with_lockers(&self.pool, work.await).await;
+            if ended.is_err() {
+                self.doubt().await;
+            }
+            ended
+        };
+        access::in_time(self.deadline, work).await
+    }
+
+    /// Looked at once a process, and after a failure. With `install` the schema is written again, which brings an older one up to date.
     async fn prepare(&self, client: &Object) -> Result<(), Failure> {
         if self.install {
             let schema = client.batch_execute(include_str!("../sql/install/schema.sql")).await;
@@ -100,7 +131,8 @@ impl Postgres {
             old::wait(&client, tenant, generation, &self.waited_for, patience).await?;
         }
         if desired == Desired::Deleted {
-            purge::rows(&mut client, tenant, generation, purge::Pace { batch: self.batch, until }).await?;
+            let pace = purge::Pace { batch: self.batch, until, grace: self.deadline.mul_f64(0.1) };
+            purge::rows(&mut client, tenant, generation, &self.batches, pace).await?;
         }
         let ((), rights) = tokio::try_join!(learn_names(&**client), self.rights.now(&**client, &self.role))?;
         match rights.opened {
@@ -237,13 +269,11 @@ fn state(
 #[async_trait]
 impl Participant for Postgres {
     async fn apply(&self, tenant: &TenantRef, desired: Desired, generation: u64) -> Result<(), Failure> {
-        let work = async { with_lockers(&self.pool, self.converge(tenant, desired, generation).await).await };
-        access::in_time(self.deadline, work).await
+        self.doing(self.converge(tenant, desired, generation)).await
     }
 
     async fn observe(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
-        let work = async { with_lockers(&self.pool, self.look(tenant).await).await };
-        access::in_time(self.deadline, work).await
+        self.doing(self.look(tenant)).await
     }
 
     async fn until_worth_trying(&self, tenant: &TenantRef, generation: u64) {

@@ -204,3 +204,40 @@ async fn a_table_whose_policies_ask_for_the_tenant_and_that_has_no_tenants_colum
         "{words}"
     );
 }
+
+/// What one row takes along, or has searched, only the database knows.
+#[tokio::test]
+async fn a_batch_that_is_not_done_in_time_is_followed_by_smaller_ones_and_says_what_makes_it_slow() {
+    let application = Application::new("").await;
+    let tables = [
+        ("slow", "id int PRIMARY KEY, tenant_id text NOT NULL"),
+        ("part", "tenant_id text NOT NULL, slow int"),
+    ];
+    with_tables(&application, &tables).await;
+    let fill = "ALTER TABLE part ADD CONSTRAINT of FOREIGN KEY (slow) REFERENCES slow;
+        CREATE FUNCTION takes_time() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(0.05); RETURN OLD; END $$;
+        CREATE TRIGGER takes_time BEFORE DELETE ON slow FOR EACH ROW EXECUTE FUNCTION takes_time();
+        INSERT INTO slow SELECT n, 'acme' FROM generate_series(1, 60) n";
+    application.admin.batch_execute(fill).await.unwrap();
+    let acme = tenant("acme");
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let hurried = at(&application.url, &format!(", role = \"{}\", deadline = \"2s\"", application.role));
+    let (kind, words) = told(hurried.apply(&acme, Desired::Deleted, 2).await);
+    assert_eq!(kind, FailureKind::Unknown, "{words}");
+    for part in [
+        "0 rows were removed",
+        "1000 more",
+        "fewer are tried next",
+        "has the whole table searched: ",
+        "public.part (slow)",
+    ] {
+        assert!(words.contains(part), "{words}");
+    }
+    let mut attempts = 0;
+    while hurried.apply(&acme, Desired::Deleted, 2).await.is_err() {
+        attempts += 1;
+        assert!(attempts < 10, "it gets on");
+    }
+    assert_eq!(number(&application, "SELECT count(*) FROM slow").await, 0);
+}

@@ -208,4 +208,32 @@ async fn a_user_that_may_not_make_the_schema_is_told_what_it_lacks_and_makes_it_
     }
     sql(&url, &format!("GRANT CREATE ON DATABASE {database} TO installer")).await;
     assert_eq!(bring(&target, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+    // As in a database that was moved, where the schema and the roles are, and rights to the database are not.
+    sql(
+        &url,
+        &format!("REVOKE CREATE ON DATABASE {database} FROM installer; ALTER ROLE installer NOCREATEROLE"),
+    )
+    .await;
+    let again = at(&account, ", install = true, role = \"app_installed\"");
+    assert_eq!(bring(&again, &tenant("hr"), Desired::Suspended, 1).await, Some(Desired::Suspended));
+}
+
+#[tokio::test]
+async fn a_schema_that_is_dropped_while_we_run_is_made_again_or_said_to_be_missing() {
+    let application = Application::new("").await;
+    let (admin, role) = (&application.admin, &application.role);
+    let (plain, acme) = (at(&application.url, &format!(", role = \"{role}\"")), tenant("acme"));
+    for target in [&application.target, &plain] {
+        bring(target, &acme, Desired::Suspended, 1).await;
+    }
+    admin.batch_execute("DROP SCHEMA tenancy CASCADE").await.unwrap();
+    told(plain.apply(&acme, Desired::Suspended, 1).await);
+    let (kind, words) = told(plain.apply(&acme, Desired::Suspended, 1).await);
+    assert_eq!(
+        (kind, words.contains("no schema `tenancy` of this version")),
+        (FailureKind::Permanent, true),
+        "{words}"
+    );
+    told(application.target.apply(&acme, Desired::Suspended, 1).await);
+    application.target.apply(&acme, Desired::Suspended, 1).await.unwrap();
 }

@@ -11,7 +11,7 @@ use super::certificates::Certificates;
 use super::qdrant::server::{KEY, Options, Qdrant};
 use super::remote::serve;
 use super::{blocking, closed, target, tenant};
-use crate::support::empty_database;
+use crate::support::{empty_database, sql};
 
 const S3: &str = ", access_key = \"a\", secret_key = \"b\", deny = \"principals\", principals = [\"p{tenant_id}\"], \
                   layout = \"bucket\", records_bucket = \"records\"";
@@ -167,8 +167,13 @@ async fn a_database_that_lets_us_in_nowhere_is_not_called_away() {
     let database = empty_database().await;
     let (server, name) = database.rsplit_once('/').unwrap();
     let (_, place) = server.rsplit_once('@').unwrap();
+    sql(&database, "CREATE ROLE crowded LOGIN PASSWORD 'pass' CONNECTION LIMIT 0").await;
     for (url, why) in [
         (format!("postgres://nobody:guess@{place}/{name}"), "it does not accept our account"),
+        (
+            format!("postgres://crowded:pass@{place}/{name}"),
+            "it, the database or our account has too many connections already",
+        ),
         (format!("{server}/{name}_gone"), "it has no database of this name"),
     ] {
         says(&format!("kind = \"postgres\", url = \"{url}\""), why).await;

@@ -35,7 +35,14 @@ BEGIN
 END
 $$;
 
-CREATE SCHEMA IF NOT EXISTS tenancy;
+-- The right to make it is asked for even where it is there, as in a database that was moved.
+DO $$
+BEGIN
+    IF to_regnamespace('tenancy') IS NULL THEN
+        CREATE SCHEMA tenancy;
+    END IF;
+END
+$$;
 
 CREATE TABLE IF NOT EXISTS tenancy.access (
     tenant_id text PRIMARY KEY,
@@ -107,7 +114,9 @@ $$;
 -- Roles belong to the whole cluster, so another database of it may be making the same one right now.
 DO $$
 BEGIN
-    CREATE ROLE tenantry_archive NOLOGIN;
+    IF to_regrole('tenantry_archive') IS NULL THEN
+        CREATE ROLE tenantry_archive NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END
