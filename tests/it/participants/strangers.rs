@@ -2,6 +2,7 @@
 //! its own runs as us.
 
 use tenantry::domain::lifecycle::Desired;
+use tenantry::participants::TenantRef;
 use tokio_postgres::Client;
 
 use super::postgres::{Application, at, connect};
@@ -222,6 +223,22 @@ async fn the_application_may_not_run_what_would_hold_up_every_change() {
     assert!(words.contains("install = true"), "{words}");
 }
 
+/// That nothing is looked at or removed while something is so, which is named with these words; and that no code ran.
+async fn stops_all_until(
+    application: &Application,
+    acme: &TenantRef,
+    (made, named, back): (String, String, String),
+) {
+    let (target, admin) = (&application.target, &application.admin);
+    admin.batch_execute(&made).await.unwrap();
+    let why = target.observe(acme).await.unwrap().amiss.unwrap_or_default();
+    assert!(why.contains(&named), "{made}: {why}");
+    let (_, words) = told(target.apply(acme, Desired::Deleted, 2).await);
+    assert!(words.contains(&named), "{made}: {words}");
+    assert!(!ran(admin, "eves.ran").await, "it ran");
+    admin.batch_execute(&back).await.unwrap();
+}
+
 /// Whoever owns one, or may put a trigger on it, does so while a purge waits for its lock: the check has passed by then.
 #[tokio::test]
 async fn a_table_of_a_stranger_that_refers_to_a_protected_one_is_named_before_it_has_any_code() {
@@ -231,10 +248,6 @@ async fn a_table_of_a_stranger_that_refers_to_a_protected_one_is_named_before_it
     application.fill(&acme, 5).await;
     let stranger = stranger(&application).await;
     bring(target, &acme, Desired::Archived, 1).await;
-    let less =
-        "CREATE FUNCTION eves.less(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 0; END'";
-    stranger.batch_execute(less).await.unwrap();
-    let (_, database) = application.url.rsplit_once('/').unwrap();
     let kid = "CREATE TABLE kid (tenant_id text, document_id bigint,
         FOREIGN KEY (tenant_id, document_id) REFERENCES public.document ON DELETE CASCADE); INSERT INTO kid VALUES ('acme', 1)";
     for (made, named, back) in [
@@ -260,6 +273,34 @@ async fn a_table_of_a_stranger_that_refers_to_a_protected_one_is_named_before_it
             ),
             "DROP POLICY narrow ON document".to_owned(),
         ),
+    ] {
+        stops_all_until(&application, &acme, (made, named, back)).await;
+    }
+    // Whom the operator trusts with protecting tables has tables that refer to them.
+    let trusts = format!(
+        "ALTER TABLE kid OWNER TO {eve}; GRANT USAGE ON SCHEMA tenancy TO {eve};
+         GRANT EXECUTE ON FUNCTION tenancy.protect(regclass) TO {eve}"
+    );
+    admin.batch_execute(&trusts).await.unwrap();
+    drop(stranger);
+    assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
+    let left: i64 = admin.query_one("SELECT count(*) FROM kid", &[]).await.unwrap().get(0);
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_function_of_a_stranger_that_the_planner_runs_and_a_schema_that_it_may_rename_are_named() {
+    let application = Application::new("").await;
+    let (target, acme) = (&application.target, tenant("acme"));
+    let eve = format!("{}_eve", application.role);
+    application.fill(&acme, 5).await;
+    let stranger = stranger(&application).await;
+    bring(target, &acme, Desired::Archived, 1).await;
+    let less =
+        "CREATE FUNCTION eves.less(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 0; END'";
+    stranger.batch_execute(less).await.unwrap();
+    let (_, database) = application.url.rsplit_once('/').unwrap();
+    for change in [
         // What the planner works out.
         (
             "CREATE STATISTICS wide ON tenant_id, (document_id + eves.less(1)) FROM document".to_owned(),
@@ -285,24 +326,9 @@ async fn a_table_of_a_stranger_that_refers_to_a_protected_one_is_named_before_it
             format!("REVOKE CREATE ON DATABASE {database} FROM {eve}"),
         ),
     ] {
-        admin.batch_execute(&made).await.unwrap();
-        let why = target.observe(&acme).await.unwrap().amiss.unwrap_or_default();
-        assert!(why.contains(&named), "{made}: {why}");
-        let (_, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
-        assert!(words.contains(&named), "{made}: {words}");
-        assert!(!ran(admin, "eves.ran").await, "it ran");
-        admin.batch_execute(&back).await.unwrap();
+        stops_all_until(&application, &acme, change).await;
     }
-    // Whom the operator trusts with protecting tables has tables that refer to them.
-    let trusts = format!(
-        "ALTER TABLE kid OWNER TO {eve}; GRANT USAGE ON SCHEMA tenancy TO {eve};
-         GRANT EXECUTE ON FUNCTION tenancy.protect(regclass) TO {eve}"
-    );
-    admin.batch_execute(&trusts).await.unwrap();
-    drop(stranger);
     assert_eq!(bring(target, &acme, Desired::Deleted, 2).await, Some(Desired::Deleted));
-    let left: i64 = admin.query_one("SELECT count(*) FROM kid", &[]).await.unwrap().get(0);
-    assert_eq!(left, 0);
 }
 
 #[tokio::test]
