@@ -15,7 +15,7 @@ use super::old::{GRACE, Id, Old, number};
 /// From when on somebody else's wait tells that a transaction is a long one.
 const KNOWN_AFTER: Duration = Duration::from_millis(250);
 /// How old a look may be that tells whether it has ended.
-const LOOK_AGE: Duration = Duration::from_millis(50);
+const LOOK_AGE: Duration = Duration::from_millis(100);
 
 /// Those that a tenant's change waits for.
 #[derive(Debug, Clone)]
