@@ -11,8 +11,10 @@ use super::program::{Error, Folder, Program, free_ports};
 const PATIENCE: Duration = Duration::from_mins(1);
 const LAST_SLOT: u16 = 16_383;
 const PRIMARIES: usize = 3;
+/// The password of a server's user `default`: with users of tenants' own nobody else is to be let in by it.
+const PASSWORD: &str = "administrator";
 
-/// A running server.
+/// A running server. But for one with TLS, its user `default` has a password, which is in the URL.
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
@@ -40,7 +42,8 @@ impl Redis {
 
     /// The same on a port of the caller's choice.
     pub fn start_at(port: u16) -> Result<Self, Error> {
-        Self::with(port, &["--port".to_owned(), port.to_string()], || says(port, "PING", "+PONG"))
+        let arguments = ["--port", &port.to_string(), "--requirepass", PASSWORD].map(str::to_owned);
+        Self::with(port, &arguments, || says(port, "PING", "+PONG"))
     }
 
     /// Starts a server with TLS, and waits until it listens.
@@ -76,7 +79,7 @@ impl Redis {
 
     /// Where it is served.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://:{PASSWORD}@127.0.0.1:{}", self.port)
     }
 }
 
@@ -136,6 +139,8 @@ fn node(port: u16, bus: u16) -> Result<Redis, Error> {
         ("--cluster-node-timeout", "5000".to_owned()),
         // A replica is told of to clients once it has heard from its primary: every 10 s by default.
         ("--repl-ping-replica-period", "1".to_owned()),
+        ("--requirepass", PASSWORD.to_owned()),
+        ("--masterauth", PASSWORD.to_owned()),
     ];
     let arguments: Vec<String> =
         arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
@@ -150,9 +155,14 @@ fn says(port: u16, question: &str, wanted: &str) -> bool {
 fn ask(port: u16, question: &str) -> Result<String, Error> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(format!("{question}\r\n").as_bytes())?;
+    stream.write_all(format!("AUTH {PASSWORD}\r\n{question}\r\n").as_bytes())?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
+    reader.read_line(&mut line)?;
+    if line != "+OK\r\n" {
+        return Err(io::Error::other(format!("AUTH: {}", line.trim())).into());
+    }
+    line.clear();
     reader.read_line(&mut line)?;
     if line.starts_with('-') {
         return Err(io::Error::other(format!("{question}: {}", line.trim())).into());

@@ -56,7 +56,6 @@ const fn yes() -> bool {
 struct Found {
     id: String,
     matchers: Vec<Matcher>,
-    starts_at: String,
     created_by: String,
     comment: String,
     status: Status,
@@ -127,7 +126,7 @@ impl Api {
     }
 
     pub(super) async fn create(&self, tenant: &TenantRef, kind: Kind, held: Held) -> Result<(), Failure> {
-        self.post(tenant, kind, held, (None, NOW)).await
+        self.post(tenant, kind, held, None).await
     }
 
     /// Puts a silence that begins now in the place of a pending one: with another start it is no change but a new one, and
@@ -138,17 +137,7 @@ impl Api {
         silence: &Silence,
         held: Held,
     ) -> Result<(), Failure> {
-        self.post(tenant, silence.kind, held, (Some(&silence.id), NOW)).await
-    }
-
-    /// Writes what is applied into a silence; the same matchers and start make it a change and not a new one.
-    pub(super) async fn note(
-        &self,
-        tenant: &TenantRef,
-        silence: &Silence,
-        held: Held,
-    ) -> Result<(), Failure> {
-        self.post(tenant, silence.kind, held, (Some(&silence.id), &silence.starts_at)).await
+        self.post(tenant, silence.kind, held, Some(&silence.id)).await
     }
 
     async fn post(
@@ -156,12 +145,12 @@ impl Api {
         tenant: &TenantRef,
         kind: Kind,
         held: Held,
-        (id, starts_at): (Option<&str>, &str),
+        id: Option<&str>,
     ) -> Result<(), Failure> {
         let posted = Posted {
             id,
             matchers: self.matchers(tenant, kind),
-            starts_at,
+            starts_at: NOW,
             ends_at: NEVER,
             created_by: AUTHOR,
             comment: comment(tenant, held),
@@ -222,7 +211,7 @@ impl Api {
             "pending" => Phase::Pending,
             _ => Phase::Expired,
         };
-        Some(Silence { id: found.id, kind, held, phase, starts_at: found.starts_at })
+        Some(Silence { id: found.id, kind, held, phase })
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Response, Failure> {

@@ -4,10 +4,15 @@
 //! state and the generation. One that has expired keeps it for Alertmanager's retention (`--data.retention`, 5 days), and
 //! refuses older calls that long. A tenant that was never locked out has none, and that is how it is known as active:
 //! every active silence costs Alertmanager time for every alert, so most tenants must have none.
+//!
+//! Alertmanager cannot be asked to write only where nothing has changed, so a write of a replica that was held up may come after a
+//! newer change. It makes a silence beside what there is and changes none, and whoever writes looks again and goes on until
+//! the newest change has the last word.
 
 mod api;
 mod plan;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,12 +23,12 @@ use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::Desired;
 
-/// How often a call looks again at what there is: to make, to note, to expire, and what came between.
+/// How often a call writes and looks again at what there is: to make, to expire, and what came between.
 const ROUNDS_MAX: u32 = 8;
 
 /// The target.
 pub struct Alertmanager {
-    api: Api,
+    api: Arc<Api>,
     deadline: Duration,
 }
 
@@ -34,45 +39,24 @@ impl Alertmanager {
     ///
     /// Where a certificate cannot be used.
     pub fn new(settings: &config::targets::Alertmanager, deadline: Duration) -> Result<Self, Unusable> {
-        Ok(Self { api: Api::new(settings, deadline)?, deadline })
+        Ok(Self { api: Arc::new(Api::new(settings, deadline)?), deadline })
     }
 
-    /// Looks, does what is missing, and looks again, until nothing is missing.
+    /// Looks, and where something is missing, does it and looks again, until nothing is missing.
     async fn converge(&self, tenant: &TenantRef, wanted: Held) -> Result<(), Failure> {
-        let mut has_begun = false;
-        for round in 0..ROUNDS_MAX {
-            let silences = self.api.silences(tenant).await?;
-            let held = newest(&silences).filter(|held| held.generation > wanted.generation);
-            if held.is_some() && round == 0 {
-                return Err(overtaken());
-            }
-            // A call that was overtaken on its way must not have the last word: it goes on with the newer state.
-            let actions = plan(&silences, held.unwrap_or(wanted));
-            if actions.is_empty() {
-                return if held.is_some() { Err(overtaken()) } else { Ok(()) };
-            }
-            let begins = actions.iter().any(|action| matches!(action, Action::Begin(..)));
-            // What began now by one clock is pending by another. One more would be, too.
-            if begins && has_begun {
-                return Err(Failure::retryable(
-                    "our silence is still to come: the clocks of Alertmanager's members differ",
-                ));
-            }
-            has_begun |= begins;
-            for action in actions {
-                self.act(tenant, action).await?;
-            }
+        let silences = self.api.silences(tenant).await?;
+        if newer(&silences, wanted).is_some() {
+            return Err(overtaken());
         }
-        Err(Failure::retryable("other changes of the tenant's silences keep coming"))
-    }
-
-    async fn act(&self, tenant: &TenantRef, action: Action) -> Result<(), Failure> {
-        match action {
-            Action::Create(kind, held) => self.api.create(tenant, kind, held).await,
-            Action::Note(silence, held) => self.api.note(tenant, &silence, held).await,
-            Action::Begin(silence, held) => self.api.begin(tenant, &silence, held).await,
-            Action::Expire(id) => self.api.expire(&id).await,
+        let actions = plan(&silences, wanted);
+        if actions.is_empty() {
+            return Ok(());
         }
+        // A call can be dropped at any time, as when its replica finds that others have taken over. What is on its way by then
+        // may come after their changes, so it must still be looked at.
+        let (api, tenant) = (Arc::clone(&self.api), tenant.clone());
+        let settled = tokio::spawn(async move { settle(&api, &tenant, wanted, actions).await }).await;
+        settled.unwrap_or_else(|_| Err(Failure::unknown("the change of the tenant's silences was cut off")))
     }
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
@@ -85,12 +69,16 @@ impl Alertmanager {
                 // Whatever was noted last: no silence is there, so alerts reach people. Nothing holds a generation.
                 _ => Observed::effect(Desired::Active, 0),
             },
-            Some(silence) => {
-                if silence.kind == Kind::Deny && self.api.has_loud_alert(tenant).await? {
+            Some(newest) => {
+                let Held { state, generation } = newest.held;
+                let denying = active(&silences).filter(|silence| silence.kind == Kind::Deny);
+                let denies = denying.max_by_key(|silence| silence.held.generation);
+                if denies.is_some() && self.api.has_loud_alert(tenant).await? {
                     return Err(Failure::retryable("an alert of the tenant is not silenced"));
                 }
-                let Held { state, generation } = silence.held;
-                Observed::effect(state, generation).with_asked(Some(state))
+                // Whatever was applied last: one that is left from before silences.
+                let met = denies.map_or(state, |silence| silence.held.state);
+                Observed::effect(met, generation).with_asked(Some(state))
             }
         };
         Ok(seen.with_amiss(pending(&silences)))
@@ -113,11 +101,61 @@ impl Participant for Alertmanager {
     }
 }
 
+/// Writes, and looks what came of it; again until nothing is missing. A call that was overtaken on its way must not have the last
+/// word: it goes on with the newer state.
+async fn settle(
+    api: &Api,
+    tenant: &TenantRef,
+    wanted: Held,
+    mut actions: Vec<Action>,
+) -> Result<(), Failure> {
+    let mut has_begun = false;
+    for _ in 0..ROUNDS_MAX {
+        let begins = actions.iter().any(|action| matches!(action, Action::Begin(..)));
+        // What began now by one clock is pending by another. One more would be, too.
+        if begins && has_begun {
+            return Err(Failure::retryable(
+                "our silence is still to come: the clocks of Alertmanager's members differ",
+            ));
+        }
+        has_begun |= begins;
+        let acted = act(api, tenant, actions).await;
+        // Also after a failure: what was not answered may have come.
+        let looked = api.silences(tenant).await;
+        let held = looked.as_ref().ok().and_then(|silences| newer(silences, wanted));
+        if held.is_none() {
+            acted?;
+        }
+        actions = plan(&looked?, held.unwrap_or(wanted));
+        if actions.is_empty() {
+            return if held.is_some() { Err(overtaken()) } else { Ok(()) };
+        }
+    }
+    Err(Failure::retryable("other changes of the tenant's silences keep coming"))
+}
+
+async fn act(api: &Api, tenant: &TenantRef, actions: Vec<Action>) -> Result<(), Failure> {
+    for action in actions {
+        match action {
+            Action::Create(kind, held) => api.create(tenant, kind, held).await?,
+            Action::Begin(silence, held) => api.begin(tenant, &silence, held).await?,
+            Action::Expire(id) => api.expire(&id).await?,
+        }
+    }
+    Ok(())
+}
+
+/// What was applied last, where that is newer than what is wanted.
+fn newer(silences: &[Silence], wanted: Held) -> Option<Held> {
+    newest(silences).filter(|held| held.generation > wanted.generation)
+}
+
+fn active(silences: &[Silence]) -> impl Iterator<Item = &Silence> {
+    silences.iter().filter(|silence| silence.phase == Phase::Active)
+}
+
 fn newest_active(silences: &[Silence]) -> Option<&Silence> {
-    silences
-        .iter()
-        .filter(|silence| silence.phase == Phase::Active)
-        .max_by_key(|silence| silence.held.generation)
+    active(silences).max_by_key(|silence| silence.held.generation)
 }
 
 /// What is wrong where silences of ours are still to come: whatever state the tenant is in then, nobody asked for it.

@@ -38,17 +38,14 @@ pub(super) struct Silence {
     pub(super) kind: Kind,
     pub(super) held: Held,
     pub(super) phase: Phase,
-    /// As Alertmanager wrote it: a change must repeat it.
-    pub(super) starts_at: String,
 }
 
-/// One thing to do.
+/// One thing to do. What a silence holds is never changed: a call that was held up on its way could put something older there, and
+/// nothing would tell any more what was newer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     /// Make a silence.
     Create(Kind, Held),
-    /// Write what is applied into one that there is.
-    Note(Silence, Held),
     /// Put one that begins now in the place of a pending one.
     Begin(Silence, Held),
     /// End the one with this id.
@@ -74,15 +71,19 @@ pub(super) fn plan(silences: &[Silence], wanted: Held) -> Vec<Action> {
     // The same one for every replica that looks.
     left.sort_by_key(|silence| (silence.phase, Reverse(silence.held.generation), silence.id.clone()));
     let Some(kind) = kept(wanted.state) else { return end(silences, &left, wanted) };
-    let (same, other): (Vec<&Silence>, Vec<&Silence>) =
-        left.into_iter().partition(|silence| silence.kind == kind);
-    let Some((kept, spare)) = same.split_first() else { return vec![Action::Create(kind, wanted)] };
-    if kept.phase == Phase::Pending {
-        return vec![Action::Begin((*kept).clone(), wanted)];
-    }
-    let noted = (kept.held != wanted).then(|| Action::Note((*kept).clone(), wanted));
-    let ended = spare.iter().chain(&other).map(|silence| Action::Expire(silence.id.clone()));
-    noted.into_iter().chain(ended).collect()
+    let is_kept = |silence: &Silence| silence.kind == kind && silence.held == wanted;
+    let Some(kept) = left.iter().find(|silence| silence.phase == Phase::Active && is_kept(silence)) else {
+        let is_pending = |silence: &&&Silence| silence.phase == Phase::Pending && silence.kind == kind;
+        return vec![match left.iter().find(is_pending) {
+            Some(pending) => Action::Begin((*pending).clone(), wanted),
+            None => Action::Create(kind, wanted),
+        }];
+    };
+    // Only now: the tenant's alerts are silenced without a gap.
+    left.iter()
+        .filter(|silence| silence.id != kept.id)
+        .map(|silence| Action::Expire(silence.id.clone()))
+        .collect()
 }
 
 /// Which silence is there while a tenant is in a state.
@@ -95,16 +96,14 @@ const fn kept(state: Desired) -> Option<Kind> {
     }
 }
 
-/// Ends what is left, once it is noted there why.
+/// Ends what is left, once a silence holds why.
 fn end(silences: &[Silence], left: &[&Silence], wanted: Held) -> Vec<Action> {
     let is_noted = silences.iter().any(|silence| silence.held == wanted);
-    match left.first() {
-        Some(first) if !is_noted => vec![Action::Note((*first).clone(), wanted)],
-        Some(_) => left.iter().map(|silence| Action::Expire(silence.id.clone())).collect(),
-        // That there is none means active; only deletion has to be told apart.
-        None if is_noted || wanted.state == Desired::Active => Vec::new(),
-        None => vec![Action::Create(Kind::Note, wanted)],
+    // That there is none means active; only deletion has to be told apart.
+    if is_noted || (left.is_empty() && wanted.state == Desired::Active) {
+        return left.iter().map(|silence| Action::Expire(silence.id.clone())).collect();
     }
+    vec![Action::Create(Kind::Note, wanted)]
 }
 
 #[cfg(test)]
@@ -117,7 +116,7 @@ mod tests {
 
     fn made(silences: &mut Vec<Silence>, kind: Kind, held: Held, phase: Phase) {
         let id = format!("{:03}", silences.len());
-        silences.push(Silence { id, kind, held, phase, starts_at: String::new() });
+        silences.push(Silence { id, kind, held, phase });
     }
 
     fn of_phase(silences: &[Silence], phase: Phase) -> Vec<&Silence> {
@@ -133,9 +132,6 @@ mod tests {
                     silences.iter_mut().find(|silence| silence.id == which.id).unwrap().phase =
                         Phase::Expired;
                     made(silences, which.kind, held, Phase::Active);
-                }
-                Action::Note(which, held) => {
-                    silences.iter_mut().find(|silence| silence.id == which.id).unwrap().held = held;
                 }
                 Action::Expire(id) => {
                     silences.iter_mut().find(|silence| silence.id == id).unwrap().phase = Phase::Expired;
@@ -192,7 +188,7 @@ mod tests {
         let mut silences = Vec::new();
         settle(&mut silences, held(Desired::Suspended, 1));
         let wanted = held(Desired::Active, 2);
-        assert!(matches!(plan(&silences, wanted).as_slice(), [Action::Note(_, noted)] if *noted == wanted));
+        assert_eq!(plan(&silences, wanted), [Action::Create(Kind::Note, wanted)]);
         settle(&mut silences, wanted);
         assert_eq!(newest(&silences), Some(wanted), "older calls are refused by it");
     }

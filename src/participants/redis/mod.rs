@@ -264,7 +264,8 @@ impl Redis {
             Verification::Effect => Observed::effect(seen, held.generation),
             Verification::PolicyOnly => Observed::policy(seen, held.generation),
         };
-        Ok(seen.with_asked(Some(held.state)).with_amiss(users.amiss))
+        let seen = seen.with_asked(Some(held.state)).with_amiss(users.amiss);
+        Ok(users.unproven.into_iter().fold(seen, |seen, why| seen.with_unproven(&why)))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {

@@ -66,13 +66,17 @@ pub(super) struct Seen {
     pub(super) doors: Vec<Door>,
     /// Where it is not as it should be, and what differs there.
     pub(super) amiss: Option<String>,
+    /// Why what it gets is not all that a client can get there.
+    pub(super) unproven: Option<String>,
 }
 
-/// A node's answer: the users that it would make for two states, and the one that is there.
+/// A node's answer: the users that it would make for two states, the one that is there, and the one that a client is without a
+/// login.
 struct Told {
     writer: Value,
     reader: Value,
     user: Value,
+    anybody: Value,
 }
 
 impl Users {
@@ -142,6 +146,7 @@ impl Users {
         wanted: Desired,
     ) -> Result<Seen, Failure> {
         let (mut seen, mut logins, mut amiss) = (Seen::default(), Logins::default(), Vec::new());
+        let mut open = Vec::new();
         for node in cluster.all() {
             let told = self.ask(node, tenant).await.map_err(|error| cluster.at(node, error))?;
             let (door, differs) = told.judge(wanted);
@@ -150,7 +155,17 @@ impl Users {
             if told.user != Value::Nil {
                 logins.add(node.address(), &told.user);
             }
+            if is_on(&told.anybody) && has_flag(&told.anybody, "nopass") {
+                open.push(node.address());
+            }
         }
+        seen.unproven = (!open.is_empty()).then(|| {
+            format!(
+                "anybody may use the cache without a login: its user `default` is on and has no password at {} (`requirepass`, or \
+                 `ACL SETUSER default off`)",
+                open.join(", ")
+            )
+        });
         if super::lets_in(wanted) {
             amiss.extend(logins.differing());
         }
@@ -174,8 +189,9 @@ impl Users {
         }
         ask.add_command(acl(&["DELUSER", &model], &[])).ignore();
         ask.add_command(acl(&["GETUSER", &name], &[]));
-        let (writer, reader, user) = node.run_all(&ask).await?;
-        Ok(Told { writer, reader, user })
+        ask.add_command(acl(&["GETUSER", "default"], &[]));
+        let (writer, reader, user, anybody) = node.run_all(&ask).await?;
+        Ok(Told { writer, reader, user, anybody })
     }
 
     fn rules(&self, tenant: &TenantRef, state: Desired) -> Vec<String> {
@@ -282,7 +298,11 @@ fn words(value: &Value) -> Vec<String> {
 
 /// Whether the user exists and can log in.
 fn is_on(user: &Value) -> bool {
-    list(user, "flags").iter().any(|flag| is_text(flag, "on"))
+    has_flag(user, "on")
+}
+
+fn has_flag(user: &Value, wanted: &str) -> bool {
+    list(user, "flags").iter().any(|flag| is_text(flag, wanted))
 }
 
 /// The parts of what is told of a user under a name.

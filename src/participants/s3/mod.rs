@@ -234,8 +234,9 @@ impl Participant for S3 {
         if record.as_ref().is_some_and(|record| record.state == Desired::Deleted) {
             return self.purged(tenant, &place, standing, generation).await;
         }
-        let seen = self.prober.access(&tenant.tenant_id, &place).await?;
         let named = self.named(&place, record.as_ref()).await?;
+        let is_to_serve = named == Some(Desired::Active);
+        let seen = self.prober.access(&tenant.tenant_id, &place, is_to_serve).await?;
         let foreign = policy.foreign_denial(&place.principals);
         let state = state_of(standing, seen, named).map_err(|failure| match &foreign {
             Some(foreign) => {

@@ -94,8 +94,14 @@ impl Prober {
         Ok(tried.await.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().next())
     }
 
-    /// What the tenant's credential gets at its place; `None` where we have no credential of it.
-    pub(super) async fn access(&self, tenant: &TenantId, place: &Place) -> Result<Option<Access>, Failure> {
+    /// What the tenant's credential gets at its place; `None` where we have no credential of it. Half a refusal is none; but one that
+    /// `is_to_serve`, and may do no more than list, serves nobody.
+    pub(super) async fn access(
+        &self,
+        tenant: &TenantId,
+        place: &Place,
+        is_to_serve: bool,
+    ) -> Result<Option<Access>, Failure> {
         let Some(credentials) = self.credentials_of(tenant.as_str()).await? else { return Ok(None) };
         // We must pass, whatever the tenant gets; and what is not there cannot be refused.
         let kept = keep(&self.ours, &place.bucket, &place.probe_key()).await;
@@ -105,11 +111,9 @@ impl Prober {
             let writes = passed(write(&client, place).await)?;
             return Ok(Some(if writes { Access::Full } else { Access::ReadOnly }));
         }
-        if passed(list(&client, place).await)? || passed(write(&client, place).await)? {
-            // Half a refusal is none.
-            return Ok(Some(Access::Full));
-        }
-        Ok(Some(Access::None))
+        let passes =
+            passed(write(&client, place).await)? || (!is_to_serve && passed(list(&client, place).await)?);
+        Ok(Some(if passes { Access::Full } else { Access::None }))
     }
 
     /// Whether the credential of a tenant that was purged is let in anywhere; `None` where we have no credential of it.

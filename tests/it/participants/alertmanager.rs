@@ -1,5 +1,7 @@
 //! Monitoring: a real Alertmanager, and a receiver that hears what is not silenced.
 
+mod late;
+
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 mod cluster;
 mod held;
 mod lost;
+mod open;
 mod record;
 mod taken_over;
 
@@ -39,7 +40,8 @@ pub(super) async fn enrol(admin: &mut MultiplexedConnection, tenant: &TenantRef)
 
 /// The tenant's own client.
 pub(super) async fn client(url: &str, tenant: &TenantRef) -> RedisResult<MultiplexedConnection> {
-    connect(&url.replace("redis://", &format!("redis://{}:pass@", user(tenant)))).await
+    let (_, place) = url.rsplit_once('@').unwrap();
+    connect(&format!("redis://{}:pass@{place}", user(tenant))).await
 }
 
 fn key(tenant: &TenantRef, name: &str) -> String {

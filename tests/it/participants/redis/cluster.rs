@@ -45,7 +45,7 @@ fn port(url: &str) -> &str {
 
 /// As it is named to people.
 pub(super) fn address(url: &str) -> &str {
-    url.trim_start_matches("redis://")
+    url.rsplit('@').next().unwrap()
 }
 
 pub(super) async fn say<T: redis::FromRedisValue>(

@@ -154,7 +154,11 @@ async fn once_a_lost_node_is_forgotten_its_slots_are_named_and_what_mends_them_m
     assert_eq!(scene.let_in(&neighbour).await, [true; 3]);
     // As an operator who says yes to whatever it asks.
     let answered = "yes yes | redis-cli --cluster fix \"$1\"";
-    let fixed = Command::new("sh").args(["-c", answered, "sh", address(&scene.urls[0])]).output().unwrap();
+    let url = &scene.urls[0];
+    let (_, password) = url.split_once("//:").unwrap();
+    let mut fix = Command::new("sh");
+    fix.args(["-c", answered, "sh", address(url)]).env("REDISCLI_AUTH", password.split('@').next().unwrap());
+    let fixed = fix.output().unwrap();
     assert!(fixed.status.success(), "{}", String::from_utf8_lossy(&fixed.stdout));
     for tenant in [&finance, &neighbour] {
         until("the nodes agree", async || scene.target.apply(tenant, Desired::Suspended, 4).await.is_ok())

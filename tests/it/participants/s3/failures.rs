@@ -21,6 +21,7 @@ on_each_server!(
     a_bucket_that_is_not_there_needs_a_person,
     a_credential_of_ours_that_is_refused_is_tried_again,
     a_tenant_whose_own_rights_are_missing_is_not_called_suspended,
+    a_tenant_that_may_list_its_objects_and_neither_read_nor_write_them_is_not_called_active,
 );
 
 async fn a_bucket_that_is_not_there_needs_a_person(store: &'static Store) {
@@ -66,6 +67,30 @@ async fn a_tenant_whose_own_rights_are_missing_is_not_called_suspended(store: &'
     put.send().await.unwrap();
     let failure = target.observe(&tenant).await.unwrap_err();
     assert!(failure.message.contains("its own rights are missing"), "{failure}");
+}
+
+async fn a_tenant_that_may_list_its_objects_and_neither_read_nor_write_them_is_not_called_active(
+    store: &'static Store,
+) {
+    let bucket = store.bucket("list-alone").await;
+    let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
+    bring(&target, &tenant, Desired::Active, 1).await;
+    let user = format!("{}acme", store.principal);
+    let mut policy = bucket.site_policy();
+    policy["Statement"].as_array_mut().unwrap().push(serde_json::json!({
+        "Sid": "Foreign", "Effect": "Deny", "Principal": { "AWS": [user] }, "Action": ["s3:*"],
+        "Resource": [format!("arn:aws:s3:::{}/*", bucket.name)],
+    }));
+    let policy = policy.to_string();
+    let put = || store.ours().put_bucket_policy().bucket(&bucket.name).policy(&policy).send();
+    put().await.unwrap();
+    let failure = target.observe(&tenant).await.unwrap_err();
+    assert!(failure.message.contains("its own rights are missing"), "{failure}");
+    assert!(failure.message.contains("the statement \"Foreign\""), "{failure}");
+    // Who is to be shut out is not, as long as anything of it can be seen.
+    bring(&target, &tenant, Desired::Suspended, 2).await;
+    put().await.unwrap();
+    assert_eq!(target.observe(&tenant).await.unwrap().state, Some(Desired::Active));
 }
 
 /// SeaweedFS takes patterns in principals; this one means more than the tenant.
