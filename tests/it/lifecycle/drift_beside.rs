@@ -135,3 +135,20 @@ async fn looks_beside_one_operation_after_the_other_give_no_false_alarm() {
     moving.await.unwrap();
     replica.stop().await;
 }
+
+/// It went on showing what an attempt had met much earlier.
+#[tokio::test]
+async fn a_look_that_failed_is_the_last_error_of_its_target() {
+    let stub = Stub::start(Duration::ZERO).await.unwrap();
+    let mut replica =
+        Replica::start(&Setup { stubs: vec![("cache", stub.clone())], ..Setup::default() }).await;
+    replica.tenant("finance").await;
+    stub.set_fault("finance", Some(Fault::Hanging));
+    let seen = replica.lifecycle.verify_tenant(verify(true)).await.unwrap().into_inner();
+    let listed =
+        replica.lifecycle.list_targets(v1::ListTargetsRequest::default()).await.unwrap().into_inner();
+    let cache = listed.targets.iter().find(|target| target.target == "cache").unwrap();
+    assert!(!cache.last_error.is_empty(), "{cache:?}");
+    assert_eq!(cache.last_error, seen.targets[0].error, "{seen:?}");
+    replica.stop().await;
+}
