@@ -293,7 +293,10 @@ impl Engine {
             };
             let seen = system.participant.observe(tenant).await;
             pass.ended(tenant.uid, seen.is_ok());
-            seen.and_then(|seen| believed(seen, asked)).map_err(|failure| failure.message)
+            seen.and_then(|seen| believed(seen, asked)).map_err(|failure| {
+                system.remember_error(&target, &failure);
+                failure.message
+            })
         };
         let found = tokio::time::timeout(inner.settings.attempt_max, look).await;
         Look { target, found: found.unwrap_or_else(|_| cannot("did not answer in time")) }

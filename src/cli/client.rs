@@ -137,6 +137,11 @@ impl Client {
         Ok(Watch { stream, patience: self.patience })
     }
 
+    /// Whether a request is one of a method's.
+    pub fn check(method: &str, request: Value) -> Result<(), Failure> {
+        Self::prepare(method, request).map(drop)
+    }
+
     async fn grpc(&self) -> Result<Grpc<Channel>, Failure> {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX);
         grpc.ready().await.map_err(|_| Failure::unreached("the connection to the server was lost"))?;

@@ -36,6 +36,22 @@ pub(super) fn enum_name(text: &str) -> &str {
     PREFIXES.get(text).and_then(|length| text.get(*length..)).unwrap_or(text)
 }
 
+/// A value of one of our enums by its short name, as arguments take it: in small or capital letters, with `-` or `_`. The
+/// error lists what there is.
+pub(super) fn enum_value(of: &str, word: &str) -> Result<String, String> {
+    let values = pool().get_enum_by_name(&format!("tenantry.v1.{of}"));
+    let values = values.ok_or_else(|| format!("there is no {of}"))?;
+    let prefix = prefix(&values);
+    let full = format!("{prefix}{}", word.to_uppercase().replace('-', "_"));
+    let known: Vec<String> = values.values().skip(1).map(|value| value.name().to_owned()).collect();
+    if known.contains(&full) {
+        return Ok(full);
+    }
+    let short = known.iter().filter_map(|value| value.strip_prefix(&prefix));
+    let short: Vec<String> = short.map(|name| name.to_lowercase().replace('_', "-")).collect();
+    Err(format!("must be one of {}", short.join(", ")))
+}
+
 /// Whether answers alone have the field.
 pub(super) fn is_output_only(field: &FieldDescriptor) -> bool {
     behaves(field, OUTPUT_ONLY)

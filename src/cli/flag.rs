@@ -135,7 +135,7 @@ pub enum Command {
         #[arg(long)]
         default: Option<String>,
         /// enabled, disabled or archived.
-        #[arg(long)]
+        #[arg(long, value_parser = |word: &str| super::contract::enum_value("FlagState", word))]
         state: Option<String>,
         /// The flag of the kind kill-switch that turns it off.
         #[arg(long)]
@@ -365,7 +365,7 @@ fn update_of(command: Command) -> Result<Value, Failure> {
         ("description", description.map(Value::from)),
         ("variants", variants),
         ("defaultVariant", default.map(Value::from)),
-        ("state", state.map(|state| upper("FLAG_STATE_", &state))),
+        ("state", state.map(Value::from)),
         ("killSwitch", kill_switch.map(Value::from)),
         ("expireTime", expires.map(Value::from)),
     ]);

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::contract::enum_value;
 use super::output::{Column, Format, show_list, show_with_parts, text};
 use super::{Context, Failure, progress};
 
@@ -19,8 +20,8 @@ pub enum Command {
         /// Only this tenant's.
         #[arg(long)]
         tenant: Option<String>,
-        /// Only in this state, for example `needs_operator`.
-        #[arg(long)]
+        /// Only in this state, for example `needs-operator`.
+        #[arg(long, value_parser = |word: &str| enum_value("OperationState", word))]
         state: Option<String>,
         /// For example `stuck = true`, or `open = true AND failing_target:"cache"`.
         #[arg(long)]
@@ -48,7 +49,7 @@ pub enum Command {
         /// registry.
         #[arg(long, requires = "reason")]
         adopt: bool,
-        /// Why it is to count there, for people and for the log.
+        /// Why it is to count there, for people and for the log: only with --adopt, which needs it.
         #[arg(long, requires = "adopt")]
         reason: Option<String>,
         /// Do not wait for the end.
@@ -138,10 +139,7 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             &client.call("Lifecycle/GetOperation", json!({ "operationId": operation_id })).await?,
         ),
         Command::List { tenant, state, filter, page_size, page_token } => {
-            let state = state.map_or_else(
-                || "OPERATION_STATE_UNSPECIFIED".to_owned(),
-                |state| format!("OPERATION_STATE_{}", state.to_uppercase().replace('-', "_")),
-            );
+            let state = state.unwrap_or_else(|| "OPERATION_STATE_UNSPECIFIED".to_owned());
             let request = json!({
                 "tenantId": tenant.unwrap_or_default(),
                 "state": state,

@@ -384,7 +384,12 @@ async fn import(context: &Context<'_>, file: &str) -> Result<(), Failure> {
             let (line, column) = (index + 1, error.column());
             Failure::usage(format!("line {line} is not JSON: it cannot be read at column {column}"))
         })?;
-        requests.push(json!({ "tenant": tenant }));
+        let request = json!({ "tenant": tenant });
+        super::Client::check("TenantRegistry/CreateTenant", request.clone()).map_err(|failure| {
+            let sentence = format!("line {}: {}", index + 1, failure.message());
+            failure.reworded(sentence)
+        })?;
+        requests.push(request);
     }
     let (mut made, mut provisioning, mut failed) = (0, 0, 0);
     for batch in requests.chunks(1_000) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::contract::enum_value;
 use super::escape::harmless;
 use super::number::finite;
 use super::output::{Column, Format, print, show, show_list, text};
@@ -78,7 +79,7 @@ pub struct Fields {
     #[arg(long)]
     support_level: Option<String>,
     /// How long others may keep what they read: critical, standard or relaxed.
-    #[arg(long)]
+    #[arg(long, value_parser = |word: &str| enum_value("CacheTtlClass", word))]
     cache_ttl_class: Option<String>,
 }
 
@@ -112,7 +113,7 @@ pub(super) fn limits(pairs: &[String]) -> Result<Value, Failure> {
 
 impl Fields {
     fn given(self) -> Result<Map<String, Value>, Failure> {
-        let class = self.cache_ttl_class.map(|class| format!("CACHE_TTL_CLASS_{}", class.to_uppercase()));
+        let class = self.cache_ttl_class;
         let limits = if self.limits.is_empty() { None } else { Some(limits(&self.limits)?) };
         let given = [
             ("displayName", self.display_name.map(Value::from)),

@@ -58,14 +58,14 @@ pub(super) async fn verify(context: &Context<'_>, verify: Verify) -> Result<(), 
         let mut steps = ended["targets"].as_array().into_iter().flatten();
         steps.any(|step| step["target"] == *target && step["state"] == "TARGET_STATE_VERIFIED")
     };
-    let unasked = targets_that(&answer, |target| is_unasked(target) && !is_seen(&target["target"]));
+    let untold = targets_that(&answer, |target| is_untold(target) && !is_seen(&target["target"]));
     let verdict = progress::verdict(&ended);
-    let Some((targets, names)) = unasked else { return verdict };
-    let unasked = format!("{targets} could not be asked ({names})");
+    let Some((targets, names)) = untold else { return verdict };
+    let untold = format!("{targets} cannot be judged now ({names})");
     match verdict {
-        Ok(()) => Err(Failure::unreached(unasked)),
+        Ok(()) => Err(Failure::unreached(untold)),
         Err(failure) => {
-            let sentence = format!("{unasked}; {}", failure.message());
+            let sentence = format!("{untold}; {}", failure.message());
             Err(failure.reworded(sentence))
         }
     }
@@ -83,8 +83,8 @@ fn as_looked(answer: &Value) -> Result<(), Failure> {
         sentences.push(format!("in {targets} {ahead} ({names})"));
     }
     let is_wrong = !sentences.is_empty();
-    if let Some((targets, names)) = targets_that(answer, is_unasked) {
-        sentences.push(format!("{targets} could not be asked ({names})"));
+    if let Some((targets, names)) = targets_that(answer, is_untold) {
+        sentences.push(format!("{targets} cannot be judged now ({names})"));
     }
     let said = sentences.join(", ");
     match (is_wrong, said.is_empty()) {
@@ -94,7 +94,7 @@ fn as_looked(answer: &Value) -> Result<(), Failure> {
     }
 }
 
-fn is_unasked(target: &Value) -> bool {
+fn is_untold(target: &Value) -> bool {
     let told = ["CHECK_RESULT_AS_DESIRED", "CHECK_RESULT_DRIFTED", "CHECK_RESULT_AHEAD"];
     !told.iter().any(|result| target["result"] == *result)
 }

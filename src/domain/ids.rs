@@ -30,7 +30,8 @@ impl InvalidId {
     fn sentence(&self) -> String {
         let Self { what, quoted, rule } = self;
         if quoted == "\"\"" {
-            format!("a {what} is needed: {rule}")
+            let article = if what.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+            format!("{article} {what} is needed: {rule}")
         } else {
             format!("{what} {quoted} is not valid: {rule}")
         }

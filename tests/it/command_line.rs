@@ -119,7 +119,7 @@ async fn a_look_at_a_target_that_cannot_be_asked_is_no_success() {
     for look in looks {
         let (code, said) = ask(look).await;
         assert_eq!(code, Some(6), "{said}");
-        assert!(said.contains("1 target could not be asked"), "{said}");
+        assert!(said.contains("1 target cannot be judged now"), "{said}");
     }
     replica.stop().await;
 }

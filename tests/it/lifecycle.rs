@@ -3,6 +3,7 @@
 mod asked_again;
 mod denial;
 mod drift;
+mod drift_beside;
 mod halfway;
 mod history;
 mod kept_out;

@@ -32,6 +32,7 @@ impl World {
             stubs: vec![("cache", cache.clone())],
             settings: vec![("cascade.max_attempts", "1000".into())],
             no_targets: true,
+            ..Setup::default()
         };
         let other = Replica::start(&setup(&cache)).await;
         let (proxy, url) = Proxy::start(&other.database_url).await;

@@ -218,9 +218,12 @@ fn refused(refusal: Refusal, operation: &Operation, asked: &Intervene, snapshot:
     let reason = match refusal {
         Refusal::NoSuchTarget => {
             return match &asked.what {
-                Intervention::Retry { target, .. } | Intervention::Skip { target, .. } => {
-                    Error::missing(Reason::TargetNotFound, "target of this operation", "target", target)
-                }
+                Intervention::Retry { target, .. } | Intervention::Skip { target, .. } => Error::missing(
+                    Reason::TargetNotFound,
+                    "target in this operation with the name",
+                    "target",
+                    target,
+                ),
                 Intervention::Abort { .. } => Error::bug(refusal),
             };
         }

@@ -11,6 +11,7 @@ mod missing;
 mod older_bulks;
 mod opens_later;
 mod operations;
+mod settled;
 mod start;
 mod targets;
 mod verifier;

@@ -261,7 +261,7 @@ impl Registry {
             if let Some(target) = operation.go_without() {
                 return Err(Error::missing(
                     Reason::TargetNotFound,
-                    "target of this operation",
+                    "target in this operation with the name",
                     "target",
                     target,
                 ));

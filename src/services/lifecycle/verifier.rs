@@ -11,12 +11,14 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::background_command;
-use super::verify::{Check, can_drift, drifts};
+use super::verify::{can_drift, drifts};
 use crate::domain::error::{Error, Reason};
-use crate::domain::ids::{TargetName, TenantId};
+use crate::domain::ids::TenantId;
+use crate::domain::operation::Drift;
+use crate::domain::tenant::Tenant;
 use crate::services::{Registry, now};
 use crate::store::background::{work_claim, work_progress};
-use crate::view::{Record, Snapshot};
+use crate::view::Record;
 
 /// The work's name.
 const WORK: &str = "verify";
@@ -26,8 +28,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const CONCURRENT_MAX: usize = 32;
 /// How often the round's progress is written down.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-/// The pause before a drifted target is looked at again: what is only on its way is no drift.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How far a round got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,47 +124,45 @@ async fn verify(registry: &Registry, record: &Record) {
     if wanted.is_empty() {
         return;
     }
-    let checks = confirmed(registry, &snapshot, record, &wanted).await;
-    let drifts = drifts(&checks);
+    let tenant_id = &record.tenant.tenant_id;
+    // One that is gone by now has nothing to verify.
+    let Ok(looked) = registry.look_until_settled(tenant_id, |target| wanted.contains(target)).await else {
+        return;
+    };
+    registry.engine.count_verified();
+    let moved = |tenant: &Tenant| (tenant.uid, tenant.generation, tenant.operation_id);
+    if moved(&looked.record.tenant) != moved(&record.tenant) {
+        // Whoever moved it brings every target to its state; if not, the next round finds it.
+        return;
+    }
+    let drifts = drifts(&looked.checks);
+    tell(&looked.record, &drifts);
     let taken_up = if drifts.is_empty() {
-        registry.note_as_desired(record, &checks, &background_command()).await
-    } else if let Some(open) = open.flatten() {
+        registry.note_as_desired(&looked.record, &looked.checks, &background_command()).await
+    } else if let Some(open) = looked.snapshot.open_operation(tenant_id) {
         registry.take_up(open, &drifts).await
     } else {
         let (policy, command) = (registry.settings.drift, background_command());
-        registry.open_repair(record, &drifts, policy, &command).await.map(drop)
+        registry.open_repair(&looked.record, &drifts, policy, &command).await.map(drop)
     };
     match taken_up {
         Ok(()) => {}
-        // Whoever moved it brings every target to its state; if not, the next round finds it.
+        // The same.
         Err(error) if error.reason == Reason::ConcurrentChange => {}
         Err(error) => tracing::warn!(error = %error, "drift could not be taken up"),
     }
 }
 
-/// What is found at the targets that are `wanted`; drift only where it was there a moment later, too.
-async fn confirmed(
-    registry: &Registry,
-    snapshot: &Snapshot,
-    record: &Record,
-    wanted: &[TargetName],
-) -> Vec<Check> {
-    let look = async || registry.check_some(snapshot, record, |target| wanted.contains(target)).await;
-    let mut checks = look().await;
-    if checks.iter().any(Check::drifted) {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        checks = look().await;
+/// Writes what drifted into the log.
+fn tell(record: &Record, drifts: &[Drift]) {
+    if drifts.is_empty() {
+        return;
     }
-    registry.engine.count_verified();
-    let found = drifts(&checks);
-    if !found.is_empty() {
-        let targets: Vec<&str> = found.iter().map(|drift| drift.target.as_str()).collect();
-        tracing::warn!(
-            tenant_id = %record.tenant.tenant_id,
-            operation_id = record.tenant.operation_id.map(tracing::field::display),
-            targets = targets.join(","),
-            "drift was found"
-        );
-    }
-    checks
+    let targets: Vec<&str> = drifts.iter().map(|drift| drift.target.as_str()).collect();
+    tracing::warn!(
+        tenant_id = %record.tenant.tenant_id,
+        operation_id = record.tenant.operation_id.map(tracing::field::display),
+        targets = targets.join(","),
+        "drift was found"
+    );
 }

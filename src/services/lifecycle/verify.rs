@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::missing::NOT_HERE;
 use super::older_bulks::{InOlderBulks, Known};
+use super::settled::Looked;
 use super::start::Decided;
 use crate::cascade::{Class, Look};
 use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TargetName, TenantId};
 use crate::domain::lifecycle::{Desired, Status, Verb, desired, transition};
-use crate::domain::operation::{Details, Drift, Operation, Request, State, Undecided};
+use crate::domain::operation::{Details, Drift, Operation, Request, State, Step, Undecided};
 use crate::participants::{Observed, TenantRef};
 use crate::services::change::Decision;
 use crate::services::tenant_registry::get_tenant;
@@ -52,7 +53,7 @@ pub struct Check {
     /// Whether it holds a newer one, whatever state that is of, or something else that the registry has not asked for, or that nobody
     /// has decided on: the registry was restored from an older state, or another registry uses the target.
     pub is_ahead: bool,
-    /// What it was seen in, or why it could not be asked.
+    /// What it was seen in, or why that cannot be told: it could not be asked, or is being changed.
     pub found: Result<Observed, String>,
 }
 
@@ -71,6 +72,24 @@ impl Check {
         let why = seen.amiss.clone().unwrap_or_default();
         let ahead = self.is_ahead.then_some(seen.generation);
         Some(Drift { target: self.target.clone(), observed: seen.state, why, ahead })
+    }
+
+    /// The same, unless it is only on its way: an open operation has asked for what was seen, or is about to. Whether it holds what
+    /// that asked for, and not yet wrote down, or what somebody else asked for, the operation finds out.
+    fn on_its_way(mut self, open: &Operation) -> Self {
+        let is_tried = |step: &Step| step.state.is_tried() && !open.is_held_back(step);
+        let steps = || open.steps.iter().filter(|step| step.target == self.target);
+        let is_newer = self.found.as_ref().is_ok_and(|seen| seen.generation > open.generation);
+        if self.drifted() && open.state.is_driven() && steps().any(is_tried) && !is_newer {
+            let seen = self.found.as_ref().ok().and_then(|seen| seen.state);
+            let seen =
+                seen.map_or_else(|| "does not know the tenant".to_owned(), |state| format!("is {state}"));
+            let Self { desired, .. } = self;
+            let why = format!("{seen}, and operation {} is bringing it to {desired}", open.operation_id);
+            self.found = Err(why);
+            self.is_ahead = false;
+        }
+        self
     }
 }
 
@@ -102,15 +121,16 @@ impl Registry {
     /// Looks at every target of a tenant, and has what drifted repaired or reported.
     pub async fn verify_tenant(&self, asked: &VerifyTenant, command: &Command) -> Result<Verified, Error> {
         let snapshot = self.view.snapshot()?;
-        let record = Arc::clone(get_tenant(&snapshot, &asked.tenant_id)?);
+        let record = get_tenant(&snapshot, &asked.tenant_id)?;
         if let Some(operation) = self.answered(command).await? {
-            let checks = self.check(&snapshot, &record).await;
+            let checks = self.look_until_settled(&asked.tenant_id, |_| true).await?.checks;
             let operation = self.wait_for_end(operation, asked.wait).await;
             return Ok(Verified { checks, operation: Some(operation) });
         }
         if command.validate_only {
             // A look is no change: whatever is under way, and whatever state the tenant is in.
-            return Ok(Verified { checks: self.check(&snapshot, &record).await, operation: None });
+            let checks = self.look_until_settled(&asked.tenant_id, |_| true).await?.checks;
+            return Ok(Verified { checks, operation: None });
         }
         if let Some(open) = record.tenant.operation_id {
             return Err(Error::new(
@@ -122,7 +142,7 @@ impl Registry {
             .with("operation_id", open));
         }
         transition(record.tenant.status, Verb::Repair)?;
-        let checks = self.check(&snapshot, &record).await;
+        let Looked { record, checks, .. } = self.look_until_settled(&asked.tenant_id, |_| true).await?;
         let drifts = drifts(&checks);
         if drifts.is_empty() {
             self.note_as_desired(&record, &checks, command).await?;
@@ -134,14 +154,8 @@ impl Registry {
         Ok(Verified { checks, operation: Some(operation) })
     }
 
-    /// What each target of a tenant is in, beside what it should be in: while an operation is open, what that brings it
-    /// to.
-    pub(super) async fn check(&self, snapshot: &Snapshot, record: &Record) -> Vec<Check> {
-        self.check_some(snapshot, record, |_| true).await
-    }
-
-    /// As [`check`](Self::check), of those targets alone that are `wanted`. One that the tenant is in and this replica does
-    /// not have cannot be told.
+    /// What those targets of a tenant that are `wanted` are in, beside what they should be in: while an operation is open, what
+    /// that brings them to. One that the tenant is in and this replica does not have cannot be told.
     pub(super) async fn check_some(
         &self,
         snapshot: &Snapshot,
@@ -171,6 +185,10 @@ impl Registry {
             generation,
             target: look.target,
             found: look.found,
+        };
+        let check = |look: Look| match open {
+            Some(open) => check(look).on_its_way(open),
+            None => check(look),
         };
         let missing = self.missing_of(snapshot, &record.tenant, &wanted).await;
         let missing = missing.into_iter().map(|target| Look { target, found: Err(NOT_HERE.to_owned()) });

@@ -192,10 +192,10 @@ async fn a_look_that_finds_drift_names_the_target_that_could_not_be_asked_as_wel
     orders.set_fault("", Some(Fault::Hanging));
     let (code, said) = ask(&replica, &["tenant", "verify", "finance", "--validate-only"]).await;
     assert_eq!(code, Some(7), "{said}");
-    assert!(said.contains("1 target drifted (cache), 1 target could not be asked (orders)"), "{said}");
+    assert!(said.contains("1 target drifted (cache), 1 target cannot be judged now (orders)"), "{said}");
     let (code, said) = ask(&replica, &["tenant", "verify", "finance", "--drift", "report"]).await;
     assert_eq!(code, Some(7), "{said}");
-    assert!(said.contains("1 target could not be asked (orders)"), "{said}");
+    assert!(said.contains("1 target cannot be judged now (orders)"), "{said}");
     replica.stop().await;
 }
 
@@ -224,5 +224,26 @@ async fn a_repeated_request_says_that_the_tenant_has_moved_on_since_and_by_what(
         "{said}"
     );
     assert!(said.contains("fin is SUSPENDED (operation "), "{said}");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_with_where_it_stands_and_what_could_be() {
+    let (_cache, replica) = with_cache().await;
+    let (code, said) = ask(&replica, &["operation", "list", "--state", "nope"]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("--state") && said.contains("must be one of ") && said.contains("needs-operator"),
+        "{said}"
+    );
+    let (code, said) = ask(&replica, &["operation", "list", "--state", "needs_operator"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{\"tenantId\": \"a\"}\n\n{\"tierId\": \"gold\"}\n").unwrap();
+    let (code, said) = ask(&replica, &["tenant", "import", file.path().to_str().unwrap()]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("line 3: ") && said.contains("tierId"), "{said}");
+    let (_, said) = ask(&replica, &["operation", "get", ""]).await;
+    assert!(said.contains("an operation id is needed"), "{said}");
     replica.stop().await;
 }

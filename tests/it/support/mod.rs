@@ -55,6 +55,8 @@ pub(crate) async fn empty_database() -> String {
 pub(crate) struct Setup {
     /// Stub targets by name, beside `postgres`.
     pub stubs: Vec<(&'static str, Stub)>,
+    /// Targets by name, and where each is served.
+    pub services: Vec<(&'static str, String)>,
     /// Settings laid over those of tests, by key as in the configuration file.
     pub settings: Vec<(&'static str, String)>,
     /// Without any target: tenants are ACTIVE at once.
@@ -87,9 +89,10 @@ pub(crate) fn config(database_url: &str, setup: &Setup) -> Config {
     if setup.no_targets {
         config.cascade.targets.clear();
     }
-    for (name, stub) in &setup.stubs {
-        let remote = Remote::at(&stub.endpoint()).expect("a stub has an endpoint");
-        config.cascade.targets.insert((*name).to_owned(), Target::Remote(remote));
+    let stubs = setup.stubs.iter().map(|(name, stub)| (*name, stub.endpoint()));
+    for (name, endpoint) in stubs.chain(setup.services.clone()) {
+        let remote = Remote::at(&endpoint).expect("a target has an endpoint");
+        config.cascade.targets.insert(name.to_owned(), Target::Remote(remote));
     }
     config
 }
