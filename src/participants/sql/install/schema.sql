@@ -505,14 +505,6 @@ BEGIN
               SELECT 1 FROM pg_roles l
               WHERE l.rolcanlogin AND l.oid NOT IN (SELECT trusted.oid FROM trusted) AND pg_has_role(l.oid, r.oid, 'MEMBER'))
     ),
-    -- Of those, who owns a schema and may rename it: names lead elsewhere then, whatever lock a table is under.
-    renames (role) AS (
-        SELECT strange.role FROM strange
-        WHERE EXISTS (
-            SELECT 1 FROM pg_roles l
-            WHERE l.rolcanlogin AND l.oid NOT IN (SELECT trusted.oid FROM trusted) AND pg_has_role(l.oid, strange.role, 'MEMBER')
-              AND has_database_privilege(l.oid, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()), 'CREATE'))
-    ),
     decides (relation) AS (
         VALUES ('tenancy.access'::regclass), ('tenancy.protected'), ('tenancy.part'), ('tenancy.permitted')
     ),
@@ -535,6 +527,25 @@ BEGIN
             JOIN pg_depend d ON d.classid = a.class AND d.objid = a.object AND d.refclassid = 'pg_class'::regclass
             JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
         ) AS further (above, relation) ON further.above = touched.relation
+    ),
+    -- Who owns the schema of one of these, or is a member of that; by the grants themselves, as in `becomes`.
+    owns_schema (role, member) AS (
+        SELECT DISTINCT n.nspowner, n.nspowner
+        FROM touched JOIN pg_class c ON c.oid = touched.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+        UNION
+        SELECT o.role, further.member
+        FROM owns_schema o JOIN (
+            SELECT g.roleid, g.member FROM pg_auth_members g
+            UNION ALL
+            SELECT r.oid, d.datdba FROM pg_roles r, pg_database d
+            WHERE r.rolname = 'pg_database_owner' AND d.datname = current_database()
+        ) AS further (role, member) ON further.role = o.member
+    ),
+    -- Strangers among them that may rename it: names lead elsewhere then, whatever lock a table is under.
+    renames (role) AS (
+        SELECT o.role FROM owns_schema o JOIN pg_roles l ON l.oid = o.member
+        WHERE l.rolcanlogin AND l.oid NOT IN (SELECT trusted.oid FROM trusted) AND o.role IN (SELECT strange.role FROM strange)
+          AND has_database_privilege(l.oid, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()), 'CREATE')
     ),
     attached (relation, class, object) AS (
         SELECT t.tgrelid, t.tableoid, t.oid FROM pg_trigger t WHERE NOT t.tgisinternal
