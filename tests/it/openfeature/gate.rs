@@ -1,6 +1,7 @@
 //! A door in front of a port that can be shut: nobody listens, and who was inside is thrown out.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -22,7 +23,7 @@ impl Drop for Gate {
 impl Gate {
     /// A door that is open.
     pub(crate) async fn before(behind: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listener().await;
         let address = listener.local_addr().unwrap();
         Self { address, behind, open: Some(tokio::spawn(pass(listener, behind))) }
     }
@@ -58,6 +59,19 @@ impl Gate {
             panic!("{address} is somebody else's");
         }));
     }
+}
+
+/// At a port that no connection is given as its own end (those are from 32768 on): while the door is shut nobody else is to take it.
+async fn listener() -> TcpListener {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let from = u16::try_from(std::process::id() % 5_000).unwrap();
+    for _ in 0..1_000 {
+        let port = 27_000 + (from + NEXT.fetch_add(1, Ordering::Relaxed)) % 5_000;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            return listener;
+        }
+    }
+    panic!("no port is free");
 }
 
 async fn pass(listener: TcpListener, behind: SocketAddr) {
