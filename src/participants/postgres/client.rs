@@ -33,6 +33,7 @@ pub(super) fn untouched(error: tokio_postgres::Error) -> Failure {
         return Failure::permanent(overreaches(what));
     }
     if let Some(what) = said(&error, IN_THE_WAY) {
+        tracing::warn!(error = ?error, "rows of a tenant cannot be looked for or removed");
         return Failure::permanent(format!("rows of the tenant cannot be looked for or removed: {what}"));
     }
     failure(error)

@@ -94,7 +94,6 @@ async fn a_failure_tells_the_table_and_the_databases_words_and_not_an_applicatio
         )
     };
     for (raised, expected) in [
-        ("RAISE EXCEPTION 'Bob owes us'", "(SQLSTATE P0001, at public.document; its words are in our log)"),
         ("PERFORM 'Bob'::integer", "(SQLSTATE 22P02, at public.document; its words are in our log)"),
         ("PERFORM 1 FROM gone", "(SQLSTATE 42P01, at public.document: relation \"gone\" does not exist)"),
     ] {
@@ -103,6 +102,11 @@ async fn a_failure_tells_the_table_and_the_databases_words_and_not_an_applicatio
         assert_eq!(kind, FailureKind::Retryable, "{words}");
         assert_eq!(words, format!("the database did not do what it was asked {expected}"));
     }
+    admin.batch_execute(&refuse("RAISE EXCEPTION 'Bob owes us'")).await.unwrap();
+    let (kind, words) = told(target.apply(&acme, Desired::Deleted, 2).await);
+    let expected =
+        "public.document: a trigger or a rule there refuses to let them go; its words are in our log";
+    assert!(kind == FailureKind::Permanent && words.ends_with(expected), "{words}");
     // As a server becomes that is made a standby while we are connected.
     let demoted = "DROP TRIGGER refuse ON document;
         CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS

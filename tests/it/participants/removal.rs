@@ -191,6 +191,41 @@ async fn what_a_trigger_writes_while_rows_are_removed_is_removed_before_what_it_
 }
 
 #[tokio::test]
+async fn a_trigger_that_changes_what_goes_or_lets_nothing_go_is_named_with_what_mends_it() {
+    let application = Application::new("").await;
+    let (admin, acme) = (&application.admin, tenant("acme"));
+    with_tables(
+        &application,
+        &[(
+            "reply",
+            "id int PRIMARY KEY, tenant_id text NOT NULL, above int REFERENCES reply, n int DEFAULT 0",
+        )],
+    )
+    .await;
+    let counts = "CREATE FUNCTION counts() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN UPDATE public.reply SET n = n - 1 WHERE id = OLD.above; RETURN OLD; END $$;
+        CREATE TRIGGER counts BEFORE DELETE ON reply FOR EACH ROW EXECUTE FUNCTION counts();
+        INSERT INTO reply SELECT n, 'acme', CASE WHEN n > 1 THEN 1 END FROM generate_series(1, 8) n;
+        UPDATE reply SET n = 7 WHERE id = 1";
+    admin.batch_execute(counts).await.unwrap();
+    bring(&application.target, &acme, Desired::Suspended, 1).await;
+    let (kind, words) = purge(&application, &acme).await.unwrap_err();
+    assert!(
+        kind == FailureKind::Permanent && words.ends_with(": have the trigger run AFTER DELETE"),
+        "{words}"
+    );
+    let forbids = "DROP TRIGGER counts ON reply; CREATE TRIGGER counts AFTER DELETE ON reply FOR EACH ROW EXECUTE FUNCTION counts();
+        CREATE FUNCTION forbids() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'of secret %', OLD.id; END $$;
+        CREATE TRIGGER forbids BEFORE DELETE ON reply FOR EACH ROW EXECUTE FUNCTION forbids()";
+    admin.batch_execute(forbids).await.unwrap();
+    let (kind, words) = purge(&application, &acme).await.unwrap_err();
+    let why = "public.reply: a trigger or a rule there refuses to let them go; its words are in our log";
+    assert!(kind == FailureKind::Permanent && words.ends_with(why), "{words}");
+    admin.batch_execute("DROP TRIGGER forbids ON reply").await.unwrap();
+    purge(&application, &acme).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_table_whose_policies_ask_for_the_tenant_and_that_has_no_tenants_column_is_said_to_have_none() {
     let application = Application::new("").await;
     let shared = "CREATE TABLE shared (what text); ALTER TABLE shared ENABLE ROW LEVEL SECURITY;

@@ -1054,6 +1054,14 @@ BEGIN
     IF code = '55000' AND words LIKE '%replica identity%' AND remedy IS NOT NULL THEN
         RAISE EXCEPTION '%: %: `%`, or give it a primary key', relation, words, remedy USING ERRCODE = 'TN002';
     END IF;
+    IF code = '27000' THEN
+        RAISE EXCEPTION '%: %: have the trigger run AFTER DELETE', relation, words USING ERRCODE = 'TN002';
+    END IF;
+    -- An application's words may quote rows.
+    IF code = 'P0001' THEN
+        RAISE EXCEPTION '%: a trigger or a rule there refuses to let them go; its words are in our log', relation
+        USING ERRCODE = 'TN002', DETAIL = words;
+    END IF;
     -- One that is gone meanwhile has no name.
     IF at_table IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = code, MESSAGE = words;
