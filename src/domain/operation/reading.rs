@@ -68,6 +68,13 @@ impl Operation {
         all.filter(left_alone).cloned().collect()
     }
 
+    /// The targets for which a repair waits for an operator; none of any other operation, which somebody asked for.
+    pub fn unrepaired(&self) -> Vec<TargetName> {
+        let waits = self.verb == Verb::Repair && self.state == State::NeedsOperator;
+        let left = self.steps.iter().filter(|step| waits && !step.state.is_done());
+        left.map(|step| step.target.clone()).collect()
+    }
+
     /// Takes up what a verifier found while the operation is open: what drifted after it was verified goes back to work,
     /// under a new generation, since a target does nothing for one that it has applied. A repair takes up other targets
     /// too; where it only reports (`acts` is false), they wait for an operator. Answers which it takes up.

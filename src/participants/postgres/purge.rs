@@ -132,16 +132,16 @@ async fn too_long(client: &Object, rows: u32, removed: i64) -> Failure {
     let unindexed = client.query(include_str!("../sql/purge/unindexed.sql"), &[]).await.unwrap_or_default();
     let named: Vec<&str> = unindexed.iter().map(|row| row.get(0)).collect();
     let next = match rows {
-        1 => "raise that: rows of a table that refer to each other go in one statement",
+        1 => "raise that",
         _ => "fewer are tried next",
     };
     let mut words = format!(
-        "{removed} rows were removed, and removing {rows} more of each table in one statement takes longer than the target's `deadline` \
-         leaves; {next}"
+        "{removed} rows were removed, and removing {rows} more of each table in one statement, or all that refer to each other, takes longer \
+         than the target's `deadline` leaves; {next}"
     );
     if !named.is_empty() {
         words += &format!(
-            ". Foreign keys without an index, for each of which a row that is removed has the whole table searched: {}",
+            ". Of foreign keys without an index, for which each row that is removed has the whole table searched, the largest tables': {}",
             named.join(", ")
         );
     }

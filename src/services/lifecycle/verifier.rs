@@ -11,10 +11,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::background_command;
-use super::verify::{can_drift, drifts};
+use super::intervene::{Intervene, Intervention};
+use super::verify::{Check, can_drift, drifts};
+use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::TenantId;
-use crate::domain::operation::Drift;
+use crate::domain::operation::{Drift, Operation};
 use crate::domain::tenant::Tenant;
 use crate::services::{Registry, now};
 use crate::store::background::{work_claim, work_progress};
@@ -121,6 +123,11 @@ async fn verify(registry: &Registry, record: &Record) {
         None if can_drift(record.tenant.status) => registry.targets.to_vec(),
         _ => return,
     };
+    if let Some(Some(open)) = open
+        && let Err(error) = end_if_mended(registry, record, open).await
+    {
+        tracing::warn!(error = %error, "a repair could not be ended");
+    }
     if wanted.is_empty() {
         return;
     }
@@ -151,6 +158,27 @@ async fn verify(registry: &Registry, record: &Record) {
         Err(error) if error.reason == Reason::ConcurrentChange => {}
         Err(error) => tracing::warn!(error = %error, "drift could not be taken up"),
     }
+}
+
+/// Has a repair that waits for an operator tried again where all that it waits for is as it should be by now: somebody mended what
+/// was wrong, and it may be one of many. Not where drift is to be reported: then a person decides.
+async fn end_if_mended(registry: &Registry, record: &Record, open: &Operation) -> Result<(), Error> {
+    let unrepaired = open.unrepaired();
+    if unrepaired.is_empty() || registry.settings.drift == Policy::Report {
+        return Ok(());
+    }
+    let tenant_id = &record.tenant.tenant_id;
+    let looked = registry.look_until_settled(tenant_id, |target| unrepaired.contains(target)).await?;
+    let is_mended = |check: &Check| check.found.is_ok() && !check.drifted();
+    if looked.checks.len() < unrepaired.len() || !looked.checks.iter().all(is_mended) {
+        return Ok(());
+    }
+    for target in unrepaired {
+        let what = Intervention::Retry { target, adopt: None };
+        let retry = Intervene { operation_id: open.operation_id, what, wait: Duration::ZERO };
+        registry.intervene(&retry, &background_command()).await?;
+    }
+    Ok(())
 }
 
 /// Writes what drifted into the log.

@@ -1,5 +1,7 @@
 //! Tables of an application whose protection somebody took away by hand.
 
+use std::time::{Duration, Instant};
+
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::FailureKind;
 use tenantry::proto::v1;
@@ -187,6 +189,47 @@ async fn rows_that_can_be_seen_for_another_reason_are_named_with_their_table() {
         step.last_error.contains("read back in state READ_ONLY: rows of public.notice can be seen"),
         "{step:?}"
     );
+    replica.stop().await;
+}
+
+/// Drift of a moment concerns every tenant of a database; nobody is to end a repair for each.
+#[tokio::test]
+async fn a_repair_that_waits_for_an_operator_ends_by_itself_once_what_was_wrong_is_mended() {
+    let application = Application::new("").await;
+    let (admin, role) = (&application.admin, &application.role);
+    let orders = format!(
+        "orders = {{ kind = \"postgres\", url = \"{}\", rights_age = \"0s\", role = \"{role}\" }}",
+        application.url
+    );
+    let settings = vec![
+        ("cascade.targets", orders),
+        ("cascade.verify_rate", "1000".to_owned()),
+        ("cascade.verify_interval", "1s".to_owned()),
+    ];
+    let mut replica = Replica::start(&Setup { settings, ..Setup::default() }).await;
+    for id in ["finance", "hr"] {
+        replica.tenant(id).await;
+    }
+    let list = |filter: &str| v1::ListOperationsRequest { filter: filter.to_owned(), ..Default::default() };
+    let mut number = async |filter: &str| {
+        replica.lifecycle.list_operations(list(filter)).await.unwrap().into_inner().total_size
+    };
+    admin.batch_execute(&format!("GRANT TRUNCATE ON document TO {role}")).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while number("verb = REPAIR AND state = NEEDS_OPERATOR").await < 2 {
+        assert!(Instant::now() < until, "both are found");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Not while it is as it was.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(number("verb = REPAIR AND state = NEEDS_OPERATOR").await, 2);
+    admin.batch_execute(&format!("REVOKE TRUNCATE ON document FROM {role}")).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while number("open = true").await > 0 {
+        assert!(Instant::now() < until, "both end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(number("verb = REPAIR AND state = SUCCEEDED").await, 2);
     replica.stop().await;
 }
 
