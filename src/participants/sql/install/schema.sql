@@ -738,6 +738,20 @@ BEGIN
 END
 $$;
 
+-- The columns of some tables that say whose a row is: tenant_id, and what it is generated from.
+CREATE OR REPLACE FUNCTION tenancy.says_whose(asked oid[]) RETURNS TABLE (relation oid, number smallint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT a.attrelid, a.attnum FROM pg_attribute a
+    WHERE a.attrelid = ANY (asked) AND a.attname = 'tenant_id' AND NOT a.attisdropped
+    UNION
+    SELECT a.attrelid, p.refobjsubid::smallint
+    FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    JOIN pg_depend p ON p.classid = d.tableoid AND p.objid = d.oid
+        AND p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid AND p.refobjsubid NOT IN (0, a.attnum)
+    WHERE a.attrelid = ANY (asked) AND a.attname = 'tenant_id' AND a.attgenerated <> ''
+$$;
+
 -- What leads the application past the policies of protected tables, and how. Tables above them that are not protected. Views: rows are
 -- asked for as the owner of the view right above the table, unless that is an invoker's; what stands above it changes nothing. A
 -- materialised view is a copy that no policy filters, whoever made it. And foreign keys, whose actions ask no policy. In this language
@@ -807,16 +821,8 @@ BEGIN
         WHERE v.is_invokers OR v.is_filled
            OR has_any_column_privilege(v.owner, v.below, 'SELECT, INSERT, UPDATE') OR has_table_privilege(v.owner, v.below, 'DELETE')
     ),
-    -- The columns that say whose a row is: tenant_id, and what it is generated from.
-    says_whose (relation, number) AS MATERIALIZED (
-        SELECT a.attrelid, a.attnum FROM family f JOIN pg_attribute a ON a.attrelid = f.relation
-        WHERE a.attname = 'tenant_id' AND NOT a.attisdropped
-        UNION
-        SELECT a.attrelid, p.refobjsubid::smallint
-        FROM family f JOIN pg_attribute a ON a.attrelid = f.relation AND a.attname = 'tenant_id' AND a.attgenerated <> ''
-        JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        JOIN pg_depend p ON p.classid = d.tableoid AND p.objid = d.oid
-            AND p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid AND p.refobjsubid NOT IN (0, a.attnum)
+    says_whose AS MATERIALIZED (
+        SELECT w.relation, w.number FROM tenancy.says_whose(ARRAY(SELECT f.relation FROM family f)) w
     ),
     -- Keys that say whose a row is, and refer to what is not protected; or to rows of a protected table, whosever they are.
     outward AS MATERIALIZED (
@@ -1122,13 +1128,8 @@ BEGIN
     mutual AS MATERIALIZED (
         SELECT a.root, a.other FROM after a JOIN after back ON back.root = a.other AND back.other = a.root
     ),
-    says_whose (relation, number) AS (
-        SELECT p.relation, a.attnum FROM part p JOIN pg_attribute a ON a.attrelid = p.relation AND a.attname = 'tenant_id'
-        UNION
-        SELECT p.relation, d.refobjsubid::smallint
-        FROM part p JOIN pg_attribute a ON a.attrelid = p.relation AND a.attname = 'tenant_id' AND a.attgenerated <> ''
-        JOIN pg_attrdef g ON g.adrelid = a.attrelid AND g.adnum = a.attnum
-        JOIN pg_depend d ON d.classid = g.tableoid AND d.objid = g.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid
+    says_whose AS MATERIALIZED (
+        SELECT w.relation, w.number FROM tenancy.says_whose(ARRAY(SELECT p.relation FROM part p)) w
     ),
     -- Tables whose tenant_id a removal at the end of a way through `reached` changes, by that end.
     emptied (relation, root) AS MATERIALIZED (
