@@ -217,7 +217,7 @@ async fn the_application_may_not_run_what_would_hold_up_every_change() {
     denied().await;
     assert_eq!(bring(&modest, &tenant("acme"), Desired::Suspended, 1).await, Some(Desired::Suspended));
     // An older schema is asked for again, so that all of this is so.
-    admin.batch_execute("DROP FUNCTION tenancy.is_client()").await.unwrap();
+    admin.batch_execute("DROP FUNCTION tenancy.says_whose(oid[])").await.unwrap();
     let old = at(&application.url, &format!(", role = \"{}\"", application.role));
     let (_, words) = told(old.apply(&tenant("acme"), Desired::Suspended, 1).await);
     assert!(words.contains("install = true"), "{words}");

@@ -1,2 +1,2 @@
 -- The newest table and the newest function: an older schema lacks one.
-SELECT to_regclass('tenancy.permitted') IS NOT NULL AND to_regprocedure('tenancy.is_client()') IS NOT NULL
+SELECT to_regclass('tenancy.permitted') IS NOT NULL AND to_regprocedure('tenancy.says_whose(oid[])') IS NOT NULL
