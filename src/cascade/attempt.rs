@@ -90,6 +90,9 @@ pub(super) async fn try_target(inner: &Inner, task: &Task) -> Outcome {
     let ended = tokio::time::timeout(inner.settings.attempt_max, attempt(system, task))
         .await
         .unwrap_or_else(|_| Err(Failure::unknown("did not answer in time")));
+    if ended.as_ref().is_err_and(|failure| failure.kind == FailureKind::Unknown) {
+        inner.expect_stragglers(&task.tenant.tenant_id);
+    }
     let trial = pass.is_trial();
     report(inner, system, pass, task, &ended);
     match ended {

@@ -111,6 +111,10 @@ impl Driver<'_> {
     async fn run(&self) {
         let Some(mut operation) = self.first_sight().await else { return };
         tracing::Span::current().record("tenant_id", operation.tenant_id.as_str());
+        if self.epoch > 1 {
+            // Of what its former driver asked for, something may still be on its way.
+            self.inner.expect_stragglers(&operation.tenant_id);
+        }
         let mut running = Running::default();
         let mut gather = *GATHER.start();
         while operation.state.is_driven() && self.holds_lease() {
@@ -123,13 +127,14 @@ impl Driver<'_> {
                 continue;
             }
             let Ok(snapshot) = self.inner.view.snapshot() else { return };
+            let generation = operation.generation;
             for step in running.due(&operation, &snapshot) {
                 self.attempt(&mut running, &operation, step, &snapshot);
             }
             let Some(first) = self.next_result(&mut running, &operation, &snapshot).await else {
                 if let Some(newer) = self.newer_than(&operation) {
                     operation = newer;
-                    running.give_up_what_is_past(&operation);
+                    self.leave_what_is_past(&operation, generation, &mut running);
                 }
                 continue;
             };
@@ -140,9 +145,17 @@ impl Driver<'_> {
                 None => return,
             }
             gather = began.elapsed().clamp(*GATHER.start(), *GATHER.end());
-            running.give_up_what_is_past(&operation);
+            self.leave_what_is_past(&operation, generation, &mut running);
         }
         tracing::info!(state = operation.state.as_str(), "the operation is no longer driven");
+    }
+
+    /// Leaves what was asked for before the operation became as it is; `generation` is what it had then.
+    fn leave_what_is_past(&self, operation: &Operation, generation: u64, running: &mut Running) {
+        if operation.generation != generation {
+            self.inner.expect_stragglers(&operation.tenant_id);
+        }
+        running.give_up_what_is_past(operation);
     }
 
     /// The operation as this replica's view has it, once it has it.

@@ -12,6 +12,7 @@ mod drive;
 mod gate;
 mod metrics;
 mod said;
+mod stragglers;
 mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -32,7 +34,8 @@ use self::gate::Gate;
 pub use self::gate::{CircuitState, Class, Limits};
 use self::metrics::Counts;
 use self::said::Said;
-use crate::domain::ids::{OperationId, TargetName};
+use self::stragglers::Stragglers;
+use crate::domain::ids::{OperationId, TargetName, TenantId};
 use crate::domain::operation::Patience;
 use crate::participants::{Failure, Participant};
 use crate::store::clock::now;
@@ -119,6 +122,7 @@ struct Inner {
     lease: Lease,
     /// The operations that this replica drives, with the epoch of each lease.
     driven: Mutex<HashMap<OperationId, Driven>>,
+    stragglers: Mutex<Stragglers>,
     /// There is a lease to take.
     sweep_now: Notify,
     counts: Counts,
@@ -159,6 +163,7 @@ impl Engine {
             settings,
             lease,
             driven: Mutex::default(),
+            stragglers: Mutex::default(),
             sweep_now: Notify::new(),
             counts: Counts::new()?,
             stop,
@@ -184,6 +189,16 @@ impl Engine {
     /// Drives an operation that this replica has just opened: its lease is held already.
     pub fn started(&self, operation_id: OperationId, class: Class) {
         drive::spawn(&self.inner, operation_id, 1, class);
+    }
+
+    /// Takes note that something may still be on its way to a tenant's targets that is no longer wanted there.
+    pub fn expect_stragglers(&self, tenant_id: &TenantId) {
+        self.inner.expect_stragglers(tenant_id);
+    }
+
+    /// A tenant whose targets are to be looked at by now, since [something](Self::expect_stragglers) may have come late.
+    pub fn next_with_stragglers(&self) -> Option<TenantId> {
+        self.inner.stragglers().take(Instant::now())
     }
 
     /// Takes up operations whose lease has run out, now rather than at the next sweep.
@@ -275,5 +290,13 @@ impl Inner {
     fn driven(&self) -> MutexGuard<'_, HashMap<OperationId, Driven>> {
         // A panic while it was held leaves a map that is still a map.
         self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stragglers(&self) -> MutexGuard<'_, Stragglers> {
+        self.stragglers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expect_stragglers(&self, tenant_id: &TenantId) {
+        self.stragglers().expect_of(tenant_id, Instant::now());
     }
 }

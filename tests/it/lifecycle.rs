@@ -53,7 +53,7 @@ async fn in_a_region() -> (Replica, Stub, v1::Tenant) {
     (replica, stub, tenant)
 }
 
-fn suspend(tenant_id: &str) -> v1::SuspendTenantRequest {
+pub(crate) fn suspend(tenant_id: &str) -> v1::SuspendTenantRequest {
     v1::SuspendTenantRequest {
         tenant_id: tenant_id.into(),
         reason: "unpaid".into(),
@@ -62,7 +62,7 @@ fn suspend(tenant_id: &str) -> v1::SuspendTenantRequest {
     }
 }
 
-fn activate(tenant_id: &str) -> v1::ActivateTenantRequest {
+pub(crate) fn activate(tenant_id: &str) -> v1::ActivateTenantRequest {
     v1::ActivateTenantRequest { tenant_id: tenant_id.into(), wait: TEN_SECONDS, ..Default::default() }
 }
 

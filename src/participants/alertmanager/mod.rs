@@ -8,7 +8,8 @@
 //! Alertmanager cannot be asked to write only where nothing has changed, so a write of a replica that was held up may come after a
 //! newer change. It makes a silence beside what there is and changes none, and whoever writes looks again and goes on until
 //! the newest change has the last word. One that has left no silence, as the activation of a tenant that has none, cannot be seen:
-//! an older write that arrives after it stays until the verifier comes by.
+//! an older write that arrives after it stays until the tenant is looked at again, which the engine has done where it knows that something may
+//! come late ([`crate::cascade`]).
 
 mod api;
 mod plan;

@@ -95,7 +95,7 @@ impl Prober {
     }
 
     /// What the tenant's credential gets at its place; `None` where we have no credential of it. Half a refusal is none; but one that
-    /// `is_to_serve`, and may do no more than list, serves nobody.
+    /// `is_to_serve`, and may not read, serves nobody.
     pub(super) async fn access(
         &self,
         tenant: &TenantId,
@@ -112,7 +112,7 @@ impl Prober {
             return Ok(Some(if writes { Access::Full } else { Access::ReadOnly }));
         }
         let passes =
-            passed(write(&client, place).await)? || (!is_to_serve && passed(list(&client, place).await)?);
+            !is_to_serve && (passed(write(&client, place).await)? || passed(list(&client, place).await)?);
         Ok(Some(if passes { Access::Full } else { Access::None }))
     }
 

@@ -167,6 +167,9 @@ impl Registry {
         match asked {
             Ok((record, mut decided)) => {
                 decided.operation = scheduled.begun_as(decided.operation);
+                if decided.superseded.is_some() {
+                    self.engine.expect_stragglers(&scheduled.tenant_id);
+                }
                 let change = self.opening(record, &decided, true, context);
                 Ok(Decision::Make(Box::new(change), decided.operation))
             }

@@ -104,6 +104,7 @@ impl Registry {
             return Ok(operation);
         }
         if let (Intervention::Abort { .. }, Some(begun)) = (&asked.what, &known) {
+            self.engine.expect_stragglers(&begun.tenant_id);
             self.take_back_its_end(begun, command).await;
         }
         // Nobody may hold its lease any more.

@@ -57,6 +57,7 @@ pub fn start_background(registry: &Registry, stop: &CancellationToken) {
     };
     spawn(Box::pin(due::run(registry.clone())));
     spawn(Box::pin(verifier::run(registry.clone())));
+    spawn(Box::pin(verifier::run_after_stragglers(registry.clone())));
     spawn(Box::pin(bulk_drive::run(registry.clone())));
     spawn(Box::pin(missing::run(registry.clone())));
 }

@@ -135,6 +135,10 @@ impl Registry {
                 return Ok(Decision::Make(Box::new(change), operation));
             }
             let decided = self.decide(known, record, request, context)?;
+            if decided.superseded.is_some() && !command.validate_only {
+                // Also where the change is not made after all: a look too many does no harm.
+                self.engine.expect_stragglers(&start.tenant_id);
+            }
             let change = self.opening(record, &decided, false, context);
             Ok(Decision::Make(Box::new(change), decided.operation))
         })

@@ -1,5 +1,6 @@
 //! The background verifier: looks at every tenant's targets, round after round, at a bounded pace. One replica does it
-//! for all, and another goes on where it was.
+//! for all, and another goes on where it was. Beside that each replica looks again at tenants that it had something asked of that may
+//! arrive late.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::background_command;
 use super::intervene::{Intervene, Intervention};
@@ -56,6 +57,44 @@ pub(super) async fn run(registry: Registry) {
     }
 }
 
+/// Looks again at tenants whose targets something may reach late, until told to stop: on the replica that knows of it, whoever does the
+/// rounds.
+pub(super) async fn run_after_stragglers(registry: Registry) {
+    if registry.settings.verify_rate == 0 {
+        return;
+    }
+    registry.view.loaded().await;
+    let places = Arc::new(Semaphore::new(CONCURRENT_MAX));
+    let mut pace = pace(&registry);
+    loop {
+        let Some(tenant_id) = registry.engine.next_with_stragglers() else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        pace.tick().await;
+        let Ok(snapshot) = registry.view.snapshot() else { continue };
+        let Some(record) = snapshot.tenant(&tenant_id).map(Arc::clone) else { continue };
+        verify_beside(&registry, &places, record).await;
+    }
+}
+
+/// As many looks a second as are configured.
+fn pace(registry: &Registry) -> Interval {
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / registry.settings.verify_rate);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
+/// Verifies a tenant in a task of its own, once there is a place for it.
+async fn verify_beside(registry: &Registry, places: &Arc<Semaphore>, record: Arc<Record>) {
+    let Ok(permit) = Arc::clone(places).acquire_owned().await else { return };
+    let registry = registry.clone();
+    tokio::spawn(async move {
+        verify(&registry, &record).await;
+        drop(permit);
+    });
+}
+
 /// Takes the work, if nobody else has it, and looks at tenants until the round is done or the work is lost.
 async fn some(registry: &Registry) -> Result<(), Error> {
     let Some(progress) = claim(registry).await? else { return Ok(()) };
@@ -71,18 +110,12 @@ async fn some(registry: &Registry) -> Result<(), Error> {
         round = Round { began: now, ..Round::default() };
     }
     let places = Arc::new(Semaphore::new(CONCURRENT_MAX));
-    let mut pace = tokio::time::interval(Duration::from_secs(1) / registry.settings.verify_rate);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = pace(registry);
     let mut kept = Instant::now();
     while let Some(record) = next(registry, round.after.as_ref()) {
         pace.tick().await;
         round.after = Some(record.tenant.tenant_id.clone());
-        let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
-        let looking = registry.clone();
-        tokio::spawn(async move {
-            verify(&looking, &record).await;
-            drop(permit);
-        });
+        verify_beside(registry, &places, record).await;
         if kept.elapsed() >= PROGRESS_INTERVAL.min(registry.lease.length / 3) {
             kept = Instant::now();
             if claim(registry).await?.is_none() {

@@ -12,7 +12,7 @@ use tenantry::participants::{FailureKind, Observed, Participant as _};
 use tokio::net::TcpListener;
 
 use super::on_each_server;
-use super::store::{Store, bring, seaweedfs};
+use super::store::{Bucket, Store, bring, seaweedfs};
 use crate::participants::certificates::Certificates;
 use crate::participants::{blocking, until};
 use crate::support::programs::weed;
@@ -22,6 +22,7 @@ on_each_server!(
     a_credential_of_ours_that_is_refused_is_tried_again,
     a_tenant_whose_own_rights_are_missing_is_not_called_suspended,
     a_tenant_that_may_list_its_objects_and_neither_read_nor_write_them_is_not_called_active,
+    a_tenant_that_may_write_and_not_read_is_not_called_active,
 );
 
 async fn a_bucket_that_is_not_there_needs_a_person(store: &'static Store) {
@@ -73,12 +74,21 @@ async fn a_tenant_that_may_list_its_objects_and_neither_read_nor_write_them_is_n
     store: &'static Store,
 ) {
     let bucket = store.bucket("list-alone").await;
+    is_not_called_active_where_its_objects_are_denied(store, &bucket, "s3:*").await;
+}
+
+async fn a_tenant_that_may_write_and_not_read_is_not_called_active(store: &'static Store) {
+    let bucket = store.bucket("write-alone").await;
+    is_not_called_active_where_its_objects_are_denied(store, &bucket, "s3:GetObject").await;
+}
+
+async fn is_not_called_active_where_its_objects_are_denied(store: &Store, bucket: &Bucket, action: &str) {
     let (target, tenant) = (bucket.target(""), bucket.tenant("acme"));
     bring(&target, &tenant, Desired::Active, 1).await;
     let user = format!("{}acme", store.principal);
     let mut policy = bucket.site_policy();
     policy["Statement"].as_array_mut().unwrap().push(serde_json::json!({
-        "Sid": "Foreign", "Effect": "Deny", "Principal": { "AWS": [user] }, "Action": ["s3:*"],
+        "Sid": "Foreign", "Effect": "Deny", "Principal": { "AWS": [user] }, "Action": [action],
         "Resource": [format!("arn:aws:s3:::{}/*", bucket.name)],
     }));
     let policy = policy.to_string();
