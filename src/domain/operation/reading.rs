@@ -31,11 +31,19 @@ impl Step {
         self.verify_time.is_some()
     }
 
-    /// When it last got on: was seen in the desired state, or did a part of a long work, after which it goes on at once and
-    /// no attempt counts.
+    /// When it last got on: was seen in the desired state, or did a part of a long work.
     fn got_on(&self) -> Option<Timestamp> {
-        let part_done = self.state == TargetState::Retrying && self.attempts == 0;
-        self.verify_time.max(self.next_attempt_time.filter(|_| part_done))
+        self.verify_time.max(self.next_attempt_time.filter(|_| self.has_done_a_part()))
+    }
+
+    /// Whether it did a part of a long work, after which it goes on at once and no attempt counts.
+    fn has_done_a_part(&self) -> bool {
+        self.state == TargetState::Retrying && self.attempts == 0
+    }
+
+    /// Whether something went wrong when it was last tried.
+    pub fn fails(&self) -> bool {
+        !self.last_error.is_empty() && !self.has_done_a_part()
     }
 
     /// Whether it has failed more than once in a row, and so mostly pauses between attempts.

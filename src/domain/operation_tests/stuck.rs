@@ -38,8 +38,10 @@ fn long_work_is_stuck_only_while_no_part_of_it_gets_done() {
     assert!(operation.is_stuck(now(3_606)), "10 s after the last part");
     tried(&mut operation, target, 2, Outcome::Waiting("a transaction is open".into()), now(3_607));
     assert!(operation.is_stuck(now(3_607)), "nothing got done");
+    assert!(operation.steps[0].fails());
     tried(&mut operation, target, 2, part(), now(3_608));
     assert!(!operation.is_stuck(now(3_608)));
+    assert!(!operation.steps[0].fails(), "what it said last is how far it got");
     tried(&mut operation, target, 2, Outcome::Retryable("no".into()), now(3_609));
     tried(&mut operation, target, 2, part(), now(3_610));
     assert_eq!(operation.steps[0].attempts, 0, "failures in a row count, and it got on since");

@@ -114,7 +114,7 @@ impl Registry {
         for step in open.flat_map(|operation| &operation.steps).filter(|step| !step.state.is_done()) {
             let (waiting, failing) = counts.entry(&step.target).or_default();
             *waiting += 1;
-            *failing += usize::from(!step.last_error.is_empty());
+            *failing += usize::from(step.fails());
         }
         let names: BTreeSet<TargetName> =
             health.keys().chain(snapshot.targets.keys()).chain(counts.keys().copied()).cloned().collect();
