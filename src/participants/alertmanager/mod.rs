@@ -13,6 +13,7 @@
 
 mod api;
 mod plan;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 
 use self::api::Api;
 use self::plan::{Action, Held, Kind, Phase, Silence, newest, plan};
+use self::turns::Turns;
 use super::{Failure, Observed, Participant, TenantRef, Unusable};
 use crate::config;
 use crate::domain::lifecycle::Desired;
@@ -31,6 +33,7 @@ const ROUNDS_MAX: u32 = 8;
 /// The target.
 pub struct Alertmanager {
     api: Arc<Api>,
+    turns: Turns,
     deadline: Duration,
 }
 
@@ -41,11 +44,13 @@ impl Alertmanager {
     ///
     /// Where a certificate cannot be used.
     pub fn new(settings: &config::targets::Alertmanager, deadline: Duration) -> Result<Self, Unusable> {
-        Ok(Self { api: Arc::new(Api::new(settings, deadline)?), deadline })
+        Ok(Self { api: Arc::new(Api::new(settings, deadline)?), turns: Turns::default(), deadline })
     }
 
     /// Looks, and where something is missing, does it and looks again, until nothing is missing.
     async fn converge(&self, tenant: &TenantRef, wanted: Held) -> Result<(), Failure> {
+        // One that was dropped may still be writing; what it wrote tells it from then on that it was overtaken.
+        let turn = self.turns.take(tenant.uid).await;
         let silences = self.api.silences(tenant).await?;
         if newer(&silences, wanted).is_some() {
             return Err(overtaken());
@@ -57,8 +62,13 @@ impl Alertmanager {
         // A call can be dropped at any time, as when its replica finds that others have taken over. What is on its way by then
         // may come after their changes, so it must still be looked at.
         let (api, tenant) = (Arc::clone(&self.api), tenant.clone());
-        let settled = tokio::spawn(async move { settle(&api, &tenant, wanted, actions).await }).await;
-        settled.unwrap_or_else(|_| Err(Failure::unknown("the change of the tenant's silences was cut off")))
+        let settled = tokio::spawn(async move {
+            let _turn = turn;
+            settle(&api, &tenant, wanted, actions).await
+        });
+        settled
+            .await
+            .unwrap_or_else(|_| Err(Failure::unknown("the change of the tenant's silences was cut off")))
     }
 
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {

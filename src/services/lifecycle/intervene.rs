@@ -103,9 +103,16 @@ impl Registry {
         if command.validate_only {
             return Ok(operation);
         }
-        if let (Intervention::Abort { .. }, Some(begun)) = (&asked.what, &known) {
-            self.engine.expect_stragglers(&begun.tenant_id);
-            self.take_back_its_end(begun, command).await;
+        if let Some(begun) = &known {
+            match &asked.what {
+                // What the target was asked before may still come there.
+                Intervention::Skip { .. } => self.engine.expect_stragglers(&begun.tenant_id),
+                Intervention::Abort { .. } => {
+                    self.engine.expect_stragglers(&begun.tenant_id);
+                    self.take_back_its_end(begun, command).await;
+                }
+                Intervention::Retry { .. } => {}
+            }
         }
         // Nobody may hold its lease any more.
         self.engine.sweep();
