@@ -189,6 +189,31 @@ async fn silences_of_ours_that_are_still_to_come_are_seen_and_none_is_left() {
     }
 }
 
+/// A suspension's write may arrive after its tenant was purged, and another one be made with its id.
+#[tokio::test]
+async fn a_silence_of_an_earlier_tenant_with_the_same_label_is_ended_and_none_of_a_later_one() {
+    let server = server(Options::default()).await;
+    let base = server.endpoint();
+    let target = target(&format!("kind = \"alertmanager\", url = \"{base}\""));
+    let (former, later) = (tenant("acme"), tenant("acme"));
+    for (state, generation) in [(Desired::Active, 1), (Desired::Suspended, 3), (Desired::ReadOnly, 5)] {
+        bring(&target, &later, state, generation).await;
+        let comment = format!("Tenant acme is ARCHIVED. [uid={} state=ARCHIVED generation=9]", former.uid);
+        silence(&base, &former, "2020-01-01T00:00:00Z", "tenantry", &comment).await;
+        let seen = target.observe(&later).await.unwrap();
+        let is_silent = state == Desired::Suspended;
+        assert_eq!(seen.state, Some(if is_silent { state } else { Desired::Archived }), "{state}");
+        assert_eq!(bring(&target, &later, state, generation + 1).await, Some(state));
+        let mut left = get(&base, "silences").await;
+        left.retain(|silence| silence["status"]["state"] != "expired");
+        assert!(left.iter().all(|one| one["comment"].as_str().unwrap().contains(&later.uid.to_string())));
+        assert_eq!(left.len(), usize::from(state != Desired::Active), "{left:?}");
+    }
+    bring(&target, &later, Desired::Suspended, 7).await;
+    bring(&target, &former, Desired::Active, 10).await;
+    assert_eq!(target.observe(&later).await.unwrap().state, Some(Desired::Suspended));
+}
+
 #[tokio::test]
 async fn a_verify_finds_a_silence_that_would_mute_an_active_tenant_later_and_has_it_ended() {
     let server = server(Options::default()).await;

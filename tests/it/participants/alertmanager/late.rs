@@ -71,9 +71,20 @@ struct Network {
     opens: watch::Sender<bool>,
 }
 
+/// What comes of a write that is held.
+#[derive(Clone, Copy, PartialEq)]
+enum Answer {
+    /// What the server says, once the write has arrived.
+    Late,
+    /// None: who wrote it is gone by then.
+    Never,
+    /// A proxy's own, at once.
+    GatewayTimeout,
+}
+
 impl Network {
-    /// Holds so many writes, and does not answer them where who wrote them `is_gone` by then.
-    async fn to(server: &Alertmanager, writes: usize, is_gone: bool) -> Self {
+    /// Holds so many writes.
+    async fn to(server: &Alertmanager, writes: usize, answer: Answer) -> Self {
         let (held, opens) = (watch::Sender::new(0), watch::Sender::new(false));
         let (base, is_open, count) = (server.endpoint(), opens.subscribe(), held.subscribe());
         let url = proxy(move |request: Request| {
@@ -84,14 +95,20 @@ impl Network {
                         *count += 1;
                         *count <= writes
                     });
-                if is_held {
+                if !is_held {
+                    return forward(&base, request).await;
+                }
+                let arrives = tokio::spawn(async move {
                     is_open.wait_for(|is_open| *is_open).await.unwrap();
+                    forward(&base, request).await
+                });
+                match answer {
+                    Answer::Late => arrives.await.unwrap(),
+                    Answer::Never => std::future::pending().await,
+                    Answer::GatewayTimeout => {
+                        Response::builder().status(StatusCode::GATEWAY_TIMEOUT).body(Body::empty()).unwrap()
+                    }
                 }
-                let answer = forward(&base, request).await;
-                if is_held && is_gone {
-                    std::future::pending::<()>().await;
-                }
-                answer
             }
         })
         .await;
@@ -230,7 +247,7 @@ async fn a_silence_that_is_left_beside_a_newer_one_that_silences_nothing_is_seen
 #[tokio::test]
 async fn a_suspension_that_was_overtaken_before_its_write_arrived_silences_nobody() {
     let server = server(Options::default()).await;
-    let (base, mut network) = (server.endpoint(), Network::to(&server, 3, false).await);
+    let (base, mut network) = (server.endpoint(), Network::to(&server, 3, Answer::Late).await);
     let mut slow = replica(None, &base, "60s").await;
     let mut made = Vec::new();
     for tenant_id in ["here", "elsewhere", "aborted"] {
@@ -271,7 +288,7 @@ async fn a_suspension_that_was_overtaken_before_its_write_arrived_silences_nobod
 #[tokio::test]
 async fn a_write_that_arrives_after_its_replica_is_gone_silences_nobody() {
     let server = server(Options::default()).await;
-    let (base, mut network) = (server.endpoint(), Network::to(&server, 1, true).await);
+    let (base, mut network) = (server.endpoint(), Network::to(&server, 1, Answer::Never).await);
     let mut slow = replica(None, &base, "60s").await;
     slow.tenant("finance").await;
     let url = slow.database_url.clone();
@@ -294,9 +311,15 @@ async fn a_write_that_arrives_after_its_replica_is_gone_silences_nobody() {
 
 #[tokio::test]
 async fn a_write_that_was_given_up_and_arrives_after_another_one_silences_nobody() {
+    for (deadline, answer) in [("500ms", Answer::Late), ("10s", Answer::GatewayTimeout)] {
+        arrives_after_another_one(deadline, answer).await;
+    }
+}
+
+async fn arrives_after_another_one(deadline: &str, answer: Answer) {
     let server = server(Options::default()).await;
-    let (base, mut network) = (server.endpoint(), Network::to(&server, 1, false).await);
-    let mut replica = replica(None, &network.url, "500ms").await;
+    let (base, mut network) = (server.endpoint(), Network::to(&server, 1, answer).await);
+    let mut replica = replica(None, &network.url, deadline).await;
     replica.tenant("finance").await;
     let suspended = replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();
     assert_eq!(suspended.state(), v1::OperationState::Succeeded, "{suspended:?}");
