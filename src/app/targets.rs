@@ -95,7 +95,7 @@ fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participa
         Target::Remote(settings) => Arc::new(Remote::new(settings, deadline)?),
         Target::Qdrant(settings) => Arc::new(Qdrant::new(settings, deadline)?),
         Target::S3(settings) => {
-            let pool = ground.separate_pool(S3::EDITS_MAX)?;
+            let pool = ground.separate_pool(S3::CONNECTIONS_MAX)?;
             Arc::new(S3::new((**settings).clone(), deadline, Some(pool)))
         }
     })

@@ -5,9 +5,9 @@
 //! 1,000. A round runs in a task of its own, so that an attempt that is given up cannot stop in the middle of it.
 //!
 //! A bucket is in doubt from the first write of a round until it is known that the round was the only one of its time.
-//! Where that is not known, or a write got no answer, the round is made again as soon as nothing of it can arrive any
-//! more, and then for all tenants of the bucket: whoever wrote meanwhile may have been overwritten. So it is where a tenant
-//! is to be denied by its record and the policy does not name it: whoever took it out may have taken out others.
+//! Where that is not known, or a write got no answer, by this replica or another (`lock.rs`), the round is made again as soon as
+//! nothing of it can arrive any more, and then for all tenants of the bucket: whoever wrote meanwhile may have been overwritten. So it
+//! is where a tenant is to be denied by its record and the policy does not name it: whoever took it out may have taken out others.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,8 +22,9 @@ use tokio::sync::{Semaphore, oneshot};
 use super::super::{Failure, FailureKind};
 use super::claims;
 use super::denial;
+use super::doubts::Doubts;
 use super::fault::Fault;
-use super::lock::{Held, Lock};
+use super::lock::{Held, Left, Lock};
 use super::place::Place;
 use super::policy::{Denial, Policy};
 use super::probe::{Neighbour, Prober};
@@ -41,6 +42,10 @@ pub(super) const BUCKETS_MAX: usize = 4;
 const WRITES_MAX: u32 = 3;
 /// How often a round that is in doubt is made again before those who wait are told so. The next round makes it again.
 const REPEATS_MAX: u32 = 3;
+/// How long a round waits until it can be made again. Where it takes longer, those who wait are told so, and come again.
+const DOUBT_MAX: Duration = Duration::from_secs(1);
+/// How much later it is made again than everything has arrived: a mark in the database is a few milliseconds older there.
+const MARGIN: Duration = Duration::from_millis(50);
 
 /// What is to become of one tenant in its bucket's policy.
 #[derive(Debug, Clone)]
@@ -149,8 +154,7 @@ struct Shared {
     lock: Lock,
     prober: Arc<Prober>,
     bounds: Bounds,
-    /// By bucket: when nothing of a write can arrive any more that may have undone what others wrote.
-    doubts: Mutex<HashMap<String, Instant>>,
+    doubts: Doubts,
     /// By bucket; an entry is there while a task works on the bucket.
     waiting: Mutex<HashMap<String, Vec<Waiting>>>,
     slots: Semaphore,
@@ -168,9 +172,14 @@ pub(super) struct Bounds {
 
 impl Desk {
     pub(super) fn new(client: Client, lock: Lock, prober: Arc<Prober>, bounds: Bounds) -> Self {
-        let (waiting, doubts) = (Mutex::default(), Mutex::default());
+        let (waiting, doubts) = (Mutex::default(), Doubts::default());
         let slots = Semaphore::new(BUCKETS_MAX);
         Self { shared: Arc::new(Shared { client, lock, prober, bounds, doubts, waiting, slots }) }
+    }
+
+    /// Until when a bucket is in doubt; `None` where it is not.
+    pub(super) fn doubt(&self, bucket: &str) -> Option<Instant> {
+        self.shared.doubts.of(bucket)
     }
 
     /// Makes an edit; answers when it was read back and remembered.
@@ -241,39 +250,37 @@ impl Shared {
         Some(round)
     }
 
-    fn doubts(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn doubt(&self, bucket: &str) -> Option<Instant> {
-        self.doubts().get(bucket).copied()
-    }
-
     /// Makes the edits, and makes them again while the bucket is in doubt.
     async fn round(&self, bucket: &str, edits: &[Edit]) -> Vec<Outcome> {
         let mut outcomes = self.turn(bucket, edits).await;
+        let mut unproven = Failure::unknown("the turn to edit the bucket's policy was lost each time");
         for _ in 0..REPEATS_MAX {
-            let Some(until) = self.doubt(bucket) else { return outcomes };
+            let Some(until) = self.doubts.of(bucket) else { return outcomes };
+            if until.saturating_duration_since(Instant::now()) > DOUBT_MAX {
+                unproven = Failure::waiting(
+                    "a write of the bucket's policy got no answer, or was another replica's that is gone, and may still arrive: \
+                     once it cannot, the policy is written for all tenants",
+                );
+                break;
+            }
             tracing::warn!(
                 bucket,
                 "the policy may lack what it has to say; it is made again for all tenants"
             );
-            tokio::time::sleep_until(until.into()).await;
+            tokio::time::sleep_until((until + MARGIN).into()).await;
             outcomes = self.turn(bucket, edits).await;
         }
-        if self.doubt(bucket).is_some() {
-            let lost = Failure::unknown("the turn to edit the bucket's policy was lost each time");
-            outcomes
-                .iter_mut()
-                .filter(|outcome| outcome.is_ok())
-                .for_each(|outcome| *outcome = Err(lost.clone()));
+        if self.doubts.of(bucket).is_some() {
+            let made = outcomes.iter_mut().filter(|outcome| outcome.is_ok());
+            made.for_each(|outcome| *outcome = Err(unproven.clone()));
         }
         outcomes
     }
 
     /// One turn: takes the lock, edits, gives it back. Leaves the bucket in doubt where it was not the only one.
     async fn turn(&self, bucket: &str, edits: &[Edit]) -> Vec<Outcome> {
-        let mut roster = self.doubt(bucket).map(|_| Roster::default());
+        let is_over = |until: &Instant| *until <= Instant::now();
+        let mut roster = self.doubts.of(bucket).filter(is_over).map(|_| Roster::default());
         if let Some(roster) = &mut roster
             && let Err(failure) = self.refresh(roster, edits).await
         {
@@ -283,22 +290,22 @@ impl Shared {
             Ok(held) => held,
             Err(failure) => return refuse_all(edits, &failure),
         };
+        let others = held.doubt();
+        // What comes late comes before this, or never.
+        let is_settled = others.is_none_or(|until| roster.is_some() && is_over(&until));
         let made = tokio::time::timeout(self.bounds.turn, self.make(&held, bucket, edits, roster)).await;
         let made = made.unwrap_or_else(|_| Made {
             outcomes: refuse_all(edits, &Failure::unknown("the bucket's policy was not edited in time")),
             is_whole: false,
             is_open: true,
         });
-        let was_alone = held.release().await;
-        let mut doubts = self.doubts();
-        if was_alone && made.is_whole && !made.is_open {
-            doubts.remove(bucket);
-        } else if !made.is_open
-            && let Some(until) = doubts.get_mut(bucket)
-        {
-            // All that was sent has arrived.
-            *until = Instant::now();
-        }
+        let left = match (made.is_open, made.is_whole && is_settled) {
+            (true, _) => Left::Open,
+            (false, true) => Left::Whole,
+            (false, false) => Left::Arrived,
+        };
+        let was_alone = held.release(left).await;
+        self.doubts.end(bucket, left, was_alone, others);
         made.outcomes
     }
 
@@ -381,17 +388,17 @@ impl Shared {
             Ok(Some(known)) if known.generation > record.generation => return Err(overtaken()),
             _ => {}
         }
-        let stamp = self.stamp(round)?;
+        let stamp = self.stamp(round).await?;
         let written = record::write(&self.client, place, record, &stamp).await;
         written.map_err(|fault| round.not_written(&fault, "the tenant's record cannot be written"))
     }
 
     /// Before each write: it is the holder's only while the time lasts, and whether it was is known at the end.
-    fn stamp(&self, round: &Round<'_>) -> Result<Stamp, Failure> {
-        let stamp = round.held.stamp();
+    async fn stamp(&self, round: &Round<'_>) -> Result<Stamp, Failure> {
+        let stamp = round.held.stamp(round.bucket).await?;
         let stamp =
             stamp.ok_or_else(|| Failure::retryable("the turn to edit the bucket's policy was over"))?;
-        self.doubts().insert(round.bucket.to_owned(), round.held.until());
+        self.doubts.begin(round.bucket, round.held.until());
         Ok(stamp)
     }
 
@@ -460,7 +467,7 @@ impl Shared {
 
     async fn put_policy(&self, round: &Round<'_>, policy: &Policy) -> Outcome {
         let (client, bucket) = (&self.client, round.bucket);
-        let only_now = self.stamp(round)?.config();
+        let only_now = self.stamp(round).await?.config();
         let done: Result<(), Fault> = if let Some(text) = policy.render() {
             let put = client.put_bucket_policy().bucket(bucket).policy(text).customize();
             put.config_override(only_now).send().await.map(drop).map_err(Fault::from)

@@ -20,6 +20,7 @@ mod claims;
 mod client;
 mod credentials;
 mod desk;
+mod doubts;
 mod fault;
 mod lock;
 mod place;
@@ -31,12 +32,14 @@ mod roster;
 mod stamp;
 mod unsaid;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use deadpool_postgres::Pool;
+use uuid::Uuid;
 
 use self::credentials::CredentialsFile;
 use self::desk::{Desk, Edit};
@@ -46,7 +49,7 @@ use self::policy::{Denial, Foreign, Policy};
 use self::probe::{Access, Prober};
 use self::purge::Bounds;
 use self::record::Record;
-use super::{Failure, Observed, Participant, TenantRef};
+use super::{Failure, FailureKind, Observed, Participant, TenantRef};
 use crate::config::targets::Endpoint;
 use crate::config::targets::s3::{Deny, S3 as Settings};
 use crate::domain::lifecycle::Desired;
@@ -62,11 +65,14 @@ pub struct S3 {
     desk: Desk,
     prober: Arc<Prober>,
     deadline: Duration,
+    /// By tenant: of which generation the last attempt was that hung on writes which may still arrive.
+    hung: Mutex<HashMap<Uuid, u64>>,
 }
 
 impl S3 {
-    /// Buckets whose policies are edited at once. Each edit holds a connection of the pool.
-    pub const EDITS_MAX: usize = desk::BUCKETS_MAX;
+    /// Connections of the pool that are used at once: for each bucket whose policy is edited, one that holds the lock and one that tells of
+    /// it.
+    pub const CONNECTIONS_MAX: usize = 2 * desk::BUCKETS_MAX;
 
     /// A target; one call to the store may take `deadline`. Replicas that edit the same buckets take turns by `pool`, the
     /// registry's database; without one, this process must be the only one.
@@ -87,7 +93,11 @@ impl S3 {
         let Deny::Principals(principals) = settings.deny.clone();
         let bounds = desk::Bounds { policy: settings.policy_bytes_max as usize, turn, principals };
         let desk = Desk::new(client.clone(), lock, Arc::clone(&prober), bounds);
-        Self { settings, client, desk, prober, deadline }
+        Self { settings, client, desk, prober, deadline, hung: Mutex::default() }
+    }
+
+    fn hung(&self) -> MutexGuard<'_, HashMap<Uuid, u64>> {
+        self.hung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings the policy and the record to a state in which data stays.
@@ -207,9 +217,23 @@ impl Participant for S3 {
             // To shut it out, and to remove what is below its prefix, hurts nobody.
             return Err(Failure::permanent(why));
         }
-        match desired {
+        let outcome = match desired {
             Desired::Deleted => self.remove(tenant, place, generation).await,
             state => self.keep(tenant, place, state, generation).await,
+        };
+        if outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::Waiting) {
+            self.hung().insert(tenant.uid, generation);
+        }
+        outcome
+    }
+
+    async fn until_worth_trying(&self, tenant: &TenantRef, generation: u64) {
+        let has_hung = self.hung().remove(&tenant.uid) == Some(generation);
+        if has_hung
+            && let Ok(place) = Place::of(&self.settings, tenant)
+            && let Some(until) = self.desk.doubt(&place.bucket)
+        {
+            tokio::time::sleep_until(until.into()).await;
         }
     }
 

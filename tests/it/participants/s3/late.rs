@@ -1,4 +1,4 @@
-//! A write of a policy that arrives after its holder has lost the lock: what another replica wrote meanwhile holds.
+//! A write of a policy that arrives after its holder has lost the lock, or is gone: what another replica answered holds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,20 +6,22 @@ use std::time::{Duration, Instant};
 use tenantry::domain::lifecycle::Desired;
 use tenantry::participants::s3::S3;
 use tenantry::participants::{FailureKind, Observed, Participant as _, TenantRef};
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use super::client::Session;
 use super::on_each_server;
 use super::store::{Bucket, Store, bring, pool, prefix};
 use super::wire::Wire;
-use crate::support::{empty_database, sql};
+use crate::support::{Replica, Setup, sql};
 
 /// One call of the replica that is late; it holds the lock for twice that and 5 s more.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 on_each_server!(
-    a_holder_that_lost_its_lock_puts_back_what_it_has_overwritten_before_it_answers,
+    what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet,
     a_write_without_an_answer_that_arrives_after_another_replicas_is_made_good,
+    a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered,
     a_write_that_was_kept_past_its_time_is_refused_by_the_store,
 );
 
@@ -40,9 +42,13 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(store: &'static Store, name: &str) -> (Self, JoinHandle<()>) {
+    /// The late replica runs on the runtime of `process`.
+    async fn set(store: &'static Store, name: &str, process: &Handle) -> (Self, JoinHandle<()>) {
         let bucket = store.bucket(name).await;
-        let database_url = empty_database().await;
+        // With the tables of the registry: the replicas leave their marks there.
+        let registry = Replica::start(&Setup::default()).await;
+        let database_url = registry.database_url.clone();
+        registry.stop().await;
         let wire = Wire::to(&store.endpoint, name).await;
         let through = format!("url = '{}'", wire.endpoint);
         let late = Arc::new(bucket.target_within(DEADLINE, &through, Some(pool(&database_url))));
@@ -55,8 +61,8 @@ impl Stage {
         let session = Session::begin(store.of("other"), name, &prefix("other")).await;
         wire.keep_next();
         let (target, tenant) = (Arc::clone(&late), acme.clone());
-        let suspending = tokio::spawn(async move {
-            // As the engine does on a busy machine.
+        let suspending = process.spawn(async move {
+            // As the engine does.
             while let Err(failure) = target.apply(&tenant, Desired::Suspended, 2).await {
                 assert_ne!(failure.kind, FailureKind::Permanent, "{failure}");
             }
@@ -91,36 +97,67 @@ impl Stage {
     }
 }
 
-async fn a_holder_that_lost_its_lock_puts_back_what_it_has_overwritten_before_it_answers(
-    store: &'static Store,
-) {
-    let (stage, suspending) = Stage::set(store, "lost-lock").await;
+/// As the engine does while a change waits.
+async fn suspend_neighbour(stage: &Stage) {
+    while let Err(failure) = stage.other.apply(&stage.neighbour, Desired::Suspended, 2).await {
+        assert_eq!(failure.kind, FailureKind::Waiting, "{failure}");
+        stage.other.until_worth_trying(&stage.neighbour, 2).await;
+    }
+}
+
+/// It is denied at once, and the denial may be overwritten: so it is not answered as long as it may.
+async fn neighbour_waits(stage: &Stage) {
+    let failure = stage.other.apply(&stage.neighbour, Desired::Suspended, 2).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Waiting, "{failure}");
+    assert!(failure.message.contains("may still arrive"), "{failure}");
+    stage.neighbour_passes(false, "suspended by the other replica").await;
+}
+
+async fn what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet(store: &'static Store) {
+    let (stage, suspending) = Stage::set(store, "lost-lock", &Handle::current()).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND state = 'idle in transaction'";
     sql(&stage.database_url, end).await;
-    bring(&stage.other, &stage.neighbour, Desired::Suspended, 2).await;
-    stage.neighbour_passes(false, "suspended by the other replica").await;
+    neighbour_waits(&stage).await;
     let status = stage.wire.let_go().await;
     // A busy machine may have needed longer than the write had.
     assert!(matches!(status, 200 | 204 | 403), "{status}");
+    suspend_neighbour(&stage).await;
+    stage.neighbour_passes(false, "answered by the other replica").await;
     suspending.await.unwrap();
     stage.both_are_suspended().await;
 }
 
 async fn a_write_without_an_answer_that_arrives_after_another_replicas_is_made_good(store: &'static Store) {
-    let (stage, suspending) = Stage::set(store, "no-answer").await;
+    let (stage, suspending) = Stage::set(store, "no-answer", &Handle::current()).await;
     // It waits until the late one has given up its call, and with it the lock.
-    bring(&stage.other, &stage.neighbour, Desired::Suspended, 2).await;
-    stage.neighbour_passes(false, "suspended by the other replica").await;
+    neighbour_waits(&stage).await;
     let status = stage.wire.let_go().await;
     stage.arrived(status).await;
+    suspend_neighbour(&stage).await;
+    stage.neighbour_passes(false, "answered by the other replica").await;
     suspending.await.unwrap();
     stage.both_are_suspended().await;
 }
 
+async fn a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered(store: &'static Store) {
+    let process = Runtime::new().unwrap();
+    let (stage, suspending) = Stage::set(store, "killed", process.handle()).await;
+    process.shutdown_background();
+    assert!(suspending.await.unwrap_err().is_cancelled());
+    neighbour_waits(&stage).await;
+    let status = stage.wire.let_go().await;
+    stage.arrived(status).await;
+    suspend_neighbour(&stage).await;
+    stage.neighbour_passes(false, "answered by the other replica").await;
+    assert_eq!(stage.bucket.denied().await, 1, "what the dead one asked for is nowhere on record");
+    // The next one need not wait.
+    bring(&stage.other, &stage.acme, Desired::Suspended, 2).await;
+}
+
 async fn a_write_that_was_kept_past_its_time_is_refused_by_the_store(store: &'static Store) {
-    let (stage, suspending) = Stage::set(store, "past-its-time").await;
-    bring(&stage.other, &stage.neighbour, Desired::Suspended, 2).await;
+    let (stage, suspending) = Stage::set(store, "past-its-time", &Handle::current()).await;
+    suspend_neighbour(&stage).await;
     suspending.await.unwrap();
     stage.both_are_suspended().await;
     assert_eq!(stage.wire.let_go().await, 403);

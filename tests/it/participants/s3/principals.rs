@@ -8,7 +8,7 @@ use tenantry::participants::{Observed, Participant as _, TenantRef};
 
 use super::on_each_server_that_takes_unknown_principals;
 use super::store::{Bucket, Store, pool};
-use crate::support::empty_database;
+use crate::support::{Replica, Setup};
 
 /// Tenants of one test. Servers need not know a user to deny it.
 const TENANTS: usize = 60;
@@ -20,7 +20,9 @@ on_each_server_that_takes_unknown_principals!(
 
 async fn many_edits_by_two_replicas_at_once_lose_no_statement(store: &'static Store) {
     let bucket = store.bucket("two-replicas").await;
-    let url = empty_database().await;
+    let registry = Replica::start(&Setup::default()).await;
+    let url = registry.database_url.clone();
+    registry.stop().await;
     let alone = "probe_credentials_file = 'none'\nneighbour_key = 'none'";
     let replicas = [0, 1].map(|_| bucket.target_of(alone, Some(pool(&url))));
     let tenants: Vec<TenantRef> =
