@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
@@ -60,6 +61,7 @@ struct Found {
     matchers: Vec<Matcher>,
     created_by: String,
     comment: String,
+    ends_at: String,
     status: Status,
 }
 
@@ -219,7 +221,8 @@ impl Api {
             "pending" => Phase::Pending,
             _ => Phase::Expired,
         };
-        Some(Silence { id: found.id, kind, held, phase })
+        let lasts = is_same_time(&found.ends_at, NEVER);
+        Some(Silence { id: found.id, kind, held, phase, lasts })
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Response, Failure> {
@@ -255,6 +258,11 @@ fn noted(comment: &str) -> Option<(Uuid, Held)> {
     let generation = value("generation")?.parse().ok()?;
     let state = Desired::ALL.into_iter().find(|known| known.as_str() == state)?;
     Some((uid, Held { state, generation }))
+}
+
+fn is_same_time(one: &str, other: &str) -> bool {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    time(one).is_some_and(|one| Some(one) == time(other))
 }
 
 /// Reads a bounded answer.
@@ -327,7 +335,6 @@ fn unsent(error: reqwest::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
 
     use super::*;
     use crate::domain::ids::{TenantId, TierId};

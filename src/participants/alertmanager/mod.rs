@@ -93,7 +93,7 @@ impl Alertmanager {
                 Observed::effect(met, generation).with_asked(Some(state))
             }
         };
-        Ok(seen.with_amiss(pending(&silences)))
+        Ok(seen.with_amiss(pending(&silences).or_else(|| shortened(&silences))))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, Failure> {
@@ -175,6 +175,12 @@ fn pending(silences: &[Silence]) -> Option<String> {
     let count = silences.iter().filter(|silence| silence.phase == Phase::Pending).count();
     let silences = if count == 1 { "silence" } else { "silences" };
     (count > 0).then(|| format!("{count} {silences} of ours for the tenant will begin later, by themselves"))
+}
+
+/// What is wrong where the silence that counts ends by itself, and its tenant's alerts would reach people then.
+fn shortened(silences: &[Silence]) -> Option<String> {
+    let ends = newest_active(silences).is_some_and(|newest| !newest.lasts);
+    ends.then(|| "somebody shortened our silence for the tenant: it ends by itself".to_owned())
 }
 
 fn overtaken() -> Failure {

@@ -38,6 +38,8 @@ pub(super) struct Silence {
     pub(super) kind: Kind,
     pub(super) held: Held,
     pub(super) phase: Phase,
+    /// Whether it is there until somebody ends it: as we made it, and nobody has shortened it.
+    pub(super) lasts: bool,
 }
 
 /// One thing to do. What a silence holds is never changed: a call that was held up on its way could put something older there, and
@@ -53,7 +55,7 @@ pub(super) enum Action {
 }
 
 impl Silence {
-    /// Whether it is there until somebody ends it.
+    /// Whether it silences, or will.
     pub(super) fn is_left(&self) -> bool {
         self.phase != Phase::Expired
     }
@@ -71,7 +73,7 @@ pub(super) fn plan(silences: &[Silence], wanted: Held) -> Vec<Action> {
     // The same one for every replica that looks.
     left.sort_by_key(|silence| (silence.phase, Reverse(silence.held.generation), silence.id.clone()));
     let Some(kind) = kept(wanted.state) else { return end(silences, &left, wanted) };
-    let is_kept = |silence: &Silence| silence.kind == kind && silence.held == wanted;
+    let is_kept = |silence: &Silence| silence.kind == kind && silence.held == wanted && silence.lasts;
     let Some(kept) = left.iter().find(|silence| silence.phase == Phase::Active && is_kept(silence)) else {
         let is_pending = |silence: &&&Silence| silence.phase == Phase::Pending && silence.kind == kind;
         return vec![match left.iter().find(is_pending) {
@@ -116,7 +118,7 @@ mod tests {
 
     fn made(silences: &mut Vec<Silence>, kind: Kind, held: Held, phase: Phase) {
         let id = format!("{:03}", silences.len());
-        silences.push(Silence { id, kind, held, phase });
+        silences.push(Silence { id, kind, held, phase, lasts: true });
     }
 
     fn of_phase(silences: &[Silence], phase: Phase) -> Vec<&Silence> {
@@ -191,6 +193,17 @@ mod tests {
         assert_eq!(plan(&silences, wanted), [Action::Create(Kind::Note, wanted)]);
         settle(&mut silences, wanted);
         assert_eq!(newest(&silences), Some(wanted), "older calls are refused by it");
+    }
+
+    #[test]
+    fn one_that_was_shortened_is_replaced_without_a_gap() {
+        let mut silences = Vec::new();
+        let wanted = held(Desired::Suspended, 1);
+        settle(&mut silences, wanted);
+        silences[0].lasts = false;
+        assert_eq!(plan(&silences, wanted), [Action::Create(Kind::Deny, wanted)]);
+        settle(&mut silences, wanted);
+        assert_eq!(of_phase(&silences, Phase::Active).len(), 1);
     }
 
     #[test]

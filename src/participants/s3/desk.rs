@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ use super::place::Place;
 use super::policy::{Denial, Policy};
 use super::probe::{Neighbour, Prober};
 use super::record::{self, Record};
-use super::roster::{Roster, Said};
+use super::roster::Roster;
+use super::round::Round;
 use super::stamp::Stamp;
 use crate::domain::lifecycle::Desired;
 use crate::domain::operation::is_explained;
@@ -58,76 +59,7 @@ pub(super) struct Edit {
     pub record: Record,
 }
 
-type Outcome = Result<(), Failure>;
-
-/// Edits that are made together.
-struct Round<'a> {
-    held: &'a Held,
-    bucket: &'a str,
-    edits: &'a [Edit],
-    /// What else the policy has to say, where it may have lost it.
-    said: &'a [Said],
-    /// By edit: the claims that the tenant has yet to make.
-    unclaimed: Vec<Vec<String>>,
-    /// Principals of these edits that the records deny from before.
-    recorded: Vec<&'a [String]>,
-    /// Whether one of them was missing in the policy.
-    is_robbed: bool,
-    /// What the neighbour got before the first denial of this round; `None` before anybody is denied. Looked at once: later,
-    /// what stands may be ours, or not be forgotten yet by the store.
-    neighbour: Option<Result<Neighbour, Failure>>,
-    /// One for each edit.
-    outcomes: Vec<Outcome>,
-    /// Whether the policy was seen to say all that it has to.
-    is_whole: bool,
-    /// Whether a write got no answer, and may still arrive.
-    is_open: AtomicBool,
-}
-
-impl Round<'_> {
-    /// The edits that nothing speaks against.
-    fn open(&self) -> Vec<usize> {
-        (0..self.edits.len()).filter(|&index| self.outcomes[index].is_ok()).collect()
-    }
-
-    fn not_written(&self, fault: &Fault, what: &str) -> Failure {
-        if fault.is_open() {
-            self.is_open.store(true, Ordering::Relaxed);
-        }
-        fault.failing(what)
-    }
-
-    /// The policy with every one of these edits that fits; the others are refused. Edits that take away come first: they
-    /// make room.
-    fn merge(&mut self, before: &Policy, open: &[usize], bytes_max: usize) -> Policy {
-        let mut wanted = before.clone();
-        let (fewer, more): (Vec<&Said>, Vec<&Said>) =
-            self.said.iter().partition(|said| said.denial.is_none());
-        for said in fewer.into_iter().chain(more) {
-            let mut next = wanted.clone();
-            next.set(&said.principals, said.denial);
-            if next.size() > bytes_max && next.size() > wanted.size() {
-                tracing::error!(bucket = self.bucket, "a denial that is on record has no room in the policy");
-            } else {
-                wanted = next;
-            }
-        }
-        let (more, fewer): (Vec<usize>, Vec<usize>) =
-            open.iter().partition(|&&index| self.edits[index].denial.is_some());
-        for index in fewer.into_iter().chain(more) {
-            let edit = &self.edits[index];
-            let mut next = wanted.clone();
-            next.set(&edit.place.principals, edit.denial);
-            let size = next.size();
-            if size > bytes_max && size > wanted.size() {
-                self.outcomes[index] = Err(no_room(self.bucket, size, bytes_max));
-            } else {
-                wanted = next;
-            }
-        }
-        wanted
-    }
-}
+pub(super) type Outcome = Result<(), Failure>;
 
 /// What came of a turn.
 struct Made {
@@ -496,11 +428,4 @@ pub(super) async fn read_policy(client: &Client, bucket: &str) -> Result<Policy,
 
 fn overtaken() -> Failure {
     Failure::permanent("a newer change was applied already")
-}
-
-fn no_room(bucket: &str, size: usize, max: usize) -> Failure {
-    Failure::permanent(format!(
-        "the policy of bucket {bucket} would have {size} bytes and may have {max}: make new tenants in other \
-         buckets, or revoke the keys of purged ones; before `layout` is changed, tenants that there are have to be moved"
-    ))
 }

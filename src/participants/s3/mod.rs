@@ -29,6 +29,7 @@ mod probe;
 mod purge;
 mod record;
 mod roster;
+mod round;
 mod stamp;
 mod unsaid;
 

@@ -189,6 +189,27 @@ async fn silences_of_ours_that_are_still_to_come_are_seen_and_none_is_left() {
     }
 }
 
+#[tokio::test]
+async fn a_silence_that_somebody_shortened_is_drift_before_it_ends() {
+    let server = server(Options::default()).await;
+    let base = server.endpoint();
+    let (target, acme) = (target(&format!("kind = \"alertmanager\", url = \"{base}\"")), tenant("acme"));
+    bring(&target, &acme, Desired::Suspended, 3).await;
+    let mut ours = get(&base, "silences").await.remove(0);
+    ours["endsAt"] = json!(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1));
+    ours.as_object_mut().unwrap().retain(|key, _| !["status", "updatedAt"].contains(&key.as_str()));
+    let posted =
+        reqwest::Client::new().post(format!("{base}/api/v2/silences")).json(&ours).send().await.unwrap();
+    assert!(posted.status().is_success(), "{posted:?}");
+    let seen = target.observe(&acme).await.unwrap();
+    assert_eq!(
+        seen.amiss.as_deref(),
+        Some("somebody shortened our silence for the tenant: it ends by itself")
+    );
+    assert_eq!(bring(&target, &acme, Desired::Suspended, 4).await, Some(Desired::Suspended));
+    assert_eq!(target.observe(&acme).await.unwrap().amiss, None);
+}
+
 /// A suspension's write may arrive after its tenant was purged, and another one be made with its id.
 #[tokio::test]
 async fn a_silence_of_an_earlier_tenant_with_the_same_label_is_ended_and_none_of_a_later_one() {
