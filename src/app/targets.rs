@@ -74,18 +74,12 @@ struct Ground<'a> {
     database: &'a Database,
 }
 
-impl Ground<'_> {
-    /// Connections to the registry's database that are one target's own.
-    fn separate_pool(&self, connections: usize) -> Result<Pool, Unusable> {
-        self.database.separate_pool(connections).map_err(|error| Unusable(error.to_string()))
-    }
-}
-
 fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participant>, Unusable> {
     let deadline = target.deadline().unwrap_or(ground.config.cascade.apply_deadline);
     Ok(match target {
         Target::Registry => {
-            Arc::new(Registry::new(ground.separate_pool(ground.config.database.target_pool_size)?))
+            let pool = ground.database.separate_pool(ground.config.database.target_pool_size);
+            Arc::new(Registry::new(pool.map_err(unusable)?))
         }
         Target::Postgres(settings) => {
             Arc::new(Postgres::new(pool(settings, deadline, ground)?, settings, deadline))
@@ -95,10 +89,15 @@ fn participant(target: &Target, ground: &Ground<'_>) -> Result<Arc<dyn Participa
         Target::Remote(settings) => Arc::new(Remote::new(settings, deadline)?),
         Target::Qdrant(settings) => Arc::new(Qdrant::new(settings, deadline)?),
         Target::S3(settings) => {
-            let pool = ground.separate_pool(S3::CONNECTIONS_MAX)?;
+            let pool = ground.database.further_pool(S3::CONNECTIONS_MAX).map_err(unusable)?;
             Arc::new(S3::new((**settings).clone(), deadline, Some(pool)))
         }
     })
+}
+
+#[allow(clippy::needless_pass_by_value)] // The shape that map_err wants.
+fn unusable(error: crate::config::Error) -> Unusable {
+    Unusable(error.to_string())
 }
 
 /// Connections to an application's database, with the same patience as to the registry's.

@@ -78,11 +78,20 @@ impl Database {
     /// So many connections apart from the pool, for a target system that is in this database. They have the settings of
     /// [`Self::of_a_target`].
     pub fn separate_pool(&self, connections: usize) -> Result<Pool, config::Error> {
-        let settings = config::Database { pool_size: connections, ..self.settings.clone() };
         let mut config = self.config.clone();
         let options = config.get_options().unwrap_or_default().to_owned();
         config.options(format!("{options} {OWN_SETTINGS}"));
-        pool(&config, &self.tls, &settings)
+        self.pool_of(&config, connections)
+    }
+
+    /// So many connections apart from the pool, for who works on the registry's own tables and holds one for longer.
+    pub fn further_pool(&self, connections: usize) -> Result<Pool, config::Error> {
+        self.pool_of(&self.config, connections)
+    }
+
+    fn pool_of(&self, config: &tokio_postgres::Config, connections: usize) -> Result<Pool, config::Error> {
+        let settings = config::Database { pool_size: connections, ..self.settings.clone() };
+        pool(config, &self.tls, &settings)
     }
 
     /// The pool alone, for a target system that is a database of its own.

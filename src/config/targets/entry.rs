@@ -238,7 +238,14 @@ impl<'a> Entry<'a> {
                 return Err(self.wrong("urls", "given alone", "given beside `url`"));
             }
             Some(toml::Value::Array(list)) if (1..=64).contains(&list.len()) => list,
-            Some(value) => return Err(self.wrong("urls", "a list of 1 to 64 URLs", kind_of(&value))),
+            Some(value) => {
+                let found = match &value {
+                    toml::Value::Array(list) if list.is_empty() => "an empty list",
+                    toml::Value::Array(_) => "a longer one",
+                    other => kind_of(other),
+                };
+                return Err(self.wrong("urls", "a list of 1 to 64 URLs", found));
+            }
         };
         list.iter().map(|value| self.one_endpoint("urls", value.as_str(), schemes)).collect()
     }

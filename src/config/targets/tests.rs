@@ -107,7 +107,7 @@ fn a_wrong_value_of_any_kind_of_target_is_told_by_its_key() {
             "kind = \"redis\", url = \"http://a\"",
             "must be a URL of the form `redis://host:port` or `rediss://host:port`",
         ),
-        ("kind = \"redis\", urls = []", "must be a list of 1 to 64 URLs, but is a list."),
+        ("kind = \"redis\", urls = []", "must be a list of 1 to 64 URLs, but is an empty list."),
         (
             "kind = \"redis\", url = \"redis://a\", urls = [\"redis://b\"]",
             "must be given alone, but is given beside `url`.",
