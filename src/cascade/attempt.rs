@@ -69,6 +69,8 @@ pub struct Look {
     pub target: TargetName,
     /// What it was seen in, or why that cannot be told.
     pub found: Result<Observed, String>,
+    /// Whether it was asked and did not tell: not where it was left alone.
+    pub failed: bool,
 }
 
 /// Applies, then reads back: only what was seen counts. The wait for a place and for the circuit is not part of the
@@ -283,25 +285,30 @@ impl Engine {
     }
 
     async fn look_at(&self, target: &TargetName, tenant: &TenantRef, asked: u64) -> Look {
+        let look = tokio::time::timeout(self.inner.settings.attempt_max, self.see(target, tenant, asked));
+        let seen = look.await.unwrap_or_else(|_| Ok(Err("did not answer in time".to_owned())));
+        let failed = matches!(seen, Ok(Err(_)));
+        let found = seen.unwrap_or_else(|left_alone| Err(left_alone.to_owned()));
+        Look { target: target.clone(), found, failed }
+    }
+
+    /// What a target told; or why it was left alone.
+    async fn see(
+        &self,
+        target: &TargetName,
+        tenant: &TenantRef,
+        asked: u64,
+    ) -> Result<Result<Observed, String>, &'static str> {
         let inner: &Arc<Inner> = &self.inner;
-        let target = target.clone();
-        let cannot = |why: &str| Err(why.to_owned());
-        let paused = inner.view.snapshot().is_ok_and(|snapshot| snapshot.paused(&target).is_some());
-        let Some(system) = inner.targets.get(&target).filter(|_| !paused) else {
-            return Look { target, found: cannot("is paused") };
-        };
-        let look = async {
-            let Some(pass) = system.gate.enter_if_closed().await else {
-                return cannot("is left alone for now: it has not answered lately");
-            };
-            let seen = system.participant.observe(tenant).await;
-            pass.ended(tenant.uid, seen.is_ok());
-            seen.and_then(|seen| believed(seen, asked)).map_err(|failure| {
-                system.remember_error(&target, &failure);
-                failure.message
-            })
-        };
-        let found = tokio::time::timeout(inner.settings.attempt_max, look).await;
-        Look { target, found: found.unwrap_or_else(|_| cannot("did not answer in time")) }
+        let paused = inner.view.snapshot().is_ok_and(|snapshot| snapshot.paused(target).is_some());
+        let system = inner.targets.get(target).filter(|_| !paused).ok_or("is paused")?;
+        let pass = system.gate.enter_if_closed().await;
+        let pass = pass.ok_or("is left alone for now: it has not answered lately")?;
+        let seen = system.participant.observe(tenant).await;
+        pass.ended(tenant.uid, seen.is_ok());
+        Ok(seen.and_then(|seen| believed(seen, asked)).map_err(|failure| {
+            system.remember_error(target, &failure);
+            failure.message
+        }))
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Counts {
     pub(super) verified: IntCounter,
     /// Targets found in another state than the registry says.
     pub(super) drifts: IntCounterVec,
+    /// Looks of the verifier at targets that did not tell what a tenant is in.
+    pub(super) failed_looks: IntCounterVec,
 }
 
 impl Counts {
@@ -24,6 +26,10 @@ impl Counts {
         let attempts = Opts::new("tenantry_target_attempts_total", "Attempts of targets, by how they ended.");
         let drifts =
             Opts::new("tenantry_drift_found_total", "Targets found in another state than the registry says.");
+        let failed_looks = Opts::new(
+            "tenantry_looks_failed_total",
+            "Looks in the background at targets that did not tell what a tenant is in.",
+        );
         Ok(Self {
             attempts: IntCounterVec::new(attempts, &["target", "outcome"])?,
             verified: IntCounter::new(
@@ -31,6 +37,7 @@ impl Counts {
                 "Tenants whose targets were looked at in the background.",
             )?,
             drifts: IntCounterVec::new(drifts, &["target"])?,
+            failed_looks: IntCounterVec::new(failed_looks, &["target"])?,
         })
     }
 }
@@ -49,7 +56,7 @@ struct Gauges {
 impl Engine {
     /// Registers `tenantry_operations` (by state, of those that have not ended), `tenantry_operations_stuck`,
     /// `tenantry_target_attempts_total` (by target and outcome), `tenantry_target_circuit` (0 closed, 1 probing, 2 open), `tenantry_target_paused`,
-    /// `tenantry_target_in_flight`, `tenantry_tenants_verified_total` and `tenantry_drift_found_total`.
+    /// `tenantry_target_in_flight`, `tenantry_tenants_verified_total`, `tenantry_drift_found_total` and `tenantry_looks_failed_total`.
     ///
     /// # Errors
     ///
@@ -59,10 +66,12 @@ impl Engine {
         // A series that is born with its first event has not grown when it is first seen.
         for target in self.inner.targets.keys() {
             counts.drifts.with_label_values(&[target.as_str()]);
+            counts.failed_looks.with_label_values(&[target.as_str()]);
         }
         registry.register(Box::new(counts.attempts.clone()))?;
         registry.register(Box::new(counts.verified.clone()))?;
         registry.register(Box::new(counts.drifts.clone()))?;
+        registry.register(Box::new(counts.failed_looks.clone()))?;
         let gauge = |name: &str, help: &str, label: &str| IntGaugeVec::new(Opts::new(name, help), &[label]);
         registry.register(Box::new(Gauges {
             engine: self.clone(),

@@ -236,6 +236,11 @@ impl Engine {
         }
     }
 
+    /// Counts a look of the verifier at a target that did not tell what a tenant is in.
+    pub fn count_failed_look(&self, target: &TargetName) {
+        self.inner.counts.failed_looks.with_label_values(&[target.as_str()]).inc();
+    }
+
     /// Waits until nothing runs any more, and leaves what was under way to others. Call after `stop`: attempts under way are given
     /// up, and the next owner of the lease goes on where they were.
     pub async fn stopped(&self) {

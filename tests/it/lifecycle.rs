@@ -22,6 +22,7 @@ mod restored_open;
 mod restored_unseen;
 pub(crate) mod schedule;
 mod tiers;
+mod untold;
 
 use std::time::Duration;
 

@@ -10,6 +10,14 @@ use super::user::{is_text, list};
 /// What a user logs in with, as the rules that give it: hashes of passwords, or that it needs none.
 type Login = Vec<String>;
 
+/// The rule that no password is needed.
+const NONE_NEEDED: &str = "nopass";
+
+/// Whether anybody logs in with it.
+fn is_open(login: &Login) -> bool {
+    login.iter().any(|rule| rule == NONE_NEEDED)
+}
+
 /// What it logs in with, by node.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
@@ -25,22 +33,28 @@ impl Logins {
             _ => None,
         });
         let mut login: Login = hashes.map(|hash| format!("#{hash}")).collect();
-        if list(user, "flags").iter().any(|flag| is_text(flag, "nopass")) {
-            login.push("nopass".to_owned());
+        if list(user, "flags").iter().any(|flag| is_text(flag, NONE_NEEDED)) {
+            login.push(NONE_NEEDED.to_owned());
         }
         login.sort_unstable();
         self.nodes.insert(address.to_owned(), login);
     }
 
-    /// What most of those nodes have that have anything. Where no more than half agree, only the platform knows.
+    /// Whether anybody logs in at a node.
+    pub(super) fn is_open_at(&self, address: &str) -> bool {
+        self.nodes.get(address).is_some_and(is_open)
+    }
+
+    /// What most of those nodes have that have passwords. Where no more than half agree, only the platform knows.
     fn agreed(&self) -> Option<&Login> {
-        let given = || self.nodes.values().filter(|login| !login.is_empty());
+        let given = || self.nodes.values().filter(|login| !login.is_empty() && !is_open(login));
         let votes = |login: &Login| given().filter(|other| *other == login).count();
         let most = given().max_by_key(|login| votes(login))?;
         (votes(most) * 2 > given().count()).then_some(most)
     }
 
-    /// The rules that bring a node to what most have.
+    /// The rules that bring a node to what most have. Where that is not known and anybody logs in, nobody does until the platform
+    /// has set a password.
     pub(super) fn missing_at(&self, address: &str) -> Vec<String> {
         match (self.agreed(), self.nodes.get(address)) {
             (Some(agreed), Some(here)) if agreed != here => {
@@ -48,24 +62,27 @@ impl Logins {
                 rules.extend(agreed.iter().cloned());
                 rules
             }
+            (None, Some(here)) if is_open(here) => vec!["resetpass".to_owned()],
             _ => Vec::new(),
         }
     }
 
-    /// Where the user logs in with something else than at most nodes. That nobody gave it anything yet is no difference.
+    /// Where the user logs in with something else than at most nodes. That nobody gave it anything yet is no difference, and where
+    /// it needs no password is for others to say.
     pub(super) fn differing(&self) -> Option<String> {
-        let first = self.nodes.values().next()?;
-        if self.nodes.values().all(|login| login == first) {
+        let closed = || self.nodes.iter().filter(|(_, login)| !is_open(login));
+        let (_, first) = closed().next()?;
+        if closed().all(|(_, login)| login == first) {
             return None;
         }
         let Some(agreed) = self.agreed() else {
-            let nodes: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
+            let nodes: Vec<&str> = closed().map(|(address, _)| address.as_str()).collect();
             return Some(format!(
                 "no more than half of the nodes agree on the passwords of the user: set them alike at {}",
                 nodes.join(", ")
             ));
         };
-        let other = self.nodes.iter().filter(|(_, login)| *login != agreed);
+        let other = closed().filter(|(_, login)| *login != agreed);
         let nodes: Vec<&str> = other.map(|(address, _)| address.as_str()).collect();
         Some(format!("the user has other passwords than at most nodes at {}", nodes.join(", ")))
     }
@@ -88,6 +105,9 @@ mod tests {
             (&[&["#a"], &[], &[]], &[&[], &["resetpass", "#a"], &["resetpass", "#a"]]),
             (&[&["#a"], &["#b"], &["#b"]], &[&["resetpass", "#b"], &[], &[]]),
             (&[&["nopass"], &["#a", "#b"], &["#a", "#b"]], &[&["resetpass", "#a", "#b"], &[], &[]]),
+            (&[&["nopass"], &["nopass"], &["#a"]], &[&["resetpass", "#a"], &["resetpass", "#a"], &[]]),
+            (&[&["nopass"], &["nopass"]], &[&["resetpass"], &["resetpass"]]),
+            (&[&["nopass"], &["#a"], &["#b"]], &[&["resetpass"], &[], &[]]),
             (&[&["#a"], &["#b"], &[]], &[&[], &[], &[]]),
             (&[&[], &[]], &[&[], &[]]),
         ] {
@@ -95,7 +115,9 @@ mod tests {
             for (node, rules) in brought.iter().enumerate() {
                 assert_eq!(logins.missing_at(&node.to_string()), *rules, "{nodes:?} at {node}");
             }
-            let is_alike = nodes.iter().all(|login| *login == nodes[0]);
+            let mut closed = nodes.iter().filter(|login| **login != ["nopass"]);
+            let first = closed.next();
+            let is_alike = closed.all(|login| Some(login) == first);
             assert_eq!(logins.differing().is_none(), is_alike, "{nodes:?}");
         }
     }

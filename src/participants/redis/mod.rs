@@ -227,16 +227,18 @@ impl Redis {
     async fn look(&self, tenant: &TenantRef) -> Result<Observed, Failure> {
         let cluster = self.nodes.cluster().await?;
         self.check_visible(&cluster)?;
-        let record = self.records.find(&cluster, tenant).await?;
+        let found = self.records.look(&cluster, tenant).await?;
         let claims = self.claims.look(&cluster, &self.records, tenant).await?;
         if let Some(successor) = claims.successor {
-            let held = record.map(|record| record.held());
+            let sound = found.filter(|found| found.amiss.is_none());
+            let held = sound.map(|found| found.record.held());
             return Ok(successor.leaves(held.map(|held| (held.state, held.generation))));
         }
-        if claims.is_unclaimed && record.is_some_and(|record| record.held().state != Desired::Deleted) {
+        let wanted = found.as_ref().and_then(|found| found.record.wanted());
+        if claims.is_unclaimed && wanted.is_some_and(|wanted| wanted != Desired::Deleted) {
             self.claims.make(&cluster, tenant).await?;
         }
-        let Some(record) = record else {
+        let Some(found) = found else {
             // Nothing is known of it only where nothing of it is left.
             if !self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
                 return Ok(Observed::UNKNOWN_TENANT);
@@ -245,26 +247,29 @@ impl Redis {
             let missing = self.records.missing(tenant);
             return Ok(Observed::policy(Desired::Active, 0).with_amiss(Some(missing)));
         };
-        let held = record.held();
         let (users, verification) = match &self.users {
             Some(users) => {
-                let seen = users.look(&cluster, tenant, held.state).await?;
+                let seen = users.look(&cluster, tenant, wanted).await?;
                 // A failed node was told when it was there. Whether it remembers, it shows when it is back.
-                let is_whole = cluster.missing().is_empty() || held.state == Desired::Active;
+                let is_whole = cluster.missing().is_empty() || wanted == Some(Desired::Active);
                 (seen, if is_whole { Verification::Effect } else { Verification::PolicyOnly })
             }
             None => (user::Seen::default(), Verification::PolicyOnly),
         };
-        let mut seen = state_of(&record, &users.doors);
+        let mut seen = state_of(&found.record, &users.doors);
+        let held = found.record.held();
         if !lets_in(held.state) && self.keys.any(&cluster, &tenant.names.cache_prefix).await? {
-            tracing::warn!(tenant_id = %tenant.tenant_id, "keys of a tenant that is locked out are in the cache");
+            if wanted.is_some() {
+                tracing::warn!(tenant_id = %tenant.tenant_id, "keys of a tenant that is locked out are in the cache");
+            }
             seen = Desired::Active;
         }
         let seen = match verification {
             Verification::Effect => Observed::effect(seen, held.generation),
             Verification::PolicyOnly => Observed::policy(seen, held.generation),
         };
-        let seen = seen.with_asked(Some(held.state)).with_amiss(users.amiss);
+        let amiss: Vec<String> = found.amiss.into_iter().chain(users.amiss).collect();
+        let seen = seen.with_asked(wanted).with_amiss((!amiss.is_empty()).then(|| amiss.join("; ")));
         Ok(users.unproven.into_iter().fold(seen, |seen, why| seen.with_unproven(&why)))
     }
 

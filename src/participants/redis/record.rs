@@ -37,11 +37,24 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// What the other parts are to follow: what we wrote, whatever somebody made of it.
-    pub(super) fn held(&self) -> Held {
-        let state = self.applied.or(self.told).unwrap_or(Desired::Suspended);
-        Held { state, generation: self.generation }
+    /// The state that we wrote, whatever somebody made of it; `None` where that is not known any more.
+    pub(super) fn wanted(&self) -> Option<Desired> {
+        self.applied.or(self.told)
     }
+
+    /// What the other parts are to follow.
+    pub(super) fn held(&self) -> Held {
+        Held { state: self.wanted().unwrap_or(Desired::Suspended), generation: self.generation }
+    }
+}
+
+/// A record with what of it can be read.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// As far as it can be read; of generation 0 where that cannot.
+    pub(super) record: Record,
+    /// What of it cannot, and what mends it.
+    pub(super) amiss: Option<String>,
 }
 
 /// Where the records are.
@@ -99,7 +112,8 @@ impl Records {
         script.arg(wanted.state.as_str()).arg(wanted.generation).arg(tenant.tenant_id.as_str()).arg(lifetime);
         let (state, generation): (Option<String>, Option<String>) =
             cluster.holder(&key).await?.run(&script).await.map_err(|error| unusable(&key, error))?;
-        decode((state, number(&key, generation)?))?
+        let generation = generation.map(|written| number(&key, &written)).transpose();
+        decode((state, generation.map_err(Failure::permanent)?))?
             .ok_or_else(|| Failure::retryable("the tenant's record was not kept"))
     }
 
@@ -109,57 +123,78 @@ impl Records {
         cluster: &Cluster,
         tenant: &TenantRef,
     ) -> Result<Option<Record>, Failure> {
+        let found = self.look(cluster, tenant).await?;
+        let sound = |Found { record, amiss }| amiss.map_or(Ok(record), |why| Err(Failure::permanent(why)));
+        found.map(sound).transpose()
+    }
+
+    /// As [`find`](Self::find), also where somebody made of it what cannot be read.
+    pub(super) async fn look(&self, cluster: &Cluster, tenant: &TenantRef) -> Result<Option<Found>, Failure> {
         let key = self.key(tenant);
         let mut command = redis::cmd("HMGET");
         command.arg(&key).arg("state").arg("applied").arg("generation");
-        let (told, applied, generation): (Option<String>, Option<String>, Option<String>) =
-            cluster.holder(&key).await?.run(&command).await.map_err(|error| unusable(&key, error))?;
-        let Some(generation) = number(&key, generation)? else { return Ok(None) };
-        if told.is_none() && applied.is_none() {
-            return Ok(None);
-        }
-        let applied = applied.as_deref().map(parse).transpose()?;
-        let told = match (told.as_deref().map(parse), applied) {
-            (None | Some(Err(_)), Some(_)) => None,
-            (told, _) => told.transpose()?,
+        let read = cluster.holder(&key).await?.run(&command).await;
+        let (told, applied, generation): (Option<String>, Option<String>, Option<String>) = match read {
+            Err(error) if is_of_another_type(&error) => {
+                let record = Record { told: None, applied: None, generation: 0 };
+                return Ok(Some(Found { record, amiss: Some(no_hash(&key)) }));
+            }
+            read => read.map_err(failure)?,
         };
-        Ok(Some(Record { told, applied, generation }))
+        let Some(generation) = generation.filter(|_| told.is_some() || applied.is_some()) else {
+            return Ok(None);
+        };
+        let state = |name: &Option<String>| name.as_deref().and_then(state_named);
+        let mut record = Record { told: state(&told), applied: state(&applied), generation: 0 };
+        let is_known = if applied.is_some() { record.applied.is_some() } else { record.told.is_some() };
+        let mut amiss = (!is_known).then(|| {
+            format!(
+                "the tenant's record {key} has a state that is none of ours, which a repair or any other change of \
+                 the tenant writes anew"
+            )
+        });
+        match number(&key, &generation) {
+            Ok(number) => record.generation = number,
+            Err(why) => amiss = Some(why),
+        }
+        Ok(Some(Found { record, amiss }))
     }
 }
 
 /// What it means that the record can be neither read nor written.
 fn unusable(key: &str, error: RedisError) -> Failure {
-    // Of a command inside a script some versions tell it in the text.
-    let is_of_another_type =
-        error.code() == Some(OTHER_TYPE) || error.detail().is_some_and(|words| words.contains(OTHER_TYPE));
-    if !is_of_another_type {
-        return failure(error);
-    }
-    Failure::permanent(format!("the tenant's record {key} is not a hash: delete that key, then retry"))
+    if is_of_another_type(&error) { Failure::permanent(no_hash(key)) } else { failure(error) }
 }
 
-/// The generation as it is written.
-fn number(key: &str, written: Option<String>) -> Result<Option<u64>, Failure> {
-    let number = |text: String| {
-        text.parse().map_err(|_| {
-            let shown: String = text.chars().take(SHOWN_MAX).collect();
-            Failure::permanent(format!(
-                "the tenant's record {key} has a generation that is no number, {}: delete that key, then retry",
-                quote(&shown)
-            ))
-        })
-    };
-    written.map(number).transpose()
+/// Of a command inside a script some versions tell it in the text.
+fn is_of_another_type(error: &RedisError) -> bool {
+    error.code() == Some(OTHER_TYPE) || error.detail().is_some_and(|words| words.contains(OTHER_TYPE))
 }
 
-fn parse(name: &str) -> Result<Desired, Failure> {
-    let state = Desired::ALL.into_iter().find(|state| state.as_str() == name);
-    state.ok_or_else(|| Failure::retryable("the tenant's record is of another version"))
+fn no_hash(key: &str) -> String {
+    format!("the tenant's record {key} is not a hash: delete that key, then retry")
+}
+
+/// The generation as it is written; or what is wrong with it.
+fn number(key: &str, written: &str) -> Result<u64, String> {
+    written.parse().map_err(|_| {
+        let shown: String = written.chars().take(SHOWN_MAX).collect();
+        format!(
+            "the tenant's record {key} has a generation that is no number, {}: delete that key, then retry",
+            quote(&shown)
+        )
+    })
+}
+
+fn state_named(name: &str) -> Option<Desired> {
+    Desired::ALL.into_iter().find(|state| state.as_str() == name)
 }
 
 fn decode((state, generation): (Option<String>, Option<u64>)) -> Result<Option<Held>, Failure> {
     let (Some(name), Some(generation)) = (state, generation) else { return Ok(None) };
-    Ok(Some(Held { state: parse(&name)?, generation }))
+    let state = state_named(&name);
+    let state = state.ok_or_else(|| Failure::retryable("the tenant's record is of another version"))?;
+    Ok(Some(Held { state, generation }))
 }
 
 /// Tells whoever keeps copies of their own that the tenant's state was set. A cluster passes it on by itself.

@@ -36,8 +36,8 @@ pub(super) fn state_of(record: &Record, users: &[Door]) -> Desired {
     let wanted = record.held().state;
     if least == most && most == Door::of(wanted) {
         // Locked out by all: which kind of that, the record says. What it should not say is not what we wrote.
-        return record.told.unwrap_or(match wanted {
-            Desired::Suspended => Desired::Archived,
+        return record.told.unwrap_or(match record.applied {
+            Some(Desired::Suspended) => Desired::Archived,
             _ => Desired::Suspended,
         });
     }

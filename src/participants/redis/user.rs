@@ -1,7 +1,7 @@
 //! The tenant's own user, where it has one: what it may do is enforced by the servers themselves.
 //!
 //! The rules are ours, the passwords are the platform's: they are only brought to where most nodes have them, and go with a
-//! deletion. Users do not travel between the nodes of a cluster, so every node is told and asked. Needs Redis 7.
+//! deletion. That none is needed is never meant, and taken away. Users do not travel between the nodes of a cluster, so every node is told and asked. Needs Redis 7.
 
 use redis::{Cmd, RedisError, Value};
 
@@ -107,7 +107,12 @@ impl Users {
         for node in cluster.all() {
             let mut rules = self.rules(tenant, state);
             rules.extend(logins.missing_at(node.address()));
-            if let Err(error) = set_at(node, &name, &rules, state).await {
+            let mut set = set_at(node, &name, &rules, state).await;
+            if set.is_ok() && logins.is_open_at(node.address()) {
+                // Whoever came in without a password is not to stay.
+                set = end_connections(node, &name).await;
+            }
+            if let Err(error) = set {
                 failed.get_or_insert(cluster.at(node, error));
             }
         }
@@ -138,15 +143,15 @@ impl Users {
         failed.map_or(Ok(()), Err)
     }
 
-    /// What the user gets at each node, and what differs from a state.
+    /// What the user gets at each node, and what differs from a state, where that is known.
     pub(super) async fn look(
         &self,
         cluster: &Cluster,
         tenant: &TenantRef,
-        wanted: Desired,
+        wanted: Option<Desired>,
     ) -> Result<Seen, Failure> {
         let (mut seen, mut logins, mut amiss) = (Seen::default(), Logins::default(), Vec::new());
-        let mut open = Vec::new();
+        let (mut open, mut without_password) = (Vec::new(), Vec::new());
         for node in cluster.all() {
             let told = self.ask(node, tenant).await.map_err(|error| cluster.at(node, error))?;
             let (door, differs) = told.judge(wanted);
@@ -155,8 +160,10 @@ impl Users {
             if told.user != Value::Nil {
                 logins.add(node.address(), &told.user);
             }
-            if is_on(&told.anybody) && has_flag(&told.anybody, "nopass") {
-                open.push(node.address());
+            for (who, nodes) in [(&told.anybody, &mut open), (&told.user, &mut without_password)] {
+                if is_on(who) && has_flag(who, "nopass") {
+                    nodes.push(node.address());
+                }
             }
         }
         seen.unproven = (!open.is_empty()).then(|| {
@@ -166,7 +173,15 @@ impl Users {
                 open.join(", ")
             )
         });
-        if super::lets_in(wanted) {
+        if !without_password.is_empty() {
+            amiss.push(format!(
+                "anybody may log in as the tenant: its user needs no password (`nopass`) at {}; set one there (`ACL SETUSER {} \
+                 resetpass >…`)",
+                without_password.join(", "),
+                self.name(tenant)
+            ));
+        }
+        if wanted.is_some_and(super::lets_in) {
             amiss.extend(logins.differing());
         }
         if !amiss.is_empty() {
@@ -225,16 +240,18 @@ async fn set_at(node: &Node, name: &str, rules: &[String], state: Desired) -> Re
     } else {
         node.run::<()>(&acl(&["SETUSER", name], rules)).await?;
     }
-    if !super::lets_in(state) {
-        let kill = redis::cmd("CLIENT").arg("KILL").arg("USER").arg(name).to_owned();
-        // An older server refuses the name of a user that is not there, and then nobody is connected as it.
-        if let Err(error) = node.run::<u32>(&kill).await
-            && state != Desired::Deleted
-        {
-            return Err(error);
-        }
+    // An older server refuses the name of a user that is not there, and then nobody is connected as it.
+    if !super::lets_in(state)
+        && let Err(error) = end_connections(node, name).await
+        && state != Desired::Deleted
+    {
+        return Err(error);
     }
     keep(node).await
+}
+
+async fn end_connections(node: &Node, name: &str) -> Result<(), RedisError> {
+    node.run::<u32>(redis::cmd("CLIENT").arg("KILL").arg("USER").arg(name)).await.map(drop)
 }
 
 /// Users live in memory; where the server has a file for them, they go there too.
@@ -250,15 +267,16 @@ async fn keep(node: &Node) -> Result<(), RedisError> {
 }
 
 impl Told {
-    /// What the user gets, and what of it is not as in the wanted state. Of a user that is on with rules that are none of
-    /// ours, anything is to be expected.
-    fn judge(&self, wanted: Desired) -> (Door, Option<String>) {
+    /// What the user gets, and what of it is not as in the wanted state, where that is known. Of a user that is on with rules that are
+    /// none of ours, anything is to be expected.
+    fn judge(&self, wanted: Option<Desired>) -> (Door, Option<String>) {
         if !is_on(&self.user) {
             let gone = if self.user == Value::Nil { "there is no user" } else { "the user is off" };
-            return (Door::Shut, super::lets_in(wanted).then(|| gone.to_owned()));
+            return (Door::Shut, wanted.filter(|wanted| super::lets_in(*wanted)).map(|_| gone.to_owned()));
         }
         let is_reader = differences(&self.user, &self.reader).is_empty();
         let door = if is_reader { Door::Reads } else { Door::Writes };
+        let Some(wanted) = wanted else { return (door, None) };
         if !super::lets_in(wanted) {
             return (door, Some("the user is on".to_owned()));
         }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::background_command;
 use super::intervene::{Intervene, Intervention};
+use super::settled::Looked;
 use super::verify::{Check, can_drift, drifts};
 use crate::config::cascade::Drift as Policy;
 use crate::domain::error::{Error, Reason};
@@ -177,6 +178,7 @@ async fn verify(registry: &Registry, record: &Record) {
     }
     let drifts = drifts(&looked.checks);
     tell(&looked.record, &drifts);
+    tell_failed(registry, &looked);
     let taken_up = if drifts.is_empty() {
         registry.note_as_desired(&looked.record, &looked.checks, &background_command()).await
     } else if let Some(open) = looked.snapshot.open_operation(tenant_id) {
@@ -226,4 +228,18 @@ fn tell(record: &Record, drifts: &[Drift]) {
         targets = targets.join(","),
         "drift was found"
     );
+}
+
+/// Tells of targets that did not say what the tenant is in: it may be let in there, and nobody would know. Where many tenants meet it the
+/// circuit opens, and they are not asked.
+fn tell_failed(registry: &Registry, looked: &Looked) {
+    for check in looked.checks.iter().filter(|check| check.failed) {
+        registry.engine.count_failed_look(&check.target);
+        tracing::warn!(
+            tenant_id = %looked.record.tenant.tenant_id,
+            target_system = check.target.as_str(),
+            why = check.found.as_ref().err(),
+            "what the tenant is in at a target cannot be told"
+        );
+    }
 }

@@ -55,6 +55,8 @@ pub struct Check {
     pub is_ahead: bool,
     /// What it was seen in, or why that cannot be told: it could not be asked, or is being changed.
     pub found: Result<Observed, String>,
+    /// Whether it was asked and did not tell: not where it was left alone, or is being changed.
+    pub failed: bool,
 }
 
 impl Check {
@@ -99,7 +101,7 @@ impl Registry {
         let Ok(snapshot) = self.view.snapshot() else { return Vec::new() };
         let Some(record) = snapshot.tenant(&plan.tenant_id) else { return Vec::new() };
         let mut unknown = Vec::new();
-        for Look { target, found } in
+        for Look { target, found, .. } in
             self.engine.look(&reference(&snapshot, record), record.tenant.generation).await
         {
             match found {
@@ -185,15 +187,16 @@ impl Registry {
             generation,
             target: look.target,
             found: look.found,
+            failed: look.failed,
         };
         let check = |look: Look| match open {
             Some(open) => check(look).on_its_way(open),
             None => check(look),
         };
         let missing = self.missing_of(snapshot, &record.tenant, &wanted).await;
-        let missing = missing.into_iter().map(|target| Look { target, found: Err(NOT_HERE.to_owned()) });
+        let not_here = |target| Look { target, found: Err(NOT_HERE.to_owned()), failed: false };
         let mut looks = self.engine.look_at_some(&tenant, generation, &wanted).await;
-        looks.extend(missing);
+        looks.extend(missing.into_iter().map(not_here));
         looks.sort_by(|a, b| a.target.cmp(&b.target));
         looks.into_iter().map(check).collect()
     }

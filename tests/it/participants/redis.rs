@@ -3,6 +3,7 @@
 mod cluster;
 mod held;
 mod lost;
+mod nopass;
 mod open;
 mod record;
 mod taken_over;

@@ -1,7 +1,7 @@
 //! The tenant's record is not there, or is something else.
 
 use redis::AsyncCommands as _;
-use tenantry::domain::lifecycle::Desired;
+use tenantry::domain::lifecycle::{Desired, Verification};
 use tenantry::participants::FailureKind;
 
 use super::cluster::{cluster, connected, say, with_users_at};
@@ -46,7 +46,8 @@ async fn a_record_of_another_type_is_named_and_is_made_anew_once_it_is_deleted()
     for (state, generation) in [(Desired::Active, 1), (Desired::Suspended, 2)] {
         let refused = told(target.apply(&finance, state, generation).await);
         assert_eq!(refused, (FailureKind::Permanent, words.clone()), "{state}");
-        assert_eq!(target.observe(&finance).await.unwrap_err().message, words, "{state}");
+        let seen = target.observe(&finance).await.unwrap();
+        assert_eq!((seen.state, seen.generation, seen.amiss), (Some(state), 0, Some(words.clone())));
     }
     admin.del::<_, ()>(&record).await.unwrap();
     assert_eq!(bring(&target, &finance, Desired::Suspended, 2).await, Some(Desired::Suspended));
@@ -133,15 +134,67 @@ async fn a_record_whose_number_is_none_is_named_and_keeps_nobody_in() {
         for state in [Desired::Active, Desired::Suspended] {
             let refused = told(target.apply(&finance, state, 2).await);
             assert_eq!(refused, (FailureKind::Permanent, words.clone()), "{state}");
-            assert_eq!(target.observe(&finance).await.unwrap_err().message, words, "{state}");
+            let seen = target.observe(&finance).await.unwrap();
+            assert!(seen.amiss.is_some_and(|why| why.contains(&words)), "{state}");
         }
         assert!(client(&url, &finance).await.is_err(), "{number}");
         admin.del::<_, ()>(&record).await.unwrap();
     }
     bring(&target, &finance, Desired::Active, 1).await;
     admin.hset::<_, _, _, ()>(&record, "generation", -5).await.unwrap();
-    let seen = target.observe(&finance).await.unwrap_err().message;
+    let seen = target.observe(&finance).await.unwrap().amiss.unwrap();
     assert!(seen.contains(&record) && seen.contains("\"-5\""), "{seen}");
     // It is older than any change.
     assert_eq!(bring(&target, &finance, Desired::Suspended, 2).await, Some(Desired::Suspended));
+}
+
+/// The verifier could not judge such a tenant, and so said nothing while it was let in.
+#[tokio::test]
+async fn a_tenant_whose_record_cannot_be_read_is_drift_and_in_what_its_user_and_its_keys_let_through() {
+    let server = server().await;
+    let mut admin = connect(&server.url()).await.unwrap();
+    let target = with_users(&server.url());
+    let broken = |record: &str| {
+        let text = ["SET", record, "x"].map(str::to_owned).to_vec();
+        let number = ["HSET", record, "generation", "abc"].map(str::to_owned).to_vec();
+        let state = ["HSET", record, "applied", "abc"].map(str::to_owned).to_vec();
+        [(text, "is not a hash"), (number, "no number"), (state, "a state that is none")]
+    };
+    for way in 0..3 {
+        let finance = tenant("finance");
+        let record = format!("tenantry:tenant:{}", finance.uid);
+        let (command, words) = broken(&record)[way].clone();
+        bring(&target, &finance, Desired::Suspended, 1).await;
+        if way == 0 {
+            admin.del::<_, ()>(&record).await.unwrap();
+        }
+        redis::cmd(&command[0]).arg(&command[1..]).exec_async(&mut admin).await.unwrap();
+        let seen = async || {
+            let seen = target.observe(&finance).await.unwrap();
+            let amiss = seen.amiss.unwrap();
+            assert!(amiss.contains(&record) && amiss.contains(words), "{amiss}");
+            let generation = u64::from(words.contains("none"));
+            assert_eq!((seen.generation, seen.verification), (generation, Verification::Effect), "{words}");
+            seen.state
+        };
+        assert_eq!(seen().await, Some(Desired::Suspended), "{words}: it is locked out");
+        admin.set::<_, _, ()>(key(&finance, "a"), "x").await.unwrap();
+        assert_eq!(seen().await, Some(Desired::Active), "{words}: it has keys");
+        admin.del::<_, ()>(key(&finance, "a")).await.unwrap();
+        set_user(&mut admin, &finance, &["on", ">pass", "+@all", "~*"]).await;
+        assert_eq!(seen().await, Some(Desired::Active), "{words}: its user was opened");
+        let mut theirs = client(&server.url(), &finance).await.unwrap();
+        // As a repair does.
+        let _ = target.apply(&finance, Desired::Suspended, 2).await;
+        assert!(say::<String>(&mut theirs, &["PING"]).await.is_err(), "{words}: it is locked out again");
+        if words.contains("none") {
+            assert_eq!(sound(&target, &finance).await, Some(Desired::Suspended), "written anew");
+        } else {
+            assert_eq!(
+                seen().await,
+                Some(Desired::Suspended),
+                "{words}: and the record waits for an operator"
+            );
+        }
+    }
 }
