@@ -446,7 +446,7 @@ fn take_over(
 }
 
 /// Refuses what a time forbids, where the verb begins at `begin`.
-fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Error> {
+pub(super) fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Error> {
     match (verb, tenant.purge_time.as_deref().copied(), tenant.retain_time.as_deref().copied()) {
         (Verb::Undelete, Some(purge_time), _) if !can_undelete(begin, purge_time) => Err(Error::new(
             Reason::PurgeTimePassed,
