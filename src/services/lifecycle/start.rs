@@ -435,6 +435,7 @@ fn take_over(
         back.details.place = Some(PlaceChange { from: tenant.place(), to: tenant.place() });
     }
     Operation::reversal(open, back, context.now)
+        .or_else(|| Operation::resumption(open, request.clone(), context.now))
         .or_else(|| Operation::again(open, request.clone(), context.now))
         .or_else(|| Operation::in_place_of_repair(open, request.clone(), context.now))
         .or_else(|| Operation::denial(open, request.clone(), context.now))
