@@ -66,6 +66,9 @@ pub struct Start {
     /// For start-migration: the part of the region.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     to_cell: Option<String>,
+    /// For finish-migration: stay locked out instead of being let in.
+    #[arg(long)]
+    suspended: bool,
     /// Only say how many tenants there are.
     #[arg(long)]
     validate_only: bool,
@@ -142,6 +145,7 @@ async fn start(context: &Context<'_>, given: Start) -> Result<(), Failure> {
         "tier": given.tier.unwrap_or_default(),
         "toRegion": given.to_region.unwrap_or_default(),
         "toCell": given.to_cell.unwrap_or_default(),
+        "toStatus": if given.suspended { "TENANT_STATUS_SUSPENDED" } else { "TENANT_STATUS_UNSPECIFIED" },
         "validateOnly": given.validate_only,
     });
     let bulk = context.change("Lifecycle/StartBulkOperation", request).await?;

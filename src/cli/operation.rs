@@ -52,6 +52,9 @@ pub enum Command {
         /// Why it is to count there, for people and for the log: only with --adopt, which needs it.
         #[arg(long, requires = "adopt")]
         reason: Option<String>,
+        /// Check all, change nothing: show how it would be.
+        #[arg(long)]
+        validate_only: bool,
         /// Do not wait for the end.
         #[arg(long)]
         no_wait: bool,
@@ -65,6 +68,9 @@ pub enum Command {
         /// Why, for people and for the log.
         #[arg(long)]
         reason: String,
+        /// Check all, change nothing: show how it would be.
+        #[arg(long)]
+        validate_only: bool,
         /// Do not wait for the end.
         #[arg(long)]
         no_wait: bool,
@@ -76,6 +82,9 @@ pub enum Command {
         /// Why, for people and for the log.
         #[arg(long)]
         reason: Option<String>,
+        /// Check all, change nothing: show how it would be.
+        #[arg(long)]
+        validate_only: bool,
         /// Do not wait for the end.
         #[arg(long)]
         no_wait: bool,
@@ -160,21 +169,31 @@ pub(super) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
             }
             progress::verdict(&ended)
         }
-        Command::Retry { operation_id, target, adopt, reason, no_wait } => {
+        Command::Retry { operation_id, target, adopt, reason, validate_only, no_wait } => {
             let request = json!({
                 "operationId": operation_id,
                 "target": target,
                 "adopt": adopt,
                 "reason": reason.unwrap_or_default(),
+                "validateOnly": validate_only,
             });
             intervene(context, "RetryTarget", request, no_wait).await
         }
-        Command::Skip { operation_id, target, reason, no_wait } => {
-            let request = json!({ "operationId": operation_id, "target": target, "reason": reason });
+        Command::Skip { operation_id, target, reason, validate_only, no_wait } => {
+            let request = json!({
+                "operationId": operation_id,
+                "target": target,
+                "reason": reason,
+                "validateOnly": validate_only,
+            });
             intervene(context, "SkipTarget", request, no_wait).await
         }
-        Command::Abort { operation_id, reason, no_wait } => {
-            let request = json!({ "operationId": operation_id, "reason": reason.unwrap_or_default() });
+        Command::Abort { operation_id, reason, validate_only, no_wait } => {
+            let request = json!({
+                "operationId": operation_id,
+                "reason": reason.unwrap_or_default(),
+                "validateOnly": validate_only,
+            });
             intervene(context, "AbortOperation", request, no_wait).await
         }
     }
@@ -189,7 +208,11 @@ async fn intervene(
 ) -> Result<(), Failure> {
     let output = context.connection.output;
     let aborted = text(&request["operationId"]);
+    let only_shown = request["validateOnly"] == true;
     let operation = context.change(&format!("Lifecycle/{method}"), request).await?;
+    if only_shown {
+        return show_operation(output, &operation);
+    }
     let id = operation["operationId"].as_str().unwrap_or_default();
     let ended = if no_wait {
         operation.clone()

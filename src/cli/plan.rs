@@ -20,9 +20,27 @@ const PLAN: [Column; 5] = [
 /// Shows a plan: each target, and what else it leads to.
 pub(super) fn show(operation: &Value) -> Result<(), Failure> {
     show_list(Format::Table, operation, "targets", &PLAN)?;
+    print(&stays(operation))?;
     print(&planned(operation))?;
     print(&later(operation))?;
     print(&following(operation))
+}
+
+/// Of a plan that finds the tenant where it leads: what it decides all the same.
+fn stays(operation: &Value) -> String {
+    let moves = ["ACTIVATE", "SUSPEND", "ARCHIVE", "DELETE"]
+        .contains(&enum_name(operation["verb"].as_str().unwrap_or_default()));
+    let is_there = operation["fromStatus"] == operation["toStatus"];
+    let asks = operation["targets"].as_array().is_some_and(|targets| !targets.is_empty());
+    // A plan for later that would be refused says why.
+    if !moves || !is_there || asks || !text(&operation["error"]).is_empty() {
+        return String::new();
+    }
+    format!(
+        "it is {} already, and stays so: nothing is asked of any target, and it leaves any older bulk operation that is to take \
+         it elsewhere\n",
+        text(&operation["toStatus"])
+    )
 }
 
 /// What a plan leads to beside the states of its targets.

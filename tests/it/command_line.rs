@@ -2,6 +2,7 @@
 
 mod incidents;
 mod kept_out;
+mod previews;
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};

@@ -120,7 +120,12 @@ impl Record for Row<'_> {
     }
 
     fn any_item(&self, id: FieldId, test: &mut dyn FnMut(&str) -> bool) -> bool {
-        let failing = OperationField::from_id(id) == Some(OperationField::FailingTarget);
+        let failing = match OperationField::from_id(id) {
+            Some(OperationField::Target) => false,
+            Some(OperationField::FailingTarget) => true,
+            // No list: whether it has a value says nothing of the targets.
+            _ => return false,
+        };
         self.operation
             .steps
             .iter()
@@ -135,8 +140,63 @@ impl Record for Row<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::lifecycle::Verb;
-    use crate::domain::operation::State;
+    use crate::domain::filter::Filter;
+    use crate::domain::ids::{OperationId, TargetName, TenantId, TierId};
+    use crate::domain::lifecycle::{Status, Verb};
+    use crate::domain::operation::{Details, Request, State};
+    use crate::domain::tenant::{Profile, Tenant};
+
+    /// A suspension of nobody's, for no reason, that is open at one target.
+    fn bare() -> Operation {
+        let profile = Profile::minimal("Finance", TierId::parse("gold").unwrap());
+        let (id, now) = (TenantId::parse("finance").unwrap(), Timestamp::UNIX_EPOCH);
+        let mut tenant = Tenant::provisioning(id, uuid::Uuid::from_u128(7), profile, "ada".into(), now);
+        tenant.status = Status::Active;
+        let request = Request {
+            operation_id: OperationId::from_uuid(uuid::Uuid::from_u128((7 << 76) | (2 << 62))),
+            verb: Verb::Suspend,
+            reason: String::new(),
+            actor: String::new(),
+            details: Details::default(),
+            bulk_id: None,
+        };
+        Operation::start(&tenant, request, &[TargetName::parse("cache").unwrap()], 2, now).unwrap()
+    }
+
+    /// The fields of which a filter that asks for any value says that they are there.
+    fn there(operation: &Operation) -> Vec<&'static str> {
+        let row = Row::of(operation, Timestamp::UNIX_EPOCH);
+        let fields = SCHEMA.fields.iter().filter(|field| field.field_type != FieldType::Boolean);
+        let fields = fields.map(|field| field.name).filter(|name| {
+            let matches = |filter: String| Filter::parse(&filter, &SCHEMA).unwrap().matches(&row);
+            let is_there = matches(format!("{name}:*"));
+            assert_eq!(matches(format!("NOT {name}:*")), !is_there, "{name}");
+            is_there
+        });
+        fields.collect()
+    }
+
+    #[test]
+    fn any_value_of_a_field_is_asked_of_that_field_whatever_targets_there_are() {
+        let always = ["operation_id", "tenant_id", "verb", "state", "create_time", "update_time"];
+        let named = |more: &[&'static str]| -> Vec<&str> {
+            let wanted = |name: &&str| always.contains(name) || more.contains(name);
+            SCHEMA.fields.iter().map(|field| field.name).filter(wanted).collect()
+        };
+        let mut operation = bare();
+        assert_eq!(there(&operation), named(&["target"]));
+        operation.steps[0].last_error = "it is down".to_owned();
+        assert_eq!(there(&operation), named(&["target", "failing_target"]));
+        let now = Timestamp::UNIX_EPOCH;
+        operation.steps.clear();
+        assert_eq!(there(&operation), named(&[]));
+        operation.reason = "unpaid".into();
+        operation.actor = "ada".into();
+        operation.bulk_id = Some(operation.operation_id);
+        (operation.schedule_time, operation.finish_time) = (Some(now), Some(now));
+        let all = ["reason", "actor", "bulk_id", "schedule_time", "finish_time"];
+        assert_eq!(there(&operation), named(&all));
+    }
 
     #[test]
     fn the_enum_names_are_those_of_the_types() {

@@ -152,6 +152,18 @@ impl Operation {
         !self.is_forward_only() && verb.moves() && leads_back()
     }
 
+    /// An activation in place of a suspension that took an activation back. The tenant's confirmed status is the one before both,
+    /// so this is the state machine's move from there, and leads back there where a target refuses. `None` in any other case.
+    pub fn resumption(open: &Self, request: Request, now: Timestamp) -> Option<Self> {
+        let to_status = open.resumed_by(request.verb)?;
+        Some(Self::anew(open, request, to_status, now))
+    }
+
+    fn resumed_by(&self, verb: Verb) -> Option<Status> {
+        let is_resumed = matches!((self.verb, verb), (Verb::Suspend, Verb::Activate));
+        transition(self.from_status, verb).ok().filter(|_| is_resumed)
+    }
+
     /// The same verb once more, where automatic retries have stopped: every target starts afresh under a new
     /// generation. It may lead elsewhere this time, to another tier or place; where it came from stays, should it be taken
     /// back. `None` in any other case.
@@ -214,7 +226,10 @@ impl Operation {
     /// that are legal.
     pub fn gives_way_to(&self) -> impl Iterator<Item = Verb> {
         let takes_over = |verb: Verb| {
-            self.is_reversed_by(verb) || self.begins_anew_by(verb) || self.denied_by(verb).is_some()
+            self.is_reversed_by(verb)
+                || self.resumed_by(verb).is_some()
+                || self.begins_anew_by(verb)
+                || self.denied_by(verb).is_some()
         };
         let asked_for = |verb: &Verb| !matches!(verb, Verb::Provision | Verb::Purge);
         Verb::ALL.into_iter().filter(asked_for).filter(move |verb| takes_over(*verb))

@@ -29,3 +29,12 @@ fn a_reversal_that_is_refused_has_nothing_to_go_back_to() {
     undeleting.settle(now(1));
     assert_eq!((undeleting.state, undeleting.backward), (State::NeedsOperator, false));
 }
+
+#[test]
+fn a_suspension_that_took_an_activation_back_gives_way_to_an_activation_from_where_the_tenant_is() {
+    let activating = started(Status::Suspended, Verb::Activate);
+    let suspending = Operation::reversal(&activating, request(Verb::Suspend, 2), now(0)).unwrap();
+    assert_eq!((suspending.from_status, suspending.to_status), (Status::Suspended, Status::Suspended));
+    let named: Vec<&str> = suspending.gives_way_to().map(Verb::as_str).collect();
+    assert_eq!(named, ["ACTIVATE", "ARCHIVE"]);
+}

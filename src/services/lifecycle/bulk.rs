@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::children::item;
+use super::children::{OnMany, item};
 use super::opens_later::Scheduled;
 use crate::domain::bulk::{Bulk, Item, TENANTS_MAX};
 use crate::domain::error::{Error, Reason};
@@ -30,7 +30,8 @@ impl Reply for Bulk {
 pub struct StartBulk {
     /// Which tenants; of those that match, the ones that can take the verb now or once their open operation has ended,
     /// those that are where it leads while an older bulk operation is about to take them elsewhere, and, for a verb that closes,
-    /// as failed, those that have more access and cannot take it, or are there and scheduled to have more again.
+    /// as failed, those that have more access and cannot take it, or are there and scheduled to have more again. As failed, too, those
+    /// that a time forbids it.
     pub filter: Filter,
     /// The filter as it was written.
     pub filter_text: String,
@@ -74,12 +75,18 @@ impl Registry {
                 {
                     return Err(tier_not_found(tier));
                 }
-                let scheduled = Scheduled::of(snapshot);
+                let asked = OnMany {
+                    snapshot,
+                    verb: start.verb,
+                    begin: context.now,
+                    waiting: &waiting,
+                    scheduled: Scheduled::of(snapshot),
+                };
                 let items: Vec<Item> = snapshot
                     .tenants
                     .values()
                     .filter(|record| start.filter.matches(&snapshot.row(record)))
-                    .filter_map(|record| item(snapshot, &record.tenant, start.verb, &waiting, &scheduled))
+                    .filter_map(|record| item(&asked, &record.tenant))
                     .collect();
                 if items.len() > TENANTS_MAX {
                     return Err(too_many(items.len()));

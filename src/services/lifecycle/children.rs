@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::older_bulks::InOlderBulks;
 use super::opens_later::{Scheduled, told};
+use super::start::check_times;
 use crate::domain::bulk::{Bulk, Item, ItemState};
 use crate::domain::error::{Error, Reason};
 use crate::domain::ids::{OperationId, TenantId};
@@ -67,7 +68,7 @@ pub(super) fn follow(
     waiting: &InOlderBulks,
     now: Timestamp,
 ) -> Option<Begun> {
-    let items = followers(snapshot, tenant_id, request.verb, waiting);
+    let items = followers(snapshot, tenant_id, request.verb, waiting, now);
     let mut bulk = Bulk {
         parent: Some(tenant_id.clone()),
         // Those below are all in it: none of them has anyone to take along. And what one goes without is said of it alone.
@@ -80,10 +81,16 @@ pub(super) fn follow(
     (!items.is_empty()).then_some(Begun { bulk, items })
 }
 
-/// The part of each tenant below in a verb, nearest first, but of those that it is not meant for.
-fn followers(snapshot: &Snapshot, tenant_id: &TenantId, verb: Verb, waiting: &InOlderBulks) -> Vec<Item> {
-    let (below, scheduled) = (below(snapshot, tenant_id).into_iter(), Scheduled::of(snapshot));
-    below.filter_map(|record| item(snapshot, &record.tenant, verb, waiting, &scheduled)).collect()
+/// The part of each tenant below in a verb that begins at `begin`, nearest first, but of those that it is not meant for.
+fn followers(
+    snapshot: &Snapshot,
+    tenant_id: &TenantId,
+    verb: Verb,
+    waiting: &InOlderBulks,
+    begin: Timestamp,
+) -> Vec<Item> {
+    let asked = OnMany { snapshot, verb, begin, waiting, scheduled: Scheduled::of(snapshot) };
+    below(snapshot, tenant_id).into_iter().filter_map(|record| item(&asked, &record.tenant)).collect()
 }
 
 impl Registry {
@@ -98,25 +105,36 @@ impl Registry {
             return Ok(Vec::new());
         }
         let waiting = self.waiting_below(plan.verb, wish).await?;
-        Ok(followers(&*self.view.snapshot()?, &plan.tenant_id, plan.verb, &waiting))
+        let begin = plan.schedule_time.unwrap_or(plan.create_time);
+        Ok(followers(&*self.view.snapshot()?, &plan.tenant_id, plan.verb, &waiting, begin))
     }
+}
+
+/// A verb that is asked of many tenants.
+pub(super) struct OnMany<'a> {
+    /// All that this replica has seen.
+    pub(super) snapshot: &'a Snapshot,
+    /// What is asked of each.
+    pub(super) verb: Verb,
+    /// When.
+    pub(super) begin: Timestamp,
+    /// Who waits in older bulk operations that lead elsewhere.
+    pub(super) waiting: &'a InOlderBulks,
+    /// What is scheduled.
+    pub(super) scheduled: Scheduled<'a>,
 }
 
 /// A tenant's part in a verb on many tenants; `None` where that is not meant for it. Whoever keeps more access than the verb is to
 /// leave it, and cannot take the verb, has failed already: so it does not leave an older bulk operation either, which may be
-/// about to lock it out. So has whoever is where a verb that closes leads, and is scheduled to leave it.
-pub(super) fn item(
-    snapshot: &Snapshot,
-    tenant: &Tenant,
-    verb: Verb,
-    waiting: &InOlderBulks,
-    scheduled: &Scheduled<'_>,
-) -> Option<Item> {
+/// about to lock it out. So has whoever is where a verb that closes leads, and is scheduled to leave it, and whoever a time forbids
+/// the verb at `begin`.
+pub(super) fn item(asked: &OnMany<'_>, tenant: &Tenant) -> Option<Item> {
+    let &OnMany { snapshot, verb, begin, waiting, ref scheduled } = asked;
     let refusal =
         transition(tenant.status, verb).err().filter(|_| !is_moved(snapshot, tenant, verb, waiting));
     let stays_open = verb.closes() && tenant.status.is_more_open_than(verb.leads_to(tenant.status));
     let error = match refusal {
-        None => None,
+        None => check_times(tenant, verb, begin).err().map(|refusal| refusal.message),
         Some(refusal) if stays_open => Some(refusal.to_string()),
         Some(_) => Some(opens_again(snapshot, tenant, verb, scheduled)?),
     };

@@ -435,6 +435,7 @@ fn take_over(
         back.details.place = Some(PlaceChange { from: tenant.place(), to: tenant.place() });
     }
     Operation::reversal(open, back, context.now)
+        .or_else(|| Operation::resumption(open, request.clone(), context.now))
         .or_else(|| Operation::again(open, request.clone(), context.now))
         .or_else(|| Operation::in_place_of_repair(open, request.clone(), context.now))
         .or_else(|| Operation::denial(open, request.clone(), context.now))
@@ -446,7 +447,7 @@ fn take_over(
 }
 
 /// Refuses what a time forbids, where the verb begins at `begin`.
-fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Error> {
+pub(super) fn check_times(tenant: &Tenant, verb: Verb, begin: Timestamp) -> Result<(), Error> {
     match (verb, tenant.purge_time.as_deref().copied(), tenant.retain_time.as_deref().copied()) {
         (Verb::Undelete, Some(purge_time), _) if !can_undelete(begin, purge_time) => Err(Error::new(
             Reason::PurgeTimePassed,

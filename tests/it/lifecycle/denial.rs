@@ -184,3 +184,34 @@ async fn what_may_not_take_over_is_told_the_ways_out() {
     }
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn an_activation_takes_over_from_a_suspension_that_took_an_activation_back() {
+    let (mut replica, stub, tenant) = in_a_region().await;
+    replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap();
+    let pause =
+        v1::PauseTargetRequest { target: "cache".into(), reason: "upgrade".into(), ..Default::default() };
+    replica.lifecycle.pause_target(pause).await.unwrap();
+    replica.lifecycle.activate_tenant(activate("finance")).await.unwrap();
+    let open = replica.lifecycle.suspend_tenant(suspend("finance")).await.unwrap().into_inner();
+    assert_eq!(
+        (open.from_status(), open.to_status()),
+        (v1::TenantStatus::Suspended, v1::TenantStatus::Suspended)
+    );
+    let next = replica.lifecycle.activate_tenant(activate("finance")).await.unwrap().into_inner();
+    assert_eq!(
+        (next.from_status(), next.to_status()),
+        (v1::TenantStatus::Suspended, v1::TenantStatus::Active)
+    );
+    assert!(next.generation > open.generation, "{next:?}");
+    assert_eq!(
+        replica.get("finance").await.access(),
+        v1::TenantAccess::None,
+        "until every target has followed"
+    );
+    let resume = v1::ResumeTargetRequest { target: "cache".into(), ..Default::default() };
+    replica.lifecycle.resume_target(resume).await.unwrap();
+    assert_eq!(replica.settled("finance").await.status(), v1::TenantStatus::Active);
+    assert_eq!(stub.held(&tenant.uid).unwrap().state, Desired::Active);
+    replica.stop().await;
+}

@@ -7,6 +7,7 @@ use tenantry::proto::v1;
 
 use super::many::{bulk, bulk_ended, make};
 use super::{TEN_SECONDS, activate, suspend};
+use crate::command_line::tenantry;
 use crate::participants::until;
 use crate::support::{Replica, Setup, reason};
 
@@ -306,4 +307,24 @@ async fn whatever_was_decided_last_about_a_tenant_is_so_in_the_end() {
     for replica in replicas {
         replica.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_plan_of_a_suspension_that_only_leaves_an_older_bulk_operation_says_so() {
+    let (mut replica, _setup) = four(false).await;
+    let older = begun(&mut replica, one_at_a_time(v1::OperationVerb::Activate)).await;
+    let server = format!("http://{}", replica.server.grpc);
+    let plan = ["tenant", "suspend", "d", "--validate-only", "--server", &server];
+    let (code, said) = tenantry(&plan).await;
+    assert_eq!(code, Some(0), "{said}");
+    let told = "it is SUSPENDED already, and stays so: nothing is asked of any target, and it leaves any older bulk operation \
+                that is to take it elsewhere\n";
+    assert!(said.contains(told), "{said}");
+    let (_, said) = tenantry(&[&plan[..], &["-o", "json"]].concat()).await;
+    assert!(!said.contains("it is SUSPENDED already"), "for people alone: {said}");
+    let ended = bulk_ended(&mut replica, &older).await;
+    assert_eq!((ended.succeeded, ended.failed), (4, 0), "nothing was changed by looking: {ended:?}");
+    let (code, said) = tenantry(&["tenant", "suspend", "d", "--validate-only", "--server", &server]).await;
+    assert!(code == Some(0) && !said.contains("already"), "it would be locked out: {said}");
+    replica.stop().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tenantry::participants::stub::Stub;
 use tenantry::proto::v1;
 
-use super::many::make;
+use super::many::{bulk, bulk_ended, make};
 use super::schedule::in_seconds;
 use super::{TEN_SECONDS, activate, suspend};
 use crate::command_line::tenantry;
@@ -154,5 +154,95 @@ async fn whoever_lets_in_a_tenant_below_one_that_is_locked_out_is_told() {
         assert_eq!(replica.get(child).await.status(), v1::TenantStatus::Active);
     }
     told("tenant activate par", false).await;
+    replica.stop().await;
+}
+
+fn below(plan: &v1::Operation) -> Vec<String> {
+    plan.followers.iter().map(|follower| format!("{} {}", follower.tenant_id, follower.error)).collect()
+}
+
+fn archive(tenant_id: &str, seconds: Option<i64>) -> v1::ArchiveTenantRequest {
+    v1::ArchiveTenantRequest {
+        tenant_id: tenant_id.into(),
+        retention: seconds.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+        wait: TEN_SECONDS,
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_plan_names_those_below_whose_data_must_still_be_kept_at_its_time() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    make(&mut replica, &["par"], "").await;
+    make(&mut replica, &["free", "kept"], "par").await;
+    for tenant_id in ["par", "free", "kept"] {
+        replica.lifecycle.suspend_tenant(suspend(tenant_id)).await.unwrap();
+        let seconds = (tenant_id == "kept").then_some(1_800);
+        replica.lifecycle.archive_tenant(archive(tenant_id, seconds)).await.unwrap();
+    }
+    let plan = |at| v1::DeleteTenantRequest {
+        tenant_id: "par".into(),
+        children: v1::ChildrenPolicy::Follow.into(),
+        validate_only: true,
+        at,
+        ..Default::default()
+    };
+    let now = replica.lifecycle.delete_tenant(plan(None)).await.unwrap().into_inner();
+    assert_eq!(now.follower_count, 2, "{now:?}");
+    let told = below(&now);
+    assert!(
+        told[0].starts_with("kept the tenant's data must be kept until ") && told[1] == "free ",
+        "{told:?}"
+    );
+    let later = replica.lifecycle.delete_tenant(plan(Some(in_seconds(3_600)))).await.unwrap().into_inner();
+    assert_eq!(below(&later), ["free ", "kept "], "it may be deleted by then");
+
+    let server = format!("http://{}", replica.server.grpc);
+    let delete = ["tenant", "delete", "par", "--children", "follow", "--validate-only", "--server", &server];
+    let (code, said) = tenantry(&delete).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("tenants below that cannot follow:\n  kept: the tenant's data must be kept"),
+        "{said}"
+    );
+    assert!(said.contains("tenants below that follow: 1 (free)"), "{said}");
+
+    let asked = |validate_only| v1::StartBulkOperationRequest {
+        validate_only,
+        ..bulk(r#"parent = "par""#, v1::OperationVerb::Delete)
+    };
+    let plan = replica.lifecycle.start_bulk_operation(asked(true)).await.unwrap().into_inner();
+    assert_eq!((plan.total, plan.failed, plan.waiting), (2, 1, 1), "{plan:?}");
+    assert!(plan.error.starts_with("kept: the tenant's data must be kept until "), "{plan:?}");
+    let started = replica.lifecycle.start_bulk_operation(asked(false)).await.unwrap().into_inner();
+    let ended = bulk_ended(&mut replica, &started).await;
+    assert_eq!((ended.succeeded, ended.failed, &ended.error), (1, 1, &plan.error), "as it was told");
+    replica.stop().await;
+}
+
+/// What is purged at once is held by what is below it, so that its time can be over.
+#[tokio::test]
+async fn a_plan_names_those_below_that_can_no_longer_be_undeleted() {
+    let mut replica = Replica::start(&Setup { no_targets: true, ..Setup::default() }).await;
+    make(&mut replica, &["par"], "").await;
+    make(&mut replica, &["mid"], "par").await;
+    make(&mut replica, &["leaf"], "mid").await;
+    for (tenant_id, undelete_period) in [("par", None), ("mid", Some(prost_types::Duration::default()))] {
+        replica.lifecycle.suspend_tenant(suspend(tenant_id)).await.unwrap();
+        replica.lifecycle.archive_tenant(archive(tenant_id, None)).await.unwrap();
+        let tenant_id = tenant_id.to_owned();
+        let delete =
+            v1::DeleteTenantRequest { tenant_id, undelete_period, wait: TEN_SECONDS, ..Default::default() };
+        replica.lifecycle.delete_tenant(delete).await.unwrap();
+    }
+    let plan = v1::UndeleteTenantRequest {
+        tenant_id: "par".into(),
+        children: v1::ChildrenPolicy::Follow.into(),
+        validate_only: true,
+        ..Default::default()
+    };
+    let plan = replica.lifecycle.undelete_tenant(plan).await.unwrap().into_inner();
+    let told = below(&plan);
+    assert!(told.len() == 1 && told[0].starts_with("mid the tenant could be undeleted until "), "{told:?}");
     replica.stop().await;
 }
