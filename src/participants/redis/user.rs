@@ -5,7 +5,7 @@
 
 use redis::{Cmd, RedisError, Value};
 
-use super::super::{Failure, TenantRef};
+use super::super::{Failure, FailureKind, TenantRef};
 use super::keys::pattern;
 use super::login::Logins;
 use super::nodes::{Cluster, Node};
@@ -113,7 +113,7 @@ impl Users {
                 set = end_connections(node, &name).await;
             }
             if let Err(error) = set {
-                failed.get_or_insert(cluster.at(node, error));
+                failed = Some(graver(failed, cluster.at(node, error)));
             }
         }
         failed.map_or(Ok(()), Err)
@@ -137,7 +137,7 @@ impl Users {
         let mut failed = None;
         for node in cluster.all() {
             if let Err(error) = set_at(node, &name, &rules, state).await {
-                failed.get_or_insert(cluster.at(node, error));
+                failed = Some(graver(failed, cluster.at(node, error)));
             }
         }
         failed.map_or(Ok(()), Err)
@@ -248,6 +248,12 @@ async fn set_at(node: &Node, name: &str, rules: &[String], state: Desired) -> Re
         return Err(error);
     }
     keep(node).await
+}
+
+/// Of two failures the one that leaves open what became of the change: it may come yet.
+fn graver(known: Option<Failure>, new: Failure) -> Failure {
+    let is_open = |failure: &Failure| failure.kind == FailureKind::Unknown;
+    known.filter(|known| is_open(known) || !is_open(&new)).unwrap_or(new)
 }
 
 async fn end_connections(node: &Node, name: &str) -> Result<(), RedisError> {
