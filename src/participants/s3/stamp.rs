@@ -13,6 +13,7 @@ use aws_runtime::auth::{HttpSignatureType, PayloadSigningOverride, SigV4Operatio
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{Builder, ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
@@ -32,9 +33,13 @@ impl Stamp {
         (!lasts.is_zero()).then_some(Self { from, lasts })
     }
 
-    /// What has a request signed so.
+    /// What has a request signed so. It is sent once: a second one that is answered would hide that the first was not, and may still
+    /// arrive.
     pub(super) fn config(&self) -> Builder {
-        Builder::new().time_source(StaticTimeSource::new(self.from)).interceptor(self.clone())
+        Builder::new()
+            .time_source(StaticTimeSource::new(self.from))
+            .interceptor(self.clone())
+            .retry_config(RetryConfig::disabled())
     }
 }
 

@@ -22,6 +22,7 @@ on_each_server!(
     what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet,
     a_write_without_an_answer_that_arrives_after_another_replicas_is_made_good,
     a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered,
+    a_write_that_a_proxy_gave_up_undoes_nothing_that_was_answered,
     a_write_that_was_kept_past_its_time_is_refused_by_the_store,
 );
 
@@ -43,7 +44,12 @@ struct Stage {
 
 impl Stage {
     /// The late replica runs on the runtime of `process`.
-    async fn set(store: &'static Store, name: &str, process: &Handle) -> (Self, JoinHandle<()>) {
+    async fn set(
+        store: &'static Store,
+        name: &str,
+        process: &Handle,
+        keep: fn(&Wire),
+    ) -> (Self, JoinHandle<()>) {
         let bucket = store.bucket(name).await;
         // With the tables of the registry: the replicas leave their marks there.
         let registry = Replica::start(&Setup::default()).await;
@@ -59,12 +65,13 @@ impl Stage {
             bring(&other, tenant, Desired::Active, 1).await;
         }
         let session = Session::begin(store.of("other"), name, &prefix("other")).await;
-        wire.keep_next();
+        keep(&wire);
         let (target, tenant) = (Arc::clone(&late), acme.clone());
         let suspending = process.spawn(async move {
             // As the engine does.
             while let Err(failure) = target.apply(&tenant, Desired::Suspended, 2).await {
                 assert_ne!(failure.kind, FailureKind::Permanent, "{failure}");
+                target.until_worth_trying(&tenant, 2).await;
             }
         });
         wire.kept().await;
@@ -114,7 +121,7 @@ async fn neighbour_waits(stage: &Stage) {
 }
 
 async fn what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet(store: &'static Store) {
-    let (stage, suspending) = Stage::set(store, "lost-lock", &Handle::current()).await;
+    let (stage, suspending) = Stage::set(store, "lost-lock", &Handle::current(), Wire::keep_next).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND state = 'idle in transaction'";
     sql(&stage.database_url, end).await;
@@ -129,8 +136,19 @@ async fn what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet(store:
 }
 
 async fn a_write_without_an_answer_that_arrives_after_another_replicas_is_made_good(store: &'static Store) {
-    let (stage, suspending) = Stage::set(store, "no-answer", &Handle::current()).await;
+    let (stage, suspending) = Stage::set(store, "no-answer", &Handle::current(), Wire::keep_next).await;
     // It waits until the late one has given up its call, and with it the lock.
+    neighbour_waits(&stage).await;
+    let status = stage.wire.let_go().await;
+    stage.arrived(status).await;
+    suspend_neighbour(&stage).await;
+    stage.neighbour_passes(false, "answered by the other replica").await;
+    suspending.await.unwrap();
+    stage.both_are_suspended().await;
+}
+
+async fn a_write_that_a_proxy_gave_up_undoes_nothing_that_was_answered(store: &'static Store) {
+    let (stage, suspending) = Stage::set(store, "given-up", &Handle::current(), Wire::give_up_next).await;
     neighbour_waits(&stage).await;
     let status = stage.wire.let_go().await;
     stage.arrived(status).await;
@@ -142,7 +160,7 @@ async fn a_write_without_an_answer_that_arrives_after_another_replicas_is_made_g
 
 async fn a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered(store: &'static Store) {
     let process = Runtime::new().unwrap();
-    let (stage, suspending) = Stage::set(store, "killed", process.handle()).await;
+    let (stage, suspending) = Stage::set(store, "killed", process.handle(), Wire::keep_next).await;
     process.shutdown_background();
     assert!(suspending.await.unwrap_err().is_cancelled());
     neighbour_waits(&stage).await;
@@ -156,7 +174,7 @@ async fn a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered(s
 }
 
 async fn a_write_that_was_kept_past_its_time_is_refused_by_the_store(store: &'static Store) {
-    let (stage, suspending) = Stage::set(store, "past-its-time", &Handle::current()).await;
+    let (stage, suspending) = Stage::set(store, "past-its-time", &Handle::current(), Wire::keep_next).await;
     suspend_neighbour(&stage).await;
     suspending.await.unwrap();
     stage.both_are_suspended().await;

@@ -23,6 +23,8 @@ struct Shared {
     upstream: String,
     bucket: String,
     is_armed: AtomicBool,
+    /// The client is told that nobody answered, at once.
+    gives_up: AtomicBool,
     stage: watch::Sender<Stage>,
     go: watch::Sender<bool>,
 }
@@ -49,6 +51,7 @@ impl Wire {
             upstream: endpoint.trim_start_matches("http://").to_owned(),
             bucket: bucket.to_owned(),
             is_armed: AtomicBool::new(false),
+            gives_up: AtomicBool::new(false),
             stage: watch::Sender::new(Stage::Awaited),
             go: watch::Sender::new(false),
         });
@@ -59,6 +62,12 @@ impl Wire {
     /// Keeps the next write of the bucket's policy.
     pub(super) fn keep_next(&self) {
         self.shared.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Keeps the next write of the bucket's policy, and answers for the store, as a proxy does that has lost its patience.
+    pub(super) fn give_up_next(&self) {
+        self.shared.gives_up.store(true, Ordering::SeqCst);
+        self.keep_next();
     }
 
     /// Waits until a write is kept.
@@ -119,6 +128,11 @@ async fn ask(
                 request.extend_from_slice(&buffer[..length]);
             }
             shared.stage.send_replace(Stage::Kept);
+            if shared.gives_up.load(Ordering::SeqCst) {
+                let given_up =
+                    b"HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                to_client.lock().await.write_all(given_up).await.unwrap();
+            }
             shared.go.subscribe().wait_for(|go| *go).await.unwrap();
             let answer = deliver(&shared.upstream, &request).await;
             let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
