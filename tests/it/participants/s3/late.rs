@@ -136,19 +136,17 @@ async fn what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet(store:
 }
 
 async fn a_write_without_an_answer_that_arrives_after_another_replicas_is_made_good(store: &'static Store) {
-    let (stage, suspending) = Stage::set(store, "no-answer", &Handle::current(), Wire::keep_next).await;
-    // It waits until the late one has given up its call, and with it the lock.
-    neighbour_waits(&stage).await;
-    let status = stage.wire.let_go().await;
-    stage.arrived(status).await;
-    suspend_neighbour(&stage).await;
-    stage.neighbour_passes(false, "answered by the other replica").await;
-    suspending.await.unwrap();
-    stage.both_are_suspended().await;
+    // The other replica waits until the late one has given up its call, and with it the lock.
+    let staged = Stage::set(store, "no-answer", &Handle::current(), Wire::keep_next).await;
+    arrives_before_anything_is_answered(staged).await;
 }
 
 async fn a_write_that_a_proxy_gave_up_undoes_nothing_that_was_answered(store: &'static Store) {
-    let (stage, suspending) = Stage::set(store, "given-up", &Handle::current(), Wire::give_up_next).await;
+    let staged = Stage::set(store, "given-up", &Handle::current(), Wire::give_up_next).await;
+    arrives_before_anything_is_answered(staged).await;
+}
+
+async fn arrives_before_anything_is_answered((stage, suspending): (Stage, JoinHandle<()>)) {
     neighbour_waits(&stage).await;
     let status = stage.wire.let_go().await;
     stage.arrived(status).await;
