@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::client::Session;
 use super::on_each_server;
-use super::store::{Bucket, Store, bring, pool, prefix};
+use super::store::{Bucket, Store, bring, pool, prefix, seaweedfs};
 use super::wire::Wire;
 use crate::support::{Replica, Setup, sql};
 
@@ -19,10 +19,7 @@ use crate::support::{Replica, Setup, sql};
 const DEADLINE: Duration = Duration::from_secs(4);
 
 on_each_server!(
-    what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet,
     a_write_without_an_answer_that_arrives_after_another_replicas_is_made_good,
-    a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered,
-    a_write_that_a_proxy_gave_up_undoes_nothing_that_was_answered,
     a_write_that_was_kept_past_its_time_is_refused_by_the_store,
 );
 
@@ -120,7 +117,9 @@ async fn neighbour_waits(stage: &Stage) {
     stage.neighbour_passes(false, "suspended by the other replica").await;
 }
 
-async fn what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet(store: &'static Store) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_holder_overwrites_that_lost_its_lock_was_not_answered_yet() {
+    let store = seaweedfs().await;
     let (stage, suspending) = Stage::set(store, "lost-lock", &Handle::current(), Wire::keep_next).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND state = 'idle in transaction'";
@@ -141,7 +140,9 @@ async fn a_write_without_an_answer_that_arrives_after_another_replicas_is_made_g
     arrives_before_anything_is_answered(staged).await;
 }
 
-async fn a_write_that_a_proxy_gave_up_undoes_nothing_that_was_answered(store: &'static Store) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_a_proxy_gave_up_undoes_nothing_that_was_answered() {
+    let store = seaweedfs().await;
     let staged = Stage::set(store, "given-up", &Handle::current(), Wire::give_up_next).await;
     arrives_before_anything_is_answered(staged).await;
 }
@@ -156,7 +157,9 @@ async fn arrives_before_anything_is_answered((stage, suspending): (Stage, JoinHa
     stage.both_are_suspended().await;
 }
 
-async fn a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered(store: &'static Store) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_of_a_replica_that_was_killed_undoes_nothing_that_was_answered() {
+    let store = seaweedfs().await;
     let process = Runtime::new().unwrap();
     let (stage, suspending) = Stage::set(store, "killed", process.handle(), Wire::keep_next).await;
     process.shutdown_background();
