@@ -109,7 +109,5 @@ fn pool(settings: &targets::Postgres, deadline: Duration, ground: &Ground<'_>) -
         statement_timeout: deadline,
         ..ground.config.database.clone()
     };
-    Database::of_a_target(&settings, deadline.mul_f64(LOCK_WAIT))
-        .map(Database::into_pool)
-        .map_err(|error| Unusable(error.to_string()))
+    Database::of_a_target(&settings, deadline.mul_f64(LOCK_WAIT)).map(Database::into_pool).map_err(unusable)
 }

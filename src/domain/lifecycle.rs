@@ -252,6 +252,11 @@ pub enum Desired {
 }
 
 impl Desired {
+    /// The state with the name that [`Self::as_str`] gives it; `None` where there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
     /// Every desired state.
     pub const ALL: [Self; 5] = [Self::Active, Self::ReadOnly, Self::Suspended, Self::Archived, Self::Deleted];
 

@@ -134,7 +134,7 @@ pub(super) async fn find(
         .map_err(failure)?;
     let Some(row) = row else { return Ok(None) };
     let name: &str = row.get(0);
-    let state = Desired::ALL.into_iter().find(|state| state.as_str() == name);
+    let state = Desired::named(name);
     let state = state.ok_or_else(|| Failure::retryable("the access row has a state of another version"))?;
     Ok(Some((state, u64::try_from(row.get::<_, i64>(1)).unwrap_or_default())))
 }

@@ -256,7 +256,7 @@ fn noted(comment: &str) -> Option<(Uuid, Held)> {
     let uid = value("uid")?.parse().ok()?;
     let state = value("state")?;
     let generation = value("generation")?.parse().ok()?;
-    let state = Desired::ALL.into_iter().find(|known| known.as_str() == state)?;
+    let state = Desired::named(state)?;
     Some((uid, Held { state, generation }))
 }
 
@@ -335,7 +335,6 @@ fn unsent(error: reqwest::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::domain::ids::{TenantId, TierId};
     use crate::domain::tenant::{Profile, Tenant};

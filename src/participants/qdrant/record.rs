@@ -89,7 +89,7 @@ impl Record {
         };
         Some(Self {
             tenant_id: text("tenant_id")?.to_owned(),
-            state: Desired::ALL.into_iter().find(|known| known.as_str() == state)?,
+            state: Desired::named(state)?,
             generation: u64::try_from(number("generation")?).ok()?,
             had_collection: matches!(kind("had_collection"), Some(Kind::BoolValue(true))),
             older_snapshots: older_snapshots.collect(),

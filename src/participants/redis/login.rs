@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 
-use super::user::{is_text, list};
+use super::user::{has_flag, list};
 
 /// What a user logs in with, as the rules that give it: hashes of passwords, or that it needs none.
 type Login = Vec<String>;
 
 /// The rule that no password is needed.
-const NONE_NEEDED: &str = "nopass";
+pub(super) const NONE_NEEDED: &str = "nopass";
 
 /// Whether anybody logs in with it.
 fn is_open(login: &Login) -> bool {
@@ -33,7 +33,7 @@ impl Logins {
             _ => None,
         });
         let mut login: Login = hashes.map(|hash| format!("#{hash}")).collect();
-        if list(user, "flags").iter().any(|flag| is_text(flag, NONE_NEEDED)) {
+        if has_flag(user, NONE_NEEDED) {
             login.push(NONE_NEEDED.to_owned());
         }
         login.sort_unstable();

@@ -144,7 +144,7 @@ impl Records {
         let Some(generation) = generation.filter(|_| told.is_some() || applied.is_some()) else {
             return Ok(None);
         };
-        let state = |name: &Option<String>| name.as_deref().and_then(state_named);
+        let state = |name: &Option<String>| name.as_deref().and_then(Desired::named);
         let mut record = Record { told: state(&told), applied: state(&applied), generation: 0 };
         let is_known = if applied.is_some() { record.applied.is_some() } else { record.told.is_some() };
         let mut amiss = (!is_known).then(|| {
@@ -186,13 +186,9 @@ fn number(key: &str, written: &str) -> Result<u64, String> {
     })
 }
 
-fn state_named(name: &str) -> Option<Desired> {
-    Desired::ALL.into_iter().find(|state| state.as_str() == name)
-}
-
 fn decode((state, generation): (Option<String>, Option<u64>)) -> Result<Option<Held>, Failure> {
     let (Some(name), Some(generation)) = (state, generation) else { return Ok(None) };
-    let state = state_named(&name);
+    let state = Desired::named(&name);
     let state = state.ok_or_else(|| Failure::retryable("the tenant's record is of another version"))?;
     Ok(Some(Held { state, generation }))
 }

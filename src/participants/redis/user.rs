@@ -1,13 +1,14 @@
 //! The tenant's own user, where it has one: what it may do is enforced by the servers themselves.
 //!
 //! The rules are ours, the passwords are the platform's: they are only brought to where most nodes have them, and go with a
-//! deletion. That none is needed is never meant, and taken away. Users do not travel between the nodes of a cluster, so every node is told and asked. Needs Redis 7.
+//! deletion. That none is needed is never meant, and taken away. Users do not travel between the nodes of a cluster, so every node is
+//! told and asked. Needs Redis 7.
 
 use redis::{Cmd, RedisError, Value};
 
 use super::super::{Failure, FailureKind, TenantRef};
 use super::keys::pattern;
-use super::login::Logins;
+use super::login::{Logins, NONE_NEEDED};
 use super::nodes::{Cluster, Node};
 use super::state::Door;
 use crate::domain::lifecycle::Desired;
@@ -161,7 +162,7 @@ impl Users {
                 logins.add(node.address(), &told.user);
             }
             for (who, nodes) in [(&told.anybody, &mut open), (&told.user, &mut without_password)] {
-                if is_on(who) && has_flag(who, "nopass") {
+                if is_on(who) && has_flag(who, NONE_NEEDED) {
                     nodes.push(node.address());
                 }
             }
@@ -325,7 +326,7 @@ fn is_on(user: &Value) -> bool {
     has_flag(user, "on")
 }
 
-fn has_flag(user: &Value, wanted: &str) -> bool {
+pub(super) fn has_flag(user: &Value, wanted: &str) -> bool {
     list(user, "flags").iter().any(|flag| is_text(flag, wanted))
 }
 
@@ -348,7 +349,7 @@ fn field<'a>(user: &'a Value, wanted: &str) -> Option<&'a Value> {
     }
 }
 
-pub(super) fn is_text(value: &Value, wanted: &str) -> bool {
+fn is_text(value: &Value, wanted: &str) -> bool {
     match value {
         Value::BulkString(bytes) => bytes == wanted.as_bytes(),
         Value::SimpleString(text) => text == wanted,

@@ -21,7 +21,8 @@ use crate::config::targets::s3::S3 as Settings;
 
 /// Longest time to open a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// Tries of one call, but of those that write what replicas share (`stamp.rs`): a connection that was closed while idle costs one of them, and the engine has patience of its own.
+/// Tries of one call, but of those that write what replicas share (`stamp.rs`): a connection that was closed while idle costs one of
+/// them, and the engine has patience of its own.
 const TRIES_MAX: u32 = 2;
 /// Longest pause between the two.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -72,7 +72,7 @@ struct Network {
 }
 
 /// What comes of a write that is held.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Answer {
     /// What the server says, once the write has arrived.
     Late,
@@ -117,6 +117,13 @@ impl Network {
 
     async fn holds(&mut self, writes: usize) {
         self.held.wait_for(|held| *held >= writes).await.unwrap();
+    }
+
+    /// The writes that were held arrive, and are made good.
+    async fn lets_go(&self, base: &str, writes: usize) {
+        self.opens.send_replace(true);
+        until("the late writes have come", async || silences(base).await == writes).await;
+        until("no silence is left", async || silences(base).await == 0).await;
     }
 }
 
@@ -275,9 +282,7 @@ async fn a_suspension_that_was_overtaken_before_its_write_arrived_silences_nobod
         assert_eq!(activated.state(), v1::OperationState::Succeeded, "{activated:?}");
     }
     assert_eq!(other.settled("aborted").await.status(), v1::TenantStatus::Active);
-    network.opens.send_replace(true);
-    until("the late writes have come", async || silences(&base).await == 3).await;
-    until("no silence is left", async || silences(&base).await == 0).await;
+    network.lets_go(&base, 3).await;
     for tenant in made {
         assert_eq!(other.settled(&tenant.tenant_id).await.status(), v1::TenantStatus::Active);
     }
@@ -302,9 +307,7 @@ async fn a_write_that_arrives_after_its_replica_is_gone_silences_nobody() {
     let activated = other.lifecycle.activate_tenant(activate("finance")).await.unwrap().into_inner();
     assert_eq!(activated.state(), v1::OperationState::Succeeded, "{activated:?}");
     assert_eq!(silences(&base).await, 0);
-    network.opens.send_replace(true);
-    until("the late write has come", async || silences(&base).await == 1).await;
-    until("no silence is left", async || silences(&base).await == 0).await;
+    network.lets_go(&base, 1).await;
     assert_eq!(other.settled("finance").await.status(), v1::TenantStatus::Active);
     other.stop().await;
 }
@@ -328,9 +331,7 @@ async fn arrives_after_another_one(deadline: &str, answer: Answer) {
     let activated = replica.lifecycle.activate_tenant(activate("finance")).await.unwrap().into_inner();
     assert_eq!(activated.state(), v1::OperationState::Succeeded, "{activated:?}");
     assert_eq!(silences(&base).await, 0);
-    network.opens.send_replace(true);
-    until("the late write has come", async || silences(&base).await == 1).await;
-    until("no silence is left", async || silences(&base).await == 0).await;
+    network.lets_go(&base, 1).await;
     assert_eq!(replica.settled("finance").await.status(), v1::TenantStatus::Active);
     replica.stop().await;
 }
